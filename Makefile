@@ -1,0 +1,43 @@
+# Everything Haarlequin does, one target each. The machine provides Python 3.11 or newer, g++, make and perl;
+# all else is installed into .venv, once, before the first target that needs it.
+
+PYTHON ?= python3
+PRESET ?= digits
+
+STAMP := .venv/installed
+RUN := .venv/bin/python -m
+
+# What a user's shell carries must not reach the tools: options meant for this make, another environment's packages.
+unexport MAKEFLAGS VIRTUAL_ENV PYTHONHOME PYTHONPATH
+
+.PHONY: help lint test train bench clean distclean
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
+	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to test and train.'
+
+lint: $(STAMP)  ## check style and format
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+# A worker a core and a thread a worker: torch would otherwise start as many threads as cores in each of them.
+test: lint  ## lint, then run the tests on every core
+	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+train: $(STAMP)  ## train a model, PRESET=digits by default
+	$(RUN) models.train --preset $(PRESET) $(ARGS)
+
+bench: $(STAMP)  ## images/s of the integer model, for each preset
+	$(RUN) models.benchmark
+
+clean:  ## remove what was built, and the caches
+	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name .venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean  ## also remove .venv
+	rm -rf .venv
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo >&2 'Missing: $(PYTHON). On Debian 12 or newer, as root:' \
+		'apt-get install python3-venv libpython3-dev g++ make perl'; exit 3; }
+	@$(PYTHON) .ci/setup.py
