@@ -1,0 +1,45 @@
+"""The one integer arithmetic of the project: the model, ONNX, the compiler, the RTL benches and the tests all
+call it.
+
+A file a function: what it computes, its shapes and its bounds are in its docstring; `docs/arithmetic.md`
+tells the whole.
+"""
+
+from .affine import affine
+from .binary import binary_linear, sign
+from .diba import context, diba, differential, local_convolution
+from .embedding import embedding, patches
+from .fixed import SaturationCounter, count_saturations, exact_matmul, round_shift, sat, shift_right
+from .haar import haar_split
+from .head import head, pool
+from .irprelu import irprelu
+from .shortcut import mean_of_repeats, repeat_channels
+from .softmax import binarise_softmax, exp_table, scores, split_heads
+
+__all__ = [
+    "SaturationCounter",
+    "affine",
+    "binarise_softmax",
+    "binary_linear",
+    "context",
+    "count_saturations",
+    "diba",
+    "differential",
+    "embedding",
+    "exact_matmul",
+    "exp_table",
+    "haar_split",
+    "head",
+    "irprelu",
+    "local_convolution",
+    "mean_of_repeats",
+    "patches",
+    "pool",
+    "repeat_channels",
+    "round_shift",
+    "sat",
+    "scores",
+    "shift_right",
+    "sign",
+    "split_heads",
+]

@@ -1,0 +1,101 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models import arithmetic
+
+from . import reference
+from .strategies import integers, matrix, row, signed, unsigned
+
+
+def images(rows, columns, channels):
+    return row(rows, matrix(columns, channels, unsigned(8)))
+
+
+@given(st.data(), *[st.integers(1, 3)] * 4)
+def test_patches_go_row_by_row_in_and_between(data, rows, columns, patch, channels):
+    pixels = [data.draw(images(rows * patch, columns * patch, channels)) for _ in range(2)]
+    result = arithmetic.patches(torch.tensor(pixels, dtype=torch.uint8), patch)
+    assert result.dtype == torch.uint8
+    assert result.tolist() == [reference.patches(image, patch) for image in pixels]
+
+
+def test_patches_of_a_numbered_image():
+    pixels = torch.arange(48, dtype=torch.uint8).reshape(1, 4, 6, 2)
+    tokens = arithmetic.patches(pixels, 2)[0]
+    assert tokens[0].tolist() == [0, 1, 2, 3, 12, 13, 14, 15]
+    assert tokens[1].tolist() == [4, 5, 6, 7, 16, 17, 18, 19]
+    assert tokens[3].tolist() == [24, 25, 26, 27, 36, 37, 38, 39]
+
+
+@given(st.data(), *[st.integers(1, 2)] * 4, st.integers(1, 4), st.integers(0, 8), st.integers(0, 12))
+def test_embedding_is_its_formula(data, rows, columns, patch, channels, dim, acc_shift, shift):
+    length = patch * patch * channels
+    pixels = [data.draw(images(rows * patch, columns * patch, channels)) for _ in range(2)]
+    reach = length << 14
+    weight, bias = data.draw(matrix(dim, length, signed(8))), data.draw(row(dim, integers(-reach, reach)))
+    a, b = data.draw(row(dim, signed(10))), data.draw(row(dim, signed(14)))
+    bits = data.draw(st.integers(12, 16))
+    position = data.draw(matrix(rows * columns, dim, signed(bits)))
+    w, o, m, n, p = (torch.tensor(v) for v in (weight, bias, a, b, position))
+    result = arithmetic.embedding(torch.tensor(pixels), w, o, acc_shift, m, n, shift, p, patch, bits)
+    assert result.tolist() == [
+        reference.embedding(image, weight, bias, acc_shift, a, b, shift, position, patch, bits)
+        for image in pixels
+    ]
+
+
+def _one(pixel, weight=1, bias=0, acc_shift=0, a=1, b=0, shift=0, position=0):
+    """The embedding of one grey pixel as one token of one channel, 12 bits wide."""
+    one = [torch.tensor(v) for v in ([[weight]], [bias], [a], [b], [[position]])]
+    w, o, m, n, p = one
+    return int(arithmetic.embedding(torch.tensor([[[[pixel]]]]), w, o, acc_shift, m, n, shift, p, 1, 12))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"pixel": 128}, 0),
+        ({"pixel": 0}, -128),
+        ({"pixel": 255}, 127),
+        # acc >> e is a floor, the affine rounds
+        ({"pixel": 127, "acc_shift": 1}, -1),
+        ({"pixel": 129, "acc_shift": 1}, 0),
+        ({"pixel": 127, "shift": 1}, 0),
+        ({"pixel": 129, "shift": 1}, 1),
+        # the bias joins before the shift, b after it
+        ({"pixel": 128, "bias": 15, "acc_shift": 4}, 0),
+        ({"pixel": 129, "bias": 15, "acc_shift": 4}, 1),
+        ({"pixel": 128, "b": 15, "shift": 4}, 15),
+        # saturated before the position is added, and again after it
+        ({"pixel": 128, "b": 5000, "position": -100}, 1947),
+        ({"pixel": 128, "b": -5000, "position": 100}, -1948),
+        ({"pixel": 128, "b": 2000, "position": 100}, 2047),
+        ({"pixel": 128, "b": -2000, "position": -100}, -2048),
+        # −128·−128 and its negative neighbour
+        ({"pixel": 0, "weight": -128, "acc_shift": 4}, 1024),
+        ({"pixel": 0, "weight": 127, "acc_shift": 4}, -1016),
+    ],
+)
+def test_embedding_at_its_corners(arguments, expected):
+    assert _one(**arguments) == expected
+
+
+def test_embedding_counts_both_saturations():
+    with arithmetic.count_saturations() as counter:
+        _one(pixel=128, b=5000, position=100)
+    assert counter.clipped == 2
+
+
+def test_embedding_is_exact_beyond_float32():
+    """The products add up to an odd number beyond 2^24."""
+    length = 16 * 16 * 6
+    weight = torch.full((1, length), -128)
+    weight[0, 0] = -127
+    pixels = torch.zeros(1, 16, 16, 6, dtype=torch.int64)
+    pixels[0, 0, 0, 0] = 129
+    zero, one = torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.int64)
+    bias = torch.tensor([-((length - 1) << 14)])
+    result = arithmetic.embedding(pixels, weight, bias, 0, one, zero, 0, zero[None], 16, 12)
+    assert result.tolist() == [[[-127]]]
