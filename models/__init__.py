@@ -1,0 +1,1 @@
+"""What is trained: configuration, network, training, freezing to integers and export to ONNX."""

@@ -1,0 +1,310 @@
+"""Shapes and widths of a DIDB-ViT: `ModelConfig`, checked when made, and the presets."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+
+
+class ConfigError(ValueError):
+    """A configuration that no model can have; the message says what was expected and what came."""
+
+
+_LARGEST = 1 << 16
+"""Of any size: far beyond what can be trained, and every sum of the arithmetic stays within 32 bits."""
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return type(value) is int and low <= value <= high
+
+
+def _is_real(value: object, low: float, high: float) -> bool:
+    return type(value) in (int, float) and low <= value <= high
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Bit widths and fixed points of the integer arithmetic (docs/arithmetic.md).
+
+    Shifts are per tensor, chosen when the model enters deploy mode, within the windows given here: a window
+    keeps `multiplier + high − low` within 16 bits, so that the machine can shift a constant once as it loads
+    it instead of shifting every product.
+    """
+
+    wide: int = 12
+    """Wide tensors: x, x_lo, x_hi, V', ctx, u, positions."""
+    fraction: int = 8
+    """Fraction bits of every wide tensor and of every constant added to one."""
+    multiplier: int = 10
+    """a_c of a lane's affine, of the embedding's and of the head's."""
+    bias: int = 14
+    """b_c of an affine, with m1 or the output's move folded in."""
+    affine_shift: tuple[int, int] = (2, 8)
+    slope: int = 6
+    """IRPReLU's slopes with the LayerScale folded in."""
+    slope_shift: tuple[int, int] = (2, 10)
+    offset: int = 9
+    """m2_c, t_n and the moves in front of a sign."""
+    score_weight: int = 6
+    """w_lo and w_hi, unsigned."""
+    exp_index: int = 6
+    """log2 of the entries of the EXP table."""
+    exp: int = 8
+    """An entry of the EXP table, unsigned."""
+    exp_step: float = 0.125
+    """exp(−k·exp_step) is what entry k stands for."""
+    threshold: int = 16
+    """τ_h, unsigned, all of them fraction bits."""
+    local_shift: int = 2
+    """s_c, unsigned: the local convolution's scale is 2^s_c."""
+    embedding_acc: int = 16
+    """The embedding's accumulator after its shift."""
+    embedding_shift: tuple[int, int] = (4, 20)
+    head_shift: tuple[int, int] = (4, 20)
+    feature_fraction: int = 4
+    """Fraction bits of the 8-bit features in front of the classifier."""
+
+    def __post_init__(self):
+        if not _is_integer(self.wide, 12, 16):
+            raise ConfigError(f"wide must be 12 to 16 bits, not {self.wide!r}")
+        if not _is_integer(self.fraction, 0, self.wide - 1):
+            raise ConfigError(f"fraction must be 0 to {self.wide - 1} bits, not {self.fraction!r}")
+        # What the names' registers and tables are sized for; at most 16 bits reach a multiplier.
+        limits = {"multiplier": (2, 12), "bias": (2, 20), "slope": (3, 8), "offset": (2, self.wide)}
+        limits |= {"score_weight": (2, 12), "exp_index": (2, 8), "exp": (4, 12), "threshold": (4, 16)}
+        limits |= {"local_shift": (1, 3), "embedding_acc": (8, 18), "feature_fraction": (0, 7)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not _is_integer(value, low, high):
+                raise ConfigError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+        for name in ("affine_shift", "slope_shift", "embedding_shift", "head_shift"):
+            window = getattr(self, name)
+            pair = type(window) is tuple and len(window) == 2 and all(_is_integer(v, 0, 24) for v in window)
+            if not (pair and window[0] <= window[1]):
+                raise ConfigError(f"{name} must be a window within 0 to 24, not {window!r}")
+        if not (_is_real(self.exp_step, 0, 1) and self.exp_step > 0):
+            raise ConfigError(f"exp_step must lie in (0, 1], not {self.exp_step!r}")
+        object.__setattr__(self, "exp_step", float(self.exp_step))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A DIDB-ViT: the only source of its shapes. Making an illegal one raises `ConfigError`."""
+
+    name: str
+    image: tuple[int, int]
+    """Height and width in pixels."""
+    channels: int
+    """Of a pixel: 1 grey, 3 RGB."""
+    mean: tuple[float, ...]
+    """Mean pixel of the training data, 0 to 255, per channel; folded into the embedding's bias."""
+    patch: int
+    dim: int
+    """C: channels of a token."""
+    heads: int
+    layers: int
+    classes: tuple[str, ...]
+    mlp_ratio: int = 4
+    """r, a power of two: the MLP is r·C wide."""
+    theta: int = 3
+    """Size of DIBA's local convolution."""
+    alpha: float = 0.9
+    """Where the weight of the low band starts."""
+    alpha_learned: bool = True
+    hfsc: bool = True
+    """Q and K from both Haar bands; otherwise one Q and K from x."""
+    diba: bool = True
+    """The differential term and the local convolution."""
+    irprelu: bool = True
+    """The offset per token; otherwise RPReLU."""
+    widths: Widths = field(default_factory=Widths)
+
+    def __post_init__(self):
+        if not (isinstance(self.name, str) and self.name):
+            raise ConfigError(f"name must be a text, not {self.name!r}")
+        if not (type(self.image) is tuple and len(self.image) == 2):
+            raise ConfigError(f"image must be a height and a width, not {self.image!r}")
+        if not isinstance(self.widths, Widths):
+            raise ConfigError(f"widths must be a Widths, not {self.widths!r}")
+        integers = {"channels": self.channels, "patch": self.patch, "dim": self.dim, "heads": self.heads}
+        integers |= {"layers": self.layers, "mlp_ratio": self.mlp_ratio, "theta": self.theta}
+        integers |= {"image height": self.image[0], "image width": self.image[1]}
+        for name, value in integers.items():
+            if not _is_integer(value, 1, _LARGEST):
+                raise ConfigError(f"{name} must be an integer from 1 to {_LARGEST}, not {value!r}")
+        for name in ("hfsc", "diba", "irprelu", "alpha_learned"):
+            if type(getattr(self, name)) is not bool:
+                raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        height, width = self.image
+        if height % self.patch or width % self.patch:
+            raise ConfigError(f"image {height}×{width} must divide into patches of {self.patch}")
+        for name, value in {"tokens": self.tokens, "mlp_ratio × dim": self.mlp_ratio * self.dim}.items():
+            if value > _LARGEST:
+                raise ConfigError(f"{name} must be at most {_LARGEST}, not {value}")
+        if self.dim % self.heads:
+            raise ConfigError(f"dim must be a multiple of heads: {self.dim} is no multiple of {self.heads}")
+        if self.mlp_ratio & (self.mlp_ratio - 1):
+            raise ConfigError(f"mlp_ratio must be a power of two, not {self.mlp_ratio}")
+        if self.theta not in (1, 3, 5):
+            raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
+        if not _is_real(self.alpha, 0, 1):
+            raise ConfigError(f"alpha must lie in [0, 1], not {self.alpha!r}")
+        mean = self.mean if type(self.mean) is tuple else ()
+        if len(mean) != self.channels or not all(_is_real(m, 0, 255) for m in mean):
+            raise ConfigError(f"mean must be {self.channels} values of 0 to 255, not {self.mean!r}")
+        classes = self.classes if type(self.classes) is tuple else ()
+        if len(classes) < 2 or not all(isinstance(c, str) for c in classes):
+            raise ConfigError(f"classes must be the names of two or more classes, not {self.classes!r}")
+        if self.patch_length * 128 * 128 >= 2**30:
+            raise ConfigError(f"patch {self.patch} is too large: the embedding could overflow its int32")
+        if self.score_scale >= (1 << self.widths.score_weight) - 0.5:
+            step, bits = self.widths.exp_step, self.widths.score_weight
+            raise ConfigError(f"exp_step {step!r} is too fine for a score_weight of {bits} bits")
+        # One model has one text: 1 and 1.0 would make two, with two hashes.
+        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens."""
+        return self.image[0] // self.patch, self.image[1] // self.patch
+
+    @property
+    def tokens(self) -> int:
+        """N."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def head_dim(self) -> int:
+        """d: channels of a head."""
+        return self.dim // self.heads
+
+    @property
+    def patch_length(self) -> int:
+        """Values of a patch."""
+        return self.patch * self.patch * self.channels
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The inputs that Q and K are made from."""
+        return ("lo", "hi") if self.hfsc else ("x",)
+
+    @property
+    def embedding_acc_shift(self) -> int:
+        """e: brings the largest embedding accumulator, products and as much bias, to `embedding_acc` bits."""
+        largest = 2 * self.patch_length * 128 * 128
+        return max(0, largest.bit_length() + 1 - self.widths.embedding_acc)
+
+    @property
+    def score_shift(self) -> int:
+        """r of the EXP index: the finest score unit, 2^−r table steps, whose weights stay in their width."""
+        unit = self.widths.exp_step * math.sqrt(self.head_dim)
+        limit = (1 << self.widths.score_weight) - 1
+        return max(0, math.floor(math.log2(limit * unit)))
+
+    @property
+    def score_scale(self) -> float:
+        """Integer score of a real score of 1/√d·(dot product 1): w_lo = round(α·score_scale)."""
+        return 2.0**self.score_shift / (self.widths.exp_step * math.sqrt(self.head_dim))
+
+    def with_(self, **changes) -> "ModelConfig":
+        """A copy with other values, checked again."""
+        return replace(self, **changes)
+
+    def to_json(self) -> str:
+        """The configuration as JSON, for a checkpoint or ONNX metadata."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelConfig":
+        """What `to_json` wrote; raises `ConfigError` for anything else."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"the configuration is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ConfigError("the configuration must be a JSON object")
+        widths = values.pop("widths", {})
+        if not isinstance(widths, dict):
+            raise ConfigError(f"widths must be a JSON object, not {widths!r}")
+        _check_keys(cls, values)
+        _check_keys(Widths, widths)
+        required = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
+        if missing := [name for name in required if name not in values]:
+            raise ConfigError(f"missing in {cls.__name__}: {', '.join(missing)}")
+        return cls(**_tupled(values), widths=Widths(**_tupled(widths)))
+
+
+def _check_keys(cls: type, values: dict) -> None:
+    unknown = set(values) - {f.name for f in fields(cls)}
+    if unknown:
+        raise ConfigError(f"unknown in {cls.__name__}: {', '.join(sorted(unknown))}")
+
+
+def _tupled(values: dict) -> dict:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+_CIFAR10_MEAN = (125.3, 123.0, 113.9)
+_CIFAR10 = {"image": (32, 32), "channels": 3, "mean": _CIFAR10_MEAN, "patch": 4, "classes": CIFAR10_CLASSES}
+
+PRESETS: dict[str, ModelConfig] = {
+    config.name: config
+    for config in (
+        ModelConfig(
+            name="digits",
+            image=(8, 8),
+            channels=1,
+            mean=(78.0,),
+            patch=2,
+            dim=64,
+            heads=2,
+            layers=4,
+            classes=tuple("0123456789"),
+        ),
+        ModelConfig(name="cifar10-nano", dim=64, heads=2, layers=3, **_CIFAR10),
+        ModelConfig(name="cifar10-tiny", dim=128, heads=2, layers=7, **_CIFAR10),
+        ModelConfig(
+            name="deit-tiny-224",
+            image=(224, 224),
+            channels=3,
+            mean=(123.7, 116.3, 103.5),
+            patch=16,
+            dim=192,
+            heads=3,
+            layers=12,
+            classes=tuple(f"class {i}" for i in range(1000)),
+        ),
+    )
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """The preset of that name; raises `ConfigError` with the known ones."""
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}: the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def override(config: ModelConfig, settings: Iterable[str]) -> ModelConfig:
+    """`config` with `KEY=VALUE` settings applied, values as JSON (`dim=96`, `widths.wide=16`)."""
+    changes, widths = {}, {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"a setting is KEY=VALUE, not {setting!r}")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = text
+        if isinstance(value, list):
+            value = tuple(value)
+        target, name = (widths, key[7:]) if key.startswith("widths.") else (changes, key)
+        target[name] = value
+    _check_keys(ModelConfig, changes)
+    _check_keys(Widths, widths)
+    if "widths" in changes:
+        raise ConfigError("widths are set one by one, as in widths.wide=16")
+    return replace(config, **changes, widths=replace(config.widths, **widths))

@@ -1,0 +1,235 @@
+"""The golden model: a DIDB-ViT in integers and nothing else. ONNX, the netlist and the board must equal
+it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import arithmetic
+from .config import ModelConfig, Widths
+
+HEAD_BIAS_BITS = 22
+"""Of the classifier's int32 bias: keeps logits below 2^24, where a float32 still counts every integer."""
+
+
+FEATURE_BITS = 8
+"""Of the pooled and normalised features in front of the classifier."""
+
+
+class ConstantsError(ValueError):
+    """Constants that do not make a model of this configuration; the message names the first that is wrong."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one constant is: its shape and its range, both ends allowed. ``signs`` means −1 and +1 only."""
+
+    shape: tuple[int, ...]
+    low: int
+    high: int
+    signs: bool = False
+
+    @classmethod
+    def signed(cls, bits: int, *shape: int) -> "Spec":
+        """Two's complement of that many bits."""
+        return cls(shape, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+    @classmethod
+    def unsigned(cls, bits: int, *shape: int) -> "Spec":
+        """0 to 2^bits − 1."""
+        return cls(shape, 0, (1 << bits) - 1)
+
+    @classmethod
+    def binary(cls, *shape: int) -> "Spec":
+        """±1."""
+        return cls(shape, -1, 1, signs=True)
+
+    def check(self, name: str, value: Tensor) -> None:
+        """Raise `ConstantsError` unless ``value`` is an int64 tensor of this shape and range."""
+        if value.dtype != torch.int64 or tuple(value.shape) != self.shape:
+            raise ConstantsError(f"{name} must be int64 {self.shape}, not {value.dtype} {tuple(value.shape)}")
+        low, high = (int(v) for v in value.aminmax())
+        if low < self.low or high > self.high or (self.signs and (value == 0).any()):
+            wanted = "−1 or +1" if self.signs else f"within {self.low} to {self.high}"
+            raise ConstantsError(f"{name} must be {wanted}, not {low} to {high}")
+
+
+def exp_table(widths: Widths) -> Tensor:
+    """The EXP table of models of these widths."""
+    return arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
+
+
+def _prefixed(prefix: str, specs: Mapping[str, Spec]) -> dict[str, Spec]:
+    return {f"{prefix}.{name}": spec for name, spec in specs.items()}
+
+
+def specs(config: ModelConfig) -> dict[str, Spec]:
+    """Every constant of a model of that configuration, by name: what it holds, stores, exports and
+    compiles.
+    """
+    w, dim, hidden = config.widths, config.dim, config.dim * config.mlp_ratio
+
+    def affine(channels: int, window: tuple[int, int] = w.affine_shift) -> dict[str, Spec]:
+        a, b = Spec.signed(w.multiplier, channels), Spec.signed(w.bias, channels)
+        return {"a": a, "b": b, "shift": Spec((), *window)}
+
+    def linear(inputs: int, outputs: int) -> dict[str, Spec]:
+        return {"move": Spec.signed(w.offset, inputs), "weight": Spec.binary(outputs, inputs)}
+
+    def irprelu(channels: int) -> dict[str, Spec]:
+        slope = Spec.signed(w.slope, channels)
+        return affine(channels) | {
+            "positive": slope,
+            "negative": slope,
+            "slope_shift": Spec((), *w.slope_shift),
+            "offset": Spec.signed(w.offset, channels),
+            "token": Spec.signed(w.offset, config.tokens) if config.irprelu else Spec((config.tokens,), 0, 0),
+        }
+
+    layer = {}
+    for band in config.bands:
+        for name in (f"query.{band}", f"key.{band}"):
+            layer |= _prefixed(name, linear(dim, dim) | affine(dim))
+    layer |= _prefixed("value", linear(dim, dim) | irprelu(dim))
+    layer["value_move"] = Spec.signed(w.offset, dim)
+    layer["attention.score_weight"] = Spec.unsigned(w.score_weight, len(config.bands))
+    layer["attention.threshold"] = Spec((config.heads,), 1, (1 << w.threshold) - 1)
+    if config.diba:
+        layer["local.weight"] = Spec.binary(dim, config.theta, config.theta)
+        layer["local.shift"] = Spec.unsigned(w.local_shift, dim)
+    layer |= _prefixed("context", irprelu(dim))
+    layer |= _prefixed("output", linear(dim, dim) | irprelu(dim))
+    layer |= _prefixed("expand", linear(dim, hidden) | irprelu(hidden))
+    layer |= _prefixed("reduce", linear(hidden, dim) | irprelu(dim))
+
+    classes = len(config.classes)
+    embedding = {"weight": Spec.signed(8, dim, config.patch_length)}
+    # No more than the products themselves can reach, which `embedding_acc_shift` counts on.
+    reach = config.patch_length * 128 * 128
+    embedding |= {"bias": Spec((dim,), -reach, reach), "position": Spec.signed(w.wide, config.tokens, dim)}
+    head = {"weight": Spec.signed(8, classes, dim), "bias": Spec.signed(HEAD_BIAS_BITS, classes)}
+    result = _prefixed("embedding", embedding | affine(dim, w.embedding_shift))
+    for i in range(config.layers):
+        result |= _prefixed(f"layers.{i}", layer)
+    return result | _prefixed("head", head | affine(dim, w.head_shift))
+
+
+class GoldenModel:
+    """Integer DIDB-ViT: pixels in, int64 logits out.
+
+    Made from a configuration and the constants that `specs` lists; raises `ConstantsError` where they do not
+    agree. ``images_per_pass`` images go through at once: as many as keep the wide tensors in the processor's
+    cache.
+    """
+
+    images_per_pass = 16
+
+    def __init__(self, config: ModelConfig, constants: Mapping[str, Tensor]):
+        wanted = specs(config)
+        for kind, names in (("missing", wanted.keys() - constants), ("unknown", constants.keys() - wanted)):
+            if names:
+                raise ConstantsError(f"{kind} constant {min(names)} ({len(names)} {kind})")
+        for name, spec in wanted.items():
+            spec.check(name, constants[name])
+        self.config = config
+        self.constants = dict(constants)
+        # Below 2^31 by the limits of `Widths`, and twice as fast; the pooled sums and the softmax turn to
+        # int64.
+        self._c = {name: value.int() for name, value in constants.items()}
+        self._table = exp_table(config.widths)
+
+    def __call__(self, pixels: Tensor, trace: dict[str, Tensor] | None = None) -> Tensor:
+        """Logits (B, classes) of pixels (B, H, W, channels), uint8; into ``trace``, if given, every tensor by
+        name.
+        """
+        expected = (*self.config.image, self.config.channels)
+        if pixels.dtype != torch.uint8 or pixels.dim() != 4 or tuple(pixels.shape[1:]) != expected:
+            raise ValueError(
+                f"pixels must be uint8 (B, {expected}), not {pixels.dtype} {tuple(pixels.shape)}"
+            )
+        if trace is not None:
+            return self._forward(pixels, trace)
+        return torch.cat([self._forward(part, {}) for part in pixels.split(self.images_per_pass)])
+
+    def _forward(self, pixels: Tensor, trace: dict[str, Tensor]) -> Tensor:
+        config, widths = self.config, self.config.widths
+        weight, bias, position = (self._c[f"embedding.{n}"] for n in ("weight", "bias", "position"))
+        a, b, shift = self._affine("embedding")
+        e = config.embedding_acc_shift
+        x = arithmetic.embedding(
+            pixels.int(), weight, bias, e, a, b, shift, position, config.patch, widths.wide
+        )
+        trace["embedding.x"] = x
+        for i in range(config.layers):
+            x = self._attention(f"layers.{i}", x, trace)
+            x = self._mlp(f"layers.{i}", x, trace)
+        pooled = trace["pooled"] = arithmetic.pool(x)
+        weight, bias = self._c["head.weight"], self._c["head.bias"]
+        logits = trace["logits"] = arithmetic.head(pooled, *self._affine("head"), weight, bias, FEATURE_BITS)
+        return logits
+
+    def _attention(self, layer: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+        config, c = self.config, self._c
+        parts = (x,)
+        if config.hfsc:
+            parts = arithmetic.haar_split(x, config.grid, config.widths.wide)
+            trace[f"{layer}.x_lo"], trace[f"{layer}.x_hi"] = parts
+        bands = []
+        weights = c[f"{layer}.attention.score_weight"].tolist()
+        for band, part, weight in zip(config.bands, parts, weights, strict=True):
+            query, key = (
+                self._sign_projection(f"{layer}.{role}.{band}", part, trace) for role in ("query", "key")
+            )
+            bands.append((query, key, weight))
+        v_wide = self._projection(f"{layer}.value", x, x, trace)
+        v = trace[f"{layer}.v"] = arithmetic.sign(v_wide, c[f"{layer}.value_move"])
+        scores = trace[f"{layer}.scores"] = arithmetic.scores(bands, config.heads)
+        threshold, w = c[f"{layer}.attention.threshold"], config.widths
+        attention = arithmetic.binarise_softmax(
+            scores, self._table, config.score_shift, threshold, w.threshold
+        )
+        trace[f"{layer}.attention"] = attention
+        if config.diba:
+            local, shift = c[f"{layer}.local.weight"], c[f"{layer}.local.shift"]
+            acc = arithmetic.diba(attention, v, local, shift, config.grid)
+        else:
+            acc = arithmetic.context(attention, v)
+        trace[f"{layer}.context.acc"] = acc
+        ctx = self._irprelu(f"{layer}.context", acc, v_wide, trace)
+        return self._projection(f"{layer}.output", ctx, ctx, trace, residual=x)
+
+    def _mlp(self, layer: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+        ratio = self.config.mlp_ratio
+        u = self._projection(f"{layer}.expand", x, arithmetic.repeat_channels(x, ratio), trace)
+        mean = trace[f"{layer}.mean"] = arithmetic.mean_of_repeats(u, ratio)
+        return self._projection(f"{layer}.reduce", u, mean, trace, residual=x)
+
+    def _binary_linear(self, name: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+        signs = trace[f"{name}.signs"] = arithmetic.sign(x, self._c[f"{name}.move"])
+        acc = trace[f"{name}.acc"] = arithmetic.binary_linear(signs, self._c[f"{name}.weight"])
+        return acc
+
+    def _affine(self, name: str) -> tuple[Tensor, Tensor, int]:
+        return self._c[f"{name}.a"], self._c[f"{name}.b"], int(self._c[f"{name}.shift"])
+
+    def _sign_projection(self, name: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+        acc = self._binary_linear(name, x, trace)
+        signs = trace[name] = arithmetic.sign(arithmetic.affine(acc, *self._affine(name)) + x)
+        return signs
+
+    def _projection(
+        self, name: str, x: Tensor, shortcut: Tensor, trace: dict[str, Tensor], residual: Tensor | int = 0
+    ) -> Tensor:
+        return self._irprelu(name, self._binary_linear(name, x, trace), shortcut, trace, residual)
+
+    def _irprelu(
+        self, name: str, acc: Tensor, shortcut: Tensor, trace: dict[str, Tensor], residual: Tensor | int = 0
+    ) -> Tensor:
+        parts = (self._c[f"{name}.{part}"] for part in ("positive", "negative", "offset", "token"))
+        value = arithmetic.affine(acc, *self._affine(name)) + shortcut
+        shift = int(self._c[f"{name}.slope_shift"])
+        y = trace[name] = arithmetic.irprelu(value, *parts, shift, self.config.widths.wide, residual)
+        return y

@@ -1,0 +1,101 @@
+"""How training meets integers: Brevitas quantisers, straight-through estimators, and constants that round.
+
+Declared once here and used by every layer.
+"""
+
+import torch
+from brevitas.core.function_wrapper import TensorClamp
+from brevitas.core.utils import StatelessBuffer
+from brevitas.inject.enum import ScalingImplType
+from brevitas.quant.binary import SignedBinaryActPerTensorConst, SignedBinaryWeightPerTensorConst
+from brevitas.quant.fixed_point import Int8WeightPerTensorFixedPoint
+from torch import Tensor, nn
+
+from . import arithmetic
+
+
+class _QuadraticSign(torch.autograd.Function):
+    """sign with sign(0) = +1; backward the piecewise quadratic of Bi-Real Net: 2 − 2|x| for |x| < 1,
+    else 0.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return arithmetic.sign(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        return grad * (2 - 2 * x.abs()).clamp(min=0)
+
+
+class _QuadraticSignQuant(nn.Module):
+    """A Brevitas ``tensor_quant``: (value, scale, zero point, bit width) of a sign."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = StatelessBuffer(torch.tensor(1.0))
+        self.zero_point = StatelessBuffer(torch.tensor(0.0))
+        self.bit_width = StatelessBuffer(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return _QuadraticSign.apply(x), self.scale(), self.zero_point(), self.bit_width()
+
+
+class BinaryActivation(SignedBinaryActPerTensorConst):
+    """±1, exactly; gradient piecewise quadratic."""
+
+    tensor_quant = _QuadraticSignQuant
+
+
+class BinaryWeight(SignedBinaryWeightPerTensorConst):
+    """±1, exactly; gradient the identity within [−1, 1]."""
+
+    scaling_const = 1.0
+    tensor_clamp_impl = TensorClamp
+
+
+INT8_UNIT = 2.0**-7
+"""What one step of an `Int8Weight` stands for."""
+
+
+class Int8Weight(Int8WeightPerTensorFixedPoint):
+    """Signed 8 bits at a constant scale of 2^−7: weights in [−1, 1). Whatever scale they need comes behind
+    them.
+    """
+
+    scaling_impl_type = ScalingImplType.CONST
+    scaling_init = 1.0
+    narrow_range = False
+
+
+class _Exact(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, surrogate, exact):
+        return exact
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None
+
+
+def straight_through(surrogate: Tensor, exact: Tensor) -> Tensor:
+    """The value of ``exact`` with the gradient of ``surrogate``."""
+    return _Exact.apply(surrogate, exact.to(surrogate.dtype))
+
+
+def to_integer(value: Tensor, fraction: int) -> Tensor:
+    """A real tensor that lies on the grid of ``fraction`` fraction bits as int64."""
+    return (value.detach() * 2**fraction).round().long()
+
+
+def round_constant(value: Tensor, fraction: int, bits: int, signed: bool = True) -> Tensor:
+    """A trained constant as the integer nearest to value·2^fraction that ``bits`` bits hold; int64."""
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    return (value.detach().double() * 2.0**fraction).round().clamp(low, high).long()
+
+
+def quantise_constant(value: Tensor, fraction: int, bits: int) -> Tensor:
+    """`round_constant` as a real number again, with the gradient of ``value``."""
+    return straight_through(value, round_constant(value, fraction, bits).to(value.dtype) * 2.0**-fraction)

@@ -1,0 +1,353 @@
+import json
+import math
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset
+
+CONFIG = ModelConfig(
+    name="plain",
+    image=(8, 8),
+    channels=1,
+    mean=(78.0,),
+    patch=2,
+    dim=64,
+    heads=2,
+    layers=4,
+    classes=tuple("0123456789"),
+)
+
+CONFIG_ERRORS = [
+    ({"name": ""}, "name must be a text, not ''"),
+    ({"name": 5}, "name must be a text, not 5"),
+    ({"image": 8}, "image must be a height and a width, not 8"),
+    ({"image": [8, 8]}, "image must be a height and a width, not [8, 8]"),
+    ({"image": (8,)}, "image must be a height and a width, not (8,)"),
+    ({"image": (8, 8, 8)}, "image must be a height and a width, not (8, 8, 8)"),
+    ({"image": (8.0, 8)}, "image height must be an integer from 1 to 65536, not 8.0"),
+    ({"image": (8, "8")}, "image width must be an integer from 1 to 65536, not '8'"),
+    ({"image": (7, 8)}, "image 7×8 must divide into patches of 2"),
+    ({"image": (8, 9)}, "image 8×9 must divide into patches of 2"),
+    ({"image": (1024, 1024)}, "tokens must be at most 65536, not 262144"),
+    ({"channels": 0}, "channels must be an integer from 1 to 65536, not 0"),
+    ({"patch": -2}, "patch must be an integer from 1 to 65536, not -2"),
+    ({"dim": 64.0}, "dim must be an integer from 1 to 65536, not 64.0"),
+    ({"dim": 10**400}, "dim must be an integer from 1 to 65536, not 1000"),
+    ({"dim": 65}, "dim must be a multiple of heads: 65 is no multiple of 2"),
+    ({"heads": True}, "heads must be an integer from 1 to 65536, not True"),
+    ({"heads": 3}, "dim must be a multiple of heads: 64 is no multiple of 3"),
+    ({"layers": 0}, "layers must be an integer from 1 to 65536, not 0"),
+    ({"layers": None}, "layers must be an integer from 1 to 65536, not None"),
+    ({"mlp_ratio": 0}, "mlp_ratio must be an integer from 1 to 65536, not 0"),
+    ({"mlp_ratio": 3}, "mlp_ratio must be a power of two, not 3"),
+    ({"mlp_ratio": 6}, "mlp_ratio must be a power of two, not 6"),
+    ({"mlp_ratio": 2048}, "mlp_ratio × dim must be at most 65536, not 131072"),
+    ({"theta": 2}, "theta must be 1, 3 or 5, not 2"),
+    ({"theta": 7}, "theta must be 1, 3 or 5, not 7"),
+    ({"theta": "3"}, "theta must be an integer from 1 to 65536, not '3'"),
+    ({"alpha": -0.1}, "alpha must lie in [0, 1], not -0.1"),
+    ({"alpha": 1.1}, "alpha must lie in [0, 1], not 1.1"),
+    ({"alpha": math.nan}, "alpha must lie in [0, 1], not nan"),
+    ({"alpha": True}, "alpha must lie in [0, 1], not True"),
+    ({"alpha": "0.9"}, "alpha must lie in [0, 1], not '0.9'"),
+    *(
+        ({switch: value}, f"{switch} must be true or false, not {value!r}")
+        for switch, value in [("hfsc", 1), ("diba", "true"), ("irprelu", None), ("alpha_learned", 0)]
+    ),
+    ({"mean": ()}, "mean must be 1 values of 0 to 255, not ()"),
+    ({"mean": (1.0, 2.0)}, "mean must be 1 values of 0 to 255, not (1.0, 2.0)"),
+    ({"mean": (-0.5,)}, "mean must be 1 values of 0 to 255, not (-0.5,)"),
+    ({"mean": (255.5,)}, "mean must be 1 values of 0 to 255, not (255.5,)"),
+    ({"mean": (math.nan,)}, "mean must be 1 values of 0 to 255, not (nan,)"),
+    ({"mean": (False,)}, "mean must be 1 values of 0 to 255, not (False,)"),
+    ({"mean": ("78",)}, "mean must be 1 values of 0 to 255, not ('78',)"),
+    ({"mean": 78.0}, "mean must be 1 values of 0 to 255, not 78.0"),
+    ({"mean": [78.0]}, "mean must be 1 values of 0 to 255, not [78.0]"),
+    ({"classes": ("one",)}, "classes must be the names of two or more classes, not ('one',)"),
+    ({"classes": ("one", 2)}, "classes must be the names of two or more classes, not ('one', 2)"),
+    ({"classes": "0123456789"}, "classes must be the names of two or more classes, not '0123456789'"),
+    ({"classes": 10}, "classes must be the names of two or more classes, not 10"),
+    ({"image": (512, 512), "patch": 256}, "patch 256 is too large: the embedding could overflow its int32"),
+    ({"widths": None}, "widths must be a Widths, not None"),
+    ({"widths": {"wide": 12}}, "widths must be a Widths, not {'wide': 12}"),
+    (
+        {"widths": Widths(score_weight=6, exp_step=1e-3)},
+        "exp_step 0.001 is too fine for a score_weight of 6 bits",
+    ),
+]
+
+NO_WINDOWS = [(-1, 4), (4, 25), (5, 4), (4,), (4, 5, 6), 4, [4, 5], (4.0, 5), ("4", "5"), (False, True), None]
+
+WIDTHS_ERRORS = [
+    ({"wide": 11}, "wide must be 12 to 16 bits, not 11"),
+    ({"wide": 17}, "wide must be 12 to 16 bits, not 17"),
+    ({"wide": 12.5}, "wide must be 12 to 16 bits, not 12.5"),
+    ({"wide": "12"}, "wide must be 12 to 16 bits, not '12'"),
+    ({"fraction": -1}, "fraction must be 0 to 11 bits, not -1"),
+    ({"fraction": 12}, "fraction must be 0 to 11 bits, not 12"),
+    ({"fraction": True}, "fraction must be 0 to 11 bits, not True"),
+    ({"fraction": None}, "fraction must be 0 to 11 bits, not None"),
+    *(
+        ({name: value}, f"{name} must be an integer from {low} to {high}, not {value!r}")
+        for name, low, high in [
+            ("multiplier", 2, 12),
+            ("bias", 2, 20),
+            ("slope", 3, 8),
+            ("offset", 2, 12),
+            ("score_weight", 2, 12),
+            ("exp_index", 2, 8),
+            ("exp", 4, 12),
+            ("threshold", 4, 16),
+            ("local_shift", 1, 3),
+            ("embedding_acc", 8, 18),
+            ("feature_fraction", 0, 7),
+        ]
+        for value in (low - 1, high + 1, float(low), str(low), True)
+    ),
+    *(
+        ({name: value}, f"{name} must be a window within 0 to 24, not {value!r}")
+        for name in ("affine_shift", "slope_shift", "embedding_shift", "head_shift")
+        for value in NO_WINDOWS
+    ),
+    *(
+        ({"exp_step": value}, f"exp_step must lie in (0, 1], not {value!r}")
+        for value in (0, -0.125, 1.5, math.nan, math.inf, True, "0.125", None)
+    ),
+]
+
+
+def _id(case):
+    if isinstance(case, str):
+        return ""
+    return ",".join(f"{name}={str(value)[:24]}:{type(value).__name__}" for name, value in case.items())
+
+
+@pytest.mark.parametrize(("changes", "message"), CONFIG_ERRORS, ids=_id)
+def test_an_illegal_config_says_what_was_expected_and_what_came(changes, message):
+    with pytest.raises(ConfigError) as error:
+        CONFIG.with_(**changes)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("changes", "message"), WIDTHS_ERRORS, ids=_id)
+def test_illegal_widths_say_what_was_expected_and_what_came(changes, message):
+    with pytest.raises(ConfigError) as error:
+        Widths(**changes)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image": (2, 2), "heads": 64, "layers": 1, "mlp_ratio": 1, "theta": 1, "alpha": 0, "mean": (0,)},
+        {"image": (512, 512), "alpha": 1.0, "mean": (255,), "mlp_ratio": 1024, "theta": 5},
+        {"image": (254, 254), "patch": 254, "dim": 1, "heads": 1},
+        {"dim": 7, "heads": 7, "classes": ("yes", "no")},
+    ],
+    ids=["smallest", "largest", "one patch", "odd"],
+)
+def test_a_config_at_its_limits_is_legal(changes):
+    assert ModelConfig.from_json(CONFIG.with_(**changes).to_json()) == CONFIG.with_(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wide": 12, "fraction": 0, "multiplier": 2, "bias": 2, "slope": 3, "offset": 2},
+        {"wide": 16, "fraction": 15, "multiplier": 12, "bias": 20, "slope": 8, "offset": 16},
+        {"score_weight": 2, "exp_index": 2, "exp": 4, "exp_step": 1, "threshold": 4, "local_shift": 1},
+        {"score_weight": 12, "exp_index": 8, "exp": 12, "exp_step": 0.01, "threshold": 16, "local_shift": 3},
+        {"feature_fraction": 0},
+        {"feature_fraction": 7},
+        {"embedding_acc": 8, "affine_shift": (0, 0), "slope_shift": (24, 24)},
+        {"embedding_acc": 18, "embedding_shift": (0, 24), "head_shift": (3, 4)},
+    ],
+)
+def test_widths_at_their_limits_are_legal(changes):
+    config = CONFIG.with_(widths=Widths(**changes))
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_json(name):
+    config = preset(name)
+    assert config.name == name
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert hash(ModelConfig.from_json(config.to_json())) == hash(config)
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    with pytest.raises(ConfigError, match=f"unknown preset 'cifar': the presets are {', '.join(PRESETS)}"):
+        preset("cifar")
+
+
+def test_equal_numbers_have_equal_texts():
+    integers = CONFIG.with_(alpha=1, mean=(78,), widths=Widths(exp_step=1))
+    reals = CONFIG.with_(alpha=1.0, mean=(78.0,), widths=Widths(exp_step=1.0))
+    assert integers.to_json() == reals.to_json()
+
+
+def _json(**changes):
+    return json.dumps(json.loads(CONFIG.to_json()) | changes)
+
+
+def _json_without(*names):
+    return json.dumps({k: v for k, v in json.loads(CONFIG.to_json()).items() if k not in names})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the configuration is not JSON"),
+        ("{", "the configuration is not JSON"),
+        ("[" * 100_000, "the configuration is not JSON"),
+        ('{"dim": ' + "1" * 5000 + "}", "the configuration is not JSON"),
+        ("[]", "the configuration must be a JSON object"),
+        ("null", "the configuration must be a JSON object"),
+        ("{}", "missing in ModelConfig: name, image, channels, mean, patch, dim, heads, layers, classes"),
+        (_json_without("image", "heads"), "missing in ModelConfig: image, heads"),
+        (_json(size=8, colour=1), "unknown in ModelConfig: colour, size"),
+        (_json(widths={"wide": 12, "depth": 3}), "unknown in Widths: depth"),
+        (_json(widths=None), "widths must be a JSON object, not None"),
+        (_json(widths=[12]), r"widths must be a JSON object, not \[12\]"),
+        (_json(widths={"affine_shift": [2]}), r"affine_shift must be a window within 0 to 24, not \(2,\)"),
+        (_json(widths={"wide": math.nan}), "wide must be 12 to 16 bits, not nan"),
+        (_json(image=8), "image must be a height and a width, not 8"),
+        (_json(image={"height": 8}), "image must be a height and a width, not {'height': 8}"),
+        (_json(image=[[8], 8]), r"image height must be an integer from 1 to 65536, not \[8\]"),
+        (_json(mean=[[78.0]]), r"mean must be 1 values of 0 to 255, not \(\[78.0\],\)"),
+        (_json(alpha=math.inf), r"alpha must lie in \[0, 1\], not inf"),
+        (_json(hfsc=None), "hfsc must be true or false, not None"),
+    ],
+    ids=lambda v: v[:40],
+)
+def test_from_json_refuses_what_to_json_never_wrote(text, message):
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.from_json(text)
+
+
+def test_from_json_fills_in_defaults():
+    required = {"name", "image", "channels", "mean", "patch", "dim", "heads", "layers", "classes"}
+    optional = {f.name for f in fields(ModelConfig)} - required
+    assert ModelConfig.from_json(_json_without(*optional)) == CONFIG
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("a1é", max_size=3),
+    lambda values: (
+        st.lists(values, max_size=3) | st.dictionaries(st.text("a1é", max_size=3), values, max_size=2)
+    ),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([f.name for f in fields(ModelConfig)]), json_values)
+@example("mean", ["78"])
+@example("classes", [[], {}])
+def test_from_json_raises_nothing_but_its_own_error(name, value):
+    _makes_a_config_or_a_config_error(lambda: ModelConfig.from_json(_json(**{name: value})))
+
+
+@given(st.sampled_from([f.name for f in fields(Widths)]), json_values)
+def test_widths_from_json_raise_nothing_but_their_own_error(name, value):
+    _makes_a_config_or_a_config_error(lambda: ModelConfig.from_json(_json(widths={name: value})))
+
+
+@given(st.sampled_from([f.name for f in (*fields(ModelConfig), *fields(Widths))]), st.booleans(), json_values)
+@example("image", False, "")
+@example("name", False, 5)
+def test_override_raises_nothing_but_its_own_error(name, of_widths, value):
+    setting = f"{'widths.' if of_widths else ''}{name}={json.dumps(value)}"
+    _makes_a_config_or_a_config_error(lambda: override(CONFIG, [setting]))
+
+
+def _makes_a_config_or_a_config_error(make):
+    """Whatever is legal also survives JSON, and its derived figures can be computed."""
+    try:
+        config = make()
+    except ConfigError:
+        return
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert round(config.score_scale) < 1 << config.widths.score_weight
+    assert config.embedding_acc_shift >= 0
+
+
+def test_override_reads_values_as_json_and_else_as_text():
+    settings = ["dim=96", "hfsc=false", "alpha=0.5", "image=[16, 8]", "name=small digits", "widths.wide=16"]
+    settings += ["widths.affine_shift=[3, 7]", 'classes=["a=b", "c"]']
+    expected = replace(CONFIG, dim=96, hfsc=False, alpha=0.5, image=(16, 8), name="small digits")
+    expected = replace(expected, classes=("a=b", "c"), widths=Widths(wide=16, affine_shift=(3, 7)))
+    assert override(CONFIG, settings) == expected
+
+
+def test_override_changes_nothing_else():
+    config = CONFIG.with_(widths=Widths(wide=16, offset=11))
+    assert override(config, []) == config
+    assert override(config, ["widths.offset=10"]) == config.with_(widths=Widths(wide=16, offset=10))
+    assert override(config, ["layers=2", "layers=3"]) == config.with_(layers=3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("dim", "a setting is KEY=VALUE, not 'dim'"),
+        ("", "a setting is KEY=VALUE, not ''"),
+        ("=5", "a setting is KEY=VALUE, not '=5'"),
+        ("size=5", "unknown in ModelConfig: size"),
+        ("widths.depth=5", "unknown in Widths: depth"),
+        ("widths=5", "widths are set one by one, as in widths.wide=16"),
+        ("dim=sixty", "dim must be an integer from 1 to 65536, not 'sixty'"),
+        ("dim=", "dim must be an integer from 1 to 65536, not ''"),
+        ("dim=" + "1" * 5000, "dim must be an integer from 1 to 65536, not '1111"),
+        ("dim=65", "dim must be a multiple of heads: 65 is no multiple of 2"),
+        ("widths.wide=24", "wide must be 12 to 16 bits, not 24"),
+    ],
+    ids=lambda v: v[:24],
+)
+def test_override_refuses(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        override(CONFIG, [setting])
+
+
+@pytest.mark.parametrize(
+    ("changes", "grid", "head_dim", "patch_length", "bands"),
+    [
+        ({}, (4, 4), 32, 4, ("lo", "hi")),
+        ({"image": (6, 10), "hfsc": False, "heads": 4}, (3, 5), 16, 4, ("x",)),
+        ({"image": (9, 3), "patch": 3, "channels": 2, "mean": (1, 2)}, (3, 1), 32, 18, ("lo", "hi")),
+    ],
+)
+def test_what_follows_from_a_config(changes, grid, head_dim, patch_length, bands):
+    config = CONFIG.with_(**changes)
+    assert config.grid == grid
+    assert config.tokens == grid[0] * grid[1]
+    assert config.head_dim == head_dim
+    assert config.patch_length == patch_length
+    assert config.bands == bands
+
+
+@given(st.integers(1, 1024), st.integers(2, 12), st.floats(0.01, 1))
+def test_score_weights_use_their_width(head_dim, score_weight, exp_step):
+    """The largest weight fits its bits; twice as much would not."""
+    widths = Widths(score_weight=score_weight, exp_step=exp_step)
+    unit, limit = exp_step * math.sqrt(head_dim), (1 << score_weight) - 1
+    if round(1 / unit) > limit:
+        with pytest.raises(ConfigError, match="too fine"):
+            CONFIG.with_(dim=head_dim, heads=1, widths=widths)
+        return
+    config = CONFIG.with_(dim=head_dim, heads=1, widths=widths)
+    assert round(config.score_scale) <= limit < 2 * config.score_scale
+    assert config.score_scale == 2.0**config.score_shift / unit
+
+
+@given(st.integers(1, 32), st.integers(1, 4), st.integers(8, 18))
+def test_the_embedding_accumulator_just_fits(patch, channels, bits):
+    changes = {"image": (patch, patch), "patch": patch, "channels": channels, "mean": (0,) * channels}
+    config = CONFIG.with_(**changes, widths=Widths(embedding_acc=bits))
+    largest = 2 * patch * patch * channels * 128 * 128
+    assert largest >> config.embedding_acc_shift < 1 << (bits - 1)
+    assert -largest >> config.embedding_acc_shift >= -(1 << (bits - 1))
+    assert config.embedding_acc_shift == 0 or largest >> (config.embedding_acc_shift - 1) >= 1 << (bits - 1)
