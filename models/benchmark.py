@@ -1,0 +1,43 @@
+"""`python -m models.benchmark`: how many images a second the golden model does, for each preset or for those
+named.
+"""
+
+import argparse
+import time
+
+import torch
+
+from .cli import one_line_errors
+from .config import PRESETS, preset
+from .freeze import freeze
+from .random import random_model
+
+
+def images_per_second(name: str, seconds: float = 3.0) -> float:
+    """Throughput of the golden model of a preset, random weights, over about that time."""
+    config = preset(name)
+    golden = freeze(random_model(config, seed=0))
+    generator = torch.Generator().manual_seed(0)
+    shape = (4 * golden.images_per_pass, *config.image, config.channels)
+    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    golden(pixels[:1])
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        golden(pixels)
+        done += len(pixels)
+    return done / (time.perf_counter() - start)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m models.benchmark", description="Time the golden model.")
+    parser.add_argument("preset", nargs="*", default=list(PRESETS), help="default: all of them")
+    arguments = parser.parse_args(argv)
+    with one_line_errors(verbose=False):
+        for name in arguments.preset:
+            threads = torch.get_num_threads()
+            print(f"{name}: {images_per_second(name):.0f} images/s on {threads} threads", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Checkpoints: one safetensors file with the configuration as JSON in its header; never pickle.
+
+The binary weights of a finished model are stored as one bit each (1 means +1, least significant bit first); a
+model still in training keeps its real ones.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from . import arithmetic
+from .config import ConfigError, ModelConfig
+from .files import replacing
+from .network import DIDBViT
+
+FORMAT = "haarlequin-checkpoint-1"
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint of ours, or not a whole one; the message says which and why."""
+
+
+def save(
+    path: Path, model: DIDBViT, pack: bool = False, extra: Mapping[str, Tensor] | None = None, **facts
+) -> None:
+    """Write ``model`` to ``path``, replacing what was there only once the new file is whole.
+
+    ``pack`` stores binary weights as bits, for a finished model: they read back as exactly ±1. ``extra``
+    tensors and ``facts`` (anything JSON holds) come back from `read`.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if pack:
+        tensors |= {name: _pack(tensors[name]) for name in model.binary_weights()}
+    header = {
+        "format": FORMAT,
+        "config": model.config.to_json(),
+        "deployed": model.deployed,
+        "packed": pack,
+        **facts,
+    }
+    with replacing(path) as draft:
+        save_file(
+            tensors | dict(extra or {}), draft, {key: json.dumps(value) for key, value in header.items()}
+        )
+
+
+def load(path: Path) -> DIDBViT:
+    """The model in a checkpoint, in the phase it was saved in; raises `CheckpointError`."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[DIDBViT, dict[str, Tensor], dict]:
+    """(model, extra tensors, facts) of a checkpoint; raises `CheckpointError`."""
+    tensors, header = _read_file(path)
+    try:
+        model = DIDBViT(ModelConfig.from_json(header.pop("config")))
+        if header.pop("deployed"):
+            model.deploy()
+        state = model.state_dict()
+        missing = sorted(state.keys() - tensors)
+        if missing:
+            raise CheckpointError(f"{path}: not a whole checkpoint, tensor {missing[0]} is missing")
+        if header.pop("packed"):
+            tensors |= {name: _unpack(tensors[name], state[name].shape) for name in model.binary_weights()}
+        model.load_state_dict({name: tensors.pop(name) for name in state})
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this version: {str(error).splitlines()[0]}"
+        ) from error
+    return model.eval(), tensors, header
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; give the path of a .safetensors file")
+    try:
+        with safe_open(path, "pt") as file:
+            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            if header.pop("format", None) != FORMAT:
+                raise CheckpointError(f"{path}: a safetensors file, but no {FORMAT}")
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated or no safetensors file ({error})") from None
+
+
+def _pack(weight: Tensor) -> Tensor:
+    bits = (arithmetic.sign(weight) > 0).flatten().numpy()
+    return torch.from_numpy(np.packbits(bits, bitorder="little"))
+
+
+def _unpack(packed: Tensor, shape: torch.Size) -> Tensor:
+    count = shape.numel()
+    if packed.dtype != torch.uint8 or packed.numel() != -(-count // 8):
+        raise CheckpointError(f"packed weights of {packed.numel()} bytes cannot be {tuple(shape)}")
+    bits = np.unpackbits(packed.numpy(), count=count, bitorder="little")
+    return torch.from_numpy(bits.astype(np.float32) * 2 - 1).reshape(shape)

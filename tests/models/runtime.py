@@ -1,0 +1,33 @@
+"""An ONNX model in onnxruntime, as the tests run it."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor
+
+
+def run(model: onnx.ModelProto, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every output of the model by name, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    outputs = session.run(names, {name: value.numpy() for name, value in inputs.items()})
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(value))
+        for name, value in zip(names, outputs, strict=True)
+    }
+
+
+def observed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model that hands out every tensor between its nodes too."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {output.name for output in copy.graph.output}
+    for node in copy.graph.node:
+        for name in node.output:
+            if name not in known:
+                copy.graph.output.append(helper.make_tensor_value_info(name, TensorProto.INT64, None))
+    return copy
