@@ -10,11 +10,11 @@ RUN := .venv/bin/python -m
 # What a user's shell carries must not reach the tools: options meant for this make, another environment's packages.
 unexport MAKEFLAGS VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: help lint test train bench clean distclean
+.PHONY: help lint test mutate train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
-	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to test and train.'
+	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to test, train and area.'
 
 lint: $(STAMP)  ## check style and format
 	$(RUN) ruff check
@@ -24,11 +24,17 @@ lint: $(STAMP)  ## check style and format
 test: lint  ## lint, then run the tests on every core
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
+mutate: $(STAMP)  ## break every arithmetic function in turn: its tests must notice (minutes)
+	$(RUN) tests.mutate
+
 train: $(STAMP)  ## train a model, PRESET=digits by default
 	$(RUN) models.train --preset $(PRESET) $(ARGS)
 
 bench: $(STAMP)  ## images/s of the integer model, for each preset
 	$(RUN) models.benchmark
+
+area: $(STAMP)  ## what the blocks cost on an ECP5; ARGS=--route also routes a slice of four lanes
+	$(RUN) hw.area $(ARGS)
 
 clean:  ## remove what was built, and the caches
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis

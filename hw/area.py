@@ -1,0 +1,155 @@
+"""`python -m hw.area`: what the blocks cost on an ECP5, synthesised, and with `--route` a slice of four lanes
+routed.
+
+Uses yosys and nextpnr-ecp5 from PATH where they are there, else the YoWASP packages, which are slower.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import Elaboratable, Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from models import cli
+from models.config import Widths
+
+from .binary_lane import BinaryLane
+from .haar import HaarSplit
+from .lane_array import LaneArray
+from .local_convolution import LocalConvolution
+from .postprocess import PostProcess
+
+BANK_DEPTH = 512
+"""Words of a bank: what one ECP5 block RAM holds at 36 bits."""
+
+COLUMNS = ("LUT4", "FF", "DSP", "BRAM")
+
+
+class Slice(wiring.Component):
+    """Lanes with both their banks: A gives partial sums and shortcuts and takes y, B gives residuals."""
+
+    def __init__(self, lanes: int, width: int, widths: Widths, slots: int = 16):
+        self.array = LaneArray(lanes, width, widths, slots)
+        self.wide = data.ArrayLayout(signed(widths.wide), lanes)
+        inputs = (
+            "activation",
+            "mask",
+            "load",
+            "load_lane",
+            "weights",
+            "shift",
+            "swap",
+            "write",
+            "write_lane",
+        )
+        self.inputs = (*inputs, "write_slot", "constants", "slot", "token")
+        ports = {name: In(self.array.signature.members[name].shape) for name in self.inputs}
+        addresses = {f"{name}_address": In(range(BANK_DEPTH)) for name in ("a", "b", "result")}
+        super().__init__(ports | addresses | {"store": In(2), "bits": Out(lanes), "clipped": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.array = array = self.array
+        for name in self.inputs:
+            # Registered at the border, so that the longest path is one of the lanes' own.
+            m.d.sync += getattr(array, name).eq(getattr(self, name))
+        for i, (name, operands) in enumerate({"a": ("partial", "shortcut"), "b": ("residual",)}.items()):
+            m.submodules[f"bank_{name}"] = bank = Memory(shape=self.wide, depth=BANK_DEPTH, init=[])
+            read, write = bank.read_port(), bank.write_port()
+            store = Signal()
+            m.d.sync += [store.eq(self.store[i]), write.addr.eq(self.result_address)]
+            m.d.comb += [read.addr.eq(getattr(self, f"{name}_address")), write.en.eq(store)]
+            m.d.comb += [
+                write.data.eq(array.y),
+                *(getattr(array, operand).eq(read.data) for operand in operands),
+            ]
+        m.d.sync += [self.bits.eq(array.bits), self.clipped.eq(array.clipped)]
+        return m
+
+
+def tool(name: str) -> str:
+    """The native tool where there is one, else its YoWASP package's."""
+    found = shutil.which(name) or shutil.which(
+        f"yowasp-{name}", path=f"{Path(sys.executable).parent}:{os.defpath}"
+    )
+    if not found:
+        raise FileNotFoundError(f"neither {name} nor yowasp-{name} is there: `make test` installs the latter")
+    return found
+
+
+def synthesise(design: Elaboratable, folder: Path) -> Path:
+    """The ECP5 netlist of a design, as JSON."""
+    (folder / "top.il").write_text(rtlil.convert(design))
+    # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
+    # Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
+    script = "read_rtlil top.il; rename -hide w:*[*]; synth_ecp5 -nowidelut -top top; write_json top.json"
+    subprocess.run([tool("yosys"), "-q", "-p", script], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return folder / "top.json"
+
+
+def count(netlist: Path) -> dict[str, int]:
+    """Cells by column: a carry cell is two LUT4, a 16×4 distributed RAM four and two for its writing."""
+    top = json.loads(netlist.read_text())["modules"]["top"]
+    cells = Counter(cell["type"] for cell in top["cells"].values())
+    return {
+        "LUT4": cells["LUT4"] + 2 * cells["CCU2C"] + 6 * cells["TRELLIS_DPR16X4"],
+        "FF": cells["TRELLIS_FF"],
+        "DSP": cells["MULT18X18D"],
+        "BRAM": cells["DP16KD"],
+    }
+
+
+def route(netlist: Path, seed: int) -> tuple[float, str]:
+    """Fmax in MHz of the routed netlist, and nextpnr's word on what it used."""
+    command = [tool("nextpnr-ecp5"), "--85k", "--json", netlist.name, "--out-of-context", "--seed", str(seed)]
+    result = subprocess.run(command, cwd=netlist.parent, capture_output=True, text=True, check=True)
+    log = result.stdout + result.stderr
+    fmax = re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", log)[-1]
+    used = re.findall(r"(TRELLIS_COMB|TRELLIS_FF|MULT18X18D|DP16KD):\s+(\d+)/", log)
+    return float(fmax), ", ".join(f"{name} {number}" for name, number in dict(used).items())
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m hw.area", description="Cost of the blocks on an ECP5.")
+    parser.add_argument("--width", type=int, default=128, help="K, weight bits of a lane (default: 128)")
+    parser.add_argument("--route", action="store_true", help="also route the slice of four lanes (minutes)")
+    parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
+    arguments = parser.parse_args(argv)
+    with cli.one_line_errors(verbose=False):
+        _report(arguments.width, arguments.route, arguments.seed)
+
+
+def _report(width: int, routed: bool, seed: int) -> None:
+    widths = Widths()
+    blocks = {
+        f"lane's array, {width} bits": BinaryLane(width),
+        "lane's post-processing": PostProcess(widths, widths.wide, slots=16),
+        "eight lanes' Haar split": HaarSplit(8, widths.wide, max_columns=16),
+        "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
+        f"four lanes × {width} with their banks": Slice(4, width, widths),
+    }
+    print(f"{'block':<40}" + "".join(f"{column:>8}" for column in COLUMNS))
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, design in blocks.items():
+            netlist = synthesise(design, Path(scratch))
+            figures = count(netlist)
+            print(f"{name:<40}" + "".join(f"{figures[column]:>8}" for column in COLUMNS), flush=True)
+        if routed:
+            fmax, used = route(netlist, seed)
+            print(f"routed: {fmax:.1f} MHz; {used}")
+
+
+if __name__ == "__main__":
+    main()

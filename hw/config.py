@@ -1,0 +1,140 @@
+"""What an accelerator is made of: `AcceleratorConfig`, the only source of shapes in `hw/`, and the
+presets.
+"""
+
+from dataclasses import dataclass, field
+
+from models.config import ConfigError, Widths
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """Sizes of one accelerator. Making an illegal one raises `ConfigError`.
+
+    Depths are in words: of ``width`` bits for weights (one lane's share of a step) and signs, of one wide
+    value a lane for the banks, of one lane's constants, of one t_n.
+    """
+
+    name: str
+    lanes: int
+    width: int
+    """K: weight bits of a lane, activation bits a cycle."""
+    weights: int
+    constants: int
+    local: int
+    """Words of the local convolution: a channel's weights and shift."""
+    tokens: int
+    """Values of t_n, of all layers."""
+    signs: int
+    """Of each of the two sign memories."""
+    bank_a: int
+    bank_b: int
+    program: int
+    macs: int = 4
+    """Multipliers of the embedding."""
+    pixels: int = 2 * 64
+    """Bytes of image memory, two images."""
+    max_columns: int = 16
+    """Widest token grid."""
+    theta: int = 3
+    """Largest local convolution."""
+    slots: int = 16
+    """Tiles whose constants a lane holds."""
+    widths: Widths = field(default_factory=Widths)
+
+    def __post_init__(self):
+        sizes = (
+            "lanes",
+            "width",
+            "weights",
+            "constants",
+            "local",
+            "tokens",
+            "signs",
+            "bank_a",
+            "bank_b",
+            "program",
+        )
+        for name in (*sizes, "macs", "pixels", "max_columns"):
+            value = getattr(self, name)
+            if not (type(value) is int and value >= 1):
+                raise ConfigError(f"{name} must be a positive integer, not {value!r}")
+        if self.width % (2 * self.lanes) and self.width != self.lanes:
+            raise ConfigError(
+                f"width must be lanes or an even multiple of them: {self.width} for {self.lanes}"
+            )
+        if self.theta not in (1, 3, 5):
+            raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
+
+
+CONFIGS: dict[str, AcceleratorConfig] = {
+    config.name: config
+    for config in (
+        AcceleratorConfig(
+            name="2x64",
+            lanes=2,
+            width=64,
+            weights=4096,
+            constants=4096,
+            local=512,
+            tokens=512,
+            signs=512,
+            bank_a=2048,
+            bank_b=1024,
+            program=4096,
+            macs=2,
+        ),
+        AcceleratorConfig(
+            name="16x64",
+            lanes=16,
+            width=64,
+            weights=4096,
+            constants=4096,
+            local=512,
+            tokens=2048,
+            signs=1024,
+            bank_a=2048,
+            bank_b=512,
+            program=512,
+            macs=16,
+            pixels=2 * 3072,
+        ),
+        AcceleratorConfig(
+            name="32x128",
+            lanes=32,
+            width=128,
+            weights=12_800,
+            constants=11_264,
+            local=1024,
+            tokens=4096,
+            signs=512,
+            bank_a=1024,
+            bank_b=512,
+            program=1024,
+            macs=28,
+            pixels=2 * 3072,
+        ),
+        AcceleratorConfig(
+            name="64x128",
+            lanes=64,
+            width=128,
+            weights=12_800,
+            constants=11_264,
+            local=1024,
+            tokens=4096,
+            signs=512,
+            bank_a=512,
+            bank_b=512,
+            program=512,
+            macs=28,
+            pixels=2 * 3072,
+        ),
+    )
+}
+
+
+def accelerator(name: str) -> AcceleratorConfig:
+    """The preset of that name; raises `ConfigError` with the known ones."""
+    if name not in CONFIGS:
+        raise ConfigError(f"unknown accelerator {name!r}: there are {', '.join(CONFIGS)}")
+    return CONFIGS[name]

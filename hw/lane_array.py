@@ -1,0 +1,115 @@
+"""The lanes side by side: one word of activations to all of them, one result from each, every cycle."""
+
+from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from models.config import Widths
+
+from .binary_lane import BinaryLane
+from .popcount import Popcount
+from .postprocess import PostProcess, lane_constants
+
+
+class LaneArray(wiring.Component):
+    """acc = 2·n − popcount(mask) + partial + extra in every lane, and its post-processing.
+
+    n counts the agreements of ``activation`` with the lane's weights where ``mask`` is 1. All lanes run in
+    lockstep, one word a cycle, always ready, nothing held up; what is not meant to be used is not written
+    anywhere. Cycles behind ``activation``:
+
+    ================================  ============================================
+    ``partial``, ``extra`` taken      `operands`
+    ``acc`` out, ``slot`` taken       `operands` + 2
+    ``shortcut`` taken                `operands` + 2 + `PostProcess.SHORTCUT`
+    ``residual``, ``token`` taken     `operands` + 2 + `PostProcess.RESIDUAL`
+    ``y``, ``bits``, ``clipped`` out  `operands` + 2 + `PostProcess.LATENCY`
+    ================================  ============================================
+
+    ``load`` gives ``weights`` to lane ``load_lane`` as its next ones, ``write`` gives ``constants`` to slot
+    ``write_slot`` of lane ``write_lane``. ``shift`` moves each lane's own ``bits`` into its next weights (V's
+    columns); ``swap`` makes the next weights of all lanes current.
+    """
+
+    def __init__(self, lanes: int, width: int, widths: Widths, slots: int):
+        if not (isinstance(lanes, int) and lanes >= 1):
+            raise ValueError(f"LaneArray lanes must be a positive integer, not {lanes!r}")
+        self.lanes, self.width, self.widths, self.slots = lanes, width, widths, slots
+        self._array = [BinaryLane(width) for _ in range(lanes)]
+        self._post = [PostProcess(widths, widths.wide, slots) for _ in range(lanes)]
+        wide = data.ArrayLayout(signed(widths.wide), lanes)
+        super().__init__(
+            {
+                "activation": In(width),
+                "mask": In(width),
+                "load": In(1),
+                "load_lane": In(range(lanes)),
+                "weights": In(width),
+                "shift": In(1),
+                "swap": In(1),
+                "write": In(1),
+                "write_lane": In(range(lanes)),
+                "write_slot": In(range(slots)),
+                "constants": In(lane_constants(widths)),
+                "partial": In(wide),
+                "extra": In(wide),
+                "acc": Out(wide),
+                "slot": In(range(slots)),
+                "shortcut": In(wide),
+                "residual": In(wide),
+                "token": In(signed(widths.offset)),
+                "y": Out(wide),
+                "bits": Out(lanes),
+                "clipped": Out(range(2 * lanes + 1)),
+            }
+        )
+
+    @property
+    def operands(self) -> int:
+        """Cycles from ``activation`` to ``partial`` and ``extra``."""
+        return self._array[0].latency
+
+    def elaborate(self, platform):
+        m = Module()
+        ones = self._mask_count(m)
+        clipped = []
+        for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
+            m.submodules[f"array_{i}"], m.submodules[f"post_{i}"] = array, post
+            m.d.comb += [
+                array.activation.eq(self.activation),
+                array.mask.eq(self.mask),
+                array.load.eq(self.load & (self.load_lane == i)),
+                array.weights.eq(self.weights),
+                array.shift.eq(self.shift),
+                array.bit.eq(post.bit),
+                array.swap.eq(self.swap),
+                post.write.eq(self.write & (self.write_lane == i)),
+                post.write_slot.eq(self.write_slot),
+                post.constants.eq(self.constants),
+                post.slot.eq(self.slot),
+                post.acc.eq(self.acc[i]),
+                post.shortcut.eq(self.shortcut[i]),
+                post.residual.eq(self.residual[i]),
+                post.token.eq(self.token),
+                self.y[i].eq(post.y),
+                self.bits[i].eq(post.bit),
+            ]
+            dot, others = Signal(signed(self.widths.wide)), Signal(signed(self.widths.wide))
+            m.d.sync += [
+                dot.eq(((array.low + array.high) << 1) - ones),
+                others.eq(self.partial[i] + self.extra[i]),
+                self.acc[i].eq(dot + others),
+            ]
+            clipped.append(post.clipped)
+        m.d.comb += self.clipped.eq(sum(clipped))
+        return m
+
+    def _mask_count(self, m: Module) -> Value:
+        """popcount(mask), as late as the lanes' counts."""
+        mask, counts = Signal(self.width), []
+        m.d.sync += mask.eq(self.mask)
+        for name, half in (("low", mask[: self.width // 2]), ("high", mask[self.width // 2 :])):
+            m.submodules[f"mask_{name}"] = count = Popcount(self.width // 2)
+            m.d.comb += count.bits.eq(half)
+            counts.append(count.count)
+        return sum(counts)

@@ -1,0 +1,55 @@
+"""One row of the token grid kept back, so that a token meets the one above it."""
+
+from amaranth.hdl import Module, Mux, ShapeLike, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+
+class LineBuffer(wiring.Component):
+    """``above`` = the ``word`` of ``columns`` tokens ago, and where a row begins.
+
+    Tokens come row by row, one in every cycle with ``enable`` high; while it is low everything holds.
+    ``columns`` (1 to ``max_columns``) is the width of the grid and holds still while an image passes.
+    ``first`` comes with token 0 of an image and with the token behind its last, the next image's or filler;
+    between them the buffer counts. ``above`` and ``begins_row`` (the token is its row's first) belong to the
+    token that is being taken, in the same cycle; above an image's first row lies nothing of its own.
+
+    The memory is read asynchronously where it is written: distributed RAM, sixteen columns a cell on ECP5.
+    """
+
+    def __init__(self, shape: ShapeLike, max_columns: int):
+        if not (isinstance(max_columns, int) and max_columns >= 1):
+            raise ValueError(f"LineBuffer max_columns must be a positive integer, not {max_columns!r}")
+        self.max_columns = max_columns
+        super().__init__(
+            {
+                "enable": In(1),
+                "first": In(1),
+                "columns": In(range(max_columns + 1)),
+                "word": In(shape),
+                "above": Out(shape),
+                "begins_row": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        shape = self.signature.members["word"].shape
+        m.submodules.memory = memory = Memory(shape=shape, depth=self.max_columns, init=[])
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+
+        following = Signal(range(self.max_columns))
+        column = Signal.like(following)
+        m.d.comb += [
+            column.eq(Mux(self.first, 0, following)),
+            self.begins_row.eq(column == 0),
+            read.addr.eq(column),
+            self.above.eq(read.data),
+            write.addr.eq(column),
+            write.data.eq(self.word),
+            write.en.eq(self.enable),
+        ]
+        with m.If(self.enable):
+            m.d.sync += following.eq(Mux(column + 1 == self.columns, 0, column + 1))
+        return m

@@ -1,0 +1,136 @@
+"""`make mutate`: breaks every arithmetic function in turn and fails unless its own tests notice.
+
+Works on a copy of the tree, a few minutes on two cores. A line that is no longer there to be broken is an
+error too.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in its place)
+    "fixed": [
+        ("value.clamp(-limit, limit - 1)", "value.clamp(-limit, limit)"),
+        ("value.clamp(-limit, limit - 1)", "value.clamp(1 - limit, limit - 1)"),
+        ("(clipped != value).sum()", "(clipped < value).sum()"),
+        ("return value >> shift", "return value >> (shift + 1)"),
+        ("(value + (1 << (shift - 1))) >> shift", "(value + (1 << (shift - 1)) - 1) >> shift"),
+        ("(value + (1 << (shift - 1))) >> shift", "value >> shift"),
+        ("_FLOAT32_EXACT = 2**24", "_FLOAT32_EXACT = 2**25"),
+    ],
+    "binary": [
+        ("shifted >= 0", "shifted > 0"),
+        ("exact_matmul(signs, weight.T,", "exact_matmul(signs, weight.T.flip(0),"),
+    ],
+    "affine": [
+        ("round_shift(a * acc, shift) + b", "round_shift(a * acc + b, shift)"),
+        ("round_shift(a * acc, shift) + b", "(a * acc >> shift) + b"),
+    ],
+    "irprelu": [
+        ("d = sat(value, wide_bits)", "d = value"),
+        ("where(d >= 0, positive, negative)", "where(d >= -1, positive, negative)"),
+        ("+ residual, wide_bits", ", wide_bits"),
+    ],
+    "haar": [
+        ("shift_right(pair + right, 2)", "shift_right(pair + right + 2, 2)"),
+        ("tokens[..., -1:, :, :]], dim=-3", "tokens[..., :1, :, :]], dim=-3"),
+        ("pair[..., -1:, :]], dim=-2", "pair[..., :1, :]], dim=-2"),
+        ("sat(x - lo, wide_bits)", "x - lo"),
+    ],
+    "softmax": [
+        (".clamp(max=len(table) - 1)", ".clamp(max=len(table) - 2)"),
+        (") >= threshold.long()", ") > threshold.long()"),
+        ("((1 << bits) - 1)", "(1 << bits)"),
+        ("total + band", "total - band"),
+    ],
+    "diba": [
+        ("(1 - k)", "(2 - k)"),
+        ("padding=theta // 2", "padding=(theta // 2, 0)"),
+        ("(local_convolution(v, weight, grid) << local_shift)", "local_convolution(v, weight, grid)"),
+        ("weight[:, None].to(", "weight[:, None].flip(-1).to("),
+        ("+ differential(attention, v)", ""),
+    ],
+    "embedding": [
+        ("- 128\n", "- 127\n"),
+        ("shift_right(acc, acc_shift)", "shift_right(acc + 1, acc_shift)"),
+        ("+ position, wide_bits)", ", wide_bits)"),
+        ("tiles.transpose(2, 3)", "tiles"),
+    ],
+    "head": [
+        ("feature_bits)\n    return", "feature_bits + 1)\n    return"),
+        ("+ bias", ""),
+        ("x.sum(-2)", "x[..., 1:, :].sum(-2)"),
+    ],
+    "shortcut": [
+        ("repeats.bit_length() - 1", "repeats.bit_length()"),
+        ("x.repeat(", "x.flip(-1).repeat("),
+    ],
+}
+
+
+@contextmanager
+def mutated(path: Path, old: str, new: str) -> Iterator[None]:
+    """The file with the first ``old`` replaced by ``new``, for the time of the block."""
+    text = path.read_text(encoding="utf-8")
+    if old not in text:
+        raise SystemExit(f"{path.name}: {old!r} is no longer there: bring MUTATIONS up to date")
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def noticed(tree: Path, name: str, old: str, new: str) -> bool:
+    """Whether the tests of an arithmetic file fail once it is broken."""
+    test = f"tests/models/arithmetic/test_{name}.py"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test]
+    settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    with mutated(tree / "models" / "arithmetic" / f"{name}.py", old, new):
+        result = subprocess.run(command, cwd=tree, env=os.environ | settings, capture_output=True, text=True)
+    if result.returncode > 1:
+        raise SystemExit(f"pytest could not run {test}:\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
+    return result.returncode == 1
+
+
+def main() -> None:
+    """Try every mutation, as many at once as there are cores."""
+    mutations = [(name, old, new) for name, pairs in MUTATIONS.items() for old, new in pairs]
+    with tempfile.TemporaryDirectory() as scratch:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for i in range(os.cpu_count() or 1):
+            tree = Path(scratch) / str(i)
+            for folder in ("models", "tests"):
+                shutil.copytree(ROOT / folder, tree / folder)
+            shutil.copy(ROOT / "pyproject.toml", tree)
+            trees.put(tree)
+
+        def attempt(mutation: tuple[str, str, str]) -> bool:
+            tree = trees.get()
+            try:
+                return noticed(tree, *mutation)
+            finally:
+                trees.put(tree)
+
+        with ThreadPoolExecutor(trees.qsize()) as pool:
+            killed = list(tqdm(pool.map(attempt, mutations), total=len(mutations), unit=" mutations"))
+    for (name, old, new), dead in zip(mutations, killed, strict=True):
+        if not dead:
+            print(f"survived: {name}.py with {new!r} for {old!r}")
+    print(f"{sum(killed)} of {len(mutations)} mutations noticed")
+    sys.exit(0 if all(killed) else 1)
+
+
+if __name__ == "__main__":
+    main()
