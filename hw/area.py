@@ -7,7 +7,6 @@ Uses yosys and nextpnr-ecp5 from PATH where they are there, else the YoWASP pack
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Elaboratable, Module, Signal, signed
+from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -29,6 +28,7 @@ from .haar import HaarSplit
 from .lane_array import LaneArray
 from .local_convolution import LocalConvolution
 from .postprocess import PostProcess
+from .softmax import BinarySoftmax, RowMaximum
 
 BANK_DEPTH = 512
 """Words of a bank: what one ECP5 block RAM holds at 36 bits."""
@@ -88,9 +88,12 @@ def tool(name: str) -> str:
     return found
 
 
-def synthesise(design: Elaboratable, folder: Path) -> Path:
+def synthesise(design: wiring.Component, folder: Path) -> Path:
     """The ECP5 netlist of a design, as JSON."""
-    (folder / "top.il").write_text(rtlil.convert(design))
+    members = [Value.cast(port) for _, _, port in design.signature.flatten(design)]
+    # A stream that is always ready has a constant for a port.
+    ports = [port for port in members if not isinstance(port, Const)]
+    (folder / "top.il").write_text(rtlil.convert(design, ports=ports))
     # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
     # Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
     script = "read_rtlil top.il; rename -hide w:*[*]; synth_ecp5 -nowidelut -top top; write_json top.json"
@@ -110,14 +113,31 @@ def count(netlist: Path) -> dict[str, int]:
     }
 
 
-def route(netlist: Path, seed: int) -> tuple[float, str]:
-    """Fmax in MHz of the routed netlist, and nextpnr's word on what it used."""
-    command = [tool("nextpnr-ecp5"), "--85k", "--json", netlist.name, "--out-of-context", "--seed", str(seed)]
-    result = subprocess.run(command, cwd=netlist.parent, capture_output=True, text=True, check=True)
-    log = result.stdout + result.stderr
-    fmax = re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", log)[-1]
-    used = re.findall(r"(TRELLIS_COMB|TRELLIS_FF|MULT18X18D|DP16KD):\s+(\d+)/", log)
-    return float(fmax), ", ".join(f"{name} {number}" for name, number in dict(used).items())
+def route(netlist: Path, seed: int) -> str:
+    """What nextpnr used of an ECP5-85F, the clock it reached, and the ends of the path that limits it."""
+    report = netlist.with_name("report.json")
+    command = [
+        tool("nextpnr-ecp5"),
+        "--85k",
+        "--package",
+        "CABGA381",
+        "--json",
+        netlist.name,
+        "--report",
+        report.name,
+    ]
+    command += ["--out-of-context", "--seed", str(seed), "--freq", "100", "--timing-allow-fail", "--quiet"]
+    subprocess.run(command, cwd=netlist.parent, check=True)
+    figures = json.loads(report.read_text())
+    (clock,) = figures["fmax"].values()
+    path = next(path for path in figures["critical_paths"] if path["from"] == path["to"])["path"]
+    cells = [path[0]["from"]["cell"], path[-1]["to"]["cell"]]
+    delay = sum(part["delay"] for part in path)
+    used = [f"{name} {value['used']}" for name, value in figures["utilization"].items() if value["used"]]
+    return (
+        f"routed, seed {seed}: {clock['achieved']:.1f} MHz; {', '.join(used)}\n"
+        f"longest path, {delay:.1f} ns: {cells[0]} → {cells[1]}"
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -138,6 +158,8 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "lane's post-processing": PostProcess(widths, widths.wide, slots=16),
         "eight lanes' Haar split": HaarSplit(8, widths.wide, max_columns=16),
         "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
+        "softmax, 32 scores a cycle": BinarySoftmax(32, widths, max_tiles=4),
+        "row maximum, 64 lanes": RowMaximum(64, widths.wide, max_rows=64),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }
     print(f"{'block':<40}" + "".join(f"{column:>8}" for column in COLUMNS))
@@ -147,8 +169,7 @@ def _report(width: int, routed: bool, seed: int) -> None:
             figures = count(netlist)
             print(f"{name:<40}" + "".join(f"{figures[column]:>8}" for column in COLUMNS), flush=True)
         if routed:
-            fmax, used = route(netlist, seed)
-            print(f"routed: {fmax:.1f} MHz; {used}")
+            print(route(netlist, seed))
 
 
 if __name__ == "__main__":

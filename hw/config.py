@@ -126,7 +126,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             bank_a=512,
             bank_b=512,
             program=512,
-            macs=28,
+            macs=22,
             pixels=2 * 3072,
         ),
     )

@@ -1,8 +1,10 @@
 """Counting ones: a tree of full adders, two levels of them between registers."""
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from .pipeline import registered
 
 LEVELS_PER_STAGE = 2
 """Full adders in a row between two registers."""
@@ -48,7 +50,7 @@ class Popcount(wiring.Component):
         for level in range(1, len(full_adder_levels(self.width)) + 1):
             columns = _add_columns(columns)
             if level % LEVELS_PER_STAGE == 0:
-                columns = [[_registered(m, bit) for bit in column] for column in columns]
+                columns = [[registered(m, bit) for bit in column] for column in columns]
         rows = [
             sum(column[row] << i if row < len(column) else 0 for i, column in enumerate(columns))
             for row in (0, 1)
@@ -66,9 +68,3 @@ def _add_columns(columns: list[list[Value]]) -> list[list[Value]]:
             after[weight + 1].append(a & b | a & c | b & c)
         after[weight] += column[whole:]
     return after if after[-1] else after[:-1]
-
-
-def _registered(m: Module, bit: Value) -> Signal:
-    register = Signal()
-    m.d.sync += register.eq(bit)
-    return register

@@ -7,6 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from models.config import Widths
 
+from .pipeline import registered
+
 
 def lane_constants(widths: Widths) -> data.StructLayout:
     """Constants of one channel, as a tile keeps them in its lane.
@@ -84,14 +86,9 @@ class PostProcess(wiring.Component):
         m = Module()
         bits = self.widths.wide
 
-        def register(value: Value) -> Signal:
-            signal = Signal(Value.cast(value).shape())
-            m.d.sync += signal.eq(value)
-            return signal
-
         slots = [self.slot]
         for _ in range(self.LATENCY - 1):
-            slots.append(register(slots[-1]))
+            slots.append(registered(m, slots[-1]))
 
         def constants(stage: int, *names: str) -> list[Value]:
             """Constants of the token that is ``stage`` cycles behind its ``acc``."""
@@ -106,14 +103,14 @@ class PostProcess(wiring.Component):
         (a,), (b,), (move,) = constants(0, "a"), constants(2, "b"), constants(6, "move")
         positive, negative, offset = constants(4, "positive", "negative", "offset")
 
-        product = register(register(self.acc) * register(a))  # 1, 2
-        affine = register(round_shift(product, b, self.widths.affine_shift[1]))  # 3
+        product = registered(m, registered(m, self.acc) * registered(m, a))  # 1, 2
+        affine = registered(m, round_shift(product, b, self.widths.affine_shift[1]))  # 3
         clipped_d, clipped_y = Signal(), Signal()
-        d = register(saturate(m, affine + self.shortcut, bits, clipped_d))  # 4
-        scaled = register(d * Mux(d < 0, negative, positive))  # 5
-        offsets = register(offset + self.token + self.residual)  # 5
+        d = registered(m, saturate(m, affine + self.shortcut, bits, clipped_d))  # 4
+        scaled = registered(m, d * Mux(d < 0, negative, positive))  # 5
+        offsets = registered(m, offset + self.token + self.residual)  # 5
         total = round_shift(scaled, offsets, self.widths.slope_shift[1])
-        y = register(saturate(m, total, bits, clipped_y))  # 6
+        y = registered(m, saturate(m, total, bits, clipped_y))  # 6
         m.d.sync += [self.y.eq(y), self.bit.eq(y + move >= 0)]  # 7
-        m.d.sync += self.clipped.eq(register(register(register(clipped_d))) + register(clipped_y))
+        m.d.sync += self.clipped.eq(registered(m, clipped_d, 3) + registered(m, clipped_y))
         return m

@@ -25,9 +25,7 @@ def report(result: Plan, family: str) -> str:
         lines.append(row + ("  TOO LARGE" if m.used > m.words else ""))
     total = sum(memory.blocks(family) for memory in result.memories)
     lines += [f"{'total':<14}{total:>37}", ""]
-    lines.append(
-        f"multipliers: {2 * machine.lanes} in the lanes, {machine.macs + 1} embedding, 2 softmax and head"
-    )
+    lines.append(f"multipliers: {result.multipliers}; LUT4 of the blocks, estimated: {result.luts}")
     lines += ["", f"{'operation':<22}{'passes':>8}{'cycles':>9}{'share':>8}"]
     lane_cycles = sum(operation.cycles for operation in result.operations)
     for o in result.operations:

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from hw.config import AcceleratorConfig
+from hw.embedding import Embedding
 from models.config import ModelConfig
 
 BLOCK_RAMS = {
@@ -15,6 +16,17 @@ BLOCK_RAMS = {
     "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
 }
 """Shapes (words, bits) that one block RAM of a family takes."""
+
+LUT4 = {
+    "array, a bit": 3.92,
+    "post-processing, a lane": 310,
+    "Haar, a lane": 101,
+    "local convolution, a lane": 50,
+}
+"""Measured by `make area`: what grows with the lanes; a LUT4 estimate leaves out what joins them."""
+
+SHARED_LUT4 = {"softmax": 2861, "row maximum, a lane": 29, "embedding, a multiplier": 97, "head": 633}
+"""The units beside the lanes, measured likewise; the softmax takes 32 scores a cycle."""
 
 DRAIN = 24
 """Cycles from the last token's activation to the last write of its results."""
@@ -79,6 +91,20 @@ class Plan:
     def utilisation(self) -> float:
         """Share of the array's bit-MACs that the model's binary products fill."""
         return self.ideal_cycles / self.cycles
+
+    @property
+    def luts(self) -> int:
+        """LUT4 of the blocks, without sequencer, link and what joins them."""
+        machine = self.accelerator
+        array, *lane = LUT4.values()
+        softmax, maximum, multiplier, head = SHARED_LUT4.values()
+        lanes = machine.lanes * (array * machine.width + sum(lane) + maximum)
+        return round(lanes + softmax * min(1, machine.lanes / 32) + multiplier * machine.macs + head)
+
+    @property
+    def multipliers(self) -> int:
+        """Two a lane, the embedding's and one more for its affine, the head's and the softmax's."""
+        return 2 * self.accelerator.lanes + self.accelerator.macs + 3
 
     def check(self) -> None:
         """Raise `DoesNotFit` unless every memory is large enough and the grid narrow enough."""
@@ -151,7 +177,7 @@ class _Sizes:
 def plan(model: ModelConfig, machine: AcceleratorConfig) -> Plan:
     """The plan of a model on an accelerator, fitting or not."""
     sizes = _Sizes(model, machine)
-    embedding = model.tokens * model.patch_length * math.ceil(model.dim / machine.macs)
+    embedding = Embedding.cycles(machine.macs, model.tokens, model.patch_length, model.dim)
     return Plan(model, machine, tuple(_memories(sizes)), tuple(_operations(sizes)), embedding)
 
 
@@ -204,7 +230,7 @@ def _memories(s: _Sizes) -> list[Memory]:
     # lo, then the mean of u; V' and ctx; scores; partial sums of a tile.
     bank_a = 2 * wide + model.heads * n * s.key_tiles + n
     passes = sum(operation.passes for operation in _operations(s))
-    patch = model.patch_length
+    patch, groups = model.patch_length, math.ceil(dim / machine.macs)
     image = model.image[0] * model.image[1] * model.channels
     lanes_bits = machine.lanes * w.wide
     embedding_bits = w.multiplier + w.bias + 32
@@ -220,7 +246,7 @@ def _memories(s: _Sizes) -> list[Memory]:
         Memory("program", "passes", passes, machine.program, 160),
         Memory("pixels", "two images", 2 * image, machine.pixels, 8),
         # Sized for the model: nothing else shares them.
-        Memory("patch weights", "embedding", dim * patch, dim * patch, 8),
+        Memory("patch weights", "embedding", groups * patch, groups * patch, 8 * machine.macs),
         Memory("positions", "embedding", n * dim, n * dim, w.wide),
         Memory("embedding", "its affine and bias", dim, dim, embedding_bits),
         Memory("head", "classifier", dim * classes, dim * classes, 8),

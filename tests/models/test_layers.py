@@ -298,7 +298,8 @@ def _affine(gain=(0.25, -0.125, 0.001), offset=(0.5, -1.0, 3.0)):
     affine = Affine(3, Widths(), (2, 8)).eval()
     with torch.no_grad():
         affine.norm.running_mean.copy_(torch.tensor([10.0, -20.0, 5.0]))
-        affine.norm.running_var.fill_(4.0 - affine.norm.eps)
+        affine.norm.eps = 1.0
+        affine.norm.running_var.fill_(3.0)
         affine.norm.weight.copy_(2 * torch.tensor(gain))
         affine.norm.bias.copy_(torch.tensor(offset) + affine.norm.running_mean * torch.tensor(gain))
     return affine
@@ -373,7 +374,7 @@ def test_attention_constants_stay_in_their_ranges():
     with torch.no_grad():
         module.beta.copy_(torch.tensor([-1.0, 1.0, 5.0]))
         assert module.constants(2)["threshold"].tolist() == [1, 2**15, 2**16 - 1]
-        for alpha in (0.5, 0.0, 1.0, -3.0, 3.0):
+        for alpha in (0.5, 0.3, 0.77, 0.0, 1.0, -3.0, 3.0):
             low = min(max(alpha, 0.0), 1.0)
             module.alpha.fill_(alpha)
             expected = [round(low * SMALL.score_scale), round((1 - low) * SMALL.score_scale)]

@@ -44,13 +44,19 @@ def test_the_presets_fit_the_accelerators_meant_for_them(model, machine):
     plan(preset(model), accelerator(machine)).check()
 
 
-def test_seven_layers_of_tiny_are_what_an_85f_holds():
-    """208 block RAMs; an eighth layer's weights and constants do not fit."""
-    result = plan(preset("cifar10-tiny"), accelerator("64x128"))
-    assert sum(memory.blocks() for memory in result.memories) <= 208
-    eighth = plan(preset("cifar10-tiny").with_(layers=8), accelerator("64x128"))
+@pytest.mark.parametrize(("machine", "blocks"), [("32x128", 205), ("64x128", 210)])
+def test_seven_layers_of_tiny_fill_an_85f(machine, blocks):
+    """It has 208 block RAMs: 32 lanes fit, 64 do not, and an eighth layer fits neither."""
+    result = plan(preset("cifar10-tiny"), accelerator(machine))
+    assert sum(memory.blocks() for memory in result.memories) == blocks
+    eighth = plan(preset("cifar10-tiny").with_(layers=8), accelerator(machine))
     with pytest.raises(DoesNotFit, match=r"weights by 1536 of 12800 words; constants by 1024 of 11264 words"):
         eighth.check()
+
+
+def test_multipliers_are_those_of_the_85f():
+    for name in ("32x128", "64x128"):
+        assert plan(preset("cifar10-tiny"), accelerator(name)).multipliers <= 156
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,9 @@ def _row(scores, threshold, table=(8, 4, 2, 1), shift=0, fraction=4):
         ([5, 6, 5], {"threshold": 5}, [0, 1, 0]),
         ([5, 6, 5], {"threshold": 8}, [0, 1, 0]),
         ([5, 6, 5], {"threshold": 9}, [0, 0, 0]),
+        # 8 << 4 = 128: one below τ·Σ = 3·43, and one above 1·127
+        ([1, 0], {"threshold": 3, "table": (35, 8)}, [1, 0]),
+        ([1, 0], {"threshold": 1, "table": (119, 8)}, [1, 1]),
         # one token attends to itself at any threshold below 1
         ([-7], {"threshold": 15}, [1]),
         # beyond the table its last entry counts, the entry before it one sooner
