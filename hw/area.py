@@ -70,10 +70,9 @@ class Slice(wiring.Component):
             store = Signal()
             m.d.sync += [store.eq(self.store[i]), write.addr.eq(self.result_address)]
             m.d.comb += [read.addr.eq(getattr(self, f"{name}_address")), write.en.eq(store)]
-            m.d.comb += [
-                write.data.eq(array.y),
-                *(getattr(array, operand).eq(read.data) for operand in operands),
-            ]
+            m.d.comb += write.data.eq(array.y)
+            # A block RAM is slow to answer: without a register here its output was the longest path, 14.5 ns.
+            m.d.sync += [getattr(array, operand).eq(read.data) for operand in operands]
         m.d.sync += [self.bits.eq(array.bits), self.clipped.eq(array.clipped)]
         return m
 

@@ -69,7 +69,7 @@ MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in i
     ],
     "head": [
         ("feature_bits)\n    return", "feature_bits + 1)\n    return"),
-        ("+ bias", ""),
+        ("(feature_bits - 1)) + bias", "(feature_bits - 1))"),
         ("x.sum(-2)", "x[..., 1:, :].sum(-2)"),
     ],
     "shortcut": [

@@ -67,7 +67,7 @@ def test_head_counts_its_saturations():
 
 def test_head_is_exact_beyond_float32():
     """The products add up to an odd number beyond 2^24."""
-    channels = 1025
+    channels = 2049
     weight = torch.full((1, channels), -128)
     weight[0, 0] = -127
     ones, zeros = torch.ones(channels, dtype=torch.int64), torch.zeros(channels, dtype=torch.int64)
