@@ -24,7 +24,9 @@ from models import cli
 from models.config import Widths
 
 from .binary_lane import BinaryLane
+from .embedding import Embedding
 from .haar import HaarSplit
+from .head import Head
 from .lane_array import LaneArray
 from .local_convolution import LocalConvolution
 from .postprocess import PostProcess
@@ -159,6 +161,8 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
         "softmax, 32 scores a cycle": BinarySoftmax(32, widths, max_tiles=4),
         "row maximum, 64 lanes": RowMaximum(64, widths.wide, max_rows=64),
+        "embedding of cifar10-tiny, 28 at once": Embedding(28, widths, 64, 128, 48, 2 * 3072),
+        "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }
     print(f"{'block':<40}" + "".join(f"{column:>8}" for column in COLUMNS))

@@ -7,19 +7,10 @@ from brevitas import nn as qnn
 from torch import Tensor, nn
 
 from . import arithmetic
+from .attention import DIBA, BinaryAttention, HaarSplit
 from .config import ModelConfig
-from .layers import (
-    DIBA,
-    BinaryAttention,
-    BinaryLinear,
-    Embedding,
-    HaarSplit,
-    Head,
-    IRPReLU,
-    Layer,
-    Projection,
-    SignProjection,
-)
+from .ends import Embedding, Head
+from .layers import BinaryLinear, IRPReLU, Layer, Projection, SignProjection
 from .quant import BinaryActivation
 
 LAYER_SCALE = 0.1

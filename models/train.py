@@ -247,7 +247,7 @@ def main(argv: list[str] | None = None) -> None:
             run.train()
         except KeyboardInterrupt:
             raise cli.UsageError(
-                f"interrupted after epoch {run.epoch}; --resume goes on from there"
+                f"interrupted after epoch {run.epoch}; `make train ARGS=--resume` goes on from there"
             ) from None
         card = run.finish()
         print(
@@ -279,7 +279,7 @@ def _open_run(arguments: argparse.Namespace) -> Run:
         run.resume()
     elif run.state_file.exists():
         raise cli.UsageError(
-            f"{run.folder} holds a run: --resume goes on with it, --out names another folder"
+            f"{run.folder} holds a run: --resume (make train ARGS=--resume) goes on with it, --out names another"
         )
     return run
 

@@ -19,48 +19,11 @@ from models.golden import GoldenModel, specs
 from models.network import DIDBViT
 from models.random import random_model
 
+from .extreme_widths import LARGEST, SMALLEST
 from .runtime import observed, run
 
 SMALL = preset("digits").with_(name="small", layers=1, dim=24, heads=2)
 RGB = {"channels": 3, "mean": (1.0, 128.0, 255.0)}
-NARROW = Widths(
-    wide=12,
-    fraction=4,
-    multiplier=2,
-    bias=2,
-    affine_shift=(0, 0),
-    slope=3,
-    slope_shift=(0, 0),
-    offset=2,
-    score_weight=2,
-    exp_index=2,
-    exp=4,
-    threshold=4,
-    local_shift=1,
-    embedding_acc=8,
-    embedding_shift=(0, 0),
-    head_shift=(0, 0),
-    feature_fraction=0,
-)
-BROAD = Widths(
-    wide=16,
-    fraction=8,
-    multiplier=12,
-    bias=20,
-    affine_shift=(0, 24),
-    slope=8,
-    slope_shift=(0, 24),
-    offset=16,
-    score_weight=12,
-    exp_index=8,
-    exp=12,
-    threshold=16,
-    local_shift=3,
-    embedding_acc=18,
-    embedding_shift=(0, 24),
-    head_shift=(0, 24),
-    feature_fraction=7,
-)
 SHAPES = {
     "nano in one layer": preset("cifar10-nano").with_(layers=1),
     "tiny in one layer": preset("cifar10-tiny").with_(layers=1),
@@ -76,9 +39,9 @@ SHAPES = {
     "mlp_ratio 2": SMALL.with_(mlp_ratio=2),
     "mlp_ratio 8": SMALL.with_(mlp_ratio=8),
     "16 bits": SMALL.with_(widths=Widths(wide=16)),
-    "narrow": SMALL.with_(widths=NARROW),
-    "broad": SMALL.with_(widths=BROAD),
-    "broad without hfsc": SMALL.with_(widths=BROAD, hfsc=False),
+    "narrow": SMALL.with_(widths=SMALLEST),
+    "broad": SMALL.with_(widths=LARGEST),
+    "broad without hfsc": SMALL.with_(widths=LARGEST, hfsc=False),
     "wide grid": SMALL.with_(image=(4, 14)),
     "high grid": SMALL.with_(image=(10, 6), theta=5),
     "a row": SMALL.with_(image=(2, 10)),

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from models import layers
+from models.attention import DIBA, BinaryAttention, HaarSplit
 from models.config import ModelConfig, Widths
+from models.ends import Embedding, Head
 from models.freeze import freeze
-from models.layers import DIBA, Affine, BinaryAttention, Embedding, HaarSplit, IRPReLU, fitting_shift
+from models.layers import Affine, IRPReLU, fitting_shift
 from models.network import DIDBViT
 from models.random import random_model
 
@@ -220,7 +222,7 @@ def test_a_layer_does_the_same_in_both_phases(changes):
     two units of a wide tensor and nine in ten within 16.
     """
     real, deployed = both_phases(**changes)
-    kinds = (Embedding, IRPReLU, HaarSplit, BinaryAttention, DIBA, layers.SignProjection, layers.Head)
+    kinds = (Embedding, IRPReLU, HaarSplit, BinaryAttention, DIBA, layers.SignProjection, Head)
     for name, (inputs, keywords, output) in _observed(deployed, random_pixels(32), kinds).items():
         module = real.get_submodule(name)
         for ours, theirs in zip(_tensors(output), _tensors(module(*inputs, **keywords)), strict=True):
@@ -232,7 +234,7 @@ def test_a_layer_does_the_same_in_both_phases(changes):
                     assert distance.max() < UNIT, name
                 case layers.SignProjection():
                     assert distance.count_nonzero() < 0.02 * distance.numel(), name
-                case layers.Head():
+                case Head():
                     assert distance.max() < 0.1 * theirs.std(), name
                 case _:
                     assert distance.median() < 2 * UNIT, name
@@ -243,7 +245,7 @@ def test_a_layer_does_the_same_in_both_phases(changes):
 def test_a_layer_learns_the_same_in_both_phases(changes):
     """The gradient with respect to a layer's inputs points the same way in both phases."""
     real, deployed = both_phases(**changes)
-    kinds = (IRPReLU, HaarSplit, DIBA, layers.BinaryLinear, layers.SignProjection, layers.Head)
+    kinds = (IRPReLU, HaarSplit, DIBA, layers.BinaryLinear, layers.SignProjection, Head)
     with torch.no_grad():
         calls = _observed(deployed, random_pixels(8), kinds)
     for name, (inputs, keywords, _) in calls.items():

@@ -1,0 +1,125 @@
+"""Binary attention in its two phases: the Haar bands, the thresholded softmax, and DIBA."""
+
+import torch
+from brevitas import nn as qnn
+from torch import Tensor, nn
+
+from . import arithmetic
+from .config import ModelConfig
+from .golden import exp_table
+from .layers import Constants, Layer
+from .quant import BinaryWeight, round_constant, straight_through
+
+
+class HaarSplit(Layer):
+    """x → (x_lo, x_hi) on the token grid."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config.widths)
+        self.grid = config.grid
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        grid = x.unflatten(1, self.grid).permute(0, 3, 1, 2)
+        padded = nn.functional.pad(grid, (0, 1, 0, 1), mode="replicate")
+        lo = nn.functional.avg_pool2d(padded, 2, stride=1).flatten(2).transpose(1, 2)
+        hi = self.saturate(x - lo)
+        if not self.deployed:
+            return lo, hi
+        lo_integer, hi_integer = arithmetic.haar_split(self.wide(x), self.grid, self.widths.wide)
+        return self.exact(lo, lo_integer), self.exact(hi, hi_integer)
+
+
+class BinaryAttention(Layer):
+    """Â from the signs of queries and keys: the integer rule forward, the float softmax backward, in both
+    phases.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config.widths)
+        self.heads, self.scale = config.heads, config.head_dim**-0.5
+        self.score_shift, self.score_scale = config.score_shift, config.score_scale
+        self.alpha = nn.Parameter(torch.tensor(config.alpha), requires_grad=config.alpha_learned)
+        self.beta = nn.Parameter(torch.full((config.heads,), min(1.0, 2.0 / config.tokens)))
+        self.register_buffer("table", exp_table(self.widths), persistent=False)
+
+    def band_weights(self, bands: int) -> list[Tensor]:
+        """α and 1 − α, or 1 where there is one band."""
+        alpha = self.alpha.clamp(0, 1)
+        return [alpha, 1 - alpha] if bands == 2 else [torch.ones_like(alpha)]
+
+    def forward(self, bands: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Signs (Q, K) of each band, (B, N, C) → Â, (B, heads, N, N)."""
+        c = self.constants(len(bands))
+        integer = arithmetic.scores(
+            [
+                (q.detach().long(), k.detach().long(), int(w))
+                for (q, k), w in zip(bands, c["score_weight"], strict=True)
+            ],
+            self.heads,
+        )
+        bits = arithmetic.binarise_softmax(
+            integer, self.table, self.score_shift, c["threshold"], self.widths.threshold
+        )
+        if not torch.is_grad_enabled():
+            return bits.to(bands[0][0].dtype)
+        real = sum(
+            weight * (arithmetic.split_heads(q, self.heads) @ arithmetic.split_heads(k, self.heads).mT)
+            for weight, (q, k) in zip(self.band_weights(len(bands)), bands, strict=True)
+        )
+        beta = self.beta.clamp(min=2.0**-self.widths.threshold)[:, None, None]
+        return straight_through(((real * self.scale).softmax(-1) / beta).clamp(0, 1), bits)
+
+    def constants(self, bands: int) -> Constants:
+        """score_weight (bands,) and threshold (heads,)."""
+        weights = torch.stack(self.band_weights(bands)).detach().double() * self.score_scale
+        threshold = round_constant(self.beta / 2, self.widths.threshold, self.widths.threshold, signed=False)
+        return {"score_weight": weights.round().long(), "threshold": threshold.clamp(min=1)}
+
+
+class DIBA(Layer):
+    """Σ_j Â_ij V_j, with DIBA also (1 − k_i)·V_i and the local convolution of V at its learned power of
+    two.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config.widths)
+        self.enabled, self.grid = config.diba, config.grid
+        if self.enabled:
+            self.local = qnn.QuantConv2d(
+                config.dim,
+                config.dim,
+                config.theta,
+                padding=config.theta // 2,
+                groups=config.dim,
+                bias=False,
+                weight_quant=BinaryWeight,
+            )
+            nn.init.uniform_(self.local.weight, -0.5, 0.5)
+            self.local_shift = nn.Parameter(torch.zeros(config.dim))
+
+    def forward(self, attention: Tensor, v: Tensor) -> Tensor:
+        """Â (B, heads, N, N) and the signs V (B, N, C) → acc (B, N, C), integers."""
+        mixed = (attention @ arithmetic.split_heads(v, attention.shape[1])).transpose(1, 2).flatten(2)
+        if not self.enabled:
+            return mixed
+        own = (1 - attention.sum(-1)).transpose(1, 2).repeat_interleave(
+            v.shape[-1] // attention.shape[1], dim=-1
+        ) * v
+        image = v.transpose(1, 2).unflatten(-1, self.grid)
+        shift = straight_through(self.local_shift, self.shifts())
+        local = self.local(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
+        c = self.constants()
+        exact = arithmetic.diba(
+            attention.detach().long(), v.detach().long(), c["weight"], c["shift"], self.grid
+        )
+        return straight_through(mixed + own + local, exact)
+
+    def shifts(self) -> Tensor:
+        """s_c, the exponents of the local convolution's scale."""
+        return round_constant(self.local_shift, 0, self.widths.local_shift, signed=False)
+
+    def constants(self) -> Constants:
+        """weight (C, θ, θ) and shift (C,) of the local convolution; nothing without DIBA."""
+        if not self.enabled:
+            return {}
+        return {"weight": arithmetic.sign(self.local.weight.detach())[:, 0].long(), "shift": self.shifts()}
