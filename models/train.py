@@ -278,9 +278,7 @@ def _open_run(arguments: argparse.Namespace) -> Run:
             raise cli.UsageError("--resume goes on with the run's own settings: leave out what changes them")
         run.resume()
     elif run.state_file.exists():
-        raise cli.UsageError(
-            f"{run.folder} holds a run: --resume (make train ARGS=--resume) goes on with it, --out names another"
-        )
+        raise cli.UsageError(f"{run.folder} holds a run: make train ARGS=--resume goes on with it")
     return run
 
 

@@ -446,6 +446,36 @@ def test_attention_learns_through_the_float_softmax(bands):
     assert not torch.allclose(*outputs)
 
 
+def test_diba_learns_through_its_formula():
+    """V_i + Σ_j Â_ij·(V_j − V_i) + local_i·2^s by hand; weights and s straight through their roundings."""
+    config = SMALL.with_(image=(6, 4))
+    module, tokens, generator = DIBA(config).double(), config.tokens, torch.Generator().manual_seed(0)
+    v = torch.randint(2, (2, tokens, 12), generator=generator, dtype=torch.float64) * 2 - 1
+    attention = torch.randint(2, (2, 3, tokens, tokens), generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        module.local_shift.copy_(3 * torch.rand(12, generator=generator))
+    shift = module.local_shift.detach().round().requires_grad_()
+    weight = torch.where(module.local.weight.detach() >= 0, 1.0, -1.0).double().requires_grad_()
+
+    def formula(attention, v):
+        image = v.mT.unflatten(-1, config.grid)
+        local = nn.functional.conv2d(image, weight, padding=1, groups=12).flatten(2).mT
+        everywhere = attention.repeat_interleave(4, dim=1)  # (B, C, N, N)
+        differences = v.mT[:, :, None, :] - v.mT[:, :, :, None]  # V_j − V_i
+        return (v.mT + (everywhere * differences).sum(-1)).mT + local * 2**shift
+
+    outer = torch.randn(2, tokens, 12, generator=generator, dtype=torch.float64)
+    gradients, outputs = [], []
+    learnable = [module.local_shift, module.local.weight]
+    for function, learned in ((module, learnable), (formula, [shift, weight])):
+        inputs = [value.clone().requires_grad_() for value in (attention, v)]
+        outputs.append(function(*inputs))
+        (outputs[-1] * outer).sum().backward()
+        gradients.append(torch.cat([value.grad.flatten() for value in (*inputs, *learned)]))
+    assert torch.equal(*outputs)
+    assert torch.allclose(*gradients)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_deploy_mode_freezes_to_is_within_its_ranges(seed):
     """`GoldenModel` checks every constant against its range."""

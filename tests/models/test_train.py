@@ -148,5 +148,5 @@ def test_a_run_is_never_overwritten(data, tmp_path, capsys):
     before = (tmp_path / "training.safetensors").read_bytes()
     with pytest.raises(SystemExit):
         run_cli("--preset", "digits", "--out", str(tmp_path))
-    assert "holds a run: --resume (make train ARGS=--resume) goes on with it" in capsys.readouterr().err
+    assert "holds a run: make train ARGS=--resume goes on with it" in capsys.readouterr().err
     assert (tmp_path / "training.safetensors").read_bytes() == before
