@@ -8,7 +8,7 @@ from . import arithmetic
 from .config import ModelConfig
 from .golden import exp_table
 from .layers import Constants, Layer
-from .quant import BinaryWeight, round_constant, straight_through
+from .quant import BinaryWeight, real_sign, round_constant, straight_through
 
 
 class HaarSplit(Layer):
@@ -122,4 +122,4 @@ class DIBA(Layer):
         """weight (C, θ, θ) and shift (C,) of the local convolution; nothing without DIBA."""
         if not self.enabled:
             return {}
-        return {"weight": arithmetic.sign(self.local.weight.detach())[:, 0].long(), "shift": self.shifts()}
+        return {"weight": real_sign(self.local.weight.detach())[:, 0].long(), "shift": self.shifts()}

@@ -14,7 +14,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from . import arithmetic
 from .config import ConfigError, ModelConfig
 from .files import replacing
 from .network import DIDBViT
@@ -90,7 +89,7 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def _pack(weight: Tensor) -> Tensor:
-    bits = (arithmetic.sign(weight) > 0).flatten().numpy()
+    bits = (weight >= 0).flatten().numpy()
     return torch.from_numpy(np.packbits(bits, bitorder="little"))
 
 

@@ -125,7 +125,7 @@ class GoldenModel:
     cache.
     """
 
-    images_per_pass = 16
+    images_per_pass = 8
 
     def __init__(self, config: ModelConfig, constants: Mapping[str, Tensor]):
         wanted = specs(config)

@@ -19,6 +19,7 @@ from .quant import (
     BinaryActivation,
     BinaryWeight,
     quantise_constant,
+    real_sign,
     round_constant,
     straight_through,
     to_integer,
@@ -127,7 +128,7 @@ class BinaryLinear(Layer):
         """move and weight."""
         return {
             "move": self.offset_constant(self.move),
-            "weight": arithmetic.sign(self.linear.weight.detach()).long(),
+            "weight": real_sign(self.linear.weight.detach()).long(),
         }
 
 

@@ -11,7 +11,10 @@ from brevitas.quant.binary import SignedBinaryActPerTensorConst, SignedBinaryWei
 from brevitas.quant.fixed_point import Int8WeightPerTensorFixedPoint
 from torch import Tensor, nn
 
-from . import arithmetic
+
+def real_sign(x: Tensor) -> Tensor:
+    """`arithmetic.sign` of real numbers: +1 where x ≥ 0, −1 elsewhere."""
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
 
 
 class _QuadraticSign(torch.autograd.Function):
@@ -22,7 +25,7 @@ class _QuadraticSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         ctx.save_for_backward(x)
-        return arithmetic.sign(x)
+        return real_sign(x)
 
     @staticmethod
     def backward(ctx, grad):

@@ -30,7 +30,7 @@ MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in i
         ("_FLOAT32_EXACT = 2**24", "_FLOAT32_EXACT = 2**25"),
     ],
     "binary": [
-        ("shifted >= 0", "shifted > 0"),
+        ("shifted = value + move", "shifted = value + move - 1"),
         ("exact_matmul(signs, weight.T,", "exact_matmul(signs, weight.T.flip(0),"),
     ],
     "affine": [
@@ -39,7 +39,7 @@ MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in i
     ],
     "irprelu": [
         ("d = sat(value, wide_bits)", "d = value"),
-        ("where(d >= 0, positive, negative)", "where(d >= -1, positive, negative)"),
+        ("negative * d.clamp(max=0)", "negative * d.clamp(max=-1)"),
         ("+ residual, wide_bits", ", wide_bits"),
     ],
     "haar": [

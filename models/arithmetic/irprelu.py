@@ -2,7 +2,7 @@
 3).
 """
 
-from torch import Tensor, where
+from torch import Tensor
 
 from .fixed import round_shift, sat
 
@@ -24,5 +24,5 @@ def irprelu(
     (N,). The ``residual`` (the stream a branch is added to) joins before the one saturation of the write.
     """
     d = sat(value, wide_bits)
-    scaled = round_shift(where(d >= 0, positive, negative) * d, shift)
+    scaled = round_shift(positive * d.clamp(min=0) + negative * d.clamp(max=0), shift)
     return sat(scaled + offset + token[:, None] + residual, wide_bits)

@@ -370,6 +370,14 @@ def test_an_image_of_the_mean_colour_is_all_position(deployed):
     assert (module(pixels)[0] - module.position).abs().max() < UNIT
 
 
+def test_the_mean_pixel_folds_into_the_nearest_bias():
+    module = Embedding(SMALL.with_(mean=(100.25, 49.625)))
+    constants = module.constants()
+    for weights, bias in zip(constants["weight"].tolist(), constants["bias"].tolist(), strict=True):
+        exact = sum(w * (128 - mean) for w, mean in zip(weights, (100.25, 49.625) * 4, strict=True))
+        assert abs(bias - exact) <= 0.5
+
+
 def test_attention_constants_stay_in_their_ranges():
     module = BinaryAttention(SMALL)
     limit = (1 << SMALL.widths.score_weight) - 1

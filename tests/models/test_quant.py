@@ -10,6 +10,7 @@ from models.quant import (
     BinaryWeight,
     Int8Weight,
     quantise_constant,
+    real_sign,
     round_constant,
     straight_through,
     to_integer,
@@ -156,3 +157,9 @@ def test_quantise_constant_is_round_constant_in_real_units(value, fraction, bits
     assert result.item() == int(round_constant(constant, fraction, bits)) * 2.0**-fraction
     result.backward()
     assert float(constant.grad) == 1
+
+
+def test_the_sign_of_a_real_number_is_plus_one_at_both_zeros():
+    signs = real_sign(torch.tensor([-1e-30, -0.0, 0.0, 5.0], dtype=torch.float64))
+    assert signs.dtype == torch.float64
+    assert signs.tolist() == [-1, 1, 1, 1]
