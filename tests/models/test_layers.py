@@ -371,11 +371,23 @@ def test_an_image_of_the_mean_colour_is_all_position(deployed):
 
 
 def test_the_mean_pixel_folds_into_the_nearest_bias():
-    module = Embedding(SMALL.with_(mean=(100.25, 49.625)))
-    constants = module.constants()
+    constants = deploy(Embedding(SMALL.with_(mean=(100.25, 49.625)))).constants()
     for weights, bias in zip(constants["weight"].tolist(), constants["bias"].tolist(), strict=True):
         exact = sum(w * (128 - mean) for w, mean in zip(weights, (100.25, 49.625) * 4, strict=True))
         assert abs(bias - exact) <= 0.5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("deployed", [False, True])
+def test_features_are_cut_to_eight_bits(deployed):
+    """4 fraction bits: −8 to 7.9375."""
+    module = Head(SMALL).eval()
+    if deployed:
+        deploy(module)
+    for value, feature in ((100.0, 7.9375), (-100.0, -8.0)):
+        logits = module(torch.full((1, SMALL.tokens, SMALL.dim), value))
+        weight, bias = module.linear.quant_weight().value, module.linear.bias
+        assert torch.allclose(logits, feature * weight.sum(-1) + bias, atol=module.logit_scale)
 
 
 def test_attention_constants_stay_in_their_ranges():
