@@ -47,6 +47,9 @@ class Slice(wiring.Component):
         inputs = (
             "activation",
             "mask",
+            "gate",
+            "differential",
+            "centre",
             "load",
             "load_lane",
             "weights",
@@ -58,7 +61,7 @@ class Slice(wiring.Component):
         self.inputs = (*inputs, "write_slot", "constants", "slot", "token")
         ports = {name: In(self.array.signature.members[name].shape) for name in self.inputs}
         addresses = {f"{name}_address": In(range(BANK_DEPTH)) for name in ("a", "b", "result")}
-        super().__init__(ports | addresses | {"store": In(2), "bits": Out(lanes), "clipped": Out(8)})
+        super().__init__(ports | addresses | {"store": In(2), "bits": Out(lanes), "clipped": Out(2 * lanes)})
 
     def elaborate(self, platform):
         m = Module()

@@ -6,7 +6,12 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .popcount import Popcount
+from .popcount import Popcount, popcount_latency
+
+
+def lane_latency(width: int) -> int:
+    """Cycles that a `BinaryLane` takes."""
+    return 1 + popcount_latency(width // 2)
 
 
 class BinaryLane(wiring.Component):
@@ -44,7 +49,7 @@ class BinaryLane(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from ``activation`` to the counts."""
-        return 1 + self._halves[0].latency
+        return lane_latency(self.width)
 
     def elaborate(self, platform):
         m = Module()

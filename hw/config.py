@@ -2,7 +2,9 @@
 presets.
 """
 
-from dataclasses import dataclass, field
+import json
+import zlib
+from dataclasses import asdict, dataclass, field
 
 from models.config import ConfigError, Widths
 
@@ -36,11 +38,25 @@ class AcceleratorConfig:
     """Bytes of image memory, two images."""
     max_columns: int = 16
     """Widest token grid."""
+    max_tokens: int = 64
+    """N of the largest image."""
+    max_channels: int = 128
+    """C of the widest tokens."""
+    max_patch_length: int = 48
+    """Values of the largest patch."""
+    max_classes: int = 10
+    rows: int = 128
+    """Rows of scores, of all heads."""
     theta: int = 3
     """Largest local convolution."""
     slots: int = 16
     """Tiles whose constants a lane holds."""
     widths: Widths = field(default_factory=Widths)
+
+    @property
+    def digest(self) -> int:
+        """32 bits by which host and machine know that they mean the same sizes."""
+        return zlib.crc32(json.dumps(asdict(self), sort_keys=True).encode())
 
     def __post_init__(self):
         sizes = (
@@ -55,7 +71,8 @@ class AcceleratorConfig:
             "bank_b",
             "program",
         )
-        for name in (*sizes, "macs", "pixels", "max_columns"):
+        limits = ("max_columns", "max_tokens", "max_channels", "max_patch_length", "max_classes")
+        for name in (*sizes, "macs", "pixels", *limits, "rows"):
             value = getattr(self, name)
             if not (type(value) is int and value >= 1):
                 raise ConfigError(f"{name} must be a positive integer, not {value!r}")

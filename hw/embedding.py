@@ -2,13 +2,19 @@
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import ReadPort
 from amaranth.lib.wiring import In, Out
 
 from models.config import Widths
 
 from .postprocess import round_shift, saturate
-from .serial import counter, stages, table_memories, table_ports
+from .serial import counter, stages
+from .tables import TableRead, table_memories, table_ports
+
+
+def constants_layout(widths: Widths, max_patch_length: int) -> data.StructLayout:
+    """A channel's bias, as wide as the products and as much again of bias, and its affine."""
+    acc = signed((2 * max_patch_length * 128 * 128).bit_length() + 1)
+    return data.StructLayout({"bias": acc, "a": signed(widths.multiplier), "b": signed(widths.bias)})
 
 
 class Embedding(wiring.Component):
@@ -53,14 +59,13 @@ class Embedding(wiring.Component):
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"Embedding {name} must be a positive integer, not {value!r}")
         self.macs, self.widths = macs, widths
-        # The products, and as much again of bias.
-        self._acc = signed((2 * max_patch_length * 128 * 128).bit_length() + 1)
-        constants = {"bias": self._acc, "a": signed(widths.multiplier), "b": signed(widths.bias)}
+        constants = constants_layout(widths, max_patch_length)
+        self._acc = constants["bias"].shape
         groups = -(-max_channels // macs)
         self._tables = {
             "pixels": (unsigned(8), max_pixels),
             "weights": (data.ArrayLayout(signed(8), macs), groups * max_patch_length),
-            "constants": (data.StructLayout(constants), max_channels),
+            "constants": (constants, max_channels),
             "positions": (signed(widths.wide), max_tokens * max_channels),
         }
         tokens, taps, pixels = range(max_tokens + 1), range(max_patch_length + 1), range(max_pixels + 1)
@@ -109,7 +114,7 @@ class Embedding(wiring.Component):
             m.d.sync += self.busy.eq(0)
         return m
 
-    def _addresses(self, m: Module, step: Signal, pixel: ReadPort, weights: ReadPort) -> Value:
+    def _addresses(self, m: Module, step: Signal, pixel: TableRead, weights: TableRead) -> Value:
         """Walk through the image patch by patch, each once for every group. Three tags of a tap: it begins a
         group, it ends one, it ends the image.
         """
@@ -142,7 +147,7 @@ class Embedding(wiring.Component):
         return Cat(begins_group, ends_group, ends_image)
 
     def _accumulate(
-        self, m: Module, step: Signal, pixel: ReadPort, weights: ReadPort, tags: Value
+        self, m: Module, step: Signal, pixel: TableRead, weights: TableRead, tags: Value
     ) -> tuple[list[Signal], Signal, Signal]:
         """The sums of a group, whether they are ``complete``, and whether they are the image's last."""
         m.d.comb += [pixel.en.eq(step), weights.en.eq(step)]
@@ -165,7 +170,7 @@ class Embedding(wiring.Component):
         sums: list[Signal],
         complete: Signal,
         final: Signal,
-        constants: ReadPort,
+        constants: TableRead,
     ) -> tuple[Value, Signal, Value]:
         """Hold a group's sums while the next ones grow, and hand them on one by one: a sum, whether there is
         one, and whether it is the image's last.
@@ -192,8 +197,8 @@ class Embedding(wiring.Component):
         total: Value,
         valid: Signal,
         last: Value,
-        constants: ReadPort,
-        position: ReadPort,
+        constants: TableRead,
+        position: TableRead,
     ) -> None:
         """Turn sums into values."""
         bits, values, stage = self.widths.wide, self.values, stages(m, move)

@@ -15,7 +15,8 @@ class HaarSplit(wiring.Component):
     Tokens come row by row, one in every cycle with ``enable`` high. The window of token i is complete when
     token i + `lead` is taken (its lower right neighbour); `LATENCY` cycles later ``lo`` and ``hi`` are token
     i's, and stay until as long after the next token. ``clipped``, the number of lanes whose hi saturated,
-    comes `clipped_latency` cycles behind that same token and stays likewise: add it up once a token.
+    comes `clipped_latency` cycles behind that same token and stays likewise: add it up once a token. It
+    counts the lanes that are 1 in ``counted`` a cycle before ``hi``.
 
     ``columns`` (1 to ``max_columns``) holds still from an image's first token to its last result. ``first``
     comes with token 0 of an image and with the token behind its last, the next image's or filler: wherever a
@@ -41,6 +42,7 @@ class HaarSplit(wiring.Component):
                 "first": In(1),
                 "columns": In(range(max_columns + 1)),
                 "x": In(self._tokens),
+                "counted": In(lanes),
                 "lo": Out(self._tokens),
                 "hi": Out(self._tokens),
                 "clipped": Out(range(lanes + 1)),
@@ -75,7 +77,7 @@ class HaarSplit(wiring.Component):
             m.d.sync += [was_first_row.eq(first_row), right_edge.eq(line.begins_row)]
 
         clipped = Signal(self.lanes)
-        m.d.sync += clips.bits.eq(clipped)
+        m.d.sync += clips.bits.eq(clipped & self.counted)
         for lane in range(self.lanes):
             self._split(m, lane, first_row, right_edge, clipped[lane])
         return m

@@ -10,7 +10,13 @@ from models.config import Widths
 from models.golden import FEATURE_BITS
 
 from .postprocess import round_shift, saturate
-from .serial import counter, stages, table_memories, table_ports
+from .serial import counter, stages
+from .tables import table_memories, table_ports
+
+
+def constants_layout(widths: Widths) -> data.StructLayout:
+    """A channel's affine."""
+    return data.StructLayout({"a": signed(widths.multiplier), "b": signed(widths.bias)})
 
 
 class Head(wiring.Component):
@@ -36,9 +42,8 @@ class Head(wiring.Component):
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"Head {name} must be a positive integer, not {value!r}")
         self.max_channels = max_channels
-        constants = {"a": signed(widths.multiplier), "b": signed(widths.bias)}
         self._tables = {
-            "constants": (data.StructLayout(constants), max_channels),
+            "constants": (constants_layout(widths), max_channels),
             "weights": (signed(8), max_channels * max_classes),
             "biases": (signed(32), max_classes),
         }

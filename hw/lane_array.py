@@ -1,30 +1,39 @@
 """The lanes side by side: one word of activations to all of them, one result from each, every cycle."""
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from models.config import Widths
 
 from .binary_lane import BinaryLane
+from .pipeline import registered
 from .popcount import Popcount
 from .postprocess import PostProcess, lane_constants
 
 
 class LaneArray(wiring.Component):
-    """acc = 2·n − popcount(mask) + partial + extra in every lane, and its post-processing.
+    """acc = 2·n − k + partial + extra in every lane, and its post-processing.
 
-    n counts the agreements of ``activation`` with the lane's weights where ``mask`` is 1. All lanes run in
-    lockstep, one word a cycle, always ready, nothing held up; what is not meant to be used is not written
-    anywhere. Cycles behind ``activation``:
+    n counts the agreements of ``activation`` with the lane's weights where ``mask`` is 1, k the ones of the
+    mask: the dot product of the signs, or with Â for a mask and ones for an activation Σ_j Â_j·V_j. With
+    ``differential`` it is 2·(n − k) in the lanes where ``centre`` is 1 and 2·n in the others, which is that
+    sum less k·V_i, V_i being the centre (`arithmetic.diba`). Where ``gate`` is 0, partial and extra are all.
+
+    All lanes run in lockstep, one word a cycle, always ready, nothing held up; what is not meant to be used
+    is not written anywhere. Cycles behind ``activation``:
 
     ================================  ============================================
+    ``gate``, ``differential``,
+    ``centre`` taken                  `operands` − 1
     ``partial``, ``extra`` taken      `operands`
     ``acc`` out, ``slot`` taken       `operands` + 2
     ``shortcut`` taken                `operands` + 2 + `PostProcess.SHORTCUT`
     ``residual``, ``token`` taken     `operands` + 2 + `PostProcess.RESIDUAL`
     ``y``, ``bits``, ``clipped`` out  `operands` + 2 + `PostProcess.LATENCY`
     ================================  ============================================
+
+    ``clipped`` has a bit for each lane's first saturation, then one for each lane's second.
 
     ``load`` gives ``weights`` to lane ``load_lane`` as its next ones, ``write`` gives ``constants`` to slot
     ``write_slot`` of lane ``write_lane``. ``shift`` moves each lane's own ``bits`` into its next weights (V's
@@ -51,6 +60,9 @@ class LaneArray(wiring.Component):
                 "write_lane": In(range(lanes)),
                 "write_slot": In(range(slots)),
                 "constants": In(lane_constants(widths)),
+                "gate": In(lanes),
+                "differential": In(1),
+                "centre": In(lanes),
                 "partial": In(wide),
                 "extra": In(wide),
                 "acc": Out(wide),
@@ -60,7 +72,7 @@ class LaneArray(wiring.Component):
                 "token": In(signed(widths.offset)),
                 "y": Out(wide),
                 "bits": Out(lanes),
-                "clipped": Out(range(2 * lanes + 1)),
+                "clipped": Out(2 * lanes),
             }
         )
 
@@ -72,7 +84,7 @@ class LaneArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         ones = self._mask_count(m)
-        clipped = []
+        gate = registered(m, self.gate)
         for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
             m.submodules[f"array_{i}"], m.submodules[f"post_{i}"] = array, post
             m.d.comb += [
@@ -95,21 +107,24 @@ class LaneArray(wiring.Component):
                 self.bits[i].eq(post.bit),
             ]
             dot, others = Signal(signed(self.widths.wide)), Signal(signed(self.widths.wide))
+            own = Mux(self.centre[i], ones << 1, 0)
+            k = registered(m, Mux(self.differential, own, ones))
+            with m.If(gate[i]):
+                m.d.sync += dot.eq(((array.low + array.high) << 1) - k)
+            with m.Else():
+                m.d.sync += dot.eq(0)
             m.d.sync += [
-                dot.eq(((array.low + array.high) << 1) - ones),
                 others.eq(self.partial[i] + self.extra[i]),
                 self.acc[i].eq(dot + others),
             ]
-            clipped.append(post.clipped)
-        m.d.comb += self.clipped.eq(sum(clipped))
+            m.d.comb += Cat(self.clipped[i], self.clipped[self.lanes + i]).eq(post.clipped)
         return m
 
     def _mask_count(self, m: Module) -> Value:
-        """popcount(mask), as late as the lanes' counts."""
-        mask, counts = Signal(self.width), []
-        m.d.sync += mask.eq(self.mask)
-        for name, half in (("low", mask[: self.width // 2]), ("high", mask[self.width // 2 :])):
-            m.submodules[f"mask_{name}"] = count = Popcount(self.width // 2)
+        """popcount(mask), a cycle before the lanes' counts."""
+        counts, middle = [], self.width // 2
+        for name, half in (("low", self.mask[:middle]), ("high", self.mask[middle:])):
+            m.submodules[f"mask_{name}"] = count = Popcount(middle)
             m.d.comb += count.bits.eq(half)
             counts.append(count.count)
         return sum(counts)

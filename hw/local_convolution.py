@@ -7,7 +7,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .line_buffer import LineBuffer
-from .popcount import Popcount
+from .popcount import Popcount, popcount_latency
+
+
+def convolution_latency(theta: int) -> int:
+    """Cycles that a `LocalConvolution` takes."""
+    return 1 + popcount_latency(theta**2) + 1
 
 
 class LocalConvolution(wiring.Component):
@@ -62,7 +67,7 @@ class LocalConvolution(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from the token that completes a window to its ``sum``."""
-        return 1 + self._ones.latency + 1
+        return convolution_latency(self.theta)
 
     def elaborate(self, platform):
         m = Module()

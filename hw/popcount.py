@@ -26,6 +26,11 @@ def full_adder_levels(bits: int) -> list[list[int]]:
     return levels
 
 
+def popcount_latency(bits: int) -> int:
+    """Cycles that a `Popcount` of so many bits takes."""
+    return len(full_adder_levels(bits)) // LEVELS_PER_STAGE + 1
+
+
 class Popcount(wiring.Component):
     """``count`` = number of ones in ``bits``, ``latency`` cycles later, one a cycle.
 
@@ -42,7 +47,7 @@ class Popcount(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from ``bits`` to ``count``."""
-        return len(full_adder_levels(self.width)) // LEVELS_PER_STAGE + 1
+        return popcount_latency(self.width)
 
     def elaborate(self, platform):
         m = Module()

@@ -1,6 +1,6 @@
 """A lane's post-processing: affine, shortcut, IRPReLU, saturation and sign, one token a cycle."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -50,7 +50,8 @@ class PostProcess(wiring.Component):
 
     One token a cycle, always ready. The operands arrive when they are needed: ``shortcut`` comes `SHORTCUT`
     cycles and ``residual`` and ``token`` come `RESIDUAL` cycles behind their ``acc``; ``y``, ``bit`` (1 where
-    y ≥ −move) and ``clipped`` (how many of the two saturations, 0 to 2, changed something) `LATENCY` cycles.
+    y ≥ −move) and ``clipped`` (a bit for each of the two saturations, 1 where it changed something) `LATENCY`
+    cycles.
 
     The constants of ``slots`` tiles are at hand: ``write`` with ``write_slot`` and ``constants`` fills a
     slot, and ``slot``, beside ``acc``, says which one a token is computed with, so that the next tile can
@@ -112,5 +113,5 @@ class PostProcess(wiring.Component):
         total = round_shift(scaled, offsets, self.widths.slope_shift[1])
         y = registered(m, saturate(m, total, bits, clipped_y))  # 6
         m.d.sync += [self.y.eq(y), self.bit.eq(y + move >= 0)]  # 7
-        m.d.sync += self.clipped.eq(registered(m, clipped_d, 3) + registered(m, clipped_y))
+        m.d.sync += self.clipped.eq(Cat(registered(m, clipped_d, 3), registered(m, clipped_y)))
         return m

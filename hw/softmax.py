@@ -14,6 +14,16 @@ from models.config import Widths
 from .pipeline import registered
 
 
+def maximum_latency(lanes: int) -> int:
+    """Cycles from a tile in to the first query of `RowMaximum` that sees it."""
+    return 1 + ceil_log2(lanes)
+
+
+def softmax_latency(lanes: int) -> int:
+    """Cycles from a row's last tile in to the first one out of `BinarySoftmax`."""
+    return 7 + ceil_log2(lanes)
+
+
 class RowMaximum(wiring.Component):
     """Keeps max_j P_ij of ``max_rows`` rows while their scores are made, ``lanes`` keys at a time.
 
@@ -42,7 +52,7 @@ class RowMaximum(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a tile to the first query that sees it."""
-        return 1 + ceil_log2(self.lanes)
+        return maximum_latency(self.lanes)
 
     def elaborate(self, platform):
         m = Module()
@@ -116,7 +126,7 @@ class BinarySoftmax(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a row's last tile in to its first tile out."""
-        return 7 + ceil_log2(self.lanes)
+        return softmax_latency(self.lanes)
 
     def elaborate(self, platform):
         m = Module()

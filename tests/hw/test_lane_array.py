@@ -90,12 +90,13 @@ def test_a_projection_over_two_steps(lanes, width):
             if step and cycle >= end:
                 results["y"].append([context.get(array.y[lane]) for lane in range(lanes)])
                 results["bits"].append(context.get(array.bits))
-                results["clipped"] += context.get(array.clipped)
+                results["clipped"] += context.get(array.clipped).bit_count()
             await context.tick()
         return torch.tensor(acc)
 
     async def testbench(context):
         partial = torch.zeros(tokens, lanes, dtype=torch.int64)
+        context.set(array.gate, (1 << lanes) - 1)
         for step in range(2):
             await load(context, array, weights[step], constants, step)
             partial = await stream(context, step, partial)
@@ -120,7 +121,9 @@ def test_a_projection_over_two_steps(lanes, width):
 
 
 def test_columns_shift_in_and_become_weights():
-    """Each lane's own bits, token after token, then a masked word of ones counts them: ΣÂV = 2·n − k."""
+    """Each lane's own bits, token after token, then a masked word of ones counts them: ΣÂV = 2·n − k, less
+    k·V_i where the differential term is asked for, in the lanes of the gate.
+    """
     generator = random.Random(0)
     lanes, width = 3, 8
     array = LaneArray(lanes, width, Widths(), slots=2)
@@ -141,13 +144,22 @@ def test_columns_shift_in_and_become_weights():
         context.set(array.swap, 1)
         await context.tick()
         context.set(array.swap, 0)
-        mask = 0b1011_0110
+        mask, gate, centre = 0b1011_0110, 0b101, 0b001
         context.set(array.activation, (1 << width) - 1)
         context.set(array.mask, mask)
-        await context.tick().repeat(array.operands + 2)
+        context.set(array.gate, gate)
+        context.set(array.centre, centre)
         v = [[1 if column >> j & 1 else -1 for j in range(width)] for column in columns]
-        expected = [sum(sign for j, sign in enumerate(row) if mask >> j & 1) for row in v]
-        assert [context.get(array.acc[lane]) for lane in range(lanes)] == expected
+        sums = [sum(sign for j, sign in enumerate(row) if mask >> j & 1) for row in v]
+        for differential in (0, 1):
+            context.set(array.differential, differential)
+            await context.tick().repeat(array.operands + 2)
+            own = [mask.bit_count() * (1 if centre >> lane & 1 else -1) for lane in range(lanes)]
+            expected = [
+                total - differential * k if gate >> lane & 1 else 0
+                for lane, (total, k) in enumerate(zip(sums, own, strict=True))
+            ]
+            assert [context.get(array.acc[lane]) for lane in range(lanes)] == expected
 
     simulate(array, testbench)
 

@@ -81,7 +81,7 @@ def test_irprelu_of_an_affine_tile_after_tile_without_a_gap(widths, slots):
                 context.set(getattr(block, name), stream[cycle - delay][column] if inside else 0)
             if cycle >= block.LATENCY:
                 results.append((context.get(block.y), bool(context.get(block.bit))))
-                clipped += context.get(block.clipped)
+                clipped += context.get(block.clipped).bit_count()
             await context.tick()
 
     simulate(block, testbench)

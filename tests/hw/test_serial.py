@@ -2,10 +2,8 @@ import random
 
 import pytest
 from amaranth.hdl import Module, Signal, signed
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In
 
-from hw.serial import counter, stages, table_memories, table_ports
+from hw.serial import counter, stages
 
 from .bench import simulate
 
@@ -53,40 +51,3 @@ def test_stages_move_together(count):
             await context.tick()
 
     simulate(m, testbench)
-
-
-class _Tables(wiring.Component):
-    """Two tables that are read at one address."""
-
-    def __init__(self):
-        self.tables = {"pairs": (data.StructLayout({"a": signed(5), "b": 3}), 6), "single": (signed(9), 1)}
-        super().__init__(table_ports(self.tables) | {"address": In(range(6))})
-
-    def elaborate(self, platform):
-        m = Module()
-        self.reads = table_memories(m, self, self.tables)
-        m.d.comb += [read.addr.eq(self.address) for read in self.reads]
-        return m
-
-
-def test_tables_are_filled_by_their_ports():
-    block = _Tables()
-
-    async def testbench(context):
-        for address in range(6):
-            context.set(block.pairs.addr, address)
-            context.set(block.pairs.data, {"a": address - 8, "b": address})
-            context.set(block.pairs.en, address != 3)
-            context.set(block.single.data, -256)
-            context.set(block.single.en, address == 0)
-            await context.tick()
-        context.set(block.pairs.en, 0)
-        for address in range(6):
-            context.set(block.address, address)
-            await context.tick()
-            pair = context.get(block.reads[0].data)
-            assert (pair.a, pair.b) == ((0, 0) if address == 3 else (address - 8, address))
-            if address == 0:
-                assert context.get(block.reads[1].data) == -256
-
-    simulate(block, testbench)

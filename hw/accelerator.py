@@ -1,0 +1,51 @@
+"""The whole accelerator: the machine and its link."""
+
+from amaranth.hdl import Module, ResetInserter, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from sw.protocol import Identity, Memory
+
+from .config import AcceleratorConfig
+from .link import Link
+from .machine import ANSWER_LATENCY, Machine
+
+BUS = ("select", "address", "data", "write", "read", "commit")
+ANSWERS = ("answer", "idle", "room", "image_bytes", "result_words")
+
+
+class Accelerator(wiring.Component):
+    """Bytes of docs/protocol.md on ``rx`` and ``tx``.
+
+    ``trace`` is the `Machine`'s, with anything in it where ``trace_valid`` is high; unconnected, it costs
+    nothing. ``clock_hz`` is what IDENTIFY tells; ``timeout``, in cycles, ends a frame that was cut.
+    """
+
+    def __init__(self, config: AcceleratorConfig, clock_hz: int, timeout: int):
+        self._machine = Machine(config)
+        memories = tuple(Memory(*memory) for memory in self._machine.memories)
+        self.identity = Identity(config.digest, clock_hz, memories)
+        self._link = Link(self.identity, "pixels", timeout)
+        super().__init__(
+            {
+                "rx": In(stream.Signature(8)),
+                "tx": Out(stream.Signature(8)),
+                "trace": self._machine.signature.members["trace"],
+                "trace_valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        link, machine = self._link, self._machine
+        assert ANSWER_LATENCY == link.READ_LATENCY
+        m.submodules.link = link
+        m.submodules.machine = ResetInserter(link.reset)(machine)
+        wiring.connect(m, wiring.flipped(self.rx), link.rx)
+        wiring.connect(m, wiring.flipped(self.tx), link.tx)
+        wiring.connect(m, machine.results, link.results)
+        m.d.comb += [getattr(machine, name).eq(getattr(link, name)) for name in BUS]
+        m.d.comb += [getattr(link, name).eq(getattr(machine, name)) for name in ANSWERS]
+        valid = [self.trace[name] for name, _ in self.trace.shape() if name.endswith("_valid")]
+        m.d.comb += [self.trace.eq(machine.trace), self.trace_valid.eq(sum(valid, Value.cast(0)) != 0)]
+        return m

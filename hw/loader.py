@@ -1,0 +1,112 @@
+"""The loader: weights, constants and local weights of a later pass, a lane a cycle, behind the present."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import AcceleratorConfig
+from .pipeline import registered
+from .postprocess import lane_constants
+from .program import constants_layout, pass_layout
+from .tables import table_memories, table_ports
+
+
+def local_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A channel's share of the local convolution."""
+    return data.StructLayout({"weights": config.theta**2, "shift": config.widths.local_shift})
+
+
+class Loader(wiring.Component):
+    """Carries out the load part of the pass ``parts``, from ``begin`` on: a lane a cycle, lane 0 at once.
+
+    `FETCH` cycles later come ``weights`` for ``lane``, with ``load``, and ``local`` for ``slot`` of it, with
+    ``load_local``; a cycle behind them ``constants`` for ``late_slot`` of ``late_lane``, shifted, with
+    ``load_constants``, or the Haar unit's ``moves`` with ``load_moves``. Where weights are keys, ``keys`` is
+    high with the ``key_address`` of sign memory 1 a cycle behind a lane's beginning, and its word must be in
+    ``key`` the cycle after. The next load must not begin before the last lane has.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self._pass = pass_layout(config)
+        self._tables = {
+            "weights_table": (config.width, config.weights),
+            "constants_table": (constants_layout(config), config.constants),
+            "local_table": (local_layout(config), config.local),
+        }
+        lanes, slots = range(config.lanes), range(config.slots)
+        super().__init__(
+            table_ports(self._tables)
+            | {
+                "begin": In(1),
+                "parts": In(self._pass),
+                "keys": Out(1),
+                "key_address": Out(self._pass["signs_1"].shape),
+                "key": In(config.width),
+                "load": Out(1),
+                "load_local": Out(1),
+                "lane": Out(lanes),
+                "slot": Out(slots),
+                "weights": Out(config.width),
+                "local": Out(local_layout(config)),
+                "load_constants": Out(1),
+                "load_moves": Out(1),
+                "late_lane": Out(lanes),
+                "late_slot": Out(slots),
+                "constants": Out(lane_constants(config.widths)),
+                "moves": Out(data.ArrayLayout(config.widths.offset, 4)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        weights, constants, local = table_memories(m, self, self._tables)
+        parts, busy, lane = Signal(self._pass), Signal(), Signal(range(self.config.lanes))
+        with m.If(self.begin):
+            m.d.sync += [busy.eq(1), lane.eq(0), parts.eq(self.parts)]
+            m.d.sync += [
+                weights.addr.eq(self.parts.weights_base),
+                self.key_address.eq(self.parts.weights_base),
+                constants.addr.eq(self.parts.constants_base),
+                local.addr.eq(self.parts.local_base),
+            ]
+        with m.Elif(busy):
+            m.d.sync += [lane.eq(lane + 1), busy.eq(lane != self.config.lanes - 1)]
+            m.d.sync += [weights.addr.eq(weights.addr + 1), local.addr.eq(local.addr + 1)]
+            m.d.sync += self.key_address.eq(self.key_address + 1)
+            m.d.sync += constants.addr.eq(constants.addr + ~parts.same_constants)
+        m.d.comb += self.keys.eq(busy & parts.load_keys)
+
+        def later(flag, cycles):
+            return registered(m, busy & flag, cycles)
+
+        keys = registered(m, parts.load_keys)
+        m.d.sync += [
+            self.weights.eq(Mux(keys, self.key, weights.data)),
+            self.local.eq(local.data),
+        ]
+        m.d.comb += [
+            self.load.eq(later(parts.load_weights | parts.load_keys, 2)),
+            self.load_local.eq(later(parts.load_local, 2)),
+            self.lane.eq(registered(m, lane, 2)),
+            self.slot.eq(registered(m, parts.load_slot, 2)),
+        ]
+        stored = registered(m, constants.data)
+        word = data.View(self._tables["constants_table"][0], stored)
+        affine, slope = (registered(m, getattr(parts, name), 2) for name in ("affine_shift", "slope_shift"))
+        m.d.sync += [
+            self.constants.a.eq(word.a << affine),
+            self.constants.b.eq(word.b),
+            self.constants.positive.eq(word.positive << slope),
+            self.constants.negative.eq(word.negative << slope),
+            self.constants.offset.eq(word.offset),
+            self.constants.move.eq(word.move),
+            self.moves.eq(stored),
+        ]
+        m.d.comb += [
+            self.load_constants.eq(later(parts.load_constants & ~parts.load_moves, 3)),
+            self.load_moves.eq(later(parts.load_constants & parts.load_moves, 3)),
+            self.late_lane.eq(registered(m, self.lane)),
+            self.late_slot.eq(registered(m, self.slot)),
+        ]
+        return m

@@ -1,0 +1,184 @@
+"""The machine behind the link: memories that the host loads, images in, results out."""
+
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import AcceleratorConfig
+from .counters import Counters
+from .head import Head
+from .images import Images
+from .layers import Layers, trace_layout
+from .pipeline import registered
+from .program import OPERATIONS, settings_layout
+
+COUNTER_BITS = 32
+ANSWER_LATENCY = 4
+"""Cycles from ``read`` to ``answer``."""
+
+RESULT = data.StructLayout({"word": COUNTER_BITS, "last": 1})
+"""A word of an image's result: its logits, then its cycles, then its saturations."""
+
+
+class Machine(wiring.Component):
+    """Everything but the link.
+
+    The host's bus takes a word a cycle: ``write`` puts ``data`` into word ``address`` of memory ``select``, a
+    number in `memories`; ``read`` gets its ``answer`` `ANSWER_LATENCY` cycles later. Both only while ``idle``
+    is high, except pixels, which go where the next image's belong, and counters. ``commit`` hands over the
+    image that was written, while ``room`` is high. ``results`` gives `RESULT`s, image after image.
+
+    ``trace`` shows what layers, embedding and pooling write, for verification.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        w = config.widths
+        self._layers, self._images = Layers(config), Images(config)
+        self._head = Head(w, config.max_tokens, config.max_channels, config.max_classes)
+        self._settings = settings_layout(config)
+        head, images = self._head, self._images
+        self._tables = self._layers.tables | {
+            "pixels": images.pixels,
+            "patch weights": images.weights,
+            "embedding": images.constants,
+            "positions": images.positions,
+            "head": head.constants,
+            "head weights": head.weights,
+            "head biases": head.biases,
+        }
+        tables = [(name, _bits(t.signature.shape), t.signature.depth) for name, t in self._tables.items()]
+        counters = ("counters", COUNTER_BITS, len(OPERATIONS))
+        self.memories = [("settings", _bits(self._settings), 1), *tables, counters]
+        """(name, bits of a word, words) by number. Counters can only be read."""
+        word = max(bits for _, bits, _ in self.memories)
+        wide = data.ArrayLayout(signed(w.wide), config.lanes)
+        sums = head.signature.members["sums"].signature.members["payload"].shape
+        trace = {name: field.shape for name, field in trace_layout(config)}
+        trace |= {
+            "x_valid": 1,
+            "x_address": len(self._images.address),
+            "x": wide,
+            "sum_valid": 1,
+            "sum": sums,
+        }
+        super().__init__(
+            {
+                "select": In(range(len(self.memories))),
+                "address": In(16),
+                "data": In(word),
+                "write": In(1),
+                "read": In(1),
+                "answer": Out(word),
+                "idle": Out(1),
+                "room": Out(1),
+                "commit": In(1),
+                "image_bytes": Out(16),
+                "result_words": Out(16),
+                "results": Out(stream.Signature(RESULT)),
+                "trace": Out(data.StructLayout(trace)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        layers, images, head = self._layers, self._images, self._head
+        m.submodules.layers, m.submodules.images, m.submodules.head = layers, images, head
+        settings = self._bus(m)
+        m.d.comb += [
+            layers.settings.eq(settings),
+            images.settings.eq(settings),
+            head.dim.eq(settings.dim),
+            head.classes.eq(settings.classes),
+            head.shift.eq(settings.head_shift),
+            self.image_bytes.eq(settings.image_bytes),
+            self.result_words.eq(settings.classes + 2),
+            # Images into the layers, sums into the head.
+            images.commit.eq(self.commit),
+            self.room.eq(images.room),
+            layers.start.eq(images.waiting),
+            images.begin.eq(layers.begin),
+            images.done.eq(layers.done),
+            layers.region.eq(images.region),
+            layers.x_valid.eq(images.valid),
+            layers.x_address.eq(images.address),
+            layers.x.eq(images.word),
+            images.ready.eq(layers.x_ready),
+        ]
+        wiring.connect(m, layers.sums, head.sums)
+        self._results(m)
+        for name, _ in layers.trace.shape():
+            m.d.comb += self.trace[name].eq(layers.trace[name])
+        m.d.comb += [
+            self.trace.x_valid.eq(images.valid & images.ready),
+            self.trace.x_address.eq(images.address),
+            self.trace.x.eq(images.word),
+            self.trace.sum_valid.eq(head.sums.valid & head.sums.ready),
+            self.trace.sum.eq(head.sums.payload),
+        ]
+        return m
+
+    def _bus(self, m: Module) -> data.View:
+        """The host's memories; the settings."""
+        settings, counters = Signal(self._settings), Counters(len(OPERATIONS), COUNTER_BITS)
+        m.submodules.counters = counters
+        with m.If(self.write & (self.select == 0)):
+            m.d.sync += Value.cast(settings).eq(self.data)
+        answers = [registered(m, Value.cast(settings))]
+        for number, (name, table) in enumerate(self._tables.items(), start=1):
+            chosen = self.select == number
+            half = Mux(self._images.half, self.config.pixels // 2, 0) if name == "pixels" else 0
+            m.d.comb += [
+                table.addr.eq(self.address + half),
+                Value.cast(table.data).eq(self.data),
+                table.en.eq(self.write & chosen),
+                table.read.eq(self.read & chosen),
+            ]
+            answers.append(Value.cast(table.answer))
+        m.d.comb += [counters.index.eq(self._layers.operation), counters.addr.eq(self.address)]
+        answers.append(counters.answer)
+        select = registered(m, self.select)
+        m.d.comb += self.answer.eq(registered(m, Array(answers)[select], ANSWER_LATENCY - 1))
+        return settings
+
+    def _results(self, m: Module) -> None:
+        """Logits as the head finds them, then the cycles and saturations of their image."""
+        layers, images, head, results = self._layers, self._images, self._head, self.results
+        # Of the image in the layers; of the one whose result is due, which holds the head until it is sent.
+        cycles, own_cycles, clipped, own_clipped = (Signal(COUNTER_BITS) for _ in range(4))
+        finished, holding = Signal(), Signal()
+        m.d.sync += cycles.eq(cycles + 1)
+        with m.If(layers.done):
+            m.d.sync += [own_cycles.eq(cycles), own_clipped.eq(layers.clipped + clipped), finished.eq(1)]
+        with m.If(layers.begin):
+            m.d.sync += [cycles.eq(1), clipped.eq(images.clipped)]
+
+        class_, tail = Signal(range(self.config.max_classes + 1)), Signal(2)
+        last_class = class_ == self.result_words - 3
+        sent = results.valid & results.ready
+        m.d.comb += [
+            head.logits.ready.eq((tail == 0) & results.ready),
+            results.valid.eq(Mux(tail == 0, head.logits.valid, finished)),
+            results.p.word.eq(
+                Mux(tail == 0, head.logits.payload, Mux(tail == 1, own_cycles, own_clipped + head.clipped))
+            ),
+            results.p.last.eq(tail == 2),
+            layers.head_free.eq(~holding),
+        ]
+        with m.If(sent):
+            with m.If(tail == 0):
+                m.d.sync += [class_.eq(Mux(last_class, 0, class_ + 1)), tail.eq(last_class)]
+            with m.Else():
+                m.d.sync += tail.eq(Mux(tail == 2, 0, 2))
+        with m.If(sent & results.p.last):
+            m.d.sync += [holding.eq(0), finished.eq(0)]
+        with m.If(layers.holds_head):
+            m.d.sync += holding.eq(1)
+
+        flying = Signal(4)
+        m.d.sync += flying.eq(flying + self.commit - (sent & results.p.last))
+        m.d.comb += self.idle.eq(flying == 0)
+
+
+def _bits(shape) -> int:
+    return Value.cast(Signal(shape)).shape().width

@@ -1,0 +1,115 @@
+"""The sequencer: pass after pass of the program, token after token of a pass."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import AcceleratorConfig
+from .program import CONTEXTS, OPERATIONS, pass_layout, token_bits
+from .tables import table_memories, table_ports
+
+
+def token_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """What travels down the pipeline with a token."""
+    return data.StructLayout(
+        {
+            "enable": 1,  # its first cycle
+            "phase": 1,  # the second one of a token that takes two
+            "live": 1,  # results count in this cycle
+            "first": 1,  # token 0 of the grid, or the one behind its last
+            "begins": 1,  # the pass's first live one
+            "ends": 1,  # and its last
+            "number": token_bits(config),
+            "context": range(CONTEXTS),
+        }
+    )
+
+
+class Sequencer(wiring.Component):
+    """Runs the program once for every image.
+
+    ``start`` says that an image waits; ``begin`` is high in the cycle before its program begins, and ``done``
+    in its last. Images follow each other without a gap. ``current`` is the pass at hand, ``fresh`` high in
+    its first cycle, ``token`` what it issues. A pass with ``wait_head`` waits for ``head_free``, and
+    ``holds_head`` is high when it goes on; ``operation`` says what the present cycle is spent on, an index of
+    `OPERATIONS`.
+
+    A pass takes at least three cycles, the time to read the next one.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self._layout = pass_layout(config)
+        self._token = token_layout(config)
+        self._tables = {"program": (self._layout, config.program)}
+        super().__init__(
+            table_ports(self._tables)
+            | {
+                "tokens": In(range(config.max_tokens + 1)),
+                "start": In(1),
+                "head_free": In(1),
+                "begin": Out(1),
+                "done": Out(1),
+                "holds_head": Out(1),
+                "current": Out(self._layout),
+                "index": Out(ceil_log2(config.program)),
+                "fresh": Out(1),
+                "token": Out(self._token),
+                "operation": Out(range(len(OPERATIONS))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        (program,) = table_memories(m, self, self._tables)
+        current, following, token = self.current, program.data, self.token
+
+        running, left, ready, final, load = (
+            Signal(),
+            Signal.like(current.cycles),
+            Signal(),
+            Signal(),
+            Signal(),
+        )
+        m.d.comb += [
+            ready.eq(~running | (left == 0)),
+            final.eq(~running | current.end),
+            load.eq(ready & Mux(final, self.start, self.head_free | ~following.wait_head)),
+            self.begin.eq(load & final),
+            self.holds_head.eq(load & ~final & following.wait_head),
+            self.done.eq(running & ready & current.end),
+            self.operation.eq(
+                Mux(running & (load | ~ready | current.end), current.operation, len(OPERATIONS) - 1)
+            ),
+        ]
+        m.d.sync += self.fresh.eq(load)
+        with m.If(load):
+            m.d.sync += [
+                running.eq(1),
+                current.eq(following),
+                self.index.eq(program.addr),
+                left.eq(following.cycles - 1),
+                program.addr.eq(Mux(following.end, 0, program.addr + 1)),
+            ]
+        with m.Elif(self.done):
+            m.d.sync += running.eq(0)
+        with m.Elif(~ready):
+            m.d.sync += left.eq(left - 1)
+
+        active, live, number = Signal(), Signal(), token.number
+        m.d.comb += [
+            live.eq(active & (number >= current.skip) & (number < current.stop)),
+            token.enable.eq(active & ~token.phase),
+            token.live.eq(live & (~token.phase | current.haar)),
+            token.first.eq((number == 0) | (number == self.tokens)),
+            token.begins.eq(number == current.skip),
+            token.ends.eq(number == current.stop - 1),
+        ]
+        with m.If(load):
+            m.d.sync += [active.eq(following.tokens != 0), number.eq(0), token.phase.eq(0)]
+            m.d.sync += token.context.eq(token.context + 1)
+        with m.Elif(active):
+            ends = ~current.double | token.phase
+            m.d.sync += [token.phase.eq(~ends), number.eq(number + ends)]
+            m.d.sync += active.eq(~ends | (number + 1 < current.tokens))
+        return m

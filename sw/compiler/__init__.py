@@ -1,0 +1,1 @@
+"""ONNX → program and tables, in small passes: read, lower, schedule, encode."""

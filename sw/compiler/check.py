@@ -1,0 +1,87 @@
+"""Checking what a machine shows of its passes against the golden model's trace, tensor by tensor."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from .lower import Lowered, Result
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first value of a tensor that differs: where it is, and what it should be."""
+
+    tensor: str
+    place: str
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return f"{self.tensor}, {self.place}: expected {self.expected}, got {self.got}"
+
+
+class Checker:
+    """Compares the passes of one image with its golden ``trace`` (of a batch of one)."""
+
+    def __init__(self, lowered: Lowered, trace: dict[str, Tensor]):
+        self.lowered, self.trace = lowered, {name: value[0].numpy() for name, value in trace.items()}
+        self.due = {
+            (index, result.port, result.phase): result
+            for index, item in enumerate(lowered.passes)
+            for result in item.results
+        }
+        """What has not been seen yet, by pass, port and phase."""
+
+    def check(
+        self, index: int, port: str, phase: int, numbers: np.ndarray, rows: np.ndarray
+    ) -> Difference | None:
+        """Rows of lanes that a pass has shown for tokens of these numbers, all of them at once.
+
+        What no tensor of the golden model corresponds to is not looked at.
+        """
+        result = self.due.pop((index, port, phase), None)
+        if result is None:
+            return None
+        item, lanes = self.lowered.passes[index], self.lowered.machine.lanes
+        expected = self._expected(result)
+        channel = (
+            result.repeat * self.lowered.model.config.dim if port != "attention" else 0
+        ) + result.tile * lanes
+        first = item["skip"] if port != "attention" else 0
+        if not np.array_equal(numbers, np.arange(first, first + len(expected))):
+            return Difference(
+                result.tensor, f"pass {index} ({item.name}), tokens", len(expected), len(numbers)
+            )
+        got = rows[:, : expected.shape[1]]
+        wrong = np.argwhere(got != expected)
+        if not len(wrong):
+            return None
+        token, lane = wrong[0]
+        kind = "key" if result.tensor.endswith(("attention", "scores")) else "channel"
+        place = f"token {token}, {kind} {channel + lane}"
+        if kind == "key":
+            place = f"head {result.head}, {place}"
+        return Difference(result.tensor, place, int(expected[token, lane]), int(got[token, lane]))
+
+    def missing(self) -> list[str]:
+        """Tensors that no pass has shown, or not all of."""
+        return sorted({result.tensor for result in self.due.values()})
+
+    def _expected(self, result: Result) -> np.ndarray:
+        """(tokens, valid lanes) of what a pass should show."""
+        config, lanes = self.lowered.model.config, self.lowered.machine.lanes
+        tensor = self.trace[result.tensor]
+        tile = slice(result.tile * lanes, (result.tile + 1) * lanes)
+        if result.tensor.endswith(".attention"):
+            return tensor[result.head][:, tile]
+        if result.tensor.endswith(".scores"):
+            # The machine adds halves, rounded up where a head's channels are odd.
+            weights = self.lowered.model.constants[
+                f"{result.tensor.removesuffix('scores')}attention.score_weight"
+            ]
+            odd = int((weights & 1).sum()) * (config.head_dim % 2)
+            return (tensor[result.head][:, tile] + odd) // 2
+        first = result.repeat * config.dim
+        rows = tensor[:, first + tile.start : first + min(tile.stop, config.dim)]
+        return rows > 0 if result.port.startswith("bits") else rows

@@ -1,0 +1,251 @@
+"""Emulation: runs encoded words pass by pass, as the machine does but for time."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from amaranth.lib import data
+
+from hw.config import AcceleratorConfig
+from hw.loader import local_layout
+from hw.program import constants_layout, pass_layout, settings_layout
+from models import arithmetic
+from models.golden import GoldenModel, exp_table
+
+from .encode import Words
+
+Observer = Callable[[int, str, int, np.ndarray, np.ndarray], None]
+"""Told what the machine's trace would show: pass, port, phase, numbers of the tokens, a row of lanes each."""
+
+
+def unpack(layout: data.StructLayout, word: int) -> dict[str, int]:
+    """The fields of a word."""
+    values = {}
+    for name, field in layout:
+        value = word >> field.offset & (1 << field.width) - 1
+        signed = getattr(field.shape, "signed", False)
+        values[name] = value - (1 << field.width) if signed and value >> (field.width - 1) else value
+    return values
+
+
+def unpack_bits(word: int, size: int) -> np.ndarray:
+    """The lowest ``size`` bits of a word, the lowest first."""
+    return np.unpackbits(np.frombuffer(word.to_bytes(-(-size // 8), "little"), np.uint8), bitorder="little")[
+        :size
+    ]
+
+
+class Emulator:
+    """One machine with its memories loaded.
+
+    Only the layers run from the words; embedding and head are engines of their own, and use the golden
+    arithmetic.
+    """
+
+    def __init__(self, machine: AcceleratorConfig, words: Words, model: GoldenModel):
+        self.machine, self.model, self.words = machine, model, words
+        self.settings = unpack(settings_layout(machine), words["settings"][0])
+        self.passes = [unpack(pass_layout(machine), word) for word in words["program"]]
+        self.weights = [unpack_bits(word, machine.width) for word in words["weights"]]
+        self.table = exp_table(machine.widths)
+
+    def run(self, x: np.ndarray, observe: Observer = lambda *_: None) -> tuple[np.ndarray, int]:
+        """Pooled sums (C,) and saturations of an embedded image x (N, C)."""
+        machine = self.machine
+        lanes, n, dim = machine.lanes, self.settings["tokens"], self.settings["dim"]
+        self.a = np.zeros((machine.bank_a, lanes), np.int64)
+        self.b = np.zeros((machine.bank_b // 2, lanes), np.int64)
+        for tile in range(-(-dim // lanes)):
+            part = x[:, tile * lanes : (tile + 1) * lanes]
+            self.b[tile * n : (tile + 1) * n, : part.shape[1]] = part
+        self.signs = [np.zeros((machine.signs, machine.width), np.uint8) for _ in range(2)]
+        self.maximum = np.zeros(machine.rows, np.int64)
+        self.current = np.zeros((lanes, machine.width), np.uint8)
+        self.following = self.current.copy()
+        self.slots = [
+            dict.fromkeys(("a", "b", "positive", "negative", "offset", "move"), np.zeros(lanes, np.int64))
+        ] * (machine.slots)
+        self.moves, self.local = [None] * machine.slots, [None] * machine.slots
+        self.pooled, self.clipped = [], 0
+        for index, fields in enumerate(self.passes):
+            if fields["swap"]:
+                self.current = self.following.copy()
+            if fields["softmax"]:
+                self._softmax(index, fields, observe)
+            if fields["tokens"]:
+                (self._haar if fields["haar"] else self._stream)(index, fields, observe)
+            self._load(fields)
+        return np.concatenate(self.pooled), self.clipped
+
+    def _load(self, f: dict[str, int]) -> None:
+        lanes, w, slot = self.machine.lanes, self.machine.widths, f["load_slot"]
+        if f["load_weights"]:
+            self.following = np.array(self.weights[f["weights_base"] : f["weights_base"] + lanes])
+        if f["load_keys"]:
+            rows = np.minimum(f["weights_base"] + np.arange(lanes), self.machine.signs - 1)
+            self.following = self.signs[1][rows]
+        if f["load_constants"]:
+            step = 0 if f["same_constants"] else 1
+            words = [self.words["constants"][f["constants_base"] + step * lane] for lane in range(lanes)]
+            if f["load_moves"]:
+                layout = data.ArrayLayout(w.offset, 4)
+                mask, half = (1 << w.offset) - 1, 1 << w.offset - 1
+                rows = [[word >> layout[i].offset & mask for i in range(4)] for word in words]
+                self.moves[slot] = (np.array(rows) ^ half) - half
+            else:
+                rows = [unpack(constants_layout(self.machine), word) for word in words]
+                constants = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+                constants["a"] = constants["a"] << f["affine_shift"]
+                for name in ("positive", "negative"):
+                    constants[name] = constants[name] << f["slope_shift"]
+                self.slots[slot] = constants
+        if f["load_local"]:
+            words = self.words["local"][f["local_base"] : f["local_base"] + lanes]
+            rows = [unpack(local_layout(self.machine), word) for word in words]
+            size = self.machine.theta**2
+            self.local[slot] = (
+                np.array([unpack_bits(row["weights"], size) for row in rows]),
+                np.array([row["shift"] for row in rows]),
+            )
+
+    def _at(self, memory: np.ndarray, base: int, numbers: np.ndarray) -> np.ndarray:
+        """Words base + number, where addresses wrap around like the machine's."""
+        bits = (len(memory) - 1).bit_length()
+        return memory[np.minimum((base + numbers) % (1 << bits), len(memory) - 1)]
+
+    def _put(self, memory: np.ndarray, base: int, numbers: np.ndarray, rows: np.ndarray) -> None:
+        bits = (len(memory) - 1).bit_length()
+        memory[(base + numbers) % (1 << bits)] = rows
+
+    def _put_signs(self, i: int, base: int, chunk: int, numbers: np.ndarray, bits: np.ndarray) -> None:
+        lanes, memory = self.machine.lanes, self.signs[i]
+        rows = (base + numbers) % (1 << (len(memory) - 1).bit_length())
+        memory[rows, chunk * lanes : (chunk + 1) * lanes] = bits
+
+    def _count(self, f: dict[str, int], *pairs: tuple[np.ndarray, np.ndarray]) -> None:
+        for clipped, value in pairs:
+            self.clipped += int((clipped != value)[:, : f["lanes"]].sum())
+
+    def _stream(self, index: int, f: dict[str, int], observe: Observer) -> None:
+        machine, w = self.machine, self.machine.widths
+        lanes, width, limit = machine.lanes, machine.width, 1 << machine.widths.wide - 1
+        numbers = np.arange(f["tokens"])
+        live = (numbers >= f["skip"]) & (numbers < f["stop"])
+        row = self._at(self.signs[0], f["signs_0"], numbers)
+        column = self._at(self.signs[1], f["signs_1"], numbers)
+        activation = (np.ones_like(row), row, column)[f["activation"]]
+        bounded = (np.arange(width) >= f["mask_low"]) & (np.arange(width) < f["mask_high"])
+        mask = bounded & (row if f["row_mask"] else np.ones_like(row))
+        agree = np.einsum("nk,nlk->nl", mask, activation[:, None] == self.current[None], dtype=np.int64)
+        ones = mask.sum(1, dtype=np.int64)[:, None]
+        extra = np.zeros((len(numbers), lanes), np.int64)
+        subtracted = ones
+        if f["differential"] or f["local"]:
+            centre, total = self._convolution(f, column)
+            if f["differential"]:
+                subtracted = np.where(centre > 0, 2 * ones, 0)
+            if f["local"]:
+                extra = total + centre
+        gate = (np.arange(lanes) >= f["gate_low"]) & (np.arange(lanes) < f["gate_high"])
+        acc = np.where(gate, 2 * agree - subtracted, 0) + extra
+        if f["partial"]:
+            acc = acc + self._at(self.a, f["partial_base"], numbers)
+        acc = (acc + limit) % (2 * limit) - limit
+        c = self.slots[f["slot"]]
+        shortcut = 0
+        if f["shortcut"]:
+            shortcut = self._at((self.a, self.b)[f["shortcut"] - 1], f["shortcut_base"], numbers)
+        value = (acc * c["a"] + (1 << w.affine_shift[1] >> 1) >> w.affine_shift[1]) + c["b"] + shortcut
+        d = value.clip(-limit, limit - 1)
+        scaled = (
+            d * np.where(d < 0, c["negative"], c["positive"]) + (1 << w.slope_shift[1] >> 1)
+            >> w.slope_shift[1]
+        )
+        total = scaled + c["offset"]
+        if f["residual"]:
+            total = total + self._at(self.b, f["residual_base"], numbers)
+        if f["token"]:
+            depth = 1 << (machine.tokens - 1).bit_length()
+            half = 1 << w.offset - 1
+            table = self.words["tokens"]
+            words = [table[i] if i < len(table) else 0 for i in (f["token_base"] + numbers) % depth]
+            total = total + (((np.array(words) ^ half) - half)[:, None])
+        y = total.clip(-limit, limit - 1)
+        bits = (y + c["move"] >= 0).astype(np.uint8)
+        if f["count"]:
+            self._count(f, (d[live], value[live]), (y[live], total[live]))
+        stored = y >> f["share"]
+        if f["accumulate"]:
+            stored = stored + self._at(self.a, f["base_a"], numbers)
+        if f["columns"]:
+            for row in bits:
+                self.following = np.concatenate([self.following[:, 1:], row[:, None]], axis=1)
+        kept = numbers[live]
+        if f["write_a"]:
+            self._put(self.a, f["base_a"], kept, stored[live])
+        if f["write_b"]:
+            self._put(self.b, f["base_b"], kept, stored[live])
+        for i in range(2):
+            if f[f"bits_{i}"]:
+                self._put_signs(i, f["bits_base"], f["bits_chunk"], kept, bits[live])
+        if f["maximum"]:
+            largest = y[live][:, : f["lanes"]].max(1)
+            rows = f["row_base"] + kept
+            self.maximum[rows] = largest if f["first_keys"] else np.maximum(self.maximum[rows], largest)
+        if f["pool"]:
+            self.pooled.append(stored[live].sum(0)[: f["lanes"]])
+        for port, values in (("acc", acc), ("y", y), ("stored", stored), ("bits_0", bits), ("bits_1", bits)):
+            observe(index, port, 0, kept, values[live])
+
+    def _convolution(self, f: dict[str, int], column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """V_i and the local convolution of each token that the stream completes, as ±1 and integers."""
+        machine, n = self.machine, self.settings["tokens"]
+        lanes, theta = machine.lanes, machine.theta
+        v = 2 * column[:n, f["chunk"] * lanes : (f["chunk"] + 1) * lanes].astype(np.int64) - 1
+        taps = unpack_bits(self.settings["taps"], theta**2)
+        weights, shifts = (
+            self.local[f["slot"]] if f["local"] else (np.zeros((lanes, theta**2)), np.zeros(lanes, int))
+        )
+        signed = torch.tensor((2 * weights.astype(np.int64) - 1) * taps).reshape(lanes, theta, theta)
+        grid = self.settings["rows"], self.settings["columns"]
+        total = arithmetic.local_convolution(torch.tensor(v)[None], signed, grid)[0].numpy() << shifts
+        pad = ((f["skip"], f["tokens"] - n - f["skip"]), (0, 0))
+        return np.pad(v, pad), np.pad(total, pad)
+
+    def _haar(self, index: int, f: dict[str, int], observe: Observer) -> None:
+        n, lead, limit = self.settings["tokens"], f["skip"], 1 << self.machine.widths.wide - 1
+        x = self._at(self.b, f["residual_base"], np.arange(n))
+        grid = self.settings["rows"], self.settings["columns"]
+        wide = 4 + self.machine.widths.wide  # not yet saturated
+        lo, hi = (part[0].numpy() for part in arithmetic.haar_split(torch.tensor(x)[None], grid, wide))
+        clipped = hi.clip(-limit, limit - 1)
+        self._count(f, (clipped, hi))
+        numbers, moves = np.arange(n) + lead, self.moves[f["slot"]]
+        bases = ((f["base_a"], f["bits_base"]), (f["base_b"], f["token_base"]))
+        for phase, (part, (wide_base, signs_base)) in enumerate(zip((lo, clipped), bases, strict=True)):
+            self._put(self.a, wide_base, numbers, part)
+            for i in range(2):
+                bits = (part + moves[:, 2 * phase + i] >= 0).astype(np.uint8)
+                self._put_signs(i, signs_base, f["bits_chunk"], numbers, bits)
+                observe(index, f"bits_{i}", phase, numbers, bits)
+            observe(index, "stored", phase, numbers, part)
+
+    def _softmax(self, index: int, f: dict[str, int], observe: Observer) -> None:
+        machine, n, kt = self.machine, self.settings["tokens"], self.settings["key_tiles"]
+        lanes, chunks = machine.lanes, machine.width // machine.lanes
+        tiles = [self._at(self.a, f["scores_base"] + j * n, np.arange(n)) for j in range(kt)]
+        scores = np.concatenate(tiles, axis=1)[:, :n]
+        assert (scores.max(1) == self.maximum[f["softmax_row"] : f["softmax_row"] + n]).all()
+        rows = arithmetic.binarise_softmax(
+            torch.tensor(2 * scores)[None],
+            self.table,
+            self.settings["score_shift"],
+            torch.tensor([f["threshold"]]),
+            machine.widths.threshold,
+        )[0].numpy()
+        padded = np.pad(rows, ((0, 0), (0, kt * lanes - n)))
+        for tile in range(kt):
+            word, chunk = divmod(tile + self.settings["key_chunk"], chunks)
+            bits = padded[:, tile * lanes : (tile + 1) * lanes]
+            self._put_signs(0, f["attention_base"] + word * n, chunk, np.arange(n), bits)
+            observe(index, "attention", tile, np.arange(n), bits)

@@ -1,0 +1,121 @@
+"""Encoding: passes, tables and settings → the words of every memory that the host loads."""
+
+import math
+
+import numpy as np
+from amaranth.lib import data
+
+from hw.config import AcceleratorConfig
+from hw.embedding import constants_layout as embedding_layout
+from hw.head import constants_layout as head_layout
+from hw.loader import local_layout
+from hw.program import constants_layout, pass_layout, settings_layout
+from models.golden import GoldenModel
+
+from .lower import Lowered
+
+Words = dict[str, list[int]]
+"""By the memory's name, from its word 0 on."""
+
+WRAPPED = ("base", "signs_")
+"""In the names of a pass's addresses: they wrap around, as windows of the grid begin before their tensors."""
+
+
+class FieldError(ValueError):
+    """A number that does not fit its field of a word; the message names both."""
+
+
+def pack(layout: data.StructLayout, values: dict[str, int]) -> int:
+    """A word of a layout; fields that are not given are 0."""
+    word = 0
+    for name, field in layout:
+        bits, value = field.width, int(values.get(name, 0))
+        signed = getattr(field.shape, "signed", False)
+        low, high = (-(1 << bits >> 1), 1 << bits >> 1) if signed else (0, 1 << bits)
+        if not (low <= value < high or any(part in name for part in WRAPPED)):
+            raise FieldError(f"{name} = {value} does not fit its {bits} bits")
+        word |= (value & (1 << bits) - 1) << field.offset
+    if unknown := values.keys() - {name for name, _ in layout}:
+        raise FieldError(f"no field {min(unknown)}")
+    return word
+
+
+def packed_bits(bits: np.ndarray) -> int:
+    """A word from its bits, the lowest first."""
+    return int.from_bytes(np.packbits(bits.astype(np.uint8), bitorder="little").tobytes(), "little")
+
+
+def encode(lowered: Lowered) -> Words:
+    """Every memory that a model fills."""
+    model, machine, tables = lowered.model, lowered.machine, lowered.tables
+    passes, constants, local = pass_layout(machine), constants_layout(machine), local_layout(machine)
+    moves = data.StructLayout({f"move_{i}": machine.widths.offset for i in range(4)})
+    mask = (1 << machine.widths.offset) - 1
+
+    def constant(row: dict[str, int]) -> int:
+        if "a" in row:
+            return pack(constants, row)
+        return pack(moves, {f"move_{i}": value & mask for i, value in enumerate(row.values())})
+
+    return {
+        "settings": [pack(settings_layout(machine), settings(model, machine))],
+        "program": [pack(passes, item.fields) for item in lowered.passes],
+        "weights": [packed_bits(row) for row in tables.weights],
+        "constants": [constant(row) for row in tables.constants],
+        "local": [
+            pack(local, {"weights": packed_bits(weights), "shift": shift}) for weights, shift in tables.local
+        ],
+        "tokens": [value & mask for value in tables.tokens],
+        **_ends(model, machine),
+    }
+
+
+def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
+    """What holds for all of a model."""
+    config, constants = model.config, model.constants
+    rows, columns = config.grid
+    key_tiles, chunks = math.ceil(config.tokens / machine.lanes), machine.width // machine.lanes
+    taps = np.zeros((machine.theta, machine.theta), np.uint8)
+    margin = max(machine.theta - config.theta, 0) // 2
+    taps[margin : machine.theta - margin, margin : machine.theta - margin] = 1
+    patch_bytes = config.patch * config.channels
+    return {
+        "tokens": config.tokens,
+        "rows": rows,
+        "columns": columns,
+        "key_tiles": key_tiles,
+        "key_lanes": config.tokens - (key_tiles - 1) * machine.lanes,
+        "key_chunk": -key_tiles % chunks,
+        "score_shift": config.score_shift,
+        "taps": packed_bits(taps.ravel()),
+        "dim": config.dim,
+        "patch": config.patch,
+        "patch_bytes": patch_bytes,
+        "line_bytes": columns * patch_bytes,
+        "image_bytes": math.prod(config.image) * config.channels,
+        "embedding_acc_shift": config.embedding_acc_shift,
+        "embedding_shift": int(constants["embedding.shift"]),
+        "classes": len(config.classes),
+        "head_shift": int(constants["head.shift"]),
+    }
+
+
+def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:
+    """Embedding and head, which have tables of their own."""
+    c = {name: value.numpy() for name, value in model.constants.items() if not name.startswith("layers")}
+    weight, macs = c["embedding.weight"], machine.macs
+    groups = [weight[start : start + macs] for start in range(0, len(weight), macs)]
+    taps = [np.pad(tap, (0, macs - len(tap))) for group in groups for tap in group.T]
+    embedding = embedding_layout(machine.widths, machine.max_patch_length)
+    head = head_layout(machine.widths)
+    return {
+        "patch weights": [int.from_bytes(tap.astype(np.int8).tobytes(), "little") for tap in taps],
+        "embedding": [
+            pack(embedding, {"bias": bias, "a": a, "b": b})
+            for bias, a, b in zip(c["embedding.bias"], c["embedding.a"], c["embedding.b"], strict=True)
+        ],
+        "positions": [int(v) & (1 << machine.widths.wide) - 1 for v in c["embedding.position"].ravel()],
+        "head": [pack(head, {"a": a, "b": b}) for a, b in zip(c["head.a"], c["head.b"], strict=True)],
+        "head weights": [int(v) & 0xFF for v in c["head.weight"].ravel()],
+        "head biases": [int(v) & 0xFFFF_FFFF for v in c["head.bias"]],
+    }

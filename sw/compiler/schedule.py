@@ -1,0 +1,238 @@
+"""Scheduling: when each pass begins, so that no memory port is asked for twice in a cycle and nothing is read
+before it is written.
+
+The machine checks none of this: `schedule` walks through the passes in order and lets each begin as early as
+every word, port and register allows.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from hw.attention import attention_latency
+from hw.config import AcceleratorConfig
+from hw.popcount import popcount_latency
+from hw.program import CONTEXTS
+from hw.softmax import maximum_latency
+from hw.timing import FETCH, timing
+
+from .lower import Lowered, Pass
+
+SHORTEST = 3
+"""Cycles of a pass: the sequencer reads the next one meanwhile."""
+
+
+def schedule(lowered: Lowered) -> list[int]:
+    """Set every pass's ``cycles``; the cycle each begins in."""
+    scheduler = _Scheduler(lowered.machine, lowered.model.config.tokens)
+    starts = [scheduler.place(item) for item in lowered.passes]
+    ends = [*starts[1:], scheduler.end]
+    for item, start, end in zip(lowered.passes, starts, ends, strict=True):
+        item.fields["cycles"] = end - start
+    return starts
+
+
+class _Access(NamedTuple):
+    """Words of a memory and the cycles in which they are accessed, behind the beginning of a pass; and all
+    the cycles in which that takes the port.
+    """
+
+    memory: str
+    words: np.ndarray
+    cycles: np.ndarray
+    port: np.ndarray
+
+
+class _Port:
+    """The cycles in which a memory port is taken."""
+
+    def __init__(self):
+        self.busy = np.zeros(1 << 12, bool)
+
+    def _grow(self, cycle: int) -> None:
+        while cycle >= len(self.busy):
+            self.busy = np.concatenate([self.busy, np.zeros_like(self.busy)])
+
+    def free(self, cycles: np.ndarray) -> bool:
+        self._grow(int(cycles.max()))
+        return not self.busy[cycles].any()
+
+    def take(self, cycles: np.ndarray) -> None:
+        assert self.free(cycles), "two users of one port"
+        self.busy[cycles] = True
+
+
+class _Memory:
+    """When its words were written and last looked up."""
+
+    def __init__(self, depth: int):
+        self.written = np.zeros(depth, int)
+        self.read = np.zeros(depth, int)
+
+
+class _Scheduler:
+    def __init__(self, machine: AcceleratorConfig, tokens: int):
+        self.machine, self.tokens = machine, tokens
+        self.stages = timing(machine)
+        self.key_tiles = -(-tokens // machine.lanes)
+        depths = {"a": machine.bank_a, "b": machine.bank_b // 2, "s0": machine.signs, "s1": machine.signs}
+        self.memories = {name: _Memory(depth) for name, depth in (depths | {"maximum": machine.rows}).items()}
+        self.ports: dict[str, _Port] = {}
+        self.slots = np.full(machine.slots, -1)  # last use
+        self.in_flight: list[int] = []  # last cycles of the passes before
+        self.next = 0  # earliest beginning of the next pass
+        self.loaded = 0  # end of the last load
+        self.columns = 0  # the last column bit has been shifted in
+        self.attended = 0  # last result of the last softmax
+        self.pooled = 0  # the last tile's sums have left
+        self.end = 0
+
+    def place(self, item: Pass) -> int:
+        """Begin a pass as early as possible."""
+        reads, writes = list(self._reads(item)), list(self._writes(item))
+        start = max(self._registers(item), self._words(reads, writes))
+        taken = [
+            (f"{access.memory} {way}", access)
+            for way, some in (("read", reads), ("write", writes))
+            for access in some
+        ]
+        ports = [
+            (self.ports.setdefault(name, _Port()), access.port) for name, access in taken if len(access.port)
+        ]
+        while not all(port.free(start + cycles) for port, cycles in ports):
+            start += 1
+        for port, cycles in ports:
+            port.take(start + cycles)
+        for access in reads:
+            np.maximum.at(self.memories[access.memory].read, access.words, start + access.cycles)
+        for access in writes:
+            np.maximum.at(self.memories[access.memory].written, access.words, start + access.cycles)
+        self._advance(item, start)
+        return start
+
+    def _words(self, reads: list[_Access], writes: list[_Access]) -> int:
+        """A look-up sees what is written until its own cycle, and is over two cycles later."""
+        bounds = [0]
+        for access in reads:
+            memory = self.memories[access.memory]
+            bounds += (memory.written[access.words] - access.cycles).tolist()
+        for access in writes:
+            memory = self.memories[access.memory]
+            before = np.maximum(memory.read[access.words] + 2, memory.written[access.words] + 1)
+            bounds += (before - access.cycles).tolist()
+        return max(bounds)
+
+    def _registers(self, item: Pass) -> int:
+        s, bounds = self.stages, [self.next]
+        if len(self.in_flight) >= CONTEXTS:
+            bounds.append(self.in_flight[-CONTEXTS] + 1)
+        if item.needs is not None or self._loads(item):
+            bounds.append(self.loaded)
+        if item["swap"]:
+            bounds.append(self.columns + 1 - (s.activation - 1))
+        if item["load_constants"]:
+            bounds.append(self.slots[item["load_slot"]] + 1 - (s.load + FETCH))
+        if item["softmax"]:
+            bounds.append(self.attended + 1 - s.softmax)
+        if item["pool"]:
+            bounds.append(self.pooled + 1 - s.write)
+        return int(max(bounds))
+
+    @staticmethod
+    def _loads(item: Pass) -> bool:
+        return any(item[f"load_{part}"] for part in ("weights", "keys", "constants", "local"))
+
+    def _advance(self, item: Pass, start: int) -> None:
+        s, interval, tokens = self.stages, 1 + item["double"], item["tokens"]
+        last = start + tokens * interval - 1  # cycle in which the last slot is issued
+        self.next = max(start + SHORTEST, last + 1)
+        done = last + s.write if tokens else start
+        self.in_flight.append(done)
+        counted = done + 2 + popcount_latency(2 * self.machine.lanes)
+        self.end = max(self.end, self.next, counted + 2)
+        if self._loads(item):
+            self.loaded = start + self.machine.lanes
+            self.end = max(self.end, self.loaded)
+        if tokens:
+            self.slots[item["slot"]] = done
+        if item["columns"]:
+            self.columns = last + s.result
+        if item["softmax"]:
+            self.attended = start + int(self._attention_writes(item).cycles.max())
+            self.end = max(self.end, self.attended + 1)
+        if item["pool"]:
+            self.pooled = done + self.machine.lanes + 2
+
+    # What a pass reads and writes
+
+    def _access(self, item: Pass, memory: str, base: int, stage: int, tokens: range | None = None):
+        """An access for every token; what it finds or leaves matters for ``tokens``, else the live ones."""
+        interval = 1 + item["double"]
+        wanted = np.array(range(item["skip"], item["stop"]) if tokens is None else tokens, int)
+        words = base + wanted
+        inside = (words >= 0) & (words < len(self.memories[memory].read))
+        every = np.arange(item["tokens"]) * interval + stage
+        return _Access(memory, words[inside], (wanted * interval + stage)[inside], every)
+
+    def _reads(self, item: Pass) -> Iterator[_Access]:
+        s, lanes = self.stages, self.machine.lanes
+        if item["load_keys"]:
+            lane = np.arange(lanes)
+            words = np.minimum(item["weights_base"] + lane, self.machine.signs - 1)
+            yield _Access("s1", words, s.load + lane, s.load + lane)
+        if item["softmax"]:
+            row, tile = (v.ravel() for v in np.mgrid[: self.tokens, : self.key_tiles])
+            cycle = s.softmax + row * self.key_tiles + tile
+            yield _Access("a", item["scores_base"] + tile * self.tokens + row, cycle, cycle)
+            yield _Access("maximum", item["softmax_row"] + row, cycle + 2, cycle[:0])
+        if not item["tokens"]:
+            return
+        # Windows of the grid need all its tokens, columns all that are shifted in.
+        grid = range(self.tokens)
+        live = range(item["tokens"]) if item["columns"] else None
+        if item["activation"] == 1 or item["row_mask"]:
+            yield self._access(item, "s0", item["signs_0"], s.SIGNS, live)
+        if item["activation"] == 2:
+            yield self._access(item, "s1", item["signs_1"], s.SIGNS, live)
+        if item["differential"] or item["local"]:
+            yield self._access(item, "s1", item["signs_1"], s.SIGNS, grid)
+        if item["partial"]:
+            yield self._access(item, "a", item["partial_base"], s.partial, live)
+        if item["shortcut"]:
+            yield self._access(item, "ab"[item["shortcut"] - 1], item["shortcut_base"], s.shortcut, live)
+        if item["residual"]:
+            yield self._access(item, "b", item["residual_base"], s.residual, grid if item["haar"] else live)
+        if item["accumulate"]:
+            yield self._access(item, "a", item["base_a"], s.mean)
+
+    def _attention_writes(self, item: Pass) -> _Access:
+        chunks, kt = self.machine.width // self.machine.lanes, self.key_tiles
+        row, tile = (v.ravel() for v in np.mgrid[: self.tokens, :kt])
+        words = -(-kt // chunks)
+        first = words * chunks - kt  # chunks of the first word that are not used
+        cycle = self.stages.softmax + row * kt + kt - 1 + attention_latency(self.machine.lanes) + tile + 1
+        return _Access(
+            "s0", item["attention_base"] + (tile + first) // chunks * self.tokens + row, cycle, cycle
+        )
+
+    def _writes(self, item: Pass) -> Iterator[_Access]:
+        s = self.stages
+        if item["softmax"]:
+            yield self._attention_writes(item)
+        if not item["tokens"]:
+            return
+        if item["write_a"]:
+            yield self._access(item, "a", item["base_a"], s.write)
+        if item["write_b"]:
+            yield self._access(item, "b", item["base_b"], s.write)
+        for i in range(2):
+            if item[f"bits_{i}"]:
+                yield self._access(item, f"s{i}", item["bits_base"], s.write)
+                if item["haar"]:
+                    yield self._access(item, f"s{i}", item["token_base"], s.write + 1)
+        if item["haar"]:
+            yield self._access(item, "a", item["base_b"], s.write + 1)
+        if item["maximum"]:
+            offset = s.result + maximum_latency(self.machine.lanes)
+            yield self._access(item, "maximum", item["row_base"], offset)

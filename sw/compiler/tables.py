@@ -1,0 +1,45 @@
+"""The tables that a program reads: rows of small integers, a row a word."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+CONSTANT_FIELDS = ("a", "b", "positive", "negative", "offset", "move")
+
+
+@dataclass
+class Tables:
+    """Words of each memory that the lanes read, appended as the program is made.
+
+    ``weights`` rows are K bits of 0 and 1; ``constants`` rows are dicts of `CONSTANT_FIELDS`, or of four
+    ``moves``; ``local`` rows are (θ² bits, shift).
+    """
+
+    weights: list[np.ndarray] = field(default_factory=list)
+    constants: list[dict[str, int]] = field(default_factory=list)
+    local: list[tuple[np.ndarray, int]] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+    def add_weights(self, rows: Sequence[np.ndarray]) -> int:
+        """Append a row a lane; the address of the first."""
+        self.weights += rows
+        return len(self.weights) - len(rows)
+
+    def add_constants(self, columns: Mapping[str, np.ndarray], count: int) -> int:
+        """Append the channels that the columns give, and zeros up to ``count``; the address of the first."""
+        given = len(next(iter(columns.values())))
+        rows = [{name: int(values[i]) for name, values in columns.items()} for i in range(given)]
+        self.constants += rows + [dict.fromkeys(columns, 0)] * (count - given)
+        return len(self.constants) - count
+
+    def add_local(self, weights: np.ndarray, shifts: np.ndarray, count: int) -> int:
+        """Append channels likewise; ``weights`` (channels, θ²) of 0 and 1."""
+        self.local += [(row, int(shift)) for row, shift in zip(weights, shifts, strict=True)]
+        self.local += [(np.zeros_like(weights[0]), 0)] * (count - len(weights))
+        return len(self.local) - count
+
+    def add_tokens(self, values: np.ndarray) -> int:
+        """Append an operation's t_n; the address of token 0's."""
+        self.tokens += [int(v) for v in values]
+        return len(self.tokens) - len(values)

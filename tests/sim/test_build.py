@@ -1,0 +1,164 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Instance, Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+import sim
+from sim import build as build_module
+from sim.build import BuildError, build, fingerprint, verilog
+
+from .loopback import Loopback, Silent
+from .loopback_bench import TRACE_WIDTH
+
+STREAMS = {"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))}
+
+
+class Broken(wiring.Component):
+    """Refers to a module that nobody has."""
+
+    def __init__(self):
+        super().__init__(STREAMS)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.missing = Instance("nobody_has_this", i_data=self.rx.payload)
+        return m
+
+
+@pytest.fixture
+def makes(monkeypatch):
+    """Stands in for Verilator and the compiler: the Verilog of each build made, into an empty simulator."""
+    made = []
+
+    def make(folder: Path, sources: dict[str, str], flags: list[str]) -> None:
+        folder.mkdir(exist_ok=True)
+        made.append((sources["top.v"], flags))
+
+    monkeypatch.setattr(build_module, "_make", make)
+    return made
+
+
+def test_verilog_has_the_ports_by_their_names_and_no_constants():
+    text = verilog(Silent(), name="silent")
+    (ports,) = re.findall(r"^module silent\((.*)\);$", text, re.MULTILINE)
+    assert set(ports.split(", ")) == {
+        "rx__payload",
+        "rx__valid",
+        "tx__payload",
+        "tx__valid",
+        "tx__ready",
+    }
+
+
+def test_verilog_is_stable_and_names_no_source():
+    text = verilog(Loopback())
+    assert text == verilog(Loopback())
+    assert "src =" not in text
+    assert ".py" not in text
+    assert f"[{TRACE_WIDTH - 1}:0] trace;" in text
+
+
+def test_an_unchanged_design_is_not_built_again(makes, tmp_path):
+    for _ in range(2):
+        assert build(Loopback(), tmp_path / "simulator") == tmp_path / "simulator"
+    assert len(makes) == 1
+
+
+def test_a_changed_design_is_built_again(makes, tmp_path):
+    for component, arguments in ((Loopback(1), {}), (Loopback(2), {}), (Loopback(2), {"threads": 2})):
+        build(component, tmp_path / "simulator", **arguments)
+    assert len({text for text, _ in makes}) == 2
+    assert makes[2][1][-2:] == ["--threads", "2"]
+
+
+def test_an_identity_replaces_making_the_component(makes, tmp_path):
+    for identity in ("one", "one", "two"):
+        build(Loopback, tmp_path / "simulator", identity=identity)
+    assert len(makes) == 2
+    build(None, tmp_path / "simulator", identity="two")
+    assert len(makes) == 2
+
+
+def test_fingerprint_is_of_the_content(tmp_path, monkeypatch):
+    assert fingerprint(sim) == fingerprint(sim) != fingerprint(sim, wiring)
+    (tmp_path / "some_package").mkdir()
+    (tmp_path / "some_package" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    package = __import__("some_package")
+    before = fingerprint(package)
+    (tmp_path / "some_package" / "__init__.py").write_text("x = 1")
+    assert fingerprint(package) != before
+
+
+def test_an_interrupted_build_is_taken_up_again(makes, tmp_path, monkeypatch):
+    def interrupted(folder, *_):
+        folder.mkdir()
+        (folder / "bench").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(build_module, "_make", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build(Loopback(), tmp_path / "simulator")
+    build(Loopback(), tmp_path / "simulator")
+    assert len(makes) == 1
+
+
+def test_a_design_that_verilator_refuses(tmp_path):
+    for _ in range(2):  # the second time, there is a folder of the first
+        with pytest.raises(BuildError, match="nobody_has_this") as caught:
+            build(Broken(), tmp_path / "simulator")
+        message = str(caught.value)
+        assert message.startswith("%Error")
+        assert "\n" not in message
+        assert str(tmp_path / "simulator" / "build.log") in message
+
+
+def test_a_missing_tool_is_named_with_its_package(tmp_path, monkeypatch):
+    for name in ("make", "perl"):
+        (tmp_path / name).symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match=r"needs g\+\+\. On Debian .*: apt-get install g\+\+$"):
+        build(Silent(), tmp_path / "simulator")
+
+
+def test_a_folder_of_someone_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(BuildError, match="holds something other than a simulator"):
+        build(Silent(), tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_verilator_takes_a_component_with_no_more_than_both_streams(tmp_path, monkeypatch):
+    """No register, no trace, and a stream that is always ready. There, make does nothing."""
+    (tmp_path / "make").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert (build(Silent(), tmp_path / "simulator") / "Vtop.mk").exists()
+
+
+@pytest.mark.parametrize(
+    ("ports", "message"),
+    [
+        ({}, "needs rx, a stream of 8 bits in, and tx, one out"),
+        (STREAMS | {"rx": In(stream.Signature(9))}, "needs rx, a stream of 8 bits in, and tx, one out"),
+        (STREAMS | {"tx": In(stream.Signature(8))}, "needs rx, a stream of 8 bits in, and tx, one out"),
+        (STREAMS | {"tx": Out(stream.Signature(8, always_ready=True))}, "tx .* must not be always ready"),
+        (STREAMS | {"trace": Out(3)}, "trace and trace_valid, of 1 bit, .* go together"),
+        (STREAMS | {"trace_valid": Out(1)}, "trace and trace_valid, of 1 bit, .* go together"),
+        (
+            STREAMS | {"trace": Out(3), "trace_valid": Out(2)},
+            "trace and trace_valid, of 1 bit, .* go together",
+        ),
+    ],
+)
+def test_ports_that_the_bench_cannot_serve(tmp_path, ports, message):
+    class Wrong(wiring.Component):
+        def elaborate(self, platform):
+            return Module()
+
+    with pytest.raises(ValueError, match=message):
+        build(Wrong(ports), tmp_path / "simulator")
