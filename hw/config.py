@@ -76,10 +76,8 @@ class AcceleratorConfig:
             value = getattr(self, name)
             if not (type(value) is int and value >= 1):
                 raise ConfigError(f"{name} must be a positive integer, not {value!r}")
-        if self.width % (2 * self.lanes) and self.width != self.lanes:
-            raise ConfigError(
-                f"width must be lanes or an even multiple of them: {self.width} for {self.lanes}"
-            )
+        if self.width % self.lanes or self.width % 2:
+            raise ConfigError(f"width must be an even multiple of lanes: {self.width} for {self.lanes}")
         if self.theta not in (1, 3, 5):
             raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
 
@@ -87,6 +85,7 @@ class AcceleratorConfig:
 CONFIGS: dict[str, AcceleratorConfig] = {
     config.name: config
     for config in (
+        # digits, in the smallest space
         AcceleratorConfig(
             name="2x64",
             lanes=2,
@@ -96,11 +95,18 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             local=512,
             tokens=512,
             signs=512,
-            bank_a=2048,
+            bank_a=1024,
             bank_b=1024,
-            program=4096,
+            program=2304,
             macs=2,
+            pixels=2 * 64,
+            max_columns=4,
+            max_tokens=16,
+            max_channels=64,
+            max_patch_length=4,
+            rows=32,
         ),
+        # digits and cifar10-nano
         AcceleratorConfig(
             name="16x64",
             lanes=16,
@@ -108,26 +114,28 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             weights=4096,
             constants=4096,
             local=512,
-            tokens=2048,
-            signs=1024,
-            bank_a=2048,
+            tokens=1024,
+            signs=512,
+            bank_a=1024,
             bank_b=512,
             program=512,
             macs=16,
             pixels=2 * 3072,
+            max_channels=64,
         ),
+        # cifar10-tiny
         AcceleratorConfig(
             name="32x128",
             lanes=32,
             width=128,
             weights=12_800,
-            constants=11_264,
+            constants=12_288,
             local=1024,
-            tokens=4096,
+            tokens=2560,
             signs=512,
-            bank_a=1024,
+            bank_a=512,
             bank_b=512,
-            program=1024,
+            program=512,
             macs=28,
             pixels=2 * 3072,
         ),
@@ -136,15 +144,36 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             lanes=64,
             width=128,
             weights=12_800,
-            constants=11_264,
+            constants=12_288,
             local=1024,
-            tokens=4096,
+            tokens=2560,
             signs=512,
             bank_a=512,
             bank_b=512,
             program=512,
             macs=22,
             pixels=2 * 3072,
+        ),
+        # deit-tiny-224: more memory than any board's block RAMs, for simulation
+        AcceleratorConfig(
+            name="64x128-large",
+            lanes=64,
+            width=128,
+            weights=65_536,
+            constants=32_768,
+            local=4096,
+            tokens=16_384,
+            signs=4096,
+            bank_a=8192,
+            bank_b=2048,
+            program=4096,
+            macs=64,
+            pixels=2 * 224 * 224 * 3,
+            max_tokens=196,
+            max_channels=192,
+            max_patch_length=768,
+            max_classes=1000,
+            rows=1024,
         ),
     )
 }

@@ -4,6 +4,8 @@ from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from sw.protocol import ADDRESS_BITS, LENGTH_BITS
+
 from .config import AcceleratorConfig
 from .counters import Counters
 from .head import Head
@@ -65,7 +67,7 @@ class Machine(wiring.Component):
         super().__init__(
             {
                 "select": In(range(len(self.memories))),
-                "address": In(16),
+                "address": In(ADDRESS_BITS),
                 "data": In(word),
                 "write": In(1),
                 "read": In(1),
@@ -73,7 +75,7 @@ class Machine(wiring.Component):
                 "idle": Out(1),
                 "room": Out(1),
                 "commit": In(1),
-                "image_bytes": Out(16),
+                "image_bytes": Out(LENGTH_BITS),
                 "result_words": Out(16),
                 "results": Out(stream.Signature(RESULT)),
                 "trace": Out(data.StructLayout(trace)),

@@ -14,14 +14,17 @@ class UsageError(Exception):
 
 
 @contextmanager
-def one_line_errors(verbose: bool) -> Iterator[None]:
-    """Turn the errors that a person can act on into one line on stderr and exit code 2; with ``verbose`` let
-    them fly.
+def one_line_errors(
+    verbose: bool, *more: type[Exception], failures: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn the errors that a person can act on, these and ``more``, into one line on stderr and exit code 2,
+    or 1 for ``failures`` of what was run; with ``verbose`` let them fly.
     """
+    usage = (UsageError, CheckpointError, ConfigError, DataError, OSError, *more)
     try:
         yield
-    except (UsageError, CheckpointError, ConfigError, DataError, OSError) as error:
+    except (*usage, *failures) as error:
         if verbose:
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, usage) else 1)

@@ -154,21 +154,26 @@ class GoldenModel:
             return self._forward(pixels, trace)
         return torch.cat([self._forward(part, {}) for part in pixels.split(self.images_per_pass)])
 
-    def _forward(self, pixels: Tensor, trace: dict[str, Tensor]) -> Tensor:
-        config, widths = self.config, self.config.widths
+    def embed(self, pixels: Tensor) -> Tensor:
+        """x (B, N, C) of pixels."""
+        config = self.config
         weight, bias, position = (self._c[f"embedding.{n}"] for n in ("weight", "bias", "position"))
         a, b, shift = self._affine("embedding")
-        e = config.embedding_acc_shift
-        x = arithmetic.embedding(
-            pixels.int(), weight, bias, e, a, b, shift, position, config.patch, widths.wide
-        )
-        trace["embedding.x"] = x
-        for i in range(config.layers):
+        e, wide = config.embedding_acc_shift, config.widths.wide
+        return arithmetic.embedding(pixels.int(), weight, bias, e, a, b, shift, position, config.patch, wide)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Logits (B, classes) of pooled sums (B, C)."""
+        weight, bias = self._c["head.weight"], self._c["head.bias"]
+        return arithmetic.head(pooled, *self._affine("head"), weight, bias, FEATURE_BITS)
+
+    def _forward(self, pixels: Tensor, trace: dict[str, Tensor]) -> Tensor:
+        x = trace["embedding.x"] = self.embed(pixels)
+        for i in range(self.config.layers):
             x = self._attention(f"layers.{i}", x, trace)
             x = self._mlp(f"layers.{i}", x, trace)
         pooled = trace["pooled"] = arithmetic.pool(x)
-        weight, bias = self._c["head.weight"], self._c["head.bias"]
-        logits = trace["logits"] = arithmetic.head(pooled, *self._affine("head"), weight, bias, FEATURE_BITS)
+        logits = trace["logits"] = self.classify(pooled)
         return logits
 
     def _attention(self, layer: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:

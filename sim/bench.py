@@ -1,6 +1,6 @@
 """The cocotb side of `make sim`: load the tables through the link, stream images, keep every result.
 
-`sim.run` starts it, with the files' names in the environment, and compares.
+`sim.run` starts it, with the names of its files in the environment, and compares.
 """
 
 import json
@@ -12,56 +12,61 @@ import cocotb
 from sim.driver import Port
 from sw.protocol import Decoder, ErrorCode, Frame, FrameType, encode
 
+ANSWER_CYCLES = 200_000
+"""For which an answer may keep one waiting that no image is needed for."""
+
 
 class Host:
-    """A host on the link: sends frames, sorts what comes back."""
+    """A host on the link: sends frames, and takes those that come back in turn."""
 
     def __init__(self, port: Port):
-        self.port, self.decoder = port, Decoder()
-        self.frames: list[Frame] = []
+        self.port, self._decoder = port, Decoder()
+        self._frames: list[Frame] = []
 
-    async def answer(self, timeout: int) -> Frame:
-        """The next frame."""
-        while not self.frames:
-            self.frames = self.decoder.feed(await self.port.receive(1, timeout))
-        return self.frames.pop(0)
-
-    async def ask(self, frame: Frame, timeout: int = 100_000) -> Frame:
-        """Send a frame and wait for its answer."""
-        await self.port.send(encode(frame))
-        return await self.answer(timeout)
+    async def answer(self, kind: FrameType, timeout: int = ANSWER_CYCLES) -> Frame:
+        """The next frame, which must be of that kind."""
+        while not self._frames:
+            self._frames = self._decoder.feed(await self.port.receive(1, timeout))
+        frame = self._frames.pop(0)
+        if frame.type != kind:
+            detail = f" {ErrorCode(frame.detail).name}" if frame.type == FrameType.ERROR else ""
+            raise AssertionError(f"the machine answered {frame.type.name}{detail} instead of {kind.name}")
+        return frame
 
 
 @cocotb.test()
 async def images(dut):
-    """Load, read back, run."""
+    """Load, run, read the counters."""
     job = json.loads(Path(os.environ["BENCH_JOB"]).read_text())
-    port = Port(dut)
+    port = Port(dut, job["gaps"], job["stalls"], job["seed"])
     await port.reset()
     host = Host(port)
-    await host.port.send(bytes.fromhex(job["load"]) if "load" in job else Path(job["load_file"]).read_bytes())
+    loading = cocotb.start_soon(port.send(Path(os.environ["BENCH_LOAD"]).read_bytes()))
     for _ in range(job["loads"]):
-        frame = await host.answer(200_000)
-        assert frame.type == FrameType.ACK, f"loading: {frame.type.name} {frame.detail}"
-    loaded = port.cycle
-    results = []
-    pixels = [bytes.fromhex(image) for image in job["images"]]
+        await host.answer(FrameType.ACK)
+    await loading
+
+    payloads, done = [], []
 
     async def send():
-        for number, image in enumerate(pixels):
-            while number - len(results) >= job["in_flight"]:
-                await port.cycles(200)
-            await port.send(encode(Frame(FrameType.IMAGE, sequence=number % 256, payload=image)), 10_000_000)
+        for number, image in enumerate(job["images"]):
+            while number - len(payloads) >= 2:  # room for one beside the one at work
+                await port.cycles(64)
+            frame = Frame(FrameType.IMAGE, number % 256, payload=bytes.fromhex(image))
+            await port.send(encode(frame), job["timeout"])
 
     sending = cocotb.start_soon(send())
-    while len(results) < len(pixels):
-        frame = await host.answer(job["timeout"])
-        assert frame.type == FrameType.RESULT, (
-            f"image {len(results)}: {frame.type.name} {ErrorCode(frame.detail).name if frame.detail else ''}"
-        )
-        results.append({"sequence": frame.sequence, "payload": frame.payload.hex(), "cycle": port.last_cycle})
+    for number in range(len(job["images"])):
+        frame = await host.answer(FrameType.RESULT, job["timeout"])
+        assert frame.sequence == number % 256, f"result {number} came as {frame.sequence}"
+        payloads.append(frame.payload.hex())
+        done.append(port.last_cycle)
     await sending
+
+    asked = 4 * job["operations"]
+    await port.send(encode(Frame(FrameType.READ, 0, job["counters"], 0, asked=asked)))
+    data = (await host.answer(FrameType.DATA)).payload
+    counters = [int.from_bytes(data[i : i + 4], "little") for i in range(0, asked, 4)]
     await port.flush_trace()
-    Path(os.environ["BENCH_RESULTS"]).write_text(
-        json.dumps({"loaded": loaded, "cycles": port.cycle, "results": results})
-    )
+    results = {"cycles": port.cycle, "payloads": payloads, "done": done, "counters": counters}
+    Path(os.environ["BENCH_RESULTS"]).write_text(json.dumps(results))

@@ -88,7 +88,9 @@ def fingerprint(*packages: ModuleType) -> str:
 Design = wiring.Component | Callable[[], wiring.Component]
 
 
-def build(design: Design, folder: Path, threads: int = 1, identity: str | None = None) -> Path:
+def build(
+    design: Design, folder: Path, threads: int = 1, identity: str | None = None, notice: str = ""
+) -> Path:
     """Make the simulator of a component in ``folder``, unless it is there already; returns ``folder``.
 
     Arguments:
@@ -99,6 +101,7 @@ def build(design: Design, folder: Path, threads: int = 1, identity: str | None =
         threads: of the simulation. Two on two cores: as fast at 32 lanes, nine times slower at 16.
         identity: what decides the component: `fingerprint` and its configuration. An unchanged one need not
             then be made and elaborated to be known, which takes 10 s for 32 lanes of 128 bits.
+        notice: printed before a build, which may take minutes.
 
     Raises:
         ValueError: the component's ports are not as above.
@@ -115,6 +118,8 @@ def build(design: Design, folder: Path, threads: int = 1, identity: str | None =
     with _lock(folder.parent):
         stamp = folder / "digest"
         if not (stamp.exists() and stamp.read_text() == digest):
+            if notice:
+                print(notice, flush=True)
             _make(folder, sources or _sources(design), flags)
             stamp.write_text(digest)  # last: an interrupted build leaves files that look whole
     return folder

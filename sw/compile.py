@@ -1,59 +1,102 @@
-"""`python sw/compile.py --plan MODEL --config CONFIG`: what a model needs of an accelerator."""
+"""`python sw/compile.py MODEL --config CONFIG`: an ONNX file → program and tables of an accelerator.
+
+With `--plan` it writes nothing and also takes a preset's name or a checkpoint: what would the model need?
+"""
 
 import argparse
+import warnings
 from pathlib import Path
 
-from hw.config import accelerator
+import torch
+from amaranth.hdl import UnusedElaboratable
+
+from hw.config import AcceleratorConfig, accelerator
+from hw.machine import Machine
 from models import checkpoint, cli
 from models.config import ModelConfig, preset
-from sw.plan import BLOCK_RAMS, DoesNotFit, Plan, plan
+from models.freeze import freeze
+from models.golden import GoldenModel, specs
+from sw.compiler import Program, compile_model
+from sw.compiler.files import Compiled, FilesError, save
+from sw.compiler.lower import lower
+from sw.compiler.read import ReadError, read
+from sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
+from sw.compiler.resources import DoesNotFit, check_shapes, operations
+from sw.protocol import Memory
 
 
-def model_config(name: str) -> ModelConfig:
-    """The configuration of a preset or of a checkpoint file."""
+def model_of(name: str, planning: bool) -> GoldenModel:
+    """The model in an ONNX file; for a plan also a checkpoint's, or a preset's with meaningless constants."""
     path = Path(name)
-    return checkpoint.load(path).config if path.suffix else preset(name)
+    if path.suffix == ".onnx":
+        return read(path)
+    if not planning:
+        raise cli.UsageError(f"{name} is no .onnx file: python -m models.export makes one from a checkpoint")
+    if path.suffix:
+        model = checkpoint.load(path)
+        if model.deployed:
+            return freeze(model)
+        return blank(model.config)
+    return blank(preset(name))
 
 
-def report(result: Plan, family: str) -> str:
-    """The plan as two tables and a line."""
-    model, machine = result.model, result.accelerator
-    lines = [f"{model.name} on {machine.name} ({machine.lanes} lanes × {machine.width} bits)", ""]
-    lines.append(f"{'memory':<14}{'words used':>11}{'of':>8}{'bits':>6}{family + ' RAMs':>12}  purpose")
-    for m in result.memories:
-        row = f"{m.name:<14}{m.used:>11}{m.words:>8}{m.width:>6}{m.blocks(family):>12}  {m.purpose}"
-        lines.append(row + ("  TOO LARGE" if m.used > m.words else ""))
-    total = sum(memory.blocks(family) for memory in result.memories)
-    lines += [f"{'total':<14}{total:>37}", ""]
-    lines.append(f"multipliers: {result.multipliers}; LUT4 of the blocks, estimated: {result.luts}")
-    lines += ["", f"{'operation':<22}{'passes':>8}{'cycles':>9}{'share':>8}"]
-    lane_cycles = sum(operation.cycles for operation in result.operations)
-    for o in result.operations:
-        lines.append(f"{o.name:<22}{o.passes:>8}{o.cycles:>9}{o.cycles / lane_cycles:>8.1%}")
-    lines.append(f"{'embedding, beside it':<22}{'':>8}{result.embedding:>9}")
-    lines += [
-        "",
-        f"{result.cycles} cycles an image, ideal {result.ideal_cycles:.0f}: {result.utilisation:.1%} used",
-    ]
-    return "\n".join(lines)
+def blank(config: ModelConfig) -> GoldenModel:
+    """A model of that configuration, whatever its constants."""
+    constants = {
+        name: torch.full(spec.shape, min(max(1, spec.low), spec.high)) for name, spec in specs(config).items()
+    }
+    return GoldenModel(config, constants)
+
+
+def compiled(program: Program) -> Compiled:
+    """What is to be written."""
+    lowered = program.lowered
+    machine = lowered.machine
+    return Compiled(
+        model=lowered.model.config,
+        accelerator=machine.name,
+        digest=machine.digest,
+        memories=tuple(Memory(*memory) for memory in Machine(machine).memories),
+        words=program.words,
+        cycles=program.cycles,
+        operations={operation.name: operation.cycles for operation in operations(lowered)},
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python sw/compile.py", description="Plan a model for an accelerator."
-    )
-    parser.add_argument("--plan", required=True, metavar="MODEL", help="a preset's name or a checkpoint")
+    parser = argparse.ArgumentParser(prog="python sw/compile.py", description=__doc__.splitlines()[0])
+    parser.add_argument("model", metavar="MODEL", help="an ONNX file of python -m models.export")
     parser.add_argument("--config", required=True, metavar="CONFIG", help="an accelerator: 16x64, 64x128, …")
-    parser.add_argument("--family", choices=BLOCK_RAMS, default="ecp5", help="of the FPGA (default: ecp5)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="(default: build/tables/MODEL-CONFIG)"
+    )
+    parser.add_argument(
+        "--plan", action="store_true", help="only say what a model, checkpoint or preset needs"
+    )
+    parser.add_argument("--family", choices=FAMILIES, default="ecp5", help="of the FPGA (default: ecp5)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
-    with cli.one_line_errors(verbose=False):
-        result = plan(model_config(arguments.plan), accelerator(arguments.config))
-        print(report(result, arguments.family))
-        try:
-            result.check()
-        except DoesNotFit as error:
-            raise cli.UsageError(str(error)) from None
+    warnings.simplefilter("ignore", UnusedElaboratable)  # of a machine that is only asked for its memories
+    with cli.one_line_errors(arguments.verbose, ReadError, FilesError, DoesNotFit):
+        machine = accelerator(arguments.config)
+        model = model_of(arguments.model, arguments.plan)
+        program = _compiled(model, machine, arguments.family, check=not arguments.plan)
+        if not arguments.plan:
+            print(layer_report(program) + "\n")
+        print(operation_report(program))
+        if not arguments.plan:
+            folder = arguments.output or Path("build/tables", f"{model.config.name}-{machine.name}")
+            save(compiled(program), folder)
+            print(f"\n{folder}: program and tables, checked against the golden model")
+
+
+def _compiled(model: GoldenModel, machine: AcceleratorConfig, family: str, check: bool) -> Program:
+    """Compile, the memories shown first, for they say why where it does not fit."""
+    check_shapes(model, machine)
+    print(f"{model.config.name} on {machine.name} ({machine.lanes} lanes × {machine.width} bits)\n")
+    print(memory_report(lower(model, machine), family) + "\n", flush=True)
+    return compile_model(model, machine, check)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,18 @@ SYNC = 0xA5
 PAYLOAD = 0x80
 """Bit of a type whose frames carry ``length`` bytes of payload and its CRC."""
 
-MAX_PAYLOAD = 0xFFFF
+ADDRESS_BITS = 24
+LENGTH_BITS = 24
+"""What a header has for the first word and for the payload's bytes."""
+
+MAX_PAYLOAD = (1 << LENGTH_BITS) - 1
 MAX_MEMORIES = 16
-MAX_DEPTH = 1 << 16
+MAX_DEPTH = 1 << ADDRESS_BITS
 MAX_WIDTH = 0xFFFF
 
-_HEADER = struct.Struct("<BBBBHH")  # sync, type, sequence, detail, address, length
+_ADDRESS_BYTES, _LENGTH_BYTES = ADDRESS_BITS // 8, LENGTH_BITS // 8
+# Sync, type, sequence, detail, address, length; the last two lowest byte first.
+_HEADER = struct.Struct(f"<BBBB{_ADDRESS_BYTES}s{_LENGTH_BYTES}s")
 _CRC = struct.Struct(">H")
 _IDENTITY = struct.Struct("<BIIB")  # version, configuration's hash, clock in Hz, number of memories
 _MEMORY = struct.Struct("<HIB")  # width, depth, length of the name that follows
@@ -78,7 +84,7 @@ class Frame:
     asked: int = 0
 
     def __post_init__(self):
-        limits = {"sequence": 0xFF, "detail": 0xFF, "address": 0xFFFF, "asked": MAX_PAYLOAD}
+        limits = {"sequence": 0xFF, "detail": 0xFF, "address": MAX_DEPTH - 1, "asked": MAX_PAYLOAD}
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 0 <= value <= limit:
@@ -101,7 +107,14 @@ def crc(data: bytes) -> int:
 def encode(frame: Frame) -> bytes:
     """A frame's bytes."""
     length = len(frame.payload) if frame.type & PAYLOAD else frame.asked
-    header = _HEADER.pack(SYNC, frame.type, frame.sequence, frame.detail, frame.address, length)
+    header = _HEADER.pack(
+        SYNC,
+        frame.type,
+        frame.sequence,
+        frame.detail,
+        frame.address.to_bytes(_ADDRESS_BYTES, "little"),
+        length.to_bytes(_LENGTH_BYTES, "little"),
+    )
     whole = header + _CRC.pack(crc(header[1:]))
     return whole + frame.payload + _CRC.pack(crc(frame.payload)) if frame.type & PAYLOAD else whole
 
@@ -147,11 +160,11 @@ class Decoder:
         size = HEADER_BYTES + CRC_BYTES
         if at + size > len(self._buffer) or not self._intact(at + 1, HEADER_BYTES - 1):
             return size
-        _, type_, *_, length = _HEADER.unpack_from(self._buffer, at)
+        type_, *_, length = self._header(at)
         return size + length + CRC_BYTES if type_ & PAYLOAD else size
 
     def _frame(self, at: int, size: int) -> Frame | None:
-        _, type_, sequence, detail, address, length = _HEADER.unpack_from(self._buffer, at)
+        type_, sequence, detail, address, length = self._header(at)
         if type_ not in FrameType.__members__.values() or not self._intact(at + 1, HEADER_BYTES - 1):
             return None
         if not type_ & PAYLOAD:
@@ -161,6 +174,10 @@ class Decoder:
             return None
         payload = bytes(self._buffer[start : start + length])
         return Frame(FrameType(type_), sequence, detail, address, payload)
+
+    def _header(self, at: int) -> tuple[int, int, int, int, int]:
+        _, type_, sequence, detail, address, length = _HEADER.unpack_from(self._buffer, at)
+        return type_, sequence, detail, int.from_bytes(address, "little"), int.from_bytes(length, "little")
 
     def _intact(self, start: int, length: int) -> bool:
         end = start + length

@@ -1,1 +1,80 @@
-"""ONNX → program and tables, in small passes: read, lower, schedule, encode."""
+"""A golden model → program and tables, in small passes: `lower`, `schedule`, `encode`.
+
+After each, what it made is run and must give the same integers (`check_words`); the pass before them, `read`,
+does so for the ONNX file that they begin with.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from hw.config import AcceleratorConfig
+from models import arithmetic
+from models.golden import GoldenModel
+
+from .check import Checker
+from .emulate import Emulator
+from .encode import Words, encode
+from .lower import Lowered, lower
+from .resources import check_memories, check_shapes
+from .schedule import schedule
+
+
+class CompilerError(Exception):
+    """The compiler contradicts the golden model: a fault of its own, not of the model."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model compiled for a machine."""
+
+    lowered: Lowered
+    words: Words
+    starts: list[int]
+    """The cycle in which each pass begins."""
+    cycles: int
+    """Of the lanes, an image."""
+
+
+def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = True) -> Program:
+    """Lower, schedule and encode, and with ``check`` run an image through the words.
+
+    Raises:
+        DoesNotFit: the machine is too small.
+        CompilerError: the words compute something else than the model.
+    """
+    check_shapes(model, machine)
+    lowered = lower(model, machine)
+    check_memories(lowered)
+    starts = schedule(lowered)
+    program = Program(lowered, encode(lowered), starts, sum(item["cycles"] for item in lowered.passes))
+    if check:
+        check_words(program)
+    return program
+
+
+def check_words(program: Program, seed: int = 0) -> None:
+    """Run a random image through encoded words, pass by pass, and compare every tensor.
+
+    Raises `CompilerError` with the first difference.
+    """
+    lowered, config = program.lowered, program.lowered.model.config
+    generator = torch.Generator().manual_seed(seed)
+    shape = 1, *config.image, config.channels
+    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    trace: dict[str, torch.Tensor] = {}
+    with arithmetic.count_saturations() as counter:
+        lowered.model(pixels, trace)
+    checker = Checker(lowered, trace)
+
+    def observe(*shown) -> None:
+        if difference := checker.check(*shown):
+            raise CompilerError(str(difference))
+
+    logits, clipped = Emulator(lowered.machine, program.words, lowered.model).run(pixels, observe)
+    if missing := checker.missing():
+        raise CompilerError(f"{missing[0]} was not computed")
+    if not torch.equal(logits, trace["logits"]):
+        raise CompilerError("the logits differ")
+    if clipped != counter.clipped:
+        raise CompilerError(f"{clipped} saturations, not {counter.clipped}")

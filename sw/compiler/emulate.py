@@ -38,8 +38,7 @@ def unpack_bits(word: int, size: int) -> np.ndarray:
 class Emulator:
     """One machine with its memories loaded.
 
-    Only the layers run from the words; embedding and head are engines of their own, and use the golden
-    arithmetic.
+    The layers run from the words; embedding and head, which are engines of their own, are the model's.
     """
 
     def __init__(self, machine: AcceleratorConfig, words: Words, model: GoldenModel):
@@ -49,8 +48,15 @@ class Emulator:
         self.weights = [unpack_bits(word, machine.width) for word in words["weights"]]
         self.table = exp_table(machine.widths)
 
-    def run(self, x: np.ndarray, observe: Observer = lambda *_: None) -> tuple[np.ndarray, int]:
-        """Pooled sums (C,) and saturations of an embedded image x (N, C)."""
+    def run(self, pixels: torch.Tensor, observe: Observer = lambda *_: None) -> tuple[torch.Tensor, int]:
+        """Logits (1, classes) and saturations of one image."""
+        with arithmetic.count_saturations() as counter:
+            sums = self._layers(self.model.embed(pixels)[0].numpy(), observe)
+            logits = self.model.classify(torch.from_numpy(sums)[None])
+        return logits, counter.clipped + self.clipped
+
+    def _layers(self, x: np.ndarray, observe: Observer) -> np.ndarray:
+        """Pooled sums (C,) of an embedded image x (N, C)."""
         machine = self.machine
         lanes, n, dim = machine.lanes, self.settings["tokens"], self.settings["dim"]
         self.a = np.zeros((machine.bank_a, lanes), np.int64)
@@ -75,7 +81,7 @@ class Emulator:
             if fields["tokens"]:
                 (self._haar if fields["haar"] else self._stream)(index, fields, observe)
             self._load(fields)
-        return np.concatenate(self.pooled), self.clipped
+        return np.concatenate(self.pooled)
 
     def _load(self, f: dict[str, int]) -> None:
         lanes, w, slot = self.machine.lanes, self.machine.widths, f["load_slot"]
@@ -216,7 +222,8 @@ class Emulator:
         n, lead, limit = self.settings["tokens"], f["skip"], 1 << self.machine.widths.wide - 1
         x = self._at(self.b, f["residual_base"], np.arange(n))
         grid = self.settings["rows"], self.settings["columns"]
-        wide = 4 + self.machine.widths.wide  # not yet saturated
+        # One bit more: hi is not yet saturated.
+        wide = self.machine.widths.wide + 1
         lo, hi = (part[0].numpy() for part in arithmetic.haar_split(torch.tensor(x)[None], grid, wide))
         clipped = hi.clip(-limit, limit - 1)
         self._count(f, (clipped, hi))

@@ -88,10 +88,11 @@ class Regions:
     high: int
     """In bank A: hi, then V', then the context."""
     partial: int
-    """In bank A."""
+    """In bank A; those of reduce lie in the context's place."""
     context_partial: int
     """In bank A: where values are computed again between a context's steps."""
-    signs: int
+    signs_0: int
+    signs_1: int
     """Words that each sign memory must have."""
     bank_a: int
     """Words that bank A must have."""
@@ -136,7 +137,10 @@ class _Lowering:
         attention = heads * self.row_words * n
         low = max(tile_words, heads * self.key_tiles * n)
         partial = low + tile_words
+        context_steps = self.row_words > 1 or any(len(self._heads(tile)) > 1 for tile in range(self.tiles))
+        score_steps = any(len(list(self._head_words(head))) > 1 for head in range(heads))
         context_partial = partial + (n if self.steps > 1 and self.row_words > 1 else 0)
+        needed = context_steps or score_steps or self.steps > 1
         return Regions(
             inputs=inputs,
             projected=inputs + words,
@@ -150,8 +154,9 @@ class _Lowering:
             high=low,
             partial=partial,
             context_partial=context_partial,
-            signs=max(inputs + 2 * words, attention + inputs, self.hidden_steps * n),
-            bank_a=context_partial + n,
+            signs_0=max(inputs + 2 * words, attention + inputs, self.hidden_steps * n),
+            signs_1=inputs + 2 * words,
+            bank_a=context_partial + n if needed else partial,
         )
 
     def run(self) -> Lowered:
@@ -316,14 +321,16 @@ class _Lowering:
         results: list[Result],
         tokens: tuple[int, int, int] | None = None,
         address: int | None = None,
+        partial: int | None = None,
     ) -> Iterator[Pass]:
         """A tile: steps with partial sums, the last one into post-processing.
 
         ``weight`` (lanes, steps, K) of 0 and 1, ``bounds`` the valid inputs of each step, ``source`` the sign
         memory and the word of token 0, step 0; ``tokens`` the first one, how many stream and how many of
-        them count; ``address`` of the weights where they are in the table already.
+        them count; ``address`` of the weights where they are in the table already; where ``partial`` sums go.
         """
         first, count, stop = tokens or (0, self.n, self.n)
+        partial = self.regions.partial if partial is None else partial
         memory, base = source
         steps = len(bounds)
         for step in range(steps):
@@ -333,12 +340,12 @@ class _Lowering:
             fields[f"signs_{memory}"] = base + step * self.n + first
             fields["mask_high"] = bounds[step]
             if step:
-                fields |= {"partial": 1, "partial_base": self.regions.partial}
+                fields |= {"partial": 1, "partial_base": partial}
             rows = address + step * self.lanes if address is not None else None
             if rows is None:
                 rows = self.tables.add_weights(list(weight[:, step]))
             if not last:
-                fields |= {"write_a": 1, "base_a": self.regions.partial, "stop": min(count, self.n - first)}
+                fields |= {"write_a": 1, "base_a": partial, "stop": min(count, self.n - first)}
                 yield Pass(name, fields, Loads(weights=rows))
                 continue
             fields |= final
@@ -444,6 +451,11 @@ class _Lowering:
                             needs = Loads(**(vars(constants[band]) | {"keys": needs.keys}))
                         yield Pass(f"{layer}.scores", fields, needs, results)
 
+    def _heads(self, tile: int) -> range:
+        """Those that have channels in a tile."""
+        channels, d = self._tile(tile), self.config.head_dim
+        return range(channels.start // d, (channels.stop - 1) // d + 1)
+
     def _lane_range(self, head: int, tile: int) -> tuple[int, int]:
         """Lanes of a tile that a head's channels are in."""
         d, channels = self.config.head_dim, self._tile(tile)
@@ -453,17 +465,15 @@ class _Lowering:
     def _attend(self, layer: str) -> Iterator[Pass]:
         """Values and context, tile by tile: a tile's V is in the lanes' weights while its context is made."""
         issued = 0
-        d = self.config.head_dim
         # Tokens that the words of a row of Â, and of a column of V, begin with, and how many.
         short = self.key_tiles - (self.row_words - 1) * self.chunks
         starts = [0] + [(short + w * self.chunks) * self.lanes for w in range(self.row_words - 1)]
         lengths = [short * self.lanes] + [self.width] * (self.row_words - 1)
         for tile in range(self.tiles):
-            channels = self._tile(tile)
-            heads = range(channels.start // d, (channels.stop - 1) // d + 1)
-            for head in range(issued, heads.stop):
-                yield self._softmax(layer, head)
+            heads = self._heads(tile)
+            softmaxes = [self._softmax(layer, head) for head in range(issued, heads.stop)]
             issued = max(issued, heads.stop)
+            yield from softmaxes[:-1]
             order = [self.row_words - 1, *range(self.row_words - 1)]
             address = None
             for place, word in enumerate(order):
@@ -472,7 +482,11 @@ class _Lowering:
                 else:
                     tokens = (starts[word], lengths[word], 0)
                 rows = len(self.tables.weights)
-                yield from self._values(layer, tile, tokens, address)
+                values = list(self._values(layer, tile, tokens, address))
+                if softmaxes and place == 0:  # the last one goes along with the values
+                    values[0].fields |= softmaxes[-1].fields
+                    values[0].results += softmaxes[-1].results
+                yield from values
                 address = rows if address is None else address
                 for head in heads:
                     begins, ends = head == heads[0], head == heads[-1]
@@ -725,6 +739,7 @@ class _Lowering:
                 Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts),
                 final,
                 results,
+                partial=r.high,
             )
 
     def _loaded(self, passes: list[Pass]) -> list[Pass]:

@@ -1,0 +1,86 @@
+"""Faults on purpose: each must turn `make sim` red, and the report must name the layer it is in."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+from amaranth.hdl import Module, Signal, Value
+from torch import Tensor
+
+import hw.postprocess
+from hw.program import pass_layout
+from models.cli import UsageError
+from sw.compiler import Program
+from sw.compiler.encode import encode, pack
+from sw.compiler.lower import Pass
+
+FAULTS = {
+    "weight": "one bit of a weight is flipped, in the tables",
+    "threshold": "one sign threshold is off by one, in the tables",
+    "shift": "constants are shifted by one place less as they load, in the program",
+    "saturation": "the lanes wrap around instead of saturating, in the hardware",
+}
+"""Names and what they do; those of tables and program sit in the middle layer."""
+
+
+def faulty(program: Program, fault: str, traces: list[dict[str, Tensor]]) -> Program:
+    """The program with a fault in its words; ``traces`` help to choose one that these images meet."""
+    lowered = program.lowered
+    layer = f"layers.{lowered.model.config.layers // 2}"
+    words = {name: list(content) for name, content in program.words.items()}
+    if fault == "weight":
+        words["weights"][_pass(program, f"{layer}.expand").needs.weights] ^= 1
+    elif fault == "threshold":
+        channel = _met_threshold(program, layer, traces)
+        lanes = lowered.machine.lanes
+        tile = [item for item in lowered.passes if item.name == f"{layer}.output" and item.results][
+            channel // lanes
+        ]
+        address = tile.needs.constants + channel % lanes
+        rows = list(lowered.tables.constants)
+        rows[address] = rows[address] | {"move": rows[address]["move"] - 1}
+        words = encode(replace(lowered, tables=replace(lowered.tables, constants=rows)))
+    elif fault == "shift":
+        address = _pass(program, f"{layer}.output").needs.constants
+        index = next(
+            i
+            for i, item in enumerate(lowered.passes)
+            if item["load_constants"] and item["constants_base"] == address
+        )
+        fields = lowered.passes[index].fields
+        words["program"][index] = pack(
+            pass_layout(lowered.machine), fields | {"affine_shift": abs(fields["affine_shift"] - 1)}
+        )
+    return replace(program, words=words)
+
+
+@contextmanager
+def in_hardware(fault: str | None) -> Iterator[None]:
+    """While it lasts, hardware is made with that fault."""
+
+    def wrapped(m: Module, value: Value, bits: int, clipped: Signal) -> Value:
+        return value[:bits].as_signed()
+
+    if fault == "saturation":
+        with patch.object(hw.postprocess, "saturate", wrapped):
+            yield
+    else:
+        yield
+
+
+def _pass(program: Program, name: str) -> Pass:
+    """The first last step of an operation."""
+    return next(item for item in program.lowered.passes if item.name == name and item.results)
+
+
+def _met_threshold(program: Program, layer: str, traces: list[dict[str, Tensor]]) -> int:
+    """A channel of the MLP's input with a value that lies exactly on its threshold."""
+    move = program.lowered.model.constants[f"{layer}.expand.move"].numpy()
+    on = np.concatenate([trace[f"{layer}.output"][0].numpy() == -move for trace in traces]).any(0)
+    lowest = -(1 << program.lowered.machine.widths.offset - 1)
+    channels = np.flatnonzero(on & (move > lowest))
+    if not len(channels):
+        raise UsageError(f"no value of {layer}.output lies on its threshold: take more images")
+    return int(channels[0])

@@ -1,0 +1,87 @@
+"""What a compilation came to, as text: memories, operations, and each operation of each layer."""
+
+from hw.program import OPERATIONS
+
+from . import Program
+from .lower import Lowered, Pass
+from .resources import (
+    BLOCK_RAMS,
+    embedding_cycles,
+    ideal_cycles,
+    luts,
+    memories,
+    multipliers,
+    operations,
+)
+
+FAMILIES = tuple(BLOCK_RAMS)
+
+
+def memory_report(lowered: Lowered, family: str = "ecp5") -> str:
+    """Every memory: words used and there, and the block RAMs of an FPGA family that it takes."""
+    rows = memories(lowered)
+    lines = [f"{'memory':<14}{'words used':>11}{'of':>8}{'bits':>6}{family + ' RAMs':>12}  purpose"]
+    for m in rows:
+        row = f"{m.name:<14}{m.used:>11}{m.words:>8}{m.width:>6}{m.blocks(family):>12}  {m.purpose}"
+        lines.append(row + ("  TOO LARGE" if m.used > m.words else ""))
+    lines.append(f"{'total':<14}{sum(memory.blocks(family) for memory in rows):>37}")
+    return "\n".join(lines)
+
+
+def operation_report(program: Program) -> str:
+    """Cycles of an image by operation, and the share of the array's bit-MACs that each fills."""
+    lowered = program.lowered
+    model, machine = lowered.model.config, lowered.machine
+    array = machine.lanes * machine.width
+    lines = [f"{'operation':<22}{'passes':>8}{'cycles':>9}{'share':>8}{'busy':>8}"]
+    for o in operations(lowered):
+        busy = o.bit_macs / array / max(1, o.cycles)
+        lines.append(f"{o.name:<22}{o.passes:>8}{o.cycles:>9}{o.cycles / program.cycles:>8.1%}{busy:>8.1%}")
+    lines.append(f"{'embedding, beside it':<22}{'':>8}{embedding_cycles(model, machine):>9}")
+    steady = max(program.cycles, embedding_cycles(model, machine))
+    ideal = ideal_cycles(model, machine)
+    lines += ["", f"multipliers: {multipliers(machine)}; LUT4 of the blocks, estimated: {luts(machine):,}"]
+    lines.append(f"{steady} cycles an image, ideal {ideal:.0f}: {ideal / steady:.1%} used")
+    return "\n".join(lines)
+
+
+def layer_report(program: Program) -> str:
+    """Every operation of every layer: what it works on, its passes, cycles, and bits in the tables."""
+    lines = [f"{'operation':<28}{'kind':<18}{'shape':>22}{'passes':>8}{'cycles':>8}{'table bits':>12}"]
+    by_name: dict[str, list[Pass]] = {}
+    for item in program.lowered.passes:
+        by_name.setdefault(item.name, []).append(item)
+    for name, passes in by_name.items():
+        kind = OPERATIONS[passes[0]["operation"]]
+        cycles, bits = sum(item["cycles"] for item in passes), sum(_bits(program, item) for item in passes)
+        lines.append(f"{name:<28}{kind:<18}{_shape(program, name):>22}{len(passes):>8}{cycles:>8}{bits:>12,}")
+    return "\n".join(lines)
+
+
+def _bits(program: Program, item: Pass) -> int:
+    """That a pass brings into the lanes from the tables, its own word of the program left out."""
+    machine, needs = program.lowered.machine, item.needs
+    if needs is None:
+        return 0
+    w = machine.widths
+    constants = w.multiplier + w.bias + 2 * w.slope + 2 * w.offset
+    lanes = 1 if needs.same else machine.lanes
+    return (
+        (needs.weights is not None) * machine.lanes * machine.width
+        + (needs.constants is not None) * lanes * constants
+        + (needs.local is not None) * machine.lanes * (machine.theta**2 + w.local_shift)
+    )
+
+
+def _shape(program: Program, name: str) -> str:
+    """Of an operation's product, tokens × inputs · inputs × outputs."""
+    model = program.lowered.model.config
+    weight = program.lowered.model.constants.get(f"{name}.weight")
+    if weight is not None:
+        return f"{model.tokens}×{weight.shape[1]}·{weight.shape[1]}×{weight.shape[0]}"
+    heads = f"{model.heads}·" if model.heads > 1 else ""
+    return {
+        "scores": f"{heads}{model.tokens}×{model.head_dim}·{model.head_dim}×{model.tokens}",
+        "context": f"{heads}{model.tokens}×{model.tokens}·{model.tokens}×{model.head_dim}",
+        "attention": f"{heads}{model.tokens}×{model.tokens}",
+    }.get(name.rpartition(".")[2], f"{model.tokens}×{model.dim}")
