@@ -11,15 +11,17 @@ from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from sw.protocol import CRC_BYTES, HEADER_BYTES, MAX_DEPTH, MAX_PAYLOAD, PAYLOAD, SYNC, Memory
+from sw.protocol import ADDRESS_BITS, CRC_BYTES, HEADER_BYTES, LENGTH_BITS, PAYLOAD, SYNC, Memory
 
 CRC = catalog.CRC16_IBM_3740(8)
 """A byte a cycle; `sw.protocol.crc`."""
 
-HEADER = data.StructLayout({"type": 8, "sequence": 8, "detail": 8, "address": 16, "length": 16})
+HEADER = data.StructLayout(
+    {"type": 8, "sequence": 8, "detail": 8, "address": ADDRESS_BITS, "length": LENGTH_BITS}
+)
 """A header as it travels, behind the sync byte."""
 
-ANSWER = data.StructLayout({"type": 8, "sequence": 8, "detail": 8, "length": 16})
+ANSWER = data.StructLayout({"type": 8, "sequence": 8, "detail": 8, "length": LENGTH_BITS})
 """Of an answer's header, all but the address, which is 0."""
 
 PAYLOAD_BIT = ceil_log2(PAYLOAD)
@@ -135,7 +137,7 @@ class FrameSender(wiring.Component):
     payload: In(stream.Signature(8))
     spoil: In(1)
     sending: Out(8)
-    left: Out(16)
+    left: Out(LENGTH_BITS)
     tx: Out(stream.Signature(8))
 
     def elaborate(self, platform):
@@ -163,11 +165,12 @@ class FrameSender(wiring.Component):
                 with m.If(self.frame.valid):
                     m.next = "HEADER"
             with m.State("HEADER"):
-                address = Const(0, 16)
+                address = Const(0, ADDRESS_BITS)
                 header = Cat(Const(SYNC, 8), current.type, current.sequence, current.detail, address)
                 m.d.comb += [byte.eq(Cat(header, current.length).word_select(count, 8)), valid.eq(1)]
                 m.d.comb += crc.valid.eq(put & (count != 0))
                 with m.If(put & (count == HEADER_BYTES - 1)):
+                    m.d.sync += count.eq(0)
                     m.next = "CRC"
             with m.State("CRC"):
                 inverted = self.spoil.replicate(8)
@@ -195,7 +198,8 @@ class Words(wiring.Component):
     ``begin`` starts a run, at word ``first`` of ``memory``. With ``take``, ``byte`` is the next one; behind a
     word's last there is a cycle of ``write``, unless the word lies beyond the memory: ``outside`` then says
     so until the next run. ``skip`` passes over a byte instead. ``position`` is the next byte's within its
-    word, ``inside`` says whether that word is one of the memory's.
+    word, ``inside`` says whether that word is one of the memory's. ``address`` is that word's, but has no
+    more bits than the deepest memory needs: it means nothing behind a word that was ``outside``.
     """
 
     def __init__(self, memories: Sequence[Memory]):
@@ -205,12 +209,12 @@ class Words(wiring.Component):
             {
                 "begin": In(1),
                 "memory": In(range(len(memories))),
-                "first": In(16),
+                "first": In(ADDRESS_BITS),
                 "take": In(1),
                 "byte": In(8),
                 "skip": In(1),
                 "select": Out(range(len(memories))),
-                "address": Out(range(MAX_DEPTH + MAX_PAYLOAD)),
+                "address": Out(range(max(memory.depth for memory in memories) + 1)),
                 "data": Out(max(memory.width for memory in memories)),
                 "write": Out(1),
                 "position": Out(range(self.word_bytes)),
@@ -226,7 +230,8 @@ class Words(wiring.Component):
         last, complete = Signal(), Signal()
         m.d.comb += [
             last.eq(self.position == last_byte),
-            self.inside.eq(self.address < depth),
+            # Behind the end it is outside for good, so that the address may wrap around.
+            self.inside.eq(~self.outside & (self.address < depth)),
             self.write.eq(complete & self.inside),
         ]
         m.d.sync += complete.eq(self.take & last)
@@ -240,7 +245,7 @@ class Words(wiring.Component):
             m.d.sync += [self.address.eq(self.address + 1), self.outside.eq(self.outside | ~self.inside)]
         with m.If(self.begin):
             m.d.sync += [self.select.eq(self.memory), self.address.eq(self.first)]
-            m.d.sync += [self.position.eq(0), self.outside.eq(0)]
+            m.d.sync += [self.position.eq(0), self.outside.eq(self.first[len(self.address) :].any())]
         return m
 
 

@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from sw.protocol import ErrorCode, FrameType, Identity
+from sw.protocol import ADDRESS_BITS, LENGTH_BITS, ErrorCode, FrameType, Identity
 
 from .frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
 
@@ -29,10 +29,10 @@ class Link(wiring.Component):
       looked at when the image begins to come, at least a cycle behind the ``commit`` before it, and must
       then stay until its own.
     - ``commit``, one cycle: the image that was written is intact, its pixels all there.
-    - ``results``: of each image committed, in order, ``result_words`` ≥ 1 words (fewer than 2^14), the last
-      one marked; a frame in which another one is gets a wrong CRC. Once the first is offered the others must
-      follow without a further byte from the host. Both sizes hold still while images are in flight, of
-      which there may be `IN_FLIGHT`.
+    - ``results``: of each image committed, in order, ``result_words`` ≥ 1 words, the last one marked; a frame
+      in which another one is gets a wrong CRC. Once the first is offered the others must follow without a
+      further byte from the host. Both sizes hold still while images are in flight, of which there may be
+      `IN_FLIGHT`.
     - ``reset``, one cycle: the machine forgets its images, and from the next cycle on offers no results but
       those of later ones.
 
@@ -56,14 +56,14 @@ class Link(wiring.Component):
                 "rx": In(stream.Signature(8)),
                 "tx": Out(stream.Signature(8)),
                 "select": Out(range(len(names))),
-                "address": Out(16),
+                "address": Out(ADDRESS_BITS),
                 "data": Out(word_bits),
                 "write": Out(1),
                 "read": Out(1),
                 "answer": In(word_bits),
                 "idle": In(1),
                 "room": In(1),
-                "image_bytes": In(16),
+                "image_bytes": In(LENGTH_BITS),
                 "commit": Out(1),
                 "results": In(stream.Signature(RESULT)),
                 "result_words": In(16),

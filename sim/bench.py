@@ -33,40 +33,53 @@ class Host:
             raise AssertionError(f"the machine answered {frame.type.name}{detail} instead of {kind.name}")
         return frame
 
+    async def load(self, frames: bytes, answers: int) -> None:
+        """Send frames, each of which must be acknowledged."""
+        loading = cocotb.start_soon(self.port.send(frames))
+        for _ in range(answers):
+            await self.answer(FrameType.ACK)
+        await loading
+
+    async def run(self, images: list[bytes], timeout: int) -> tuple[list[str], list[int]]:
+        """The results of images, one of them computed while the next one comes; and when each had come."""
+        payloads, done = [], []
+
+        async def send():
+            for number, image in enumerate(images):
+                while number - len(payloads) >= 2:
+                    await self.port.cycles(64)
+                await self.port.send(encode(Frame(FrameType.IMAGE, number % 256, payload=image)), timeout)
+
+        sending = cocotb.start_soon(send())
+        for number in range(len(images)):
+            frame = await self.answer(FrameType.RESULT, timeout)
+            assert frame.sequence == number % 256, f"result {number} came as {frame.sequence}"
+            payloads.append(frame.payload.hex())
+            done.append(self.port.last_cycle)
+        await sending
+        return payloads, done
+
+    async def counters(self, memory: int, count: int) -> list[int]:
+        """The cycle counters."""
+        await self.port.send(encode(Frame(FrameType.READ, 0, memory, 0, asked=4 * count)))
+        data = (await self.answer(FrameType.DATA)).payload
+        return [int.from_bytes(data[i : i + 4], "little") for i in range(0, 4 * count, 4)]
+
 
 @cocotb.test()
-async def images(dut):
-    """Load, run, read the counters."""
-    job = json.loads(Path(os.environ["BENCH_JOB"]).read_text())
-    port = Port(dut, job["gaps"], job["stalls"], job["seed"])
+async def jobs(dut):
+    """Each job in turn: load, run its images, read the counters."""
+    what = json.loads(Path(os.environ["BENCH_JOB"]).read_text())
+    port = Port(dut, what["gaps"], what["stalls"], what["seed"])
     await port.reset()
     host = Host(port)
-    loading = cocotb.start_soon(port.send(Path(os.environ["BENCH_LOAD"]).read_bytes()))
-    for _ in range(job["loads"]):
-        await host.answer(FrameType.ACK)
-    await loading
-
-    payloads, done = [], []
-
-    async def send():
-        for number, image in enumerate(job["images"]):
-            while number - len(payloads) >= 2:  # room for one beside the one at work
-                await port.cycles(64)
-            frame = Frame(FrameType.IMAGE, number % 256, payload=bytes.fromhex(image))
-            await port.send(encode(frame), job["timeout"])
-
-    sending = cocotb.start_soon(send())
-    for number in range(len(job["images"])):
-        frame = await host.answer(FrameType.RESULT, job["timeout"])
-        assert frame.sequence == number % 256, f"result {number} came as {frame.sequence}"
-        payloads.append(frame.payload.hex())
-        done.append(port.last_cycle)
-    await sending
-
-    asked = 4 * job["operations"]
-    await port.send(encode(Frame(FrameType.READ, 0, job["counters"], 0, asked=asked)))
-    data = (await host.answer(FrameType.DATA)).payload
-    counters = [int.from_bytes(data[i : i + 4], "little") for i in range(0, asked, 4)]
-    await port.flush_trace()
-    results = {"cycles": port.cycle, "payloads": payloads, "done": done, "counters": counters}
+    results = []
+    for job in what["jobs"]:
+        await host.load(Path(job["load"]).read_bytes(), job["answers"])
+        payloads, done = await host.run([bytes.fromhex(image) for image in job["images"]], job["timeout"])
+        counters = await host.counters(what["counters"], what["operations"])
+        await port.flush_trace()
+        size = Path(what["trace"]).stat().st_size
+        part = {"payloads": payloads, "done": done, "counters": counters, "trace_bytes": size}
+        results.append(part | {"cycles": port.cycle})
     Path(os.environ["BENCH_RESULTS"]).write_text(json.dumps(results))

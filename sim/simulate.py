@@ -1,0 +1,179 @@
+"""Models and images through a Verilated accelerator, and what came of them."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+import hw
+import models
+import sw
+from hw.accelerator import Accelerator
+from hw.config import AcceleratorConfig
+from hw.program import OPERATIONS
+from models import arithmetic
+from models.golden import GoldenModel
+from sim import build, faults
+from sim.driver import read_trace
+from sim.observe import Events, compare
+from sw.compiler import Program
+from sw.compiler.check import Difference
+from sw.compiler.resources import embedding_cycles
+from sw.protocol import Frame, FrameType, Identity, encode
+
+CLOCK_HZ = 50_000_000
+TIMEOUT = 1 << 16
+"""Cycles after which the link gives up a frame."""
+LOAD_BYTES = 4096
+"""Of a LOAD's payload, at most."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the golden model makes of one image: every tensor, and how many values were clipped."""
+
+    trace: dict[str, Tensor]
+    saturations: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A program to load, and images to run through it. ``program`` may be faulty, ``expected`` is not."""
+
+    program: Program
+    pixels: Tensor
+    expected: list[Expected]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the machine made of one image."""
+
+    logits: list[int]
+    cycles: int
+    """Of the lanes, by the machine's own count."""
+    saturations: int
+    done: int
+    """Cycle in which the last byte of the result had come."""
+    difference: Difference | None
+    """The first one from the golden model, if there is one."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job."""
+
+    results: list[Result]
+    counters: dict[str, int]
+    """Cycles that were spent on each operation."""
+    cycles: int
+    """Of the simulation so far, loading included."""
+
+
+def expect(model: GoldenModel, pixels: Tensor) -> list[Expected]:
+    """The golden model's account of each image."""
+    expected = []
+    for image in pixels:
+        trace: dict[str, Tensor] = {}
+        with arithmetic.count_saturations() as counter:
+            model(image[None], trace)
+        expected.append(Expected(trace, counter.clipped))
+    return expected
+
+
+def simulator(machine: AcceleratorConfig, folder: Path, fault: str | None = None) -> Path:
+    """The Verilated accelerator in ``folder``, built if it is not there yet."""
+    name = machine.name if fault is None else f"{machine.name}-{fault}"
+    identity = f"{build.fingerprint(hw, models, sw)} {machine!r} {fault}"
+    notice = f"building the simulator of {name}, once: half a minute for 16 lanes, a few for 64"
+    with faults.in_hardware(fault):
+        return build.build(
+            lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT), folder / name, identity=identity, notice=notice
+        )
+
+
+def load_frames(program: Program, identity: Identity) -> list[Frame]:
+    """What fills every memory that a program uses, and seals them."""
+    frames = []
+    for number, memory in enumerate(identity.memories):
+        words = program.words.get(memory.name, [])
+        count = max(1, LOAD_BYTES // memory.word_bytes)
+        for first in range(0, len(words), count):
+            payload = memory.pack(words[first : first + count])
+            frames.append(Frame(FrameType.LOAD, len(frames) % 256, number, first, payload))
+    return [*frames, Frame(FrameType.SEAL, len(frames) % 256)]
+
+
+def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed: int = 1) -> list[Outcome]:
+    """Run jobs one after the other on a simulator of theirs, without a reset between them.
+
+    ``gaps`` and ``stalls`` are sixteenths of the link's cycles, at random, that bring or take nothing. Raises
+    `sim.build.SimulationError` where the machine does not answer as it should.
+    """
+    machine = jobs[0].program.lowered.machine
+    accelerator = Accelerator(machine, CLOCK_HZ, TIMEOUT)
+    layout = accelerator.signature.members["trace"].shape
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {name: Path(scratch, name) for name in ("job", "results", "trace")}
+        parts = [
+            _described(job, accelerator.identity, Path(scratch, f"load{i}")) for i, job in enumerate(jobs)
+        ]
+        shared = {"counters": len(accelerator.identity.memories) - 1, "operations": len(OPERATIONS)}
+        shared |= {"gaps": gaps, "stalls": stalls, "seed": seed, "trace": str(files["trace"])}
+        files["job"].write_text(json.dumps(shared | {"jobs": parts}))
+        environment = {"BENCH_JOB": str(files["job"]), "BENCH_RESULTS": str(files["results"])}
+        build.run(folder, "sim.bench", environment, trace=files["trace"])
+        came = json.loads(files["results"].read_text())
+        starts = [0, *(part["trace_bytes"] for part in came)]
+        record = -(-layout.size // 32) * 4
+        outcomes, before = [], [0] * len(OPERATIONS)
+        for job, part, start in zip(jobs, came, starts, strict=False):
+            events = read_trace(files["trace"], layout.size, start // record)
+            events = events[: (part["trace_bytes"] - start) // record]
+            outcomes.append(_outcome(job, part, Events(layout, events), before))
+            before = part["counters"]
+    return outcomes
+
+
+def _described(job: Job, identity: Identity, load: Path) -> dict:
+    """A job as the bench reads it."""
+    config, machine = job.program.lowered.model.config, job.program.lowered.machine
+    frames = load_frames(job.program, identity)
+    load.write_bytes(b"".join(map(encode, frames)))
+    alone = job.program.cycles + embedding_cycles(config, machine) + len(config.classes) * config.dim
+    return {
+        "load": str(load),
+        "answers": len(frames),
+        "images": [image.numpy().tobytes().hex() for image in job.pixels],
+        "timeout": 100_000 + 4 * alone + 20 * job.pixels[0].numel(),
+    }
+
+
+def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome:
+    differences = compare(job.program, events, [expected.trace for expected in job.expected])
+    results = []
+    for payload, done, difference in zip(part["payloads"], part["done"], differences, strict=True):
+        *logits, cycles, saturations = np.frombuffer(bytes.fromhex(payload), "<i4").tolist()
+        results.append(Result(logits, cycles, saturations, done, difference))
+    spent = [(now - then) % (1 << 32) for now, then in zip(part["counters"], before, strict=True)]
+    return Outcome(results, dict(zip(OPERATIONS, spent, strict=True)), part["cycles"])
+
+
+def faults_of(program: Program, expected: Expected, result: Result) -> list[str]:
+    """Everything about an image that is not as it must be, the first difference first; nothing if all is."""
+    config = program.lowered.model.config
+    logits = expected.trace["logits"][0].tolist()
+    found = [str(result.difference)] if result.difference else []
+    if result.logits != logits:
+        class_ = next(i for i, (a, b) in enumerate(zip(result.logits, logits, strict=True)) if a != b)
+        found.append(
+            f"logits, class {config.classes[class_]}: expected {logits[class_]}, got {result.logits[class_]}"
+        )
+    if result.cycles != program.cycles:
+        found.append(f"cycles: predicted {program.cycles}, took {result.cycles}")
+    if result.saturations != expected.saturations:
+        found.append(f"saturations: expected {expected.saturations}, counted {result.saturations}")
+    return found
