@@ -16,18 +16,28 @@ def attention_latency(lanes: int) -> int:
 
 
 class Attention(wiring.Component):
-    """Â of one head, a tile of `lanes` keys a cycle.
+    """Â of one head, a tile of `lanes` keys a cycle: `arithmetic.binarise_softmax` of scores in bank A.
 
-    ``begin`` comes with the ``parts`` of a pass; the look-up of row i's tile j is i·key_tiles + j cycles
-    later: a cycle behind it ``read`` is high and ``address`` = scores_base + j·N + i, and a cycle behind that
-    its ``scores`` must be there. They are halves of scores in two's complement, so that S = 2·P + a constant
-    for the unsigned P that the softmax takes. ``query`` asks for row softmax_row + i's ``maximum``, there a
-    cycle behind. A head must not begin before the last result of the one before.
+    ``begin`` comes with the ``parts`` of a pass, of which its bases, ``softmax_row`` and ``threshold`` count.
+    The look-up of row i's tile j is i·``key_tiles`` + j cycles behind. Cycles behind a look-up:
+
+    =  ==========================================================================
+    1  ``read`` is high with ``address``, scores_base + j·N + i
+    2  its ``scores`` must be there; ``query`` is softmax_row + i
+    3  its ``maximum`` must be there
+    =  ==========================================================================
+
+    Scores are halves in two's complement, lane 0 lowest, so that S = 2·P + a constant for the unsigned P that
+    the softmax and its maxima take. ``tokens`` is N, the number of rows; the last of a row's ``key_tiles``
+    has a key in its first ``key_lanes`` lanes and may hold anything in the others.
 
     Results come in the same order: ``valid`` with the word's ``row_address``, the ``chunk`` of it and its
     ``chosen`` bits; a row's first `latency` cycles behind its last look-up, the others right behind. A row of
-    Â begins at chunk ``key_chunk`` of its first word, attention_base + i, and goes on in attention_base + N +
-    i.
+    Â begins at chunk ``key_chunk`` of its first word, attention_base + i, and goes on at chunk 0 of
+    attention_base + N + i. All addresses are modulo their memory.
+
+    A head may begin beside the last result of the one before, not earlier; the sizes and ``score_shift`` hold
+    still between. In the machine they are settings of a model.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -67,12 +77,8 @@ class Attention(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.softmax = softmax = self._softmax
-        parts, busy, row, tile = (
-            Signal(self._pass),
-            Signal(),
-            Signal(range(self.config.max_tokens)),
-            Signal(8),
-        )
+        parts, busy = Signal(self._pass), Signal()
+        row, tile = Signal(range(self.config.max_tokens)), Signal.like(self.key_tiles)
         row_start = Signal.like(self.address)
         last = tile == self.key_tiles - 1
         with m.If(self.begin):

@@ -77,7 +77,12 @@ class AcceleratorConfig:
             if not (type(value) is int and value >= 1):
                 raise ConfigError(f"{name} must be a positive integer, not {value!r}")
         if self.width % self.lanes or self.width % 2:
-            raise ConfigError(f"width must be an even multiple of lanes: {self.width} for {self.lanes}")
+            raise ConfigError(f"width must be even and a multiple of lanes: {self.width} for {self.lanes}")
+        if self.bank_b & (self.bank_b - 1):
+            raise ConfigError(f"bank_b must be a power of two, two regions, not {self.bank_b}")
+        w = self.widths
+        if 4 * w.offset > w.multiplier + w.bias + 2 * w.slope + 2 * w.offset:
+            raise ConfigError(f"offset must be narrower: four of {w.offset} bits share a word of constants")
         if self.theta not in (1, 3, 5):
             raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
 

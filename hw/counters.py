@@ -7,12 +7,16 @@ from amaranth.lib.wiring import In, Out
 
 
 class Counters(wiring.Component):
-    """Every cycle counts in the ``bits`` wide counter that ``index`` names; they start at 0 and wrap around.
+    """Every cycle adds 1 to the one of ``count`` counters that ``index`` names. They are ``bits`` wide, start
+    at 0 and wrap around.
 
-    ``answer`` is counter ``addr`` a cycle before.
+    ``answer`` is what counter ``addr`` was a cycle before: how many of the cycles before that one it counted.
     """
 
     def __init__(self, count: int, bits: int):
+        for name, value in (("count", count), ("bits", bits)):
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"Counters {name} must be a positive integer, not {value!r}")
         self.count = count
         super().__init__({"index": In(range(count)), "addr": In(range(count)), "answer": Out(bits)})
 

@@ -13,13 +13,26 @@ from .program import settings_layout
 class Images(wiring.Component):
     """Queues images, embeds them, and writes x into the region of bank B that the lanes do not use.
 
-    The host writes an image's bytes into half ``half`` of the embedding's pixels (its tables are ports here)
-    and strobes ``commit``; it may while ``room`` is high. ``waiting`` says that an image's x is complete;
-    ``begin`` takes it into the program, whose ``region`` of bank B it then is, and ``done`` frees that.
+    The tables are the `Embedding`'s. The host writes an image's bytes into half ``half`` of ``pixels``, from
+    address half · `AcceleratorConfig.pixels` / 2 on, then strobes ``commit``; both only while ``room`` is
+    high, that is while less than two images are being embedded or wait for it. ``settings`` hold still from
+    a model's first ``commit`` to its last ``done``.
 
-    A word of x goes to ``address``, region first, in a cycle with ``valid`` and ``ready`` high. ``clipped``
-    are the saturations of the image that ``begin`` takes. ``busy`` while embedding.
+    ``waiting`` says that the oldest image's x is complete; ``begin`` takes it into the program, whose
+    ``region`` of bank B it is from the cycle after on, and ``done``, in the program's last cycle, frees that.
+    ``begin`` must come in the first cycle with ``waiting`` high in which no program goes on, be it beside the
+    ``done`` of the one before: ``clipped`` are then the saturations of the image that it takes. Later the
+    next one's would be.
+
+    A word of x is to be written to ``address`` in a cycle with ``valid`` and ``ready`` high; until then it
+    stays. The address's highest bit is the region, the others tile·N + m for `lanes` channels of token m;
+    lanes beyond a token's last channel hold anything. Where every word is written at once, an image that
+    finds nothing before it takes `Embedding.cycles` and `LATENCY` more from ``commit`` to ``waiting``.
+    ``busy`` while an image is being embedded.
     """
+
+    LATENCY = 3
+    """Cycles from ``commit`` to ``waiting`` beyond the embedding's."""
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config

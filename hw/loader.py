@@ -19,11 +19,15 @@ def local_layout(config: AcceleratorConfig) -> data.StructLayout:
 class Loader(wiring.Component):
     """Carries out the load part of the pass ``parts``, from ``begin`` on: a lane a cycle, lane 0 at once.
 
-    `FETCH` cycles later come ``weights`` for ``lane``, with ``load``, and ``local`` for ``slot`` of it, with
-    ``load_local``; a cycle behind them ``constants`` for ``late_slot`` of ``late_lane``, shifted, with
-    ``load_constants``, or the Haar unit's ``moves`` with ``load_moves``. Where weights are keys, ``keys`` is
-    high with the ``key_address`` of sign memory 1 a cycle behind a lane's beginning, and its word must be in
-    ``key`` the cycle after. The next load must not begin before the last lane has.
+    Lane i's words are at the bases + i; with ``same_constants`` all lanes take the constants at their base.
+    `FETCH` cycles behind a lane's beginning come ``weights`` for ``lane``, with ``load``, and ``local`` for
+    ``slot`` of it, with ``load_local``; a cycle behind them ``constants`` for ``late_slot`` of ``late_lane``,
+    shifted left as the pass says, with ``load_constants``, or the Haar unit's four ``moves``, the word's
+    lowest bits, with ``load_moves``. What the pass does not load has its strobe low.
+
+    Where weights are keys, ``keys`` is high with the ``key_address`` of sign memory 1 a cycle behind a lane's
+    beginning, and its word must be in ``key`` the cycle after. The next load may begin in the cycle behind
+    the last lane's beginning, `lanes` cycles after this one. The host fills the tables while nothing loads.
     """
 
     def __init__(self, config: AcceleratorConfig):

@@ -9,13 +9,17 @@ from amaranth.utils import ceil_log2
 class Pool(wiring.Component):
     """``sums`` = Σ_n ``x`` of each of the first ``count`` lanes (`arithmetic.pool`), lane 0 first.
 
-    A token is taken in every cycle with ``enable`` high, ``begins`` with the first of a tile and ``ends``
-    with its last; then the sums leave, and the next tile must not begin before they have. ``count`` comes
-    with the last token.
+    A token of ``wide`` bits a lane is taken in every cycle with ``enable`` high, gaps allowed: ``begins``
+    comes with the first of a tile's at most ``max_tokens``, ``ends`` and ``count``, at least 1, with its
+    last. From the cycle after that one on the sums are offered, one a cycle; each stays until it is taken.
+    The next tile's first token must come behind the cycle in which the last sum is taken.
     """
 
     def __init__(self, lanes: int, wide: int, max_tokens: int):
-        self.lanes = lanes
+        for name, value in (("lanes", lanes), ("wide", wide), ("max_tokens", max_tokens)):
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"Pool {name} must be a positive integer, not {value!r}")
+        self.lanes, self.wide = lanes, wide
         self._sum = signed(wide + ceil_log2(max_tokens))
         super().__init__(
             {

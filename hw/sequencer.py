@@ -29,13 +29,21 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
 class Sequencer(wiring.Component):
     """Runs the program once for every image.
 
-    ``start`` says that an image waits; ``begin`` is high in the cycle before its program begins, and ``done``
-    in its last. Images follow each other without a gap. ``current`` is the pass at hand, ``fresh`` high in
-    its first cycle, ``token`` what it issues. A pass with ``wait_head`` waits for ``head_free``, and
-    ``holds_head`` is high when it goes on; ``operation`` says what the present cycle is spent on, an index of
-    `OPERATIONS`.
+    ``start`` says that an image waits; ``begin`` is high in the cycle that takes it, the one before its
+    program's first, and ``done`` in its program's last. Where the next image waits by then both come at once:
+    images follow each other without a gap. The program ends with the pass that has ``end``.
 
-    A pass takes at least three cycles, the time to read the next one.
+    ``current`` is the pass at hand, ``index`` its address and ``fresh`` high in its first cycle. It takes its
+    ``cycles``, at least two, in which the next one is read. A pass with ``wait_head`` begins behind a cycle
+    with ``head_free`` high, and ``holds_head`` is high in that cycle; the first of a program does not wait,
+    whatever it has. ``operation`` says what the present cycle is spent on, an index of `OPERATIONS`: the
+    pass's own in as many cycles as it has, the last one in all others.
+
+    ``token`` is what the pass issues: token m in cycle m, or, with ``double``, in 2·m and 2·m + 1; ``tokens``
+    is the grid's N. It means something where ``enable`` or ``live`` is high. Passes number their contexts in
+    turn.
+
+    The host loads the program while none runs.
     """
 
     def __init__(self, config: AcceleratorConfig):

@@ -16,8 +16,8 @@ FETCH = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """Stages of the pipeline. A look-up is where an address is computed, `FETCH` before its word is used; a
-    word written at `write` is there for look-ups from the cycle after on, less one: see `visible`.
+    """Stages of the pipeline. A look-up is where an address is computed, `FETCH` before its word is used; it
+    sees what is written in its own cycle, as its address waits a cycle in a register.
     """
 
     activation: int
@@ -29,8 +29,6 @@ class Timing:
     """Look-up of the sign memories."""
     STREAM = FETCH
     """Their words are there; the local convolution takes its token."""
-    visible = 0
-    """Cycles from a write to the first look-up that sees it: the address register makes up for it."""
 
     @property
     def load(self) -> int:

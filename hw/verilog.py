@@ -17,7 +17,7 @@ from .config import CONFIGS, accelerator
 
 
 def ports(component: wiring.Component) -> Iterator[tuple[str, bool, Value]]:
-    """Name, whether it is an input, and value of every port; names are the members' paths joined by ``__``."""
+    """Name, whether it is an input, and value of every port; a name is the member's path joined by ``__``."""
     for path, member, value in component.signature.flatten(component):
         yield "__".join(map(str, path)), member.flow is wiring.In, Value.cast(value)
 

@@ -20,7 +20,7 @@ from hw.timing import FETCH, timing
 from .lower import Lowered, Pass
 
 SHORTEST = 3
-"""Cycles of a pass: the sequencer reads the next one meanwhile."""
+"""Cycles of a pass, at least: the sequencer reads the next one meanwhile."""
 
 
 def schedule(lowered: Lowered) -> list[int]:
@@ -146,7 +146,8 @@ class _Scheduler:
     def _advance(self, item: Pass, start: int) -> None:
         s, interval, tokens = self.stages, 1 + item["double"], item["tokens"]
         last = start + tokens * interval - 1  # cycle in which the last slot is issued
-        self.next = max(start + SHORTEST, last + 1)
+        # A pass stays until its loads have begun.
+        self.next = max(start + SHORTEST, start + s.load + 1, last + 1)
         done = last + s.write if tokens else start
         self.in_flight.append(done)
         counted = done + 2 + popcount_latency(2 * self.machine.lanes)

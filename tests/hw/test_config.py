@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from hw.config import CONFIGS, accelerator
-from models.config import ConfigError
+from models.config import ConfigError, Widths
 
 SMALL = CONFIGS["2x64"]
 
@@ -13,8 +13,14 @@ SMALL = CONFIGS["2x64"]
     [
         ({"lanes": 0}, "lanes must be a positive integer, not 0"),
         ({"weights": 1.5}, r"weights must be a positive integer, not 1\.5"),
-        ({"lanes": 3}, "width must be an even multiple of lanes: 64 for 3"),
-        ({"lanes": 128}, "width must be an even multiple of lanes: 64 for 128"),
+        ({"lanes": 3}, "width must be even and a multiple of lanes: 64 for 3"),
+        ({"lanes": 128}, "width must be even and a multiple of lanes: 64 for 128"),
+        ({"lanes": 3, "width": 9}, "width must be even and a multiple of lanes: 9 for 3"),
+        ({"bank_b": 768}, "bank_b must be a power of two, two regions, not 768"),
+        (
+            {"widths": Widths(offset=12, bias=8, slope=3, multiplier=2)},
+            "offset must be narrower: four of 12 bits",
+        ),
         ({"theta": 2}, "theta must be 1, 3 or 5, not 2"),
     ],
 )

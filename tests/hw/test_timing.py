@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import pytest
+
+from hw.binary_lane import lane_latency
+from hw.config import CONFIGS
+from hw.haar import HaarSplit
+from hw.lane_array import LaneArray
+from hw.local_convolution import LocalConvolution
+from hw.postprocess import PostProcess
+from hw.timing import FETCH, timing
+
+MACHINES = [*CONFIGS.values()] + [
+    replace(CONFIGS["2x64"], name=f"{lanes}x{width}, {theta}x{theta}", lanes=lanes, width=width, theta=theta)
+    for lanes, width in ((1, 2), (2, 4), (3, 12), (4, 16), (8, 32), (8, 256))
+    for theta in (1, 3, 5)
+]
+
+
+@pytest.fixture(params=MACHINES, ids=lambda config: config.name)
+def config(request):
+    return request.param
+
+
+def blocks(config):
+    array = LaneArray(config.lanes, config.width, config.widths, config.slots)
+    local = LocalConvolution(config.lanes, config.theta, config.max_columns, config.widths.local_shift)
+    return array, local
+
+
+def test_the_lanes_take_their_operands_when_the_array_wants_them(config):
+    array, _ = blocks(config)
+    stages = timing(config)
+    assert stages.operands - stages.activation == array.operands
+    assert stages.acc - stages.activation == array.operands + 2
+    assert stages.partial + FETCH == stages.operands
+    assert stages.shortcut + FETCH == stages.acc + PostProcess.SHORTCUT
+    assert stages.residual + FETCH == stages.acc + PostProcess.RESIDUAL
+    assert stages.mean + FETCH == stages.result == stages.acc + PostProcess.LATENCY
+    assert stages.write == stages.result + 1
+
+
+def test_signs_and_convolution_are_there_in_time_and_no_later_than_they_need(config):
+    """The activation's word is registered once on its way, the convolution's V_i a cycle before the operands
+    at the latest: one of the two leaves no cycle over.
+    """
+    _, local = blocks(config)
+    stages = timing(config)
+    spare = (
+        stages.activation - stages.STREAM - 1,
+        stages.operands - 1 - (stages.STREAM + local.latency),
+    )
+    assert min(spare) == 0
+
+
+def test_haar_bands_come_with_the_results(config):
+    """The unit takes x as bank B gives it for the residual."""
+    stages = timing(config)
+    assert stages.residual + FETCH + HaarSplit.LATENCY == stages.result
+
+
+def test_weights_load_beside_the_swap(config):
+    """Into the next ones, as the ones before become current for the activation of the cycle after."""
+    stages = timing(config)
+    assert stages.load + FETCH + 1 == stages.activation
+    assert stages.load >= 0
+
+
+def test_lookups_of_a_memory_come_in_the_order_in_which_it_is_written(config):
+    stages = timing(config)
+    assert stages.SIGNS + FETCH == stages.STREAM
+    assert stages.partial < stages.shortcut < stages.softmax <= stages.mean < stages.write
+
+
+@pytest.mark.parametrize("theta", [1, 3, 5])
+@pytest.mark.parametrize("width", [2, 6, 64, 256])
+def test_the_array_waits_for_a_convolution_that_takes_longer(width, theta):
+    config = replace(CONFIGS["2x64"], lanes=1, width=width, theta=theta)
+    _, local = blocks(config)
+    longer = local.latency + 1 - lane_latency(width)
+    assert timing(config).activation == FETCH + max(1, longer)

@@ -1,0 +1,82 @@
+"""Small accelerators, and random models that fit them: every shape and switch, quick to simulate."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+from hw.config import CONFIGS, AcceleratorConfig
+from models.config import ModelConfig
+from models.freeze import freeze
+from models.golden import GoldenModel
+from models.random import random_model
+from sw.compiler.lower import lower
+from sw.compiler.resources import DoesNotFit, check_memories, check_shapes
+
+_SMALL = replace(
+    CONFIGS["2x64"],
+    weights=4096,
+    constants=2048,
+    local=256,
+    tokens=512,
+    signs=1024,
+    bank_a=1024,
+    bank_b=512,
+    program=1024,
+    pixels=2 * 400,
+    max_columns=7,
+    max_tokens=40,
+    max_channels=48,
+    max_patch_length=27,
+    max_classes=5,
+    rows=256,
+)
+
+MACHINES: dict[str, AcceleratorConfig] = {
+    machine.name: machine
+    for machine in (
+        # More tokens than a word of signs has bits, and more channels; heads that share tiles.
+        replace(_SMALL, name="4x16", lanes=4, width=16, macs=3),
+        # Three chunks a word, the largest convolution, few slots for constants.
+        replace(_SMALL, name="6x18", lanes=6, width=18, theta=5, slots=3, macs=5),
+        # A word a tile.
+        replace(_SMALL, name="8x8", lanes=8, width=8, macs=8),
+        # Everything in one tile and one word.
+        replace(_SMALL, name="48x96", lanes=48, width=96, theta=1, macs=30),
+    )
+}
+
+
+def random_config(machine: AcceleratorConfig, generator: random.Random) -> ModelConfig:
+    """A shape, not necessarily one that fits."""
+    patch, channels = generator.choice([(1, 1), (1, 3), (2, 1), (3, 3)])
+    grid = [generator.randint(1, machine.max_columns) for _ in range(2)]
+    heads, d = generator.randint(1, 5), generator.randint(1, 24)
+    return ModelConfig(
+        name="random",
+        image=(grid[0] * patch, grid[1] * patch),
+        channels=channels,
+        mean=(128.0,) * channels,
+        patch=patch,
+        dim=heads * d,
+        heads=heads,
+        layers=generator.randint(1, 2),
+        classes=tuple("abcde"[: generator.randint(2, 5)]),
+        mlp_ratio=generator.choice([1, 2, 4, 8]),
+        theta=generator.choice([theta for theta in (1, 3, 5) if theta <= machine.theta]),
+        hfsc=generator.random() < 0.7,
+        diba=generator.random() < 0.7,
+        irprelu=generator.random() < 0.7,
+    )
+
+
+def random_models(machine: AcceleratorConfig, seed: int) -> Iterator[GoldenModel]:
+    """Models without end that fit."""
+    generator = random.Random(seed)
+    while True:
+        model = freeze(random_model(random_config(machine, generator), generator.randrange(1 << 30)))
+        try:
+            check_shapes(model, machine)
+            check_memories(lower(model, machine))
+        except DoesNotFit:
+            continue
+        yield model

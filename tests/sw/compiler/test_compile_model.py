@@ -1,0 +1,102 @@
+"""Lowering and encoding, checked by running the words: every tensor of random models on small machines."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hw.config import CONFIGS
+from hw.program import pass_layout
+from models.config import preset
+from models.freeze import freeze
+from models.random import random_model
+from sw.compiler import CompilerError, check_words, compile_model
+from sw.compiler.encode import pack
+from tests.small_machines import MACHINES, random_models
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_random_models(name):
+    machine = MACHINES[name]
+    seen = set()
+    for model in itertools.islice(random_models(machine, seed=1), 40):
+        compile_model(model, machine)  # raises where a tensor, a logit or a saturation differs
+        c = model.config
+        words = [
+            (head * c.head_dim // machine.width, ((head + 1) * c.head_dim - 1) // machine.width)
+            for head in range(c.heads)
+        ]
+        seen |= {
+            "tokens beyond a word" if c.tokens > machine.width else "",
+            "tokens beyond the lanes" if c.tokens > machine.lanes else "",
+            "channels beyond a word" if c.dim > machine.width else "",
+            "a tile that is not full" if c.dim % machine.lanes else "",
+            "a head in two words" if any(first != last for first, last in words) else "",
+            f"r = {c.mlp_ratio}",
+            f"switches {c.hfsc:d}{c.diba:d}{c.irprelu:d}",
+        }
+    wanted = {"r = 1", "r = 2", "r = 4", "r = 8", "a tile that is not full"}
+    wanted |= {f"switches {i:03b}" for i in range(8)}
+    if name != "48x96":
+        wanted |= {
+            "tokens beyond a word",
+            "tokens beyond the lanes",
+            "channels beyond a word",
+            "a head in two words",
+        }
+    assert wanted <= seen
+
+
+@pytest.mark.parametrize(
+    ("model", "machine"),
+    [
+        ("digits", "2x64"),
+        ("digits", "64x128"),
+        ("cifar10-nano", "16x64"),
+        ("cifar10-tiny", "32x128"),
+        ("cifar10-tiny", "64x128"),
+    ],
+)
+def test_presets_on_the_accelerators_meant_for_them(model, machine):
+    compile_model(freeze(random_model(preset(model), seed=3)), CONFIGS[machine])
+
+
+def test_one_layer_of_deit_tiny():
+    model = freeze(random_model(preset("deit-tiny-224").with_(layers=1), seed=0))
+    compile_model(model, CONFIGS["64x128-large"])
+
+
+def noticed(program, memory, number, word):
+    """Whether the check minds another word in a memory."""
+    words = list(program.words[memory])
+    words[number] = word
+    try:
+        check_words(replace(program, words=program.words | {memory: words}))
+    except CompilerError:
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def digits():
+    model = freeze(random_model(preset("digits").with_(layers=1), seed=0))
+    return compile_model(model, CONFIGS["16x64"])
+
+
+@pytest.mark.parametrize(("memory", "bit"), [("weights", 3), ("constants", 9), ("local", 4), ("tokens", 7)])
+def test_the_check_notices_a_flipped_bit(digits, memory, bit):
+    """Not every bit matters to the one image that it runs; most of these do."""
+    words = digits.words[memory]
+    numbers = torch.randperm(len(words), generator=torch.Generator().manual_seed(0))[:10].tolist()
+    assert sum(noticed(digits, memory, number, words[number] ^ 1 << bit) for number in numbers) >= 6
+
+
+@pytest.mark.parametrize(
+    "field", ["slot", "shortcut_base", "bits_chunk", "load_slot", "weights_base", "share"]
+)
+def test_the_check_notices_a_wrong_field(digits, field):
+    layout = pass_layout(CONFIGS["16x64"])
+    number = max(i for i, item in enumerate(digits.lowered.passes) if item[field])
+    fields = digits.lowered.passes[number].fields
+    assert noticed(digits, "program", number, pack(layout, fields | {field: fields[field] ^ 1}))

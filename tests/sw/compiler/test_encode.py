@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from amaranth.hdl import signed
+from amaranth.lib import data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sw.compiler.emulate import unpack, unpack_bits
+from sw.compiler.encode import FieldError, pack, packed_bits
+
+LAYOUT = data.StructLayout({"a": signed(5), "count": 7, "base": 6, "signs_0": 3})
+
+
+@given(st.integers(-16, 15), st.integers(0, 127), st.integers(-200, 200))
+def test_fields_come_back(a, count, base):
+    word = pack(LAYOUT, {"a": a, "count": count, "base": base})
+    assert 0 <= word < 1 << LAYOUT.size
+    # Addresses wrap around.
+    assert unpack(LAYOUT, word) == {"a": a, "count": count, "base": base % 64, "signs_0": 0}
+
+
+def test_the_lowest_field_comes_first():
+    assert pack(LAYOUT, {"a": -1, "count": 1, "base": 0, "signs_0": 0}) == 0b1_11111
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"a": 16}, "a = 16 does not fit its 5 bits"),
+        ({"a": -17}, "a = -17 does not fit its 5 bits"),
+        ({"count": 128}, "count = 128 does not fit its 7 bits"),
+        ({"count": -1}, "count = -1 does not fit its 7 bits"),
+        ({"b": 0}, "no field b"),
+    ],
+)
+def test_what_does_not_fit(values, message):
+    with pytest.raises(FieldError, match=message):
+        pack(LAYOUT, values)
+
+
+@given(st.lists(st.integers(0, 1), min_size=1, max_size=70))
+def test_bits_come_back(bits):
+    word = packed_bits(np.array(bits))
+    assert word == sum(bit << i for i, bit in enumerate(bits))
+    assert unpack_bits(word, len(bits)).tolist() == bits

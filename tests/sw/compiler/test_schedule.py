@@ -1,0 +1,95 @@
+"""The schedule: nothing collides, nothing is early, and little is late."""
+
+from collections import Counter
+
+import pytest
+
+from hw.config import CONFIGS
+from hw.timing import timing
+from models.config import preset
+from sw.compile import blank
+from sw.compiler.lower import lower
+from sw.compiler.resources import embedding_cycles, ideal_cycles
+from sw.compiler.schedule import SHORTEST, schedule
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "cycles"),
+    [
+        ("digits", "2x64", 44_194),
+        ("digits", "16x64", 5482),
+        ("cifar10-nano", "16x64", 18_829),
+        ("cifar10-tiny", "32x128", 38_179),
+        ("cifar10-tiny", "64x128", 18_750),
+    ],
+)
+def test_cycles_of_the_presets(model, machine, cycles):
+    """What docs and README say; `make sim` compares them with the machine's own count."""
+    lowered = lower(blank(preset(model)), CONFIGS[machine])
+    starts = schedule(lowered)
+    assert starts[-1] + lowered.passes[-1]["cycles"] == cycles
+    assert sum(item["cycles"] for item in lowered.passes) == cycles
+
+
+def test_tiny_uses_70_percent_of_64_lanes():
+    model, machine = preset("cifar10-tiny"), CONFIGS["64x128"]
+    lowered = lower(blank(model), machine)
+    schedule(lowered)
+    cycles = sum(item["cycles"] for item in lowered.passes)
+    assert embedding_cycles(model, machine) <= cycles
+    assert ideal_cycles(model, machine) / cycles > 0.70
+
+
+def writes(item, start, stages):
+    """(cycle, memory, word) of a pass's results, from its fields alone."""
+    interval = 1 + item["double"]
+    for token in range(item["skip"], item["stop"]):
+        cycle = start + token * interval + stages.write
+        for i in range(2):
+            if item[f"bits_{i}"]:
+                yield cycle, f"signs {i}", item["bits_base"] + token
+        if item["write_a"]:
+            yield cycle, "bank A", item["base_a"] + token
+        if item["write_b"]:
+            yield cycle, "bank B", item["base_b"] + token
+
+
+def reads(item, start, stages):
+    """(cycle, memory, word) of a pass's operands."""
+    interval = 1 + item["double"]
+    for token in range(item["skip"], item["stop"]):
+        cycle = start + token * interval
+        if item["activation"] == 1 or item["row_mask"]:
+            yield cycle, "signs 0", item["signs_0"] + token
+        if item["activation"] == 2:
+            yield cycle, "signs 1", item["signs_1"] + token
+        if item["partial"]:
+            yield cycle + stages.partial, "bank A", item["partial_base"] + token
+        if item["shortcut"]:
+            bank = "bank A" if item["shortcut"] == 1 else "bank B"
+            yield cycle + stages.shortcut, bank, item["shortcut_base"] + token
+        if item["residual"]:
+            yield cycle + stages.residual, "bank B", item["residual_base"] + token
+
+
+@pytest.mark.parametrize("change", [{}, {"hfsc": False}, {"dim": 96, "heads": 3}, {"mlp_ratio": 1}])
+def test_ports_and_order(change):
+    """Told once more, without the softmax: a port serves one access a cycle, in the order of the passes."""
+    machine = CONFIGS["16x64"]
+    model = preset("digits").with_(layers=2, **change)
+    if model.dim > machine.max_channels:
+        machine = CONFIGS["32x128"]
+    lowered, stages = lower(blank(model), machine), timing(machine)
+    starts = schedule(lowered)
+    taken, written = Counter(), {}
+    for number, (item, start) in enumerate(zip(lowered.passes, starts, strict=True)):
+        assert item["cycles"] >= max(SHORTEST, item["tokens"] * (1 + item["double"]))
+        for cycle, memory, word in reads(item, start, stages):
+            taken[memory, "read", cycle] += 1
+            # Written by the pass that the order of passes says, and early enough.
+            assert written.get((memory, word), (-1, -1))[1] <= cycle, f"pass {number} reads {memory} early"
+        for cycle, memory, word in writes(item, start, stages):
+            taken[memory, "write", cycle] += 1
+            assert written.get((memory, word), (-1, -1))[1] < cycle
+            written[memory, word] = number, cycle
+    assert max(taken.values()) == 1
