@@ -9,6 +9,7 @@ the metadata, the file alone is enough to make the golden model again.
 
 import argparse
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ from .quant import INT8_UNIT
 
 FORMAT_VERSION = 1
 """Metadata `haarlequin.version`: what a reader of the file must know."""
+
+CHECKSUM = f"{DOMAIN}.crc32"
+"""Metadata: see `checksum`."""
 
 _IR_VERSION = 10
 _EXP_TABLE = "exp_table"
@@ -49,8 +53,16 @@ def export(golden: GoldenModel) -> onnx.ModelProto:
         ir_version=_IR_VERSION,
         producer_name=DOMAIN,
     )
-    helper.set_model_props(model, metadata(config))
+    helper.set_model_props(model, metadata(config) | {CHECKSUM: checksum(golden)})
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+
+
+def checksum(golden: GoldenModel) -> str:
+    """CRC-32 of all constants: a flipped bit in a weight is a weight, too."""
+    crc = 0
+    for name in specs(golden.config):
+        crc = zlib.crc32(golden.constants[name].numpy().astype("<i8").tobytes(), crc)
+    return f"{crc:08x}"
 
 
 def metadata(config: ModelConfig) -> dict[str, str]:

@@ -48,6 +48,7 @@ class Port:
         self._dut.rst.value = 1
         await self.cycles(4)
         self._dut.rst.value = 0
+        await self.cycles(2)  # it goes through a register
         if self._receiver is None:
             self._receiver = cocotb.start_soon(self._receive())
         self._buffer.clear()

@@ -14,7 +14,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from torch import Tensor
 
 from models.config import ConfigError, ModelConfig
-from models.export import FORMAT_VERSION, export, metadata
+from models.export import CHECKSUM, FORMAT_VERSION, checksum, export, metadata
 from models.golden import ConstantsError, GoldenModel, exp_table, specs
 from models.onnx_functions import DOMAIN, FUNCTIONS
 
@@ -58,10 +58,13 @@ def read_model(model: ModelProto) -> GoldenModel:
 
     Texts for people and shapes between nodes, which a reader infers for itself, are not looked at.
     """
-    config = _config({entry.key: entry.value for entry in model.metadata_props})
+    metadata_of = {entry.key: entry.value for entry in model.metadata_props}
+    config = _config(metadata_of)
     _check_operations(model.graph)
     _check_functions(model)
     golden = _golden(config, model.graph)
+    if metadata_of.get(CHECKSUM) != checksum(golden):
+        raise _unusable("damaged: its constants are not those that were written")
     _check_graph(model, export(golden))
     return golden
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from hw.config import CONFIGS
 from sim.simulate import Job, expect, faults_of, simulate, simulator
+from sim.subject import subject
 from sw.compiler import compile_model
 from sw.compiler.resources import operations
 from tests.small_machines import MACHINES, random_models
@@ -15,17 +17,19 @@ BUILD = Path(__file__).resolve().parents[2] / "build" / "sim"
 """Where `make sim` builds too."""
 
 
-def job(model, machine, images, seed=0):
+def job(model, machine, pixels):
+    return Job(compile_model(model, machine, check=False), pixels, expect(model, pixels))
+
+
+def random_job(model, machine, images, seed):
     config, generator = model.config, torch.Generator().manual_seed(seed)
     shape = images, *config.image, config.channels
-    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    return Job(compile_model(model, machine, check=False), pixels, expect(model, pixels))
+    return job(model, machine, torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8))
 
 
 def assert_exact(jobs, outcomes):
     for number, (one, outcome) in enumerate(zip(jobs, outcomes, strict=True)):
         where = f"job {number}, {one.program.lowered.model.config}"
-        assert len(outcome.results) == len(one.pixels), where
         for image, (expected, result) in enumerate(zip(one.expected, outcome.results, strict=True)):
             assert not faults_of(one.program, expected, result), f"{where}, image {image}"
         for operation in operations(one.program.lowered):
@@ -37,8 +41,18 @@ def assert_exact(jobs, outcomes):
     ("name", "gaps", "stalls"), [("4x16", 0, 0), ("6x18", 9, 0), ("8x8", 0, 12), ("48x96", 5, 9)]
 )
 def test_random_models_on_small_machines(name, gaps, stalls):
-    """One after the other on one machine, which is never reset: 55 models, two images each."""
+    """One after the other on a machine that is never reset: 55 models, two images each."""
     machine = MACHINES[name]
     models = itertools.islice(random_models(machine, seed=len(name) + gaps), 55)
-    jobs = [job(model, machine, images=2, seed=i) for i, model in enumerate(models)]
+    jobs = [random_job(model, machine, images=2, seed=i) for i, model in enumerate(models)]
     assert_exact(jobs, simulate(simulator(machine, BUILD), jobs, gaps, stalls))
+
+
+def test_digits(tmp_path):
+    """96 test images, and once the pipeline is full, one in as many cycles as its layers take."""
+    what, machine = subject("digits", [], 96, tmp_path), CONFIGS["16x64"]
+    one = job(what.model, machine, what.pixels)
+    outcomes = simulate(simulator(machine, BUILD), [one])
+    assert_exact([one], outcomes)
+    done = [result.done for result in outcomes[0].results]
+    assert set(torch.tensor(done).diff().tolist()[1:]) == {one.program.cycles}

@@ -301,14 +301,13 @@ def test_a_tampered_file_is_one_clear_line(small, tmp_path, tamper, message):
     assert "\n" not in error
 
 
-def test_a_changed_weight_is_another_model(small):
-    """Not damage that a reader could see: the model is what the file says, in all its forms."""
+def test_a_changed_weight_is_damage(small):
+    """It would be another model, which all its forms agree on: only the checksum knows."""
     model = copied(small)
     index = int(np.argmax(value(model, "layers.0.output.weight") == 1))
     changed(model, "layers.0.output.weight", index, -1)
-    golden = read_model(model)
-    assert golden.constants["layers.0.output.weight"].flatten()[index] == -1
-    check(golden, model)
+    with pytest.raises(ReadError, match="damaged: its constants are not those that were written"):
+        read_model(model)
 
 
 def perceptron() -> ModelProto:
@@ -446,7 +445,7 @@ def refusal(data: bytes, path: Path) -> str | None:
     return None
 
 
-def test_a_flipped_byte_is_refused_or_makes_another_model(content, tmp_path):
+def test_a_flipped_byte_is_refused_or_changes_no_number(content, tmp_path):
     generator, others = np.random.default_rng(SEED), texts(content)
     places = [*generator.integers(len(content), size=80), *generator.choice(others, 40)]
     reasons = []
@@ -455,8 +454,8 @@ def test_a_flipped_byte_is_refused_or_makes_another_model(content, tmp_path):
         print(f"seed {SEED}: byte {place} ^ {pattern:#04x}")
         reasons.append(refusal(flipped(content, place, pattern), tmp_path / "model.onnx"))
     assert all("\n" not in reason for reason in reasons if reason)
-    # Neither all nor none: constants have no checksum.
-    assert 5 <= reasons.count(None) <= 40
+    # Texts for people are not looked at.
+    assert reasons.count(None) <= 20
 
 
 def test_a_truncated_file_is_refused(content, tmp_path):

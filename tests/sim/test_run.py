@@ -1,0 +1,106 @@
+"""`make sim` as a person meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.config import preset
+from models.export import export, save
+from models.freeze import freeze
+from models.random import random_model
+from sim import run
+from sim.faults import FAULTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MIDDLE = "layers.2."
+"""Where faults in tables and program of a model of four layers are."""
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    """Whose build/sim the simulators are in."""
+    monkeypatch.chdir(ROOT)
+
+
+def test_digits_pass(capsys):
+    run.main(["--images", "3"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "PASS digits: 3/3 images bit-exact, top-1 3/3, 5482 cycles/image"
+    assert sum("bit-exact (164,938 values)" in line for line in lines) == 3
+    summary = json.loads(Path("build/sim/digits/summary.json").read_text())
+    expected = {"model": "digits", "config": "16x64", "images": 3, "bit_exact": 3, "top1": 3}
+    expected |= {
+        "cycles_per_image": 5482,
+        "ideal_cycles": 3776,
+        "utilisation": 0.6888,
+        "result_interval": 5482,
+    }
+    assert summary.items() >= expected.items()
+    assert set(summary) == {*expected, "wall_s", "sim_cycles_per_s"}
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "saturation"])
+def test_a_fault_in_the_words_is_seen_where_it_is(fault, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run.main(["--images", "2", "--fault", fault])
+    assert stop.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("FAIL digits: 0/2" if fault != "threshold" else "FAIL digits: ")
+    first = next(line for line in lines if "DIFFERS" in line)
+    assert f"DIFFERS: {MIDDLE}" in first
+    assert "token" in first
+    assert "expected" in first
+    assert "got" in first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "letters"], "unknown preset 'letters'"),
+        (["--config", "3x3"], "unknown accelerator '3x3'"),
+        (["--model", "nothing.onnx"], "nothing.onnx: no such file"),
+        (["--model", "README.md"], "unknown preset 'README.md'"),
+        (
+            ["--model", "deit-tiny-224", "--config", "16x64", "--set", "layers=1"],
+            "deit-tiny-224 is too large for 16x64",
+        ),
+        (["--set", "layers=0"], "layers must be an integer from 1"),
+        (["--model", "some.onnx", "--set", "layers=1"], "an ONNX file has its configuration"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run.main([*arguments, "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--images", "0"], ["--gaps", "16"], ["--stalls", "-1"], ["--fault", "fire"]]
+)
+def test_an_argument_out_of_range(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run.main(arguments)
+    assert stop.value.code == 2
+    assert arguments[1] in capsys.readouterr().err
+
+
+def test_an_onnx_file_on_the_machine_it_fits(tmp_path, capsys):
+    path = tmp_path / "mine.onnx"
+    model = preset("digits").with_(name="mine", layers=1, hfsc=False, irprelu=False, mlp_ratio=2)
+    save(export(freeze(random_model(model, 0))), path)
+    run.main(["--model", str(path), "--config", "16x64", "--gaps", "3", "--stalls", "5"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("PASS mine: 1/1 images bit-exact, ")
+
+
+def test_an_interrupt_is_one_line(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "subject", interrupted)
+    with pytest.raises(SystemExit, match="interrupted"):
+        run.main([])
