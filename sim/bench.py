@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cocotb
 
-from sim.driver import Port
+from sim.driver import CHUNK, Port
 from sw.protocol import Decoder, ErrorCode, Frame, FrameType, encode
 
 ANSWER_CYCLES = 200_000
@@ -23,14 +23,16 @@ class Host:
         self.port, self._decoder = port, Decoder()
         self._frames: list[Frame] = []
 
-    async def answer(self, kind: FrameType, timeout: int = ANSWER_CYCLES) -> Frame:
-        """The next frame, which must be of that kind."""
+    async def frame(self, timeout: int = ANSWER_CYCLES) -> Frame:
+        """The next frame, whatever it is."""
         while not self._frames:
             self._frames = self._decoder.feed(await self.port.receive(1, timeout))
-        frame = self._frames.pop(0)
-        if frame.type != kind:
-            detail = f" {ErrorCode(frame.detail).name}" if frame.type == FrameType.ERROR else ""
-            raise AssertionError(f"the machine answered {frame.type.name}{detail} instead of {kind.name}")
+        return self._frames.pop(0)
+
+    async def answer(self, kind: FrameType) -> Frame:
+        """The next frame, which must be of that kind."""
+        frame = await self.frame()
+        assert frame.type == kind, f"the machine answered {_told(frame)} instead of {kind.name}"
         return frame
 
     async def load(self, frames: bytes, answers: int) -> None:
@@ -41,19 +43,26 @@ class Host:
         await loading
 
     async def run(self, images: list[bytes], timeout: int) -> tuple[list[str], list[int]]:
-        """The results of images, one of them computed while the next one comes; and when each had come."""
-        payloads, done = [], []
+        """The results of images, sent as soon as there is room; and the cycle in which each had come."""
+        payloads, done, full = [], [], []
 
         async def send():
             for number, image in enumerate(images):
-                while number - len(payloads) >= 2:
-                    await self.port.cycles(64)
-                await self.port.send(encode(Frame(FrameType.IMAGE, number % 256, payload=image)), timeout)
+                refused = True
+                while refused:
+                    await self.port.send(encode(Frame(FrameType.IMAGE, number % 256, payload=image)), timeout)
+                    await self.port.cycles(3 * CHUNK)  # a refusal would have come by now
+                    refused = bool(full)
+                    full.clear()
 
         sending = cocotb.start_soon(send())
-        for number in range(len(images)):
-            frame = await self.answer(FrameType.RESULT, timeout)
-            assert frame.sequence == number % 256, f"result {number} came as {frame.sequence}"
+        while len(payloads) < len(images):
+            frame = await self.frame(timeout)
+            if (frame.type, frame.detail) == (FrameType.ERROR, ErrorCode.FULL):
+                full.append(frame.sequence)
+                continue
+            assert frame.type == FrameType.RESULT, f"image {len(payloads)} was answered by {_told(frame)}"
+            assert frame.sequence == len(payloads) % 256, f"result {len(payloads)} came as {frame.sequence}"
             payloads.append(frame.payload.hex())
             done.append(self.port.last_cycle)
         await sending
@@ -64,6 +73,10 @@ class Host:
         await self.port.send(encode(Frame(FrameType.READ, 0, memory, 0, asked=4 * count)))
         data = (await self.answer(FrameType.DATA)).payload
         return [int.from_bytes(data[i : i + 4], "little") for i in range(0, 4 * count, 4)]
+
+
+def _told(frame: Frame) -> str:
+    return frame.type.name + (f" {ErrorCode(frame.detail).name}" if frame.type == FrameType.ERROR else "")
 
 
 @cocotb.test()

@@ -66,7 +66,7 @@ def compare(program: Program, events: Events, traces: list[dict[str, Tensor]]) -
         ),
         "attention": _attention(program, attention),
     }
-    images = {name: _images(index) for name, (index, *_) in columns.items()}
+    counts = _counts(program)
     x, sums = events.where("x"), events.where("sum")["sum"]
     words = (x["x_address"], x["x"])
     for number, trace in enumerate(traces):
@@ -74,8 +74,8 @@ def compare(program: Program, events: Events, traces: list[dict[str, Tensor]]) -
         found = [_embedding(program, words, number, trace), _pooled(program, sums, number, trace)]
         ranked = [(-1, 0, found[0]), (len(program.lowered.passes), 0, found[1])]
         for name, (index, tokens, phases, ports) in columns.items():
-            chosen = images[name] == number
-            for one, phase, rows in _groups(index, phases, chosen):
+            part = slice(number * counts[name], (number + 1) * counts[name])
+            for one, phase, rows in _groups(index, phases, part):
                 for port, values in ports.items():
                     rank = PORTS.index(port) if port in PORTS else len(PORTS)
                     ranked.append((one, rank, checker.check(one, port, phase, tokens[rows], values[rows])))
@@ -85,21 +85,27 @@ def compare(program: Program, events: Events, traces: list[dict[str, Tensor]]) -
         yield differences[0] if differences else None
 
 
-def _images(index: np.ndarray) -> np.ndarray:
-    """Number of the image that each event belongs to: a program starts anew where passes count down."""
-    return np.concatenate([[0], np.cumsum(np.diff(index) < 0)])
+def _counts(program: Program) -> dict[str, int]:
+    """Events of an image: every pass shows its live tokens once, a Haar pass twice."""
+    lowered = program.lowered
+    model, lanes = lowered.model.config, lowered.machine.lanes
+    live = [(item["stop"] - item["skip"]) * (1 + item["haar"]) for item in lowered.passes if item["tokens"]]
+    softmaxes = sum(item["softmax"] for item in lowered.passes)
+    return {
+        "acc": sum(live),
+        "result": sum(live),
+        "attention": softmaxes * model.tokens * -(-model.tokens // lanes),
+    }
 
 
-def _groups(
-    index: np.ndarray, phases: np.ndarray, chosen: np.ndarray
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """(pass, phase, the events of both) among the chosen."""
-    rows = np.flatnonzero(chosen)
+def _groups(index: np.ndarray, phases: np.ndarray, part: slice) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(pass, phase, the events of both) among a part of the events."""
+    rows = np.arange(len(index))[part]
     keys = index[rows] * (1 << 16) + phases[rows]
     order = np.argsort(keys, kind="stable")
-    for part in np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1):
-        if len(part):
-            yield int(index[part[0]]), int(phases[part[0]]), part
+    for group in np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1):
+        if len(group):
+            yield int(index[group[0]]), int(phases[group[0]]), group
 
 
 def _attention(program: Program, events: Events):

@@ -41,7 +41,7 @@ MACHINES: dict[str, AcceleratorConfig] = {
         # A word a tile.
         replace(_SMALL, name="8x8", lanes=8, width=8, macs=8),
         # Everything in one tile and one word.
-        replace(_SMALL, name="48x96", lanes=48, width=96, theta=1, macs=30),
+        replace(_SMALL, name="24x48", lanes=24, width=48, theta=1, macs=15, max_channels=24),
     )
 }
 
