@@ -1,5 +1,6 @@
 """The whole accelerator, Verilated, against the golden model: every tensor, logit, cycle and saturation."""
 
+import importlib
 import itertools
 from pathlib import Path
 
@@ -57,3 +58,33 @@ def test_digits(tmp_path):
     done = [result.done for result in outcomes[0].results]
     # A refused image's answer may come between; it is sent again.
     assert torch.tensor(done).diff().median() == one.program.cycles
+
+
+def first_difference(model, pixels, monkeypatch):
+    """The first tensor that is another where IRPReLU wraps around instead of saturating."""
+
+    def wrapped(value, bits):
+        return (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+
+    trace, other = {}, {}
+    model(pixels, trace)
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module("models.arithmetic.irprelu"), "sat", wrapped)
+        model(pixels, other)
+    return next((name for name in trace if not torch.equal(trace[name], other[name])), None)
+
+
+def test_lanes_that_wrap_around_are_seen_where_they_do(monkeypatch):
+    """Hardware without saturation: the fault that no table can hold."""
+    machine, jobs, expected = MACHINES["4x16"], [], []
+    for model in itertools.islice(random_models(machine, seed=8), 12):
+        one = random_job(model, machine, images=1, seed=0)
+        jobs.append(one)
+        expected.append(first_difference(model, one.pixels, monkeypatch))
+    outcomes = simulate(simulator(machine, BUILD, "saturation"), jobs)
+    found = [outcome.results[0].difference for outcome in outcomes]
+    assert sum(name is not None for name in expected) >= 6
+    for name, difference in zip(expected, found, strict=True):
+        if name:
+            assert difference is not None
+            assert difference.tensor.split(".")[:2] == name.split(".")[:2]
