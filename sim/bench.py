@@ -68,10 +68,14 @@ class Host:
         await sending
         return payloads, done
 
+    async def read(self, memory: int, address: int, count: int) -> bytes:
+        """So many bytes of a memory, from a word on."""
+        await self.port.send(encode(Frame(FrameType.READ, 0, memory, address, asked=count)))
+        return (await self.answer(FrameType.DATA)).payload
+
     async def counters(self, memory: int, count: int) -> list[int]:
         """The cycle counters."""
-        await self.port.send(encode(Frame(FrameType.READ, 0, memory, 0, asked=4 * count)))
-        data = (await self.answer(FrameType.DATA)).payload
+        data = await self.read(memory, 0, 4 * count)
         return [int.from_bytes(data[i : i + 4], "little") for i in range(0, 4 * count, 4)]
 
 
@@ -81,7 +85,7 @@ def _told(frame: Frame) -> str:
 
 @cocotb.test()
 async def jobs(dut):
-    """Each job in turn: load, run its images, read the counters."""
+    """Each job in turn: load, read some of it back, run its images, read the counters."""
     what = json.loads(Path(os.environ["BENCH_JOB"]).read_text())
     port = Port(dut, what["gaps"], what["stalls"], what["seed"])
     await port.reset()
@@ -89,6 +93,9 @@ async def jobs(dut):
     results = []
     for job in what["jobs"]:
         await host.load(Path(job["load"]).read_bytes(), job["answers"])
+        for memory, address, words in job["samples"]:
+            read = await host.read(memory, address, len(words) // 2)
+            assert read.hex() == words, f"memory {memory} reads {read.hex()} from {address} on, not {words}"
         payloads, done = await host.run([bytes.fromhex(image) for image in job["images"]], job["timeout"])
         counters = await host.counters(what["counters"], what["operations"])
         await port.flush_trace()

@@ -14,7 +14,7 @@ from hw.program import pass_layout
 from models.cli import UsageError
 from sw.compiler import Program
 from sw.compiler.encode import encode, pack
-from sw.compiler.lower import Pass
+from sw.compiler.passes import Pass
 
 FAULTS = {
     "weight": "one bit of a weight is flipped, in the tables",

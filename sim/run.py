@@ -128,6 +128,7 @@ def _summary(
     hits = sum(int(a) == b for a, b in zip(what.labels, guesses, strict=True)) if what.trained else None
     # From result to result, once the first two have filled the pipeline.
     intervals = np.diff([result.done for result in outcome.results])[1:]
+    interval = int(np.median(intervals)) if len(intervals) else None
     return {
         "model": what.name,
         "config": machine.name,
@@ -136,8 +137,8 @@ def _summary(
         "top1": hits,
         "cycles_per_image": cycles,
         "ideal_cycles": ideal,
-        "utilisation": round(ideal / cycles, 4),
-        "result_interval": int(np.median(intervals)) if len(intervals) else None,
+        "result_interval": interval,
+        "utilisation": round(ideal / max(cycles, interval or 0), 4),
         "wall_s": round(seconds, 2),
         "sim_cycles_per_s": round(speed),
     }

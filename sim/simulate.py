@@ -29,6 +29,8 @@ TIMEOUT = 1 << 16
 """Cycles after which the link gives up a frame."""
 LOAD_BYTES = 4096
 """Of a LOAD's payload, at most."""
+SAMPLE_BYTES = 64
+"""Of every memory, that are read back."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,18 @@ def _described(job: Job, identity: Identity, load: Path) -> dict:
     config, machine = job.program.lowered.model.config, job.program.lowered.machine
     frames = load_frames(job.program, identity)
     load.write_bytes(b"".join(map(encode, frames)))
+    # The end of every memory, to be read back.
+    samples = []
+    for number, memory in enumerate(identity.memories):
+        words = job.program.words.get(memory.name, [])
+        first = max(0, len(words) - max(1, SAMPLE_BYTES // memory.word_bytes))
+        if words:
+            samples.append((number, first, memory.pack(words[first:]).hex()))
     alone = job.program.cycles + embedding_cycles(config, machine) + len(config.classes) * config.dim
     return {
         "load": str(load),
         "answers": len(frames),
+        "samples": samples,
         "images": [image.numpy().tobytes().hex() for image in job.pixels],
         "timeout": 100_000 + 4 * alone + 20 * job.pixels[0].numel(),
     }

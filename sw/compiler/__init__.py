@@ -15,7 +15,8 @@ from models.golden import GoldenModel
 from .check import Checker
 from .emulate import Emulator
 from .encode import Words, encode
-from .lower import Lowered, lower
+from .lower import lower
+from .passes import Lowered
 from .resources import check_memories, check_shapes
 from .schedule import schedule
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from .lower import Lowered, Result
+from .passes import Lowered, Result
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hw.loader import local_layout
 from hw.program import constants_layout, pass_layout, settings_layout
 from models.golden import GoldenModel
 
-from .lower import Lowered
+from .passes import Lowered
 
 Words = dict[str, list[int]]
 """By the memory's name, from its word 0 on."""

@@ -3,7 +3,7 @@
 from hw.program import OPERATIONS
 
 from . import Program
-from .lower import Lowered, Pass
+from .passes import Lowered, Pass
 from .resources import (
     BLOCK_RAMS,
     embedding_cycles,

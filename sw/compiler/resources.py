@@ -9,7 +9,7 @@ from hw.program import OPERATIONS, pass_layout
 from models.config import ModelConfig
 from models.golden import GoldenModel
 
-from .lower import Lowered
+from .passes import Lowered
 
 BLOCK_RAMS = {
     "ecp5": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),

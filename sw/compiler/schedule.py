@@ -17,7 +17,7 @@ from hw.program import CONTEXTS
 from hw.softmax import maximum_latency
 from hw.timing import FETCH, timing
 
-from .lower import Lowered, Pass
+from .passes import Lowered, Pass
 
 SHORTEST = 3
 """Cycles of a pass, at least: the sequencer reads the next one meanwhile."""

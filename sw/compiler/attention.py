@@ -1,0 +1,284 @@
+"""Passes of the attention: queries and keys of both bands, scores, softmax, values and context."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hw.program import OPERATIONS
+
+from .passes import Loads, Pass, Result
+from .tiling import Tiling
+
+
+class AttentionPasses(Tiling):
+    """Each method yields the passes of one operation of a layer, in order."""
+
+    def _haar(self, layer: str) -> Iterator[Pass]:
+        r, lead, words = self.regions, self.config.grid[1] + 1, self.steps * self.n
+        projections = [f"{role}.{band}" for band in ("lo", "hi") for role in ("query", "key")]
+        moves = {name: self.constants[f"{layer}.{name}.move"] for name in projections}
+        for tile in range(self.tiles):
+            word, chunk = self._word(tile)
+            fields = self._stream(
+                "Haar",
+                lead=lead,
+                double=1,
+                haar=1,
+                residual=1,
+                residual_base=tile * self.n,
+                lanes=self._valid(tile),
+                write_a=1,
+                base_a=r.low + tile * self.n - lead,
+                base_b=r.high + tile * self.n - lead,
+                bits_0=1,
+                bits_1=1,
+                bits_base=r.inputs + word * self.n - lead,
+                token_base=r.inputs + words + word * self.n - lead,
+                bits_chunk=chunk,
+            )
+            address = self._add(moves, self._tile(tile))
+            results = [
+                Result("stored", f"{layer}.x_{band}", tile, phase=p) for p, band in enumerate(("lo", "hi"))
+            ]
+            results += [
+                Result(f"bits_{side}", f"{layer}.{role}.{band}.signs", tile, phase=p)
+                for p, band in enumerate(("lo", "hi"))
+                for side, role in enumerate(("query", "key"))
+            ]
+            yield Pass(f"{layer}.haar", fields, Loads(constants=address, moves=True), results)
+
+    def _queries_and_keys(self, layer: str) -> Iterator[Pass]:
+        r, words = self.regions, self.steps * self.n
+        # Keys first: those of the first band then load while the last queries stream.
+        for side, role in ((1, "key"), (0, "query")):
+            for band, part in enumerate(self.config.bands):
+                name = f"{layer}.{role}.{part}"
+                columns, shifts = self._sign_columns(name)
+                for tile in range(self.tiles):
+                    word, chunk = self._word(tile)
+                    final = {
+                        "shortcut": 1 if self.config.hfsc else 2,
+                        "shortcut_base": ((r.low, r.high)[band] if self.config.hfsc else 0) + tile * self.n,
+                        f"bits_{side}": 1,
+                        "bits_base": r.projected + band * words + word * self.n,
+                        "bits_chunk": chunk,
+                        "lanes": self._valid(tile),
+                    }
+                    needs = Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts)
+                    results = [Result("acc", f"{name}.acc", tile), Result(f"bits_{side}", name, tile)]
+                    yield from self._projection(
+                        name,
+                        "queries and keys",
+                        (side, r.inputs + band * words),
+                        *self._square(name, tile),
+                        needs,
+                        final,
+                        results,
+                    )
+
+    def _scores(self, layer: str) -> Iterator[Pass]:
+        r, words, heads = self.regions, self.steps * self.n, self.config.heads
+        high = self.config.widths.affine_shift[1]
+        weights = self.constants[f"{layer}.attention.score_weight"]
+        bands = len(weights)
+        # w·dot / 2 = w·2^(high − 1 − h) << h, h as large as the window allows.
+        most = high - self.config.widths.affine_shift[0]
+        constants = []
+        for weight in weights:
+            shift = min(most, high - 1)
+            stored = int(weight) << (high - 1 - shift)
+            address = self.tables.add_constants(self._columns(1, a=stored), 1)
+            constants.append(Loads(constants=address, same=True, shifts=(shift, self.unit_shifts[1])))
+        for tile in range(self.key_tiles):
+            lanes = min(self.lanes, self.n - tile * self.lanes)
+            for band in range(bands):
+                held = None
+                for head in range(heads):
+                    parts = list(self._head_words(head))
+                    for step, (word, low, end) in enumerate(parts):
+                        last = step == len(parts) - 1
+                        scores = r.low + (head * self.key_tiles + tile) * self.n
+                        fields = self._stream(
+                            "scores",
+                            activation=1,
+                            signs_0=r.projected + band * words + word * self.n,
+                            mask_low=low,
+                            mask_high=end,
+                            gate_high=self.lanes,
+                            write_a=1,
+                            base_a=scores if last else r.partial,
+                            lanes=lanes,
+                        )
+                        if step:
+                            fields |= {"partial": 1, "partial_base": r.partial}
+                        if last and band:
+                            fields |= {"shortcut": 1, "shortcut_base": scores, "double": int(step > 0)}
+                        results = []
+                        if last and band == bands - 1:
+                            fields |= {"maximum": 1, "row_base": head * self.n, "first_keys": int(tile == 0)}
+                            results = [Result("y", f"{layer}.scores", tile, head=head)]
+                        needs = Loads()
+                        if held != word:
+                            held, fields["swap"] = word, 1
+                            needs.keys = r.projected + band * words + word * self.n + tile * self.lanes
+                        if last:
+                            # Loaded again for every pass: it costs nothing beside the keys.
+                            needs = Loads(**(vars(constants[band]) | {"keys": needs.keys}))
+                        yield Pass(f"{layer}.scores", fields, needs, results)
+
+    def _lane_range(self, head: int, tile: int) -> tuple[int, int]:
+        """Lanes of a tile that a head's channels are in."""
+        d, channels = self.config.head_dim, self._tile(tile)
+        low, high = max(head * d, channels.start), min((head + 1) * d, channels.stop)
+        return low - channels.start, high - channels.start
+
+    def _attend(self, layer: str) -> Iterator[Pass]:
+        """Values and context, tile by tile: a tile's V is in the lanes' weights while its context is made."""
+        issued = 0
+        # Tokens that the words of a row of Â, and of a column of V, begin with, and how many.
+        short = self.key_tiles - (self.row_words - 1) * self.chunks
+        starts = [0] + [(short + w * self.chunks) * self.lanes for w in range(self.row_words - 1)]
+        lengths = [short * self.lanes] + [self.width] * (self.row_words - 1)
+        for tile in range(self.tiles):
+            heads = self._heads(tile)
+            softmaxes = [self._softmax(layer, head) for head in range(issued, heads.stop)]
+            issued = max(issued, heads.stop)
+            yield from softmaxes[:-1]
+            order = [self.row_words - 1, *range(self.row_words - 1)]
+            columns, shifts = self._irprelu_columns(f"{layer}.value", self.constants[f"{layer}.value_move"])
+            needs, address = Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts), None
+            for place, word in enumerate(order):
+                if place == 0:
+                    tokens = (0, self.key_tiles * self.lanes, self.n)
+                else:
+                    tokens = (starts[word], lengths[word], 0)
+                rows = len(self.tables.weights)
+                values = list(self._values(layer, tile, tokens, needs, address))
+                if softmaxes and place == 0:  # the last one goes along with the values
+                    values[0].fields |= softmaxes[-1].fields
+                    values[0].results += softmaxes[-1].results
+                yield from values
+                address = rows if address is None else address
+                for head in heads:
+                    begins, ends = head == heads[0], head == heads[-1]
+                    first, last = begins and place == 0, ends and place == len(order) - 1
+                    unused = self.width - lengths[word]
+                    yield self._context(layer, tile, head, word, unused, begins, first, last)
+
+    def _softmax(self, layer: str, head: int) -> Pass:
+        r = self.regions
+        fields = {
+            "operation": OPERATIONS.index("values"),
+            "softmax": 1,
+            "scores_base": r.low + head * self.key_tiles * self.n,
+            "softmax_row": head * self.n,
+            "attention_base": r.attention + head * self.row_words * self.n,
+            "threshold": int(self.constants[f"{layer}.attention.threshold"][head]),
+        }
+        tiles = range(self.key_tiles)
+        results = [Result("attention", f"{layer}.attention", tile, phase=tile, head=head) for tile in tiles]
+        return Pass(f"{layer}.attention", fields, None, results)
+
+    def _values(
+        self, layer: str, tile: int, tokens: tuple[int, int, int], needs: Loads, address: int | None
+    ) -> Iterator[Pass]:
+        r, name = self.regions, f"{layer}.value"
+        word, chunk = self._word(tile)
+        first, _, live = tokens
+        final = {
+            "shortcut": 2,
+            "shortcut_base": tile * self.n + first,
+            **self._token(name, first),
+            "write_a": 1,
+            "base_a": r.high + tile * self.n + first,
+            "bits_1": 1,
+            "bits_base": r.v + word * self.n + first,
+            "bits_chunk": chunk,
+            "columns": 1,
+            "lanes": self._valid(tile),
+            "count": 1,
+        }
+        results = [
+            Result("acc", f"{name}.acc", tile),
+            Result("y", name, tile),
+            Result("bits_1", f"{layer}.v", tile),
+        ]
+        yield from self._projection(
+            name,
+            "values",
+            (1, r.value_in),
+            *self._square(name, tile),
+            needs,
+            final,
+            results if live else [],
+            tokens,
+            address,
+        )
+
+    def _context(
+        self, layer: str, tile: int, head: int, word: int, unused: int, swap: bool, first: bool, last: bool
+    ) -> Pass:
+        """A step, that is a head of the tile's and a word of its rows (whose lowest bits may be ``unused``),
+        over the columns of V at hand, which the first head swaps in.
+        """
+        r, name, diba = self.regions, f"{layer}.context", self.config.diba
+        lead = self.machine.theta // 2 * (self.config.grid[1] + 1) if diba else 0
+        v_word, chunk = self._word(tile)
+        low, high = self._lane_range(head, tile)
+        fields = self._stream(
+            "context",
+            lead=lead,
+            activation=0,
+            row_mask=1,
+            mask_low=unused,
+            mask_high=self.width,
+            signs_0=r.attention + (head * self.row_words + word) * self.n - lead,
+            signs_1=r.v + v_word * self.n,
+            chunk=chunk,
+            gate_low=low,
+            gate_high=high,
+            differential=int(diba),
+            write_a=1,
+            lanes=self._valid(tile),
+            swap=int(swap),
+        )
+        if not first:
+            fields |= {"partial": 1, "partial_base": r.context_partial - lead}
+        if not last:
+            fields["base_a"] = r.context_partial - lead
+            return Pass(name, fields, Loads())
+        wide = r.high + tile * self.n - lead
+        out_word, out_chunk = self._word(tile)
+        token = self._token(name, -lead)
+        fields |= {
+            "local": int(diba),
+            "shortcut": 1,
+            "shortcut_base": wide,
+            **token,
+            "base_a": wide,
+            "bits_0": 1,
+            "bits_base": r.context + out_word * self.n - lead,
+            "bits_chunk": out_chunk,
+            "count": 1,
+            "double": int(not first),
+        }
+        columns, shifts = self._irprelu_columns(name, self.constants[f"{layer}.output.move"])
+        needs = Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts)
+        if diba:
+            needs.local = self._local(layer, tile)
+        results = [
+            Result("acc", f"{name}.acc", tile),
+            Result("y", name, tile),
+            Result("bits_0", f"{layer}.output.signs", tile),
+        ]
+        return Pass(name, fields, needs, results)
+
+    def _local(self, layer: str, tile: int) -> int:
+        """Local weights of a tile, in the middle of the unit's window."""
+        theta, size = self.config.theta, self.machine.theta
+        given = self.constants[f"{layer}.local.weight"][self._tile(tile)] > 0
+        weights = np.zeros((len(given), size, size), np.uint8)
+        margin = (size - theta) // 2
+        weights[:, margin : margin + theta, margin : margin + theta] = given
+        shifts = self.constants[f"{layer}.local.shift"][self._tile(tile)]
+        return self.tables.add_local(weights.reshape(len(given), -1), shifts, self.lanes)

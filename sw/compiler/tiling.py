@@ -1,0 +1,229 @@
+"""How a model lies on a machine: tiles of channels, steps of inputs, regions of memory; and the passes of a
+projection.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from hw.config import AcceleratorConfig
+from hw.program import OPERATIONS
+from models.golden import GoldenModel
+
+from .passes import Loads, Pass, Regions, Result
+from .tables import CONSTANT_FIELDS, Tables
+
+
+class Tiling:
+    """A model, a machine, and the tables that grow as passes are made.
+
+    Counts: ``tiles`` of C channels, ``steps`` of C inputs, ``hidden_steps`` of r·C, ``key_tiles`` of N keys,
+    ``row_words`` of a row of Â, ``chunks`` of L bits in a word. Where C is no multiple of L (not ``dense``),
+    each repeat of u begins a word of its own, so that the valid bits of a word lie together.
+    """
+
+    def __init__(self, model: GoldenModel, machine: AcceleratorConfig):
+        config = model.config
+        self.model, self.machine, self.config = model, machine, config
+        self.constants = {name: value.numpy() for name, value in model.constants.items()}
+        self.tables = Tables()
+        self.n, self.lanes, self.width = config.tokens, machine.lanes, machine.width
+        self.chunks = self.width // self.lanes
+        self.tiles = math.ceil(config.dim / self.lanes)
+        self.steps = math.ceil(config.dim / self.width)
+        self.key_tiles = math.ceil(self.n / self.lanes)
+        self.row_words = math.ceil(self.key_tiles / self.chunks)
+        self.dense = config.dim % self.lanes == 0
+        repeat_words = math.ceil(config.mlp_ratio * config.dim / self.width)
+        self.hidden_steps = repeat_words if self.dense else config.mlp_ratio * self.steps
+        self.regions = self._regions()
+        self.token_base: dict[str, int] = {}
+        """Addresses of t_n, by operation."""
+
+    def _regions(self) -> Regions:
+        n, heads = self.n, self.config.heads
+        inputs, words, tile_words = self.steps * n, len(self.config.bands) * self.steps * n, self.tiles * n
+        attention = heads * self.row_words * n
+        low = max(tile_words, heads * self.key_tiles * n)
+        partial = low + tile_words
+        context_steps = self.row_words > 1 or any(len(self._heads(tile)) > 1 for tile in range(self.tiles))
+        score_steps = any(len(list(self._head_words(head))) > 1 for head in range(heads))
+        context_partial = partial + (n if self.steps > 1 and self.row_words > 1 else 0)
+        needed = context_steps or score_steps or self.steps > 1
+        return Regions(
+            inputs=inputs,
+            projected=inputs + words,
+            attention=0,
+            context=attention,
+            u=0,
+            value_in=0,
+            v=inputs,
+            x_signs=inputs + words,
+            low=0,
+            high=low,
+            partial=partial,
+            context_partial=context_partial,
+            signs_0=max(inputs + 2 * words, attention + inputs, self.hidden_steps * n),
+            signs_1=inputs + 2 * words,
+            bank_a=context_partial + n if needed else partial,
+        )
+
+    # Constants
+
+    def _columns(self, count: int, **given) -> dict[str, np.ndarray]:
+        """Constants that leave a sum as it is, but for those given: slopes of 1.0 once they are shifted by
+        `unit_shifts`.
+        """
+        w = self.config.widths
+        columns = dict.fromkeys(CONSTANT_FIELDS, 0) | {
+            "a": 1 << w.affine_shift[0],
+            "positive": 1 << w.slope_shift[0],
+            "negative": 1 << w.slope_shift[0],
+        }
+        return {name: np.broadcast_to(value, count) for name, value in (columns | given).items()}
+
+    @property
+    def unit_shifts(self) -> tuple[int, int]:
+        """What brings the stored units of `_columns` to 1.0: the windows' lengths."""
+        w = self.config.widths
+        return w.affine_shift[1] - w.affine_shift[0], w.slope_shift[1] - w.slope_shift[0]
+
+    def _tile(self, tile: int) -> slice:
+        """Channels of a tile."""
+        return slice(tile * self.lanes, min((tile + 1) * self.lanes, self.config.dim))
+
+    def _add(self, columns: dict[str, np.ndarray], channels: slice) -> int:
+        """Put a tile's constants into the table; the address of lane 0's."""
+        return self.tables.add_constants({k: v[channels] for k, v in columns.items()}, self.lanes)
+
+    def _irprelu_columns(
+        self, name: str, move: np.ndarray | None
+    ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+        """Of an operation with IRPReLU, ``move`` for the sign of its result; and their shifts to the left."""
+        c, w = self.constants, self.config.widths
+        columns = {part: c[f"{name}.{part}"] for part in ("a", "b", "positive", "negative", "offset")}
+        columns["move"] = np.zeros_like(columns["a"]) if move is None else move
+        return columns, (
+            w.affine_shift[1] - int(c[f"{name}.shift"]),
+            w.slope_shift[1] - int(c[f"{name}.slope_shift"]),
+        )
+
+    def _sign_columns(self, name: str) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+        """Of a query or key: slopes of 1.0, its move folded into b."""
+        c, high = self.constants, self.config.widths.affine_shift[1]
+        columns = self._columns(self.config.dim, a=c[f"{name}.a"], b=c[f"{name}.b"])
+        return columns, (high - int(c[f"{name}.shift"]), self.unit_shifts[1])
+
+    # Fields that many passes share
+
+    def _stream(
+        self, operation: str, tokens: int | None = None, lead: int = 0, **fields: int
+    ) -> dict[str, int]:
+        """Of a pass over so many tokens whose results come ``lead`` tokens late."""
+        count = self.n if tokens is None else tokens
+        stream = {"tokens": count + lead, "skip": lead, "stop": count + lead}
+        return {"operation": OPERATIONS.index(operation), **stream, **fields}
+
+    def _word(self, tile: int) -> tuple[int, int]:
+        """Word and chunk of a tile of channels in a sign memory."""
+        return tile // self.chunks, tile % self.chunks
+
+    def _valid(self, tile: int) -> int:
+        channels = self._tile(tile)
+        return channels.stop - channels.start
+
+    def _token(self, name: str, first: int = 0) -> dict[str, int]:
+        if not self.config.irprelu:
+            return {}
+        return {"token": 1, "token_base": self.token_base[name] + first}
+
+    def _signs(self, name: str, memory: int, base: int) -> Iterator[Pass]:
+        """Signs of x for a projection, where no pass before has made them."""
+        columns = self._columns(self.config.dim, a=0, move=self.constants[f"{name}.move"])
+        for tile in range(self.tiles):
+            word, chunk = self._word(tile)
+            fields = self._stream(
+                "signs",
+                shortcut=2,
+                shortcut_base=tile * self.n,
+                lanes=self._valid(tile),
+                bits_base=base + word * self.n,
+                bits_chunk=chunk,
+            )
+            fields[f"bits_{memory}"] = 1
+            address = self._add(columns, self._tile(tile))
+            yield Pass(
+                f"{name}.signs",
+                fields,
+                Loads(constants=address, shifts=self.unit_shifts),
+                [Result(f"bits_{memory}", f"{name}.signs", tile)],
+            )
+
+    def _projection(
+        self,
+        name: str,
+        operation: str,
+        source: tuple[int, int],
+        weight: np.ndarray,
+        bounds: list[int],
+        needs: Loads,
+        final: dict[str, int],
+        results: list[Result],
+        tokens: tuple[int, int, int] | None = None,
+        address: int | None = None,
+        partial: int | None = None,
+    ) -> Iterator[Pass]:
+        """A tile: steps with partial sums, the last one into post-processing.
+
+        ``weight`` (lanes, steps, K) of 0 and 1, ``bounds`` the valid inputs of each step, ``source`` the sign
+        memory and the word of token 0, step 0; ``tokens`` the first one, how many stream and how many of
+        them count; ``address`` of the weights where they are in the table already; where ``partial`` sums go.
+        """
+        first, count, stop = tokens or (0, self.n, self.n)
+        partial = self.regions.partial if partial is None else partial
+        memory, base = source
+        steps = len(bounds)
+        for step in range(steps):
+            last = step == steps - 1
+            fields = self._stream(operation, count, swap=1, activation=1 + memory, gate_high=self.lanes)
+            fields["stop"] = stop
+            fields[f"signs_{memory}"] = base + step * self.n + first
+            fields["mask_high"] = bounds[step]
+            if step:
+                fields |= {"partial": 1, "partial_base": partial}
+            rows = address + step * self.lanes if address is not None else None
+            if rows is None:
+                rows = self.tables.add_weights(list(weight[:, step]))
+            if not last:
+                fields |= {"write_a": 1, "base_a": partial, "stop": min(count, self.n - first)}
+                yield Pass(name, fields, Loads(weights=rows))
+                continue
+            fields |= final
+            reads_a = fields.get("shortcut") == 1 or fields.get("accumulate")
+            fields["double"] = int(bool(step and reads_a))
+            yield Pass(name, fields, Loads(**(vars(needs) | {"weights": rows})), results)
+
+    def _square(self, name: str, tile: int) -> tuple[np.ndarray, list[int]]:
+        """Weights of a tile over C inputs, and the valid inputs of each step."""
+        return self._steps(self.constants[f"{name}.weight"][self._tile(tile)])
+
+    def _steps(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
+        """Rows of ±1 as (lanes, steps, K) of 0 and 1."""
+        steps = math.ceil(rows.shape[1] / self.width)
+        bits = np.zeros((self.lanes, steps * self.width), np.uint8)
+        bits[: rows.shape[0], : rows.shape[1]] = rows > 0
+        bounds = [min(self.width, rows.shape[1] - step * self.width) for step in range(steps)]
+        return bits.reshape(self.lanes, steps, self.width), bounds
+
+    def _head_words(self, head: int) -> Iterator[tuple[int, int, int]]:
+        """Words that a head's channels lie in, each with the bits that are theirs."""
+        low, high = head * self.config.head_dim, (head + 1) * self.config.head_dim
+        for word in range(low // self.width, (high - 1) // self.width + 1):
+            start = word * self.width
+            yield word, max(low - start, 0), min(high - start, self.width)
+
+    def _heads(self, tile: int) -> range:
+        """Those that have channels in a tile."""
+        channels, d = self._tile(tile), self.config.head_dim
+        return range(channels.start // d, (channels.stop - 1) // d + 1)
