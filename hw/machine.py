@@ -136,7 +136,7 @@ class Machine(wiring.Component):
                 table.en.eq(self.write & chosen),
                 table.read.eq(self.read & chosen),
             ]
-            answers.append(Value.cast(table.answer))
+            answers.append(Value.cast(table.answer).as_unsigned())
         m.d.comb += [counters.index.eq(self._layers.operation), counters.addr.eq(self.address)]
         answers.append(counters.answer)
         select = registered(m, self.select)

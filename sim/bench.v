@@ -8,7 +8,7 @@ module bench;
     localparam CHUNK = 64;  // bytes, as in sim/driver.py
 
     // Written by Python.
-    reg rst /* verilator public_flat_rw */ = 1;
+    reg restart /* verilator public_flat_rw */ = 1;
     reg [3:0] gaps /* verilator public_flat_rw */ = 0;  // of 16 cycles in which rx could get a byte, those in which it does not
     reg [3:0] stalls /* verilator public_flat_rw */ = 0;  // of 16 cycles, those in which tx is not ready
     reg [31:0] seed /* verilator public_flat_rw */ = 1;  // of both; taken in reset; never 0
@@ -31,20 +31,20 @@ module bench;
 
     // A register: whatever follows what Python may write, Verilator evaluates twice more in every cycle, and in what
     // Amaranth writes all that a flip-flop takes follows the reset.
-    reg reset = 1;
-    always @(posedge clk) reset <= rst;
+    reg rst = 1;
+    always @(posedge clk) rst <= restart;
 
     reg [7:0] rx__payload = 0;
     reg rx__valid = 0;
     reg tx__ready = 0;
 `include "ports.vh"
-    top dut (.rst(reset), .*);
+    top dut (.*);
 
-    always @(posedge clk) cycle <= reset ? 0 : cycle + 1;
+    always @(posedge clk) cycle <= rst ? 0 : cycle + 1;
 
     reg [31:0] random = 1;  // xorshift: Marsaglia, Journal of Statistical Software 8(14), 2003
     always @(posedge clk)
-        if (reset) random = seed;
+        if (rst) random = seed;
         else begin
             random = random ^ (random << 13);
             random = random ^ (random >> 17);
@@ -56,7 +56,7 @@ module bench;
     reg [6:0] next = 0, end_ = 0;
     reg offered = 0;
     always @(posedge clk)
-        if (reset) begin
+        if (rst) begin
             {offered, next, end_} = 0;
             {rx__valid, idle, sent} <= {2'b01, send};
         end else begin
@@ -78,7 +78,7 @@ module bench;
     reg [8*CHUNK-1:0] gathered = 0;
     reg [6:0] count = 0, age = 0;
     always @(posedge clk)
-        if (reset) begin
+        if (rst) begin
             {count, age} = 0;
             tx__ready <= 0;
         end else begin
@@ -102,7 +102,7 @@ module bench;
     string path;
     integer file = 0;
     initial if ($value$plusargs("trace=%s", path)) file = $fopen(path, "wb");
-    always @(posedge clk) if (file != 0 && !reset && trace_valid) $fwrite(file, "%u", trace_words);
+    always @(posedge clk) if (file != 0 && !rst && trace_valid) $fwrite(file, "%u", trace_words);
     always @(flush) if (file != 0) $fflush(file);
     final if (file != 0) $fclose(file);
 `endif

@@ -45,9 +45,9 @@ class Port:
             self._stalls,
             self._seed,
         )
-        self._dut.rst.value = 1
+        self._dut.restart.value = 1
         await self.cycles(4)
-        self._dut.rst.value = 0
+        self._dut.restart.value = 0
         await self.cycles(2)  # it goes through a register
         if self._receiver is None:
             self._receiver = cocotb.start_soon(self._receive())

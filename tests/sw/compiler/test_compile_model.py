@@ -93,10 +93,19 @@ def test_the_check_notices_a_flipped_bit(digits, memory, bit):
 
 
 @pytest.mark.parametrize(
-    "field", ["slot", "shortcut_base", "bits_chunk", "load_slot", "weights_base", "share"]
+    ("field", "which"),
+    [
+        ("slot", max),
+        ("shortcut_base", max),
+        ("load_slot", max),
+        ("share", max),
+        ("bits_chunk", min),
+        ("weights_base", min),
+    ],
 )
-def test_the_check_notices_a_wrong_field(digits, field):
+def test_the_check_notices_a_wrong_field(digits, field, which):
+    """In the first or last pass that has it."""
     layout = pass_layout(CONFIGS["16x64"])
-    number = max(i for i, item in enumerate(digits.lowered.passes) if item[field])
+    number = which(i for i, item in enumerate(digits.lowered.passes) if item[field])
     fields = digits.lowered.passes[number].fields
     assert noticed(digits, "program", number, pack(layout, fields | {field: fields[field] ^ 1}))
