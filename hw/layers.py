@@ -65,7 +65,7 @@ class Layers(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config, self.stages = config, timing(config)
-        self._pass, self._slot = pass_layout(config), range(config.slots)
+        self._pass = pass_layout(config)
         w, lanes = config.widths, config.lanes
         self._wide = data.ArrayLayout(signed(w.wide), lanes)
         self._sequencer, self._loader = Sequencer(config), Loader(config)
@@ -76,7 +76,6 @@ class Layers(wiring.Component):
         self._local = LocalConvolution(lanes, config.theta, config.max_columns, w.local_shift)
         self._pool = Pool(lanes, w.wide, config.max_tokens)
         self._tables = {"token_table": (signed(w.offset), config.tokens)}
-        self._token = token_layout(config)
         sequencer = self._sequencer.signature.members
         names = ("start", "head_free", "begin", "done", "operation", "holds_head")
         super().__init__(
@@ -115,7 +114,7 @@ class Layers(wiring.Component):
             m.d.comb += getattr(self, name).eq(getattr(sequencer, name))
         self._pipe = [sequencer.token]
         for _ in range(self.stages.write + 1):
-            self._pipe.append(registered_struct(m, self._pipe[-1]))
+            self._pipe.append(registered(m, self._pipe[-1]))
         self._late_count = 0
 
         word_0, word_1 = self._signs(m)
@@ -498,10 +497,3 @@ class Layers(wiring.Component):
             self.trace.attention_chunk.eq(attention.chunk),
             self.trace.attention.eq(attention.chosen),
         ]
-
-
-def registered_struct(m: Module, value: data.View) -> data.View:
-    """A struct as it was a cycle ago."""
-    register = Signal(value.shape())
-    m.d.sync += register.eq(value)
-    return register

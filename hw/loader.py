@@ -96,15 +96,14 @@ class Loader(wiring.Component):
             self.slot.eq(registered(m, parts.load_slot, 2)),
         ]
         stored = registered(m, constants.data)
-        word = data.View(self._tables["constants_table"][0], stored)
         affine, slope = (registered(m, getattr(parts, name), 2) for name in ("affine_shift", "slope_shift"))
         m.d.sync += [
-            self.constants.a.eq(word.a << affine),
-            self.constants.b.eq(word.b),
-            self.constants.positive.eq(word.positive << slope),
-            self.constants.negative.eq(word.negative << slope),
-            self.constants.offset.eq(word.offset),
-            self.constants.move.eq(word.move),
+            self.constants.a.eq(stored.a << affine),
+            self.constants.b.eq(stored.b),
+            self.constants.positive.eq(stored.positive << slope),
+            self.constants.negative.eq(stored.negative << slope),
+            self.constants.offset.eq(stored.offset),
+            self.constants.move.eq(stored.move),
             self.moves.eq(stored),
         ]
         m.d.comb += [

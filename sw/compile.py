@@ -1,6 +1,7 @@
 """`python sw/compile.py MODEL --config CONFIG`: an ONNX file → program and tables of an accelerator.
 
 With `--plan` it writes nothing and also takes a preset's name or a checkpoint: what would the model need?
+With `--verify` it takes a folder that it wrote, and says whether it is whole and for that accelerator.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from models.config import ModelConfig, preset
 from models.freeze import freeze
 from models.golden import GoldenModel, specs
 from sw.compiler import Program, compile_model
-from sw.compiler.files import Compiled, FilesError, save
+from sw.compiler.files import Compiled, FilesError, load, save
 from sw.compiler.lower import lower
 from sw.compiler.read import ReadError, read
 from sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
@@ -74,12 +75,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--plan", action="store_true", help="only say what a model, checkpoint or preset needs"
     )
+    parser.add_argument(
+        "--verify", action="store_true", help="MODEL is a folder written before: is it intact?"
+    )
     parser.add_argument("--family", choices=FAMILIES, default="ecp5", help="of the FPGA (default: ecp5)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore", UnusedElaboratable)  # of a machine that is only asked for its memories
     with cli.one_line_errors(arguments.verbose, ReadError, FilesError, DoesNotFit):
         machine = accelerator(arguments.config)
+        if arguments.verify:
+            tables = load(Path(arguments.model), machine)
+            words = sum(map(len, tables.words.values()))
+            print(f"{arguments.model}: {tables.model.name} for {tables.accelerator}, {words} words, intact")
+            return
         model = model_of(arguments.model, arguments.plan)
         program = _compiled(model, machine, arguments.family, check=not arguments.plan)
         if not arguments.plan:

@@ -49,6 +49,29 @@ def test_compiling_writes_tables_and_reports_layers(onnx_file, tmp_path, capsys)
     assert (compiled.model.name, compiled.accelerator) == ("mine", "16x64")
     assert f"{compiled.cycles} cycles an image" in out
     assert set(compiled.words) >= {"settings", "program", "weights", "head biases"}
+    command.main(["--verify", str(tmp_path / "tables"), "--config", "16x64"])
+    assert "tables: mine for 16x64, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("damage", "machine", "message"),
+    [
+        (lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:], "16x64", "program"),
+        (lambda data: data[:-1], "16x64", "tables.bin"),
+        (lambda data: data, "2x64", "these tables are for 16x64, not for 2x64"),
+    ],
+)
+def test_tables_that_are_not_intact(onnx_file, tmp_path, capsys, damage, machine, message):
+    command.main([str(onnx_file), "--config", "16x64", "-o", str(tmp_path)])
+    path = tmp_path / "tables.bin"
+    path.write_bytes(damage(path.read_bytes()))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        command.main(["--verify", str(tmp_path), "--config", machine])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
 
 
 @pytest.mark.parametrize(
