@@ -89,6 +89,7 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
         running = faults.faulty(program, arguments.fault, [one.trace for one in expected])
     built = simulator(machine, arguments.out, arguments.fault if arguments.fault == "saturation" else None)
     job = Job(running, what.pixels, expected)
+    print("loading the tables through the link, then the images: seconds to a minute\n", flush=True)
     simulating = time.perf_counter()
     (outcome,) = simulate(built, [job], arguments.gaps, arguments.stalls)
     speed = outcome.cycles / (time.perf_counter() - simulating)

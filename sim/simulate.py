@@ -90,7 +90,7 @@ def simulator(machine: AcceleratorConfig, folder: Path, fault: str | None = None
     """The Verilated accelerator in ``folder``, built if it is not there yet."""
     name = machine.name if fault is None else f"{machine.name}-{fault}"
     identity = f"{build.fingerprint(hw, models, sw)} {machine!r} {fault}"
-    notice = f"building the simulator of {name}, once: half a minute for 16 lanes, a few for 64"
+    notice = f"building the simulator of {name}, once: a minute for 16 lanes, three for 64"
     with faults.in_hardware(fault):
         return build.build(
             lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT), folder / name, identity=identity, notice=notice
