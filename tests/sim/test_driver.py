@@ -102,7 +102,9 @@ def test_the_environment_is_left_as_it_was(simulate):
 
 @pytest.mark.parametrize("to", ["everyone", "the caller"])
 def test_interrupting_ends_the_simulator_too(loopback, to):
-    program = f"import sim.build; sim.build.run({str(loopback)!r}, 'loopback_bench', test='endless')"
+    # A shell's background jobs ignore interrupts, and so would what they start.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += f"import sim.build; sim.build.run({str(loopback)!r}, 'loopback_bench', test='endless')"
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -111,10 +113,14 @@ def test_interrupting_ends_the_simulator_too(loopback, to):
         env=os.environ | {"PYTHONPATH": path},
         start_new_session=True,
     ) as process:
-        assert process.stdout.readline() == b"simulating\n"
-        (os.killpg if to == "everyone" else os.kill)(process.pid, signal.SIGINT)
-        # The simulator holds the other end of the pipe until it ends.
-        process.communicate(timeout=10)
+        try:
+            assert process.stdout.readline() == b"simulating\n"
+            (os.killpg if to == "everyone" else os.kill)(process.pid, signal.SIGINT)
+            # The simulator holds the other end of the pipe until it ends.
+            process.communicate(timeout=20)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     assert process.returncode != 0
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
