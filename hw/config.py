@@ -83,6 +83,15 @@ class AcceleratorConfig:
         w = self.widths
         if 4 * w.offset > w.multiplier + w.bias + 2 * w.slope + 2 * w.offset:
             raise ConfigError(f"offset must be narrower: four of {w.offset} bits share a word of constants")
+        units = {"multiplier": w.affine_shift[0] + 1, "slope": w.slope_shift[0] + 1}
+        units["multiplier"] = max(units["multiplier"], w.score_weight + w.affine_shift[0] - 1)
+        for name, bits in units.items():
+            if getattr(w, name) <= bits:
+                raise ConfigError(
+                    f"{name} must have more than {bits} bits to hold what leaves a sum as it is"
+                )
+        if w.affine_shift[1] < 1:
+            raise ConfigError("affine_shift must end at 1 at least: scores are stored as halves")
         if self.theta not in (1, 3, 5):
             raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
 

@@ -113,7 +113,7 @@ class Layers(wiring.Component):
         for name in ("begin", "done", "operation", "holds_head"):
             m.d.comb += getattr(self, name).eq(getattr(sequencer, name))
         self._pipe = [sequencer.token]
-        for _ in range(self.stages.write + 1):
+        for _ in range(self.stages.write):
             self._pipe.append(registered(m, self._pipe[-1]))
         self._late_count = 0
 
@@ -466,7 +466,6 @@ class Layers(wiring.Component):
         m.submodules.clips = clips = Popcount(2 * self.config.lanes)
         m.d.comb += clips.bits.eq(registered(m, array.clipped & counted.replicate(2)))
         arrives = stages.result - HaarSplit.LATENCY
-        # A pipeline stage beyond the last: the Haar unit counts a few cycles longer than the lanes write.
         split = pipe[arrives].live & pipe[arrives].enable & self._late(m, arrives, "haar").haar
         clipped = Mux(registered(m, split, haar.clipped_latency), haar.clipped, 0)
         with m.If(self.begin):

@@ -25,6 +25,9 @@ OPERATIONS = (
 )
 """What the machine counts cycles of, by a pass's `operation`; the last one while no pass runs."""
 
+MOST_REPEATS = 8
+"""Of the MLP: r."""
+
 CONTEXTS = 4
 """Passes that may be in flight at once."""
 
@@ -74,7 +77,7 @@ def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
         "write_a": 1,
         "base_a": bank_a,
         "accumulate": 1,  # onto what is there
-        "share": 2,  # shifted right before that
+        "share": bits_for(MOST_REPEATS.bit_length() - 1),  # shifted right before that
         "write_b": 1,
         "base_b": max(bank_a, bank_b),  # of a Haar pass: hi in bank A
         "bits_0": 1,

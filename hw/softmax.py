@@ -13,6 +13,9 @@ from models.config import Widths
 
 from .pipeline import registered
 
+SHIFTS = (2, 5)
+"""The EXP index's r of heads of 1 to 64 channels."""
+
 
 def maximum_latency(lanes: int) -> int:
     """Cycles from a tile in to the first query of `RowMaximum` that sees it."""
@@ -101,7 +104,7 @@ class BinarySoftmax(wiring.Component):
         widths: Widths,
         max_tiles: int,
         score_bits: int = 12,
-        shifts: tuple[int, int] = (2, 5),
+        shifts: tuple[int, int] = SHIFTS,
     ):
         _check_positive("BinarySoftmax", lanes=lanes, max_tiles=max_tiles, score_bits=score_bits)
         pair = isinstance(shifts, tuple) and len(shifts) == 2 and all(isinstance(r, int) for r in shifts)

@@ -19,7 +19,7 @@ from sw.compiler.passes import Pass
 FAULTS = {
     "weight": "one bit of a weight is flipped, in the tables",
     "threshold": "one sign threshold is off by one, in the tables",
-    "shift": "constants are shifted by one place less as they load, in the program",
+    "shift": "constants are shifted by a place too few, or too many, as they load, in the program",
     "saturation": "the lanes wrap around instead of saturating, in the hardware",
 }
 """Names and what they do; those of tables and program sit in the middle layer."""

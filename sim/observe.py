@@ -21,7 +21,7 @@ class Events:
         self._bits = np.unpackbits(events, axis=1, bitorder="little")
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """A number each; of an array a row each; of other words wider than 32 bits a row of bits."""
+        """A number each, of an array a row of them."""
         field = self._fields[name]
         bits = self._bits[:, field.offset : field.offset + field.width]
         if isinstance(field.shape, data.ArrayLayout):

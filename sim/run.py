@@ -21,7 +21,7 @@ from sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, si
 from sim.subject import Subject, machine_for, subject
 from sw.compiler import Program, compile_model
 from sw.compiler.read import ReadError
-from sw.compiler.resources import DoesNotFit, bit_macs, ideal_cycles, operations
+from sw.compiler.resources import DoesNotFit, ideal_cycles, operations
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -147,11 +147,11 @@ def _summary(
 
 def _report_operations(program: Program, outcome: Outcome, images: int) -> None:
     """The machine's counters beside the compiler's prediction."""
-    machine, macs = program.lowered.machine, bit_macs(program.lowered.model.config)
+    machine = program.lowered.machine
     print(f"\n{'operation':<18}{'cycles':>9}{'counted':>9}{'busy':>8}")
     for operation in operations(program.lowered):
         counted = outcome.counters[operation.name]
-        busy = macs.get(operation.name, 0) / (machine.lanes * machine.width) / max(1, operation.cycles)
+        busy = operation.busy(machine)
         print(f"{operation.name:<18}{operation.cycles:>9}{counted / images:>9g}{busy:>8.1%}")
     ideal = ideal_cycles(program.lowered.model.config, machine)
     print(f"{'all':<18}{program.cycles:>9}{'':>9}{ideal / program.cycles:>8.1%}\n")

@@ -31,8 +31,6 @@ class Program:
 
     lowered: Lowered
     words: Words
-    starts: list[int]
-    """The cycle in which each pass begins."""
     cycles: int
     """Of the lanes, an image."""
 
@@ -47,8 +45,8 @@ def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = 
     check_shapes(model, machine)
     lowered = lower(model, machine)
     check_memories(lowered)
-    starts = schedule(lowered)
-    program = Program(lowered, encode(lowered), starts, sum(item["cycles"] for item in lowered.passes))
+    schedule(lowered)
+    program = Program(lowered, encode(lowered), sum(item["cycles"] for item in lowered.passes))
     if check:
         check_words(program)
     return program

@@ -1,6 +1,7 @@
 """What a compilation came to, as text: memories, operations, and each operation of each layer."""
 
-from hw.program import OPERATIONS
+from hw.loader import local_layout
+from hw.program import OPERATIONS, constants_layout
 
 from . import Program
 from .passes import Lowered, Pass
@@ -32,11 +33,10 @@ def operation_report(program: Program) -> str:
     """Cycles of an image by operation, and the share of the array's bit-MACs that each fills."""
     lowered = program.lowered
     model, machine = lowered.model.config, lowered.machine
-    array = machine.lanes * machine.width
     lines = [f"{'operation':<22}{'passes':>8}{'cycles':>9}{'share':>8}{'busy':>8}"]
     for o in operations(lowered):
-        busy = o.bit_macs / array / max(1, o.cycles)
-        lines.append(f"{o.name:<22}{o.passes:>8}{o.cycles:>9}{o.cycles / program.cycles:>8.1%}{busy:>8.1%}")
+        share, busy = o.cycles / program.cycles, o.busy(machine)
+        lines.append(f"{o.name:<22}{o.passes:>8}{o.cycles:>9}{share:>8.1%}{busy:>8.1%}")
     lines.append(f"{'embedding, beside it':<22}{'':>8}{embedding_cycles(model, machine):>9}")
     steady = max(program.cycles, embedding_cycles(model, machine))
     ideal = ideal_cycles(model, machine)
@@ -63,13 +63,11 @@ def _bits(program: Program, item: Pass) -> int:
     machine, needs = program.lowered.machine, item.needs
     if needs is None:
         return 0
-    w = machine.widths
-    constants = w.multiplier + w.bias + 2 * w.slope + 2 * w.offset
     lanes = 1 if needs.same else machine.lanes
     return (
         (needs.weights is not None) * machine.lanes * machine.width
-        + (needs.constants is not None) * lanes * constants
-        + (needs.local is not None) * machine.lanes * (machine.theta**2 + w.local_shift)
+        + (needs.constants is not None) * lanes * constants_layout(machine).size
+        + (needs.local is not None) * machine.lanes * local_layout(machine).size
     )
 
 

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from hw.config import AcceleratorConfig
 from hw.embedding import Embedding
-from hw.program import OPERATIONS, pass_layout
+from hw.embedding import constants_layout as embedding_layout
+from hw.head import constants_layout as head_layout
+from hw.loader import local_layout
+from hw.program import MOST_REPEATS, OPERATIONS, constants_layout, pass_layout
+from hw.softmax import SHIFTS
 from models.config import ModelConfig
 from models.golden import GoldenModel
 
@@ -61,21 +65,25 @@ class Operation:
     cycles: int
     bit_macs: int
 
+    def busy(self, machine: AcceleratorConfig) -> float:
+        """Share of the array's bit-MACs that are the operation's products."""
+        return self.bit_macs / (machine.lanes * machine.width * max(1, self.cycles))
+
 
 def memories(lowered: Lowered) -> list[Memory]:
     """Every memory of the accelerator, with what the program uses of it."""
     model, machine, tables, w = lowered.model.config, lowered.machine, lowered.tables, lowered.machine.widths
     n, dim, classes, patch = model.tokens, model.dim, len(model.classes), model.patch_length
-    constants = w.multiplier + w.bias + 2 * w.slope + 2 * w.offset
+    constants, local = constants_layout(machine).size, local_layout(machine).size
     image, groups = math.prod(model.image) * model.channels, math.ceil(dim / machine.macs)
     most_groups = math.ceil(machine.max_channels / machine.macs)
     regions, tiles, lanes_bits = lowered.regions, math.ceil(dim / machine.lanes), machine.lanes * w.wide
-    embedding = (2 * machine.max_patch_length * 128 * 128).bit_length() + 1 + w.multiplier + w.bias
+    embedding, head = embedding_layout(w, machine.max_patch_length).size, head_layout(w).size
     channels = machine.max_channels
     return [
         Memory("weights", "binary weights", len(tables.weights), machine.weights, machine.width),
         Memory("constants", "of the lanes", len(tables.constants), machine.constants, constants),
-        Memory("local", "convolution", len(tables.local), machine.local, machine.theta**2 + w.local_shift),
+        Memory("local", "convolution", len(tables.local), machine.local, local),
         Memory("tokens", "t_n", len(tables.tokens), machine.tokens, w.offset),
         Memory("program", "passes", len(lowered.passes), machine.program, pass_layout(machine).size),
         Memory("signs 0", "signs, queries, Â, u", regions.signs_0, machine.signs, machine.width),
@@ -93,7 +101,7 @@ def memories(lowered: Lowered) -> list[Memory]:
         ),
         Memory("embedding", "bias and affine", dim, channels, embedding),
         Memory("positions", "embedding", n * dim, machine.max_tokens * channels, w.wide),
-        Memory("head", "affine", dim, channels, w.multiplier + w.bias),
+        Memory("head", "affine", dim, channels, head),
         Memory("head weights", "classifier", dim * classes, channels * machine.max_classes, 8),
         Memory("head biases", "classifier", classes, machine.max_classes, 32),
     ]
@@ -154,8 +162,10 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
     model, w, limit = golden.config, machine.widths, (1 << machine.widths.wide - 1) - 1
     if model.widths != w:
         raise DoesNotFit(f"{model.name}: its widths differ from those of {machine.name}")
-    weights = [value.sum() for name, value in golden.constants.items() if name.endswith("score_weight")]
-    largest = model.head_dim * int(max(weights))
+    # Halves, rounded up, of each band's largest score.
+    weights = [value for name, value in golden.constants.items() if name.endswith("score_weight")]
+    score = max(int(((value * model.head_dim + 1) // 2).sum()) for value in weights)
+    local = model.theta**2 << ((1 << w.local_shift) - 1) if model.diba else 0
     needs = {
         "columns of the token grid": (model.grid[1], machine.max_columns),
         "tokens": (model.tokens, machine.max_tokens),
@@ -163,14 +173,17 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
         "values of a patch": (model.patch_length, machine.max_patch_length),
         "classes": (len(model.classes), machine.max_classes),
         "taps a side of the local convolution": (model.theta if model.diba else 1, machine.theta),
-        "repeats of the MLP": (model.mlp_ratio, 8),
-        "signs of a sum": (max(model.mlp_ratio * model.dim, 3 * model.tokens), limit),
-        "half of a score's largest value": (largest // 2 + 1, limit),
-        "the score's shift": (model.score_shift, 5),
+        "repeats of the MLP": (model.mlp_ratio, MOST_REPEATS),
+        "signs of a sum": (max(model.mlp_ratio * model.dim, 2 * model.tokens + local), limit),
+        "half of a score's largest value": (score, limit),
+        "the score's shift": (model.score_shift, SHIFTS[1]),
     }
     excess = [f"{name} {has}, {most} at most" for name, (has, most) in needs.items() if has > most]
     if excess:
         raise DoesNotFit(f"{model.name} is too large for {machine.name}: {'; '.join(excess)}")
+    if model.score_shift < SHIFTS[0]:
+        shift = f"the score's shift {model.score_shift}, {SHIFTS[0]} at least"
+        raise DoesNotFit(f"{model.name} is too fine for {machine.name}: {shift}")
 
 
 def check_memories(lowered: Lowered) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from hw.config import CONFIGS
@@ -72,6 +74,16 @@ def test_what_is_too_large_is_named(changes, message):
     model = preset("cifar10-tiny").with_(layers=1, **changes)
     with pytest.raises(DoesNotFit, match=message):
         check_shapes(blank(model), CONFIGS["32x128"])
+
+
+def test_scores_too_fine_for_the_softmax_are_refused():
+    """Its index would be shifted by the wrong number of places."""
+    widths = Widths(score_weight=4)
+    machine = replace(CONFIGS["16x64"], widths=widths)
+    model = preset("digits").with_(dim=8, heads=8, widths=widths)
+    assert model.score_shift == 0
+    with pytest.raises(DoesNotFit, match="digits is too fine for 16x64: the score's shift 0, 2 at least"):
+        check_shapes(blank(model), machine)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""The checker sees everything: no value of the golden trace is left out, and each that is wrong is named."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from hw.config import CONFIGS
+from models.config import preset
+from models.freeze import freeze
+from models.random import random_model
+from sw.compiler.check import Checker
+from sw.compiler.lower import lower
+from tests.small_machines import MACHINES, random_models
+
+BY_OTHERS = {"embedding.x", "pooled", "logits"}
+"""What passes do not show: `sim.observe` compares these."""
+
+
+def traced(model):
+    config = model.config
+    trace = {}
+    model(torch.zeros(1, *config.image, config.channels, dtype=torch.uint8), trace)
+    return trace
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_every_value_of_the_trace_is_shown_once(name):
+    machine = MACHINES[name]
+    for model in itertools.islice(random_models(machine, seed=2), 15):
+        trace = traced(model)
+        checker = Checker(lower(model, machine), trace)
+        shown = Counter()
+        for result in checker.due.values():
+            shown[result.tensor] += checker._expected(result).size
+        assert shown == {key: value.numel() for key, value in trace.items() if key not in BY_OTHERS}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    model = freeze(random_model(preset("digits").with_(layers=1), seed=0))
+    return lower(model, CONFIGS["16x64"]), traced(model)
+
+
+def rows_of(checker, key):
+    """What a right machine would show."""
+    expected = checker._expected(checker.due[key]).astype(int)
+    skip = 0 if key[1] == "attention" else checker.lowered.passes[key[0]]["skip"]
+    return np.arange(skip, skip + len(expected)), np.pad(expected, ((0, 0), (0, 16 - expected.shape[1])))
+
+
+def test_each_wrong_value_is_named(digits):
+    lowered, trace = digits
+    for key, result in Checker(lowered, trace).due.items():
+        checker = Checker(lowered, trace)
+        numbers, rows = rows_of(checker, key)
+        assert checker.check(*key, numbers, rows) is None
+        checker = Checker(lowered, trace)
+        rows[1, 0] += 1
+        difference = checker.check(*key, numbers, rows)
+        assert difference.tensor == result.tensor
+        assert "token 1, " in difference.place
+        assert difference.got == difference.expected + 1
+
+
+def test_tokens_that_are_missing_and_passes_that_show_nothing(digits):
+    lowered, trace = digits
+    checker = Checker(lowered, trace)
+    key = next(iter(checker.due))
+    name = checker.due[key].tensor
+    numbers, rows = rows_of(checker, key)
+    assert checker.check(*key, numbers[1:], rows[1:]).tensor == name
+    assert "layers.0.reduce" in checker.missing()
