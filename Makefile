@@ -12,14 +12,20 @@ RUN := .venv/bin/python -m
 # What a user's shell carries must not reach the tools: options meant for this make, another environment's packages.
 unexport MAKEFLAGS VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: help sim verilog lint test mutate train bench area clean distclean
+.PHONY: help sim infer noise verilog lint test mutate train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
-	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to sim, verilog, test, train and area.'
+	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to sim, infer, noise, verilog, test, train and area.'
 
 sim: $(STAMP)  ## real images through the real RTL, bit for bit; MODEL=digits, CONFIG=… by default the model's own
 	$(RUN) sim.run --model $(MODEL) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+
+infer: $(STAMP)  ## label images: ARGS="photo.jpg …", the model's own test images by default; MODEL=digits
+	.venv/bin/python sw/infer.py --model $(MODEL) $(ARGS)
+
+noise: $(STAMP)  ## a thousand faults on the link of the real RTL: no wrong logits (minutes)
+	$(RUN) sim.noise $(ARGS)
 
 verilog: $(STAMP)  ## the accelerator CONFIG=… as plain Verilog
 	$(RUN) hw.verilog --config $(or $(CONFIG),16x64) $(ARGS)

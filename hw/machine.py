@@ -1,10 +1,14 @@
 """The machine behind the link: memories that the host loads, images in, results out."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+import gc
+import warnings
+from functools import cache
+
+from amaranth.hdl import Array, Module, Mux, Signal, UnusedElaboratable, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from sw.protocol import ADDRESS_BITS, LENGTH_BITS
+from sw.protocol import ADDRESS_BITS, LENGTH_BITS, Memory
 
 from .config import AcceleratorConfig
 from .counters import Counters
@@ -20,6 +24,16 @@ ANSWER_LATENCY = 4
 
 RESULT = data.StructLayout({"word": COUNTER_BITS, "last": 1})
 """A word of an image's result: its logits, then its cycles, then its saturations."""
+
+
+@cache
+def memories(config: AcceleratorConfig) -> tuple[Memory, ...]:
+    """What the host can fill and read, by number, of a machine that is not built."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        found = tuple(Memory(*memory) for memory in Machine(config).memories)
+        gc.collect()  # while the warnings are off that nothing in it was ever elaborated
+    return found
 
 
 class Machine(wiring.Component):
@@ -122,7 +136,8 @@ class Machine(wiring.Component):
 
     def _bus(self, m: Module) -> data.View:
         """The host's memories; the settings."""
-        settings, counters = Signal(self._settings), Counters(len(OPERATIONS), COUNTER_BITS)
+        # Without a reset, like all that the host loads: it outlives the link's RESET.
+        settings, counters = Signal(self._settings, reset_less=True), Counters(len(OPERATIONS), COUNTER_BITS)
         m.submodules.counters = counters
         with m.If(self.write & (self.select == 0)):
             m.d.sync += Value.cast(settings).eq(self.data)

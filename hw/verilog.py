@@ -9,7 +9,8 @@ from amaranth.back import verilog as backend
 from amaranth.hdl import Const, Value
 from amaranth.lib import wiring
 
-from models.cli import UsageError, one_line_errors
+from models.cli import one_line_errors
+from models.errors import UsageError
 from models.files import replacing
 
 from .accelerator import Accelerator

@@ -15,13 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .config import ConfigError, ModelConfig
+from .errors import UsageError
 from .files import replacing
 from .network import DIDBViT
 
 FORMAT = "haarlequin-checkpoint-1"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UsageError, ValueError):
     """A file that is no checkpoint of ours, or not a whole one; the message says which and why."""
 
 

@@ -4,27 +4,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .checkpoint import CheckpointError
-from .config import ConfigError
-from .data import DataError
-
-
-class UsageError(Exception):
-    """A command that cannot be carried out as it was given; the message says what to do."""
+from .errors import UsageError
 
 
 @contextmanager
-def one_line_errors(
-    verbose: bool, *more: type[Exception], failures: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Turn the errors that a person can act on, these and ``more``, into one line on stderr and exit code 2,
-    or 1 for ``failures`` of what was run; with ``verbose`` let them fly.
+def one_line_errors(verbose: bool, failures: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn every `UsageError`, and what files refuse, into one line on stderr and exit code 2, or 1 for
+    ``failures`` of what was run; with ``verbose`` let them fly.
     """
-    usage = (UsageError, CheckpointError, ConfigError, DataError, OSError, *more)
     try:
         yield
-    except (*usage, *failures) as error:
+    except (UsageError, OSError, *failures) as error:
         if verbose:
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, usage) else 1)
+        sys.exit(1 if isinstance(error, failures) else 2)

@@ -5,13 +5,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 
+from .errors import UsageError
 
-class ConfigError(ValueError):
+
+class ConfigError(UsageError, ValueError):
     """A configuration that no model can have; the message says what was expected and what came."""
 
 
 _LARGEST = 1 << 16
 """Of any size: far beyond what can be trained, and every sum of the arithmetic stays within 32 bits."""
+
+
+INT8_UNIT = 2.0**-7
+"""What one step of an 8-bit weight stands for."""
 
 
 def _is_integer(value: object, low: int, high: int) -> bool:
@@ -206,6 +212,11 @@ class ModelConfig:
     def score_scale(self) -> float:
         """Integer score of a real score of 1/√d·(dot product 1): w_lo = round(α·score_scale)."""
         return 2.0**self.score_shift / (self.widths.exp_step * math.sqrt(self.head_dim))
+
+    @property
+    def logit_scale(self) -> float:
+        """Real logits per integer logit."""
+        return INT8_UNIT * 2.0**-self.widths.feature_fraction
 
     def with_(self, **changes) -> "ModelConfig":
         """A copy with other values, checked again."""

@@ -7,8 +7,10 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from .errors import UsageError
 
-class DataError(ValueError):
+
+class DataError(UsageError, ValueError):
     """No such data set, or not where it was said to be; the message says what to do."""
 
 

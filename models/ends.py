@@ -5,10 +5,10 @@ from brevitas import nn as qnn
 from torch import Tensor, nn
 
 from . import arithmetic
-from .config import ModelConfig
+from .config import INT8_UNIT, ModelConfig
 from .golden import FEATURE_BITS, HEAD_BIAS_BITS
 from .layers import Affine, Constants, Layer
-from .quant import INT8_UNIT, Int8Weight, quantise_constant, round_constant, straight_through
+from .quant import Int8Weight, quantise_constant, round_constant, straight_through
 
 
 class Embedding(Layer):
@@ -65,8 +65,7 @@ class Head(Layer):
         fraction = config.widths.feature_fraction
         self.affine = Affine(config.dim, config.widths, config.widths.head_shift, fraction)
         self.linear = qnn.QuantLinear(config.dim, len(config.classes), bias=True, weight_quant=Int8Weight)
-        self.logit_scale = INT8_UNIT * 2.0**-fraction
-        """Real logits per integer logit."""
+        self.logit_scale = config.logit_scale
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = x.sum(1) * 2.0**self.widths.fraction

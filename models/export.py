@@ -19,11 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from . import cli
 from .checkpoint import load
 from .config import ModelConfig
+from .errors import UsageError
 from .files import replacing
 from .freeze import freeze
 from .golden import FEATURE_BITS, GoldenModel, Spec, exp_table, specs
 from .onnx_functions import DOMAIN, DOMAIN_VERSION, FUNCTIONS, ONNX_OPSET
-from .quant import INT8_UNIT
 
 FORMAT_VERSION = 1
 """Metadata `haarlequin.version`: what a reader of the file must know."""
@@ -72,7 +72,7 @@ def metadata(config: ModelConfig) -> dict[str, str]:
         f"{DOMAIN}.config": config.to_json(),
         f"{DOMAIN}.classes": json.dumps(config.classes, ensure_ascii=False),
         f"{DOMAIN}.preprocessing": json.dumps(_preprocessing(config), ensure_ascii=False),
-        f"{DOMAIN}.logit_scale": repr(INT8_UNIT * 2.0**-config.widths.feature_fraction),
+        f"{DOMAIN}.logit_scale": repr(config.logit_scale),
     }
 
 
@@ -258,10 +258,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _arguments(argv)
     with cli.one_line_errors(arguments.verbose):
         if arguments.output.is_dir():
-            raise cli.UsageError(f"{arguments.output} is a folder: -o takes the name of a file")
+            raise UsageError(f"{arguments.output} is a folder: -o takes the name of a file")
         model = load(arguments.checkpoint)
         if not model.deployed:
-            raise cli.UsageError(f"{arguments.checkpoint} is in its float phase: export a finished model")
+            raise UsageError(f"{arguments.checkpoint} is in its float phase: export a finished model")
         exported = export(freeze(model))
         size = save(exported, arguments.output)
         nodes, classes = len(exported.graph.node), len(model.config.classes)

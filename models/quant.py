@@ -59,10 +59,6 @@ class BinaryWeight(SignedBinaryWeightPerTensorConst):
     tensor_clamp_impl = TensorClamp
 
 
-INT8_UNIT = 2.0**-7
-"""What one step of an `Int8Weight` stands for."""
-
-
 class Int8Weight(Int8WeightPerTensorFixedPoint):
     """Signed 8 bits at a constant scale of 2^−7: weights in [−1, 1). Whatever scale they need comes behind
     them.

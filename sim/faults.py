@@ -11,7 +11,7 @@ from torch import Tensor
 
 import hw.postprocess
 from hw.program import pass_layout
-from models.cli import UsageError
+from models.errors import UsageError
 from sw.compiler import Program
 from sw.compiler.encode import encode, pack
 from sw.compiler.passes import Pass

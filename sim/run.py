@@ -18,10 +18,10 @@ from models.cli import one_line_errors
 from models.files import replacing
 from sim import build, faults
 from sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, simulator
-from sim.subject import Subject, machine_for, subject
+from sim.subject import Subject, subject
+from sw.choose import machine_for
 from sw.compiler import Program, compile_model
-from sw.compiler.read import ReadError
-from sw.compiler.resources import DoesNotFit, ideal_cycles, operations
+from sw.compiler.resources import ideal_cycles, operations
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,9 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     began = time.perf_counter()
     warnings.simplefilter("ignore", UnusedElaboratable)  # of an accelerator that is only asked for its shapes
     try:
-        with one_line_errors(
-            arguments.verbose, ReadError, DoesNotFit, build.BuildError, failures=(build.SimulationError,)
-        ):
+        with one_line_errors(arguments.verbose, failures=(build.SimulationError,)):
             passed = _run(arguments, began)
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: nothing is lost, a simulator that was built is kept")

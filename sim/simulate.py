@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +23,12 @@ from sim.observe import Events, compare
 from sw.compiler import Program
 from sw.compiler.check import Difference
 from sw.compiler.resources import embedding_cycles
-from sw.protocol import Frame, FrameType, Identity, encode
+from sw.devices.link import load_frames
+from sw.protocol import Identity, encode
 
 CLOCK_HZ = 50_000_000
-TIMEOUT = 1 << 16
-"""Cycles after which the link gives up a frame."""
-LOAD_BYTES = 4096
-"""Of a LOAD's payload, at most."""
+TIMEOUT = 1 << 13
+"""Cycles after which the link gives up a frame; a board's link would wait longer."""
 SAMPLE_BYTES = 64
 """Of every memory, that are read back."""
 
@@ -86,27 +86,20 @@ def expect(model: GoldenModel, pixels: Tensor) -> list[Expected]:
     return expected
 
 
-def simulator(machine: AcceleratorConfig, folder: Path, fault: str | None = None) -> Path:
-    """The Verilated accelerator in ``folder``, built if it is not there yet."""
+def simulator(
+    machine: AcceleratorConfig, folder: Path, fault: str | None = None, notice: Callable[[str], None] = print
+) -> Path:
+    """The Verilated accelerator in ``folder``, built if it is not there yet, which ``notice`` then hears."""
     name = machine.name if fault is None else f"{machine.name}-{fault}"
     identity = f"{build.fingerprint(hw, models, sw)} {machine!r} {fault}"
-    notice = f"building the simulator of {name}, once: a minute for 16 lanes, three for 64"
+    building = f"building the simulator of {name}, once: a minute for 16 lanes, three for 64"
     with faults.in_hardware(fault):
         return build.build(
-            lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT), folder / name, identity=identity, notice=notice
+            lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT),
+            folder / name,
+            identity=identity,
+            notice=lambda: notice(building),
         )
-
-
-def load_frames(program: Program, identity: Identity) -> list[Frame]:
-    """What fills every memory that a program uses, and seals them."""
-    frames = []
-    for number, memory in enumerate(identity.memories):
-        words = program.words.get(memory.name, [])
-        count = max(1, LOAD_BYTES // memory.word_bytes)
-        for first in range(0, len(words), count):
-            payload = memory.pack(words[first : first + count])
-            frames.append(Frame(FrameType.LOAD, len(frames) % 256, number, first, payload))
-    return [*frames, Frame(FrameType.SEAL, len(frames) % 256)]
 
 
 def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed: int = 1) -> list[Outcome]:
@@ -143,7 +136,7 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
 def _described(job: Job, identity: Identity, load: Path) -> dict:
     """A job as the bench reads it."""
     config, machine = job.program.lowered.model.config, job.program.lowered.machine
-    frames = load_frames(job.program, identity)
+    frames = load_frames(job.program.compiled())
     load.write_bytes(b"".join(map(encode, frames)))
     # The end of every memory, to be read back.
     samples = []

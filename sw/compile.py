@@ -5,25 +5,22 @@ With `--verify` it takes a folder that it wrote, and says whether it is whole an
 """
 
 import argparse
-import warnings
 from pathlib import Path
 
 import torch
-from amaranth.hdl import UnusedElaboratable
 
 from hw.config import AcceleratorConfig, accelerator
-from hw.machine import Machine
 from models import checkpoint, cli
 from models.config import ModelConfig, preset
+from models.errors import UsageError
 from models.freeze import freeze
 from models.golden import GoldenModel, specs
+from sw.compiled import load, save
 from sw.compiler import Program, compile_model
-from sw.compiler.files import Compiled, FilesError, load, save
 from sw.compiler.lower import lower
-from sw.compiler.read import ReadError, read
+from sw.compiler.read import read
 from sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
-from sw.compiler.resources import DoesNotFit, check_shapes, operations
-from sw.protocol import Memory
+from sw.compiler.resources import check_shapes
 
 
 def model_of(name: str, planning: bool) -> GoldenModel:
@@ -32,7 +29,7 @@ def model_of(name: str, planning: bool) -> GoldenModel:
     if path.suffix == ".onnx":
         return read(path)
     if not planning:
-        raise cli.UsageError(f"{name} is no .onnx file: python -m models.export makes one from a checkpoint")
+        raise UsageError(f"{name} is no .onnx file: python -m models.export makes one from a checkpoint")
     if path.suffix:
         model = checkpoint.load(path)
         if model.deployed:
@@ -47,21 +44,6 @@ def blank(config: ModelConfig) -> GoldenModel:
         name: torch.full(spec.shape, min(max(1, spec.low), spec.high)) for name, spec in specs(config).items()
     }
     return GoldenModel(config, constants)
-
-
-def compiled(program: Program) -> Compiled:
-    """What is to be written."""
-    lowered = program.lowered
-    machine = lowered.machine
-    return Compiled(
-        model=lowered.model.config,
-        accelerator=machine.name,
-        digest=machine.digest,
-        memories=tuple(Memory(*memory) for memory in Machine(machine).memories),
-        words=program.words,
-        cycles=program.cycles,
-        operations={operation.name: operation.cycles for operation in operations(lowered)},
-    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -81,8 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--family", choices=FAMILIES, default="ecp5", help="of the FPGA (default: ecp5)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
-    warnings.simplefilter("ignore", UnusedElaboratable)  # of a machine that is only asked for its memories
-    with cli.one_line_errors(arguments.verbose, ReadError, FilesError, DoesNotFit):
+    with cli.one_line_errors(arguments.verbose):
         machine = accelerator(arguments.config)
         if arguments.verify:
             tables = load(Path(arguments.model), machine)
@@ -96,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         print(operation_report(program))
         if not arguments.plan:
             folder = arguments.output or Path("build/tables", f"{model.config.name}-{machine.name}")
-            save(compiled(program), folder)
+            save(program.compiled(), folder)
             print(f"\n{folder}: program and tables, checked against the golden model")
 
 

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 import torch
 
 from hw.config import AcceleratorConfig
+from hw.machine import memories
 from models import arithmetic
 from models.golden import GoldenModel
+from sw.compiled import Compiled
 
 from .check import Checker
 from .emulate import Emulator
 from .encode import Words, encode
 from .lower import lower
 from .passes import Lowered
-from .resources import check_memories, check_shapes
+from .resources import check_memories, check_shapes, operations
 from .schedule import schedule
 
 
@@ -33,6 +35,19 @@ class Program:
     words: Words
     cycles: int
     """Of the lanes, an image."""
+
+    def compiled(self) -> Compiled:
+        """What the host needs of it."""
+        machine = self.lowered.machine
+        return Compiled(
+            model=self.lowered.model.config,
+            accelerator=machine.name,
+            digest=machine.digest,
+            memories=memories(machine),
+            words=self.words,
+            cycles=self.cycles,
+            operations={operation.name: operation.cycles for operation in operations(self.lowered)},
+        )
 
 
 def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = True) -> Program:

@@ -14,6 +14,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from torch import Tensor
 
 from models.config import ConfigError, ModelConfig
+from models.errors import UsageError
 from models.export import CHECKSUM, FORMAT_VERSION, checksum, export, metadata
 from models.golden import ConstantsError, GoldenModel, exp_table, specs
 from models.onnx_functions import DOMAIN, FUNCTIONS
@@ -24,7 +25,7 @@ _EXP_TABLE = "exp_table"
 _STORED = {TensorProto.INT8: "int8", TensorProto.INT16: "int16", TensorProto.INT32: "int32"}
 
 
-class ReadError(Exception):
+class ReadError(UsageError):
     """A file that the compiler cannot take; the message is one line and says why and what to do."""
 
 

@@ -11,6 +11,7 @@ from hw.loader import local_layout
 from hw.program import MOST_REPEATS, OPERATIONS, constants_layout, pass_layout
 from hw.softmax import SHIFTS
 from models.config import ModelConfig
+from models.errors import UsageError
 from models.golden import GoldenModel
 
 from .passes import Lowered
@@ -33,7 +34,7 @@ SHARED_LUT4 = {"softmax, a lane": 110, "row maximum, a lane": 29, "embedding, a 
 """The units beside the lanes, measured likewise."""
 
 
-class DoesNotFit(ValueError):
+class DoesNotFit(UsageError):
     """A model too large for an accelerator; the message names every memory that is, and by how much."""
 
 

@@ -6,7 +6,7 @@ from models.export import export, save
 from models.freeze import freeze
 from models.random import random_model
 from sw import compile as command
-from sw.compiler.files import load
+from sw.compiled import load
 
 
 @pytest.fixture(scope="module")

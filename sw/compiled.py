@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from hw.config import CONFIGS, AcceleratorConfig
 from models.config import ConfigError, ModelConfig
+from models.errors import UsageError
 from models.files import replacing
 from sw.protocol import Memory, ProtocolError
 
@@ -27,13 +28,13 @@ _KINDS = {dict: "an object", list: "a list", str: "a text", int: "an integer"}
 _T = TypeVar("_T", dict, list, str, int)
 
 
-class FilesError(Exception):
+class TablesError(UsageError):
     """Tables that cannot be written, read or run; the message is one line and says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A model compiled for an accelerator; raises `FilesError` where words and memories do not agree."""
+    """A model compiled for an accelerator; raises `TablesError` where words and memories do not agree."""
 
     model: ModelConfig
     """With its name; `models.export.metadata` says what to feed it and what comes out."""
@@ -53,23 +54,23 @@ class Compiled:
     def __post_init__(self):
         depths = {memory.name: memory.depth for memory in self.memories}
         if len(depths) != len(self.memories):
-            raise FilesError("memories must have names of their own")
+            raise TablesError("memories must have names of their own")
         for name, words in self.words.items():
             if name not in depths:
-                raise FilesError(f"{self.accelerator} has no memory {name!r}, but {', '.join(depths)}")
+                raise TablesError(f"{self.accelerator} has no memory {name!r}, but {', '.join(depths)}")
             if len(words) > depths[name]:
-                raise FilesError(f"memory {name!r} must have at most {depths[name]} words, not {len(words)}")
+                raise TablesError(f"memory {name!r} must have at most {depths[name]} words, not {len(words)}")
 
 
 def save(compiled: Compiled, folder: Path) -> None:
     """Write the folder; files of an older compilation are replaced once both new ones are whole.
 
-    Raises `FilesError` for a word that does not fit its memory, `OSError` where nothing can be written.
+    Raises `TablesError` for a word that does not fit its memory, `OSError` where nothing can be written.
     """
     try:
         tables = {m.name: m.pack(compiled.words[m.name]) for m in _filled(compiled)}
     except ProtocolError as error:
-        raise FilesError(str(error)) from None
+        raise TablesError(str(error)) from None
     manifest = _manifest(compiled, tables)
     manifest["crc32"] = _checksum(manifest)
     with replacing(folder / MANIFEST) as last, replacing(folder / TABLES) as first:
@@ -78,17 +79,17 @@ def save(compiled: Compiled, folder: Path) -> None:
 
 
 def load(folder: Path, accelerator: AcceleratorConfig | None = None) -> Compiled:
-    """What `save` wrote, unchanged and for that accelerator, if one is given; raises `FilesError`."""
+    """What `save` wrote, unchanged and for that accelerator, if one is given; raises `TablesError`."""
     try:
         manifest = _parsed(_content(folder / MANIFEST))
         facts, stored = _facts(manifest), _stored(manifest)
         if _field(manifest, "crc32", int) != _checksum(manifest):
-            raise FilesError(f"{MANIFEST} is damaged or was changed by hand: {_AGAIN}")
+            raise TablesError(f"{MANIFEST} is damaged or was changed by hand: {_AGAIN}")
         _check_accelerator(facts["accelerator"], facts["digest"], accelerator)
         words = _words(_content(folder / TABLES), facts["memories"], stored)
         return Compiled(**facts, words=words)
-    except FilesError as error:
-        raise FilesError(f"{folder}: {error}") from None
+    except TablesError as error:
+        raise TablesError(f"{folder}: {error}") from None
 
 
 # Writing
@@ -126,9 +127,9 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise FilesError(f"no {path.name}; give the folder that python sw/compile.py wrote") from None
+        raise TablesError(f"no {path.name}; give the folder that python sw/compile.py wrote") from None
     except OSError as error:
-        raise FilesError(f"{path.name} cannot be read: {error.strerror}") from None
+        raise TablesError(f"{path.name} cannot be read: {error.strerror}") from None
 
 
 def _parsed(content: bytes) -> dict:
@@ -136,23 +137,25 @@ def _parsed(content: bytes) -> dict:
     try:
         manifest = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise FilesError(f"{MANIFEST} is not JSON, truncated or damaged: {_AGAIN}") from None
+        raise TablesError(f"{MANIFEST} is not JSON, truncated or damaged: {_AGAIN}") from None
     if not isinstance(manifest, dict) or "format" not in manifest:
-        raise FilesError(f"{MANIFEST} is none of Haarlequin; give the folder that python sw/compile.py wrote")
+        raise TablesError(
+            f"{MANIFEST} is none of Haarlequin; give the folder that python sw/compile.py wrote"
+        )
     if manifest["format"] != FORMAT:
         came = reprlib.repr(manifest["format"])
-        raise FilesError(f"format {came} is of another version, this one reads {FORMAT!r}: {_AGAIN}")
+        raise TablesError(f"format {came} is of another version, this one reads {FORMAT!r}: {_AGAIN}")
     return manifest
 
 
 def _field(values: dict, name: str, kind: type[_T]) -> _T:
     """A value of the manifest, of that type."""
     if name not in values:
-        raise FilesError(f"{MANIFEST} lacks {name!r}: {_AGAIN}")
+        raise TablesError(f"{MANIFEST} lacks {name!r}: {_AGAIN}")
     value = values[name]
     if type(value) is not kind or (kind is int and value < 0):
         came = reprlib.repr(value)
-        raise FilesError(f"{MANIFEST}: {name!r} must be {_KINDS[kind]}, not {came}: {_AGAIN}")
+        raise TablesError(f"{MANIFEST}: {name!r} must be {_KINDS[kind]}, not {came}: {_AGAIN}")
     return value
 
 
@@ -164,7 +167,7 @@ def _facts(manifest: dict) -> dict:
         model = ModelConfig.from_json(json.dumps(_field(manifest, "model", dict)))
         memories = tuple(_memory(entry) for entry in _field(manifest, "memories", list))
     except (ConfigError, ProtocolError) as error:
-        raise FilesError(f"{MANIFEST}: {error}: {_AGAIN}") from None
+        raise TablesError(f"{MANIFEST}: {error}: {_AGAIN}") from None
     return {
         "model": model,
         "accelerator": _field(accelerator, "name", str),
@@ -193,8 +196,8 @@ def _check_accelerator(name: str, digest: int, wanted: AcceleratorConfig | None)
     if known is None or (known.name, known.digest) == (name, digest):
         return
     if known.name != name:
-        raise FilesError(f"these tables are for {name}, not for {known.name}: compile for {known.name}")
-    raise FilesError(
+        raise TablesError(f"these tables are for {name}, not for {known.name}: compile for {known.name}")
+    raise TablesError(
         f"these tables are for a {name} of other sizes (digest {digest:#010x}, not {known.digest:#010x}): "
         f"{_AGAIN}"
     )
@@ -205,10 +208,10 @@ def _words(
 ) -> dict[str, list[int]]:
     filled = [memory for memory in memories if memory.name in stored]
     if len(filled) != len(stored):
-        raise FilesError(f"{MANIFEST}: tables of memories that there are not: {_AGAIN}")
+        raise TablesError(f"{MANIFEST}: tables of memories that there are not: {_AGAIN}")
     size = sum(stored[memory.name][0] * memory.word_bytes for memory in filled)
     if len(content) != size:
-        raise FilesError(
+        raise TablesError(
             f"{TABLES} must have {size} bytes, not {len(content)}, truncated or of another compilation: "
             f"{_AGAIN}"
         )
@@ -218,6 +221,6 @@ def _words(
         part = content[at : at + count * memory.word_bytes]
         at += len(part)
         if zlib.crc32(part) != checksum:
-            raise FilesError(f"{TABLES}: the words of {memory.name!r} are damaged: {_AGAIN}")
+            raise TablesError(f"{TABLES}: the words of {memory.name!r} are damaged: {_AGAIN}")
         words[memory.name] = memory.unpack(part)
     return words

@@ -11,18 +11,14 @@ import numpy as np
 import pytest
 
 from hw.config import CONFIGS
-from hw.machine import Machine
-from hw.program import OPERATIONS
 from models import checkpoint
 from models.config import preset
 from models.freeze import freeze
-from sw.compiler.encode import encode
-from sw.compiler.files import MANIFEST, TABLES, Compiled, FilesError, load, save
-from sw.compiler.lower import lower
-from sw.compiler.schedule import schedule
+from sw.compiled import MANIFEST, TABLES, Compiled, TablesError, load, save
+from sw.compiler import compile_model
 from sw.protocol import Memory
 
-DIGITS = Path(__file__).parents[3] / "models" / "zoo" / "digits" / "model.safetensors"
+DIGITS = Path(__file__).parents[2] / "models" / "zoo" / "digits" / "model.safetensors"
 MACHINE = CONFIGS["16x64"]
 SEED = 20
 
@@ -45,20 +41,7 @@ SMALL = Compiled(
 
 @pytest.fixture(scope="module")
 def digits() -> Compiled:
-    lowered = lower(freeze(checkpoint.load(DIGITS)), MACHINE)
-    schedule(lowered)
-    operations = dict.fromkeys(OPERATIONS, 0)
-    for item in lowered.passes:
-        operations[OPERATIONS[item["operation"]]] += item["cycles"]
-    return Compiled(
-        model=lowered.model.config,
-        accelerator=MACHINE.name,
-        digest=MACHINE.digest,
-        memories=tuple(Memory(*memory) for memory in Machine(MACHINE).memories),
-        words=encode(lowered),
-        cycles=sum(operations.values()),
-        operations=operations,
-    )
+    return compile_model(freeze(checkpoint.load(DIGITS)), MACHINE, check=False).compiled()
 
 
 @pytest.fixture
@@ -70,7 +53,7 @@ def folder(tmp_path) -> Path:
 
 def refusal(folder: Path, **arguments) -> str:
     """The one line that says why a folder is not loaded."""
-    with pytest.raises(FilesError) as caught:
+    with pytest.raises(TablesError) as caught:
         load(folder, **arguments)
     message = str(caught.value)
     assert message.startswith(f"{folder}: ")
@@ -146,13 +129,13 @@ def test_a_later_compilation_takes_the_place_of_an_older_one(digits, folder):
     ],
 )
 def test_words_and_memories_must_agree(changes, message):
-    with pytest.raises(FilesError, match=message):
+    with pytest.raises(TablesError, match=message):
         replace(SMALL, **changes)
 
 
 @pytest.mark.parametrize("word", [-1, 512])
 def test_a_word_that_does_not_fit_is_not_written(tmp_path, word):
-    with pytest.raises(FilesError, match=re.escape(f"memory t_n: a word must have 9 bits, not {word:#x}")):
+    with pytest.raises(TablesError, match=re.escape(f"memory t_n: a word must have 9 bits, not {word:#x}")):
         save(replace(SMALL, words={"t_n": [0, word]}), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -176,7 +159,7 @@ def test_every_flipped_byte_is_noticed_or_harmless(digits, tmp_path, name):
         path.write_bytes(flipped(content, place, pattern))
         try:
             loaded = load(tmp_path)
-        except FilesError:
+        except TablesError:
             noticed += 1
         else:
             assert name == MANIFEST
@@ -195,7 +178,7 @@ def test_every_byte_of_a_small_manifest_and_its_tables_counts(folder):
             path.write_bytes(flipped(content, place, 1 << place % 8))
             try:
                 loaded = load(folder)
-            except FilesError as error:
+            except TablesError as error:
                 line = str(error)
             else:
                 line = ""

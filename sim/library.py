@@ -1,0 +1,80 @@
+"""A simulator that `sim.build.build` made, in this process."""
+
+import ctypes
+from pathlib import Path
+from types import TracebackType
+
+CHUNK = 64
+"""Bytes that go to and from the bench at once, and cycles until a received byte is here at the latest."""
+
+
+class Simulation:
+    """The two byte streams of a component, after a reset; time passes while one waits for bytes.
+
+    Arguments:
+        folder: what `sim.build.build` returned.
+    """
+
+    def __init__(self, folder: Path):
+        self._library = _load(folder / "library.so")
+        self._bench = self._library.bench_open()
+        self._to_send = bytearray()
+
+    def send(self, data: bytes) -> None:
+        """Bytes for ``rx``, one a cycle while it is ready, once time passes."""
+        self._to_send += data
+
+    def receive(self, silence: int) -> bytes:
+        """The next bytes of ``tx``, at least one; none where nothing comes for ``silence`` cycles, and less
+        than `CHUNK` more, after the last chunk of what is sent went in.
+        """
+        received, taken = ctypes.create_string_buffer(CHUNK), ctypes.c_size_t()
+        waiting = bytes(self._to_send)
+        count = self._library.bench_exchange(
+            self._open(), waiting, len(waiting), ctypes.byref(taken), received, silence
+        )
+        del self._to_send[: taken.value]
+        return received.raw[:count]
+
+    def restart(self) -> None:
+        """Reset the component, and forget what was on its way to it."""
+        self._to_send.clear()
+        self._library.bench_restart(self._open())
+
+    @property
+    def cycle(self) -> int:
+        """Clock edges since the reset."""
+        return self._library.bench_cycle(self._open())
+
+    def close(self) -> None:
+        """End the simulation; using it after that raises ValueError."""
+        if self._bench:
+            self._library.bench_close(self._bench)
+            self._bench = None
+
+    def _open(self) -> int:
+        if self._bench is None:
+            raise ValueError("the simulation is closed")
+        return self._bench
+
+    def __enter__(self) -> "Simulation":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    handle, size = ctypes.c_void_p, ctypes.c_size_t
+    library.bench_open.restype = handle
+    library.bench_close.argtypes = library.bench_restart.argtypes = [handle]
+    library.bench_close.restype = library.bench_restart.restype = None
+    library.bench_cycle.argtypes, library.bench_cycle.restype = [handle], ctypes.c_uint64
+    library.bench_exchange.argtypes = [
+        handle, ctypes.c_char_p, size, ctypes.POINTER(size), ctypes.c_char_p, ctypes.c_uint64,
+    ]  # fmt: skip
+    library.bench_exchange.restype = size
+    return library

@@ -1,0 +1,202 @@
+"""`make noise`: images through the simulated accelerator on a line that damages what it carries.
+
+Fault after fault, in either direction, while tables are loaded and while images are computed: every image
+must get the golden model's logits or be reported as unanswered. Exit code 1 where one gets others.
+"""
+
+import argparse
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from models import data
+from models.cli import one_line_errors
+from models.golden import GoldenModel
+from sim.simulate import CLOCK_HZ, simulator
+from sw.choose import Source
+from sw.devices import DeviceError, Model
+from sw.devices.line import Line
+from sw.devices.link import LinkDevice
+from sw.devices.simulated import SimulatedLine
+
+LONGEST_BURST = 16
+"""Bits of a burst that CRC-16 notices for certain."""
+
+IMAGES = 3
+"""Sent for each fault, so that it meets one that is computed, one that waits, or one that comes."""
+
+
+def flip(stream: bytes, at: int, dice: random.Random) -> bytes:
+    """A burst of flipped bits."""
+    width = dice.randint(1, LONGEST_BURST)
+    burst = 1 | dice.getrandbits(width) << 1 if width > 1 else 1
+    bits = int.from_bytes(stream, "little") ^ burst << 8 * at + dice.randrange(8)
+    return (bits & (1 << 8 * len(stream)) - 1).to_bytes(len(stream), "little")
+
+
+def drop(stream: bytes, at: int, dice: random.Random) -> bytes:
+    """Bytes that do not arrive."""
+    return stream[:at] + stream[at + dice.choice((1, 1, 2, 7)) :]
+
+
+def double(stream: bytes, at: int, dice: random.Random) -> bytes:
+    """Bytes that arrive twice."""
+    end = at + dice.choice((1, 1, 2, 7))
+    return stream[:end] + stream[at:end] + stream[end:]
+
+
+def insert(stream: bytes, at: int, dice: random.Random) -> bytes:
+    """Garbage, with what looks like the beginning of a frame in it."""
+    garbage = bytes(dice.choice((0xA5, dice.randrange(256))) for _ in range(dice.randint(1, 20)))
+    return stream[:at] + garbage + stream[at:]
+
+
+def cut(stream: bytes, at: int, dice: random.Random) -> bytes:
+    """Nothing more of what was being sent."""
+    return stream[:at]
+
+
+FAULTS = {"flip": flip, "drop": drop, "double": double, "insert": insert, "cut": cut}
+
+RESET = "reset"
+"""Of the whole accelerator, as by its button, whatever it is at."""
+
+
+class NoisyLine(Line):
+    """A line to a simulated accelerator, on which one fault at a time is armed.
+
+    The fault happens to the byte ``distance`` bytes further on in its direction, or so many cycles later.
+    """
+
+    name, exact = "noisy sim", False
+
+    def __init__(self, line: SimulatedLine, seed: int):
+        self._line, self._dice = line, random.Random(seed)
+        self.latency = line.latency
+        self.happened = True
+        self._kind, self._outward, self._distance = "", True, 0
+
+    def arm(self, kind: str, outward: bool, distance: int) -> None:
+        """Let this happen once."""
+        self._kind, self._outward, self._distance, self.happened = kind, outward, distance, False
+
+    def send(self, data: bytes) -> None:
+        """Bytes to the accelerator."""
+        self._line.send(self._damaged(data) if self._outward else data)
+
+    def receive(self, seconds: float) -> bytes:
+        """The next bytes from it, or none."""
+        if self._kind == RESET and not self.happened:
+            before = self._line.simulation.cycle
+            came = self._line.receive(min(seconds, self._distance / CLOCK_HZ))
+            self._distance -= self._line.simulation.cycle - before
+            if self._distance <= 0:
+                self._line.simulation.restart()
+                self.happened = True
+            if came or not self.happened:
+                return came
+        while came := self._line.receive(seconds):
+            if left := came if self._outward else self._damaged(came):
+                return left
+        return came
+
+    def close(self) -> None:
+        """End the simulation."""
+        self._line.close()
+
+    def _damaged(self, stream: bytes) -> bytes:
+        if self.happened or self._kind == RESET:
+            return stream
+        if self._distance >= len(stream):
+            self._distance -= len(stream)
+            return stream
+        self.happened = True
+        return FAULTS[self._kind](stream, self._distance, self._dice)
+
+
+@dataclass
+class Outcome:
+    """What came of a campaign."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    """Those that happened, by kind and place."""
+    answered: int = 0
+    reported: int = 0
+    """Images that the host was told have no answer."""
+    wrong: int = 0
+
+
+def campaign(
+    device: LinkDevice, line: NoisyLine, model: Model, images: np.ndarray, faults: int, seed: int
+) -> Iterator[Outcome]:
+    """``faults`` faults, one after the other; what came of it so far after each."""
+    dice, outcome = random.Random(seed), Outcome()
+    expected = _logits(model.golden, images)
+    loading = sum(len(words) for words in model.tables.words.values()) * 8
+    while outcome.faults.total() < faults:
+        kind = dice.choice((*FAULTS, RESET))
+        load, outward = dice.random() < 0.1, dice.random() < 0.5
+        reach = (loading if outward else 400) if load else IMAGES * (images[0].size + 14 if outward else 70)
+        line.arm(kind, outward, dice.randrange(3 * model.tables.cycles if kind == RESET else reach))
+        chosen = [dice.randrange(len(images)) for _ in range(IMAGES)]
+        answered = 0
+        try:
+            if load:
+                device.load(model)
+            for number, result in zip(chosen, device.run(images[chosen]), strict=True):
+                answered += 1
+                outcome.wrong += not np.array_equal(result.logits, expected[number])
+        except DeviceError:
+            outcome.reported += IMAGES - answered
+        outcome.answered += answered
+        if line.happened:
+            place = "loading" if load else "images"
+            direction = "" if kind == RESET else ", to it" if outward else ", from it"
+            outcome.faults[f"{kind} ({place}{direction})"] += 1
+            yield outcome
+
+
+def _logits(golden: GoldenModel, images: np.ndarray) -> np.ndarray:
+    return golden(torch.from_numpy(images)).numpy()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="make noise", description=__doc__.splitlines()[0])
+    parser.add_argument("--faults", type=int, default=1000, metavar="N", help="(default: 1000)")
+    parser.add_argument("--seed", type=int, default=1, help="(default: 1)")
+    arguments = parser.parse_args(argv)
+    with one_line_errors(verbose=False, failures=(DeviceError,)):
+        source = Source("digits")
+        folder = simulator(source.machine(None), Path("build/sim"))
+        line = NoisyLine(SimulatedLine(folder), arguments.seed)
+        with LinkDevice(line) as device:
+            model = source.compiled(device.digest)
+            device.load(model)
+            images = data.load("digits").test.pixels.numpy()
+            runs = campaign(device, line, model, images, arguments.faults, arguments.seed)
+            outcome = Outcome()
+            with suppress(KeyboardInterrupt):  # what has been seen until then is reported
+                for so_far in tqdm(runs, total=arguments.faults, unit=" faults", disable=None):
+                    outcome = so_far
+    for name, count in sorted(outcome.faults.items()):
+        print(f"{name:<28}{count:>6}")
+    total = outcome.faults.total()
+    print(
+        f"\n{total} faults: {outcome.answered} images answered, {outcome.reported} reported as unanswered, "
+        f"{outcome.wrong} with wrong logits"
+    )
+    if outcome.wrong or total < arguments.faults:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

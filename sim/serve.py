@@ -1,0 +1,79 @@
+"""`python -m sim.serve`: the simulated accelerator behind a pseudo-terminal, in place of a board.
+
+It prints the device to give to `sw/infer.py --device` and answers there until it is interrupted.
+"""
+
+import argparse
+import os
+import select
+import threading
+import tty
+import warnings
+from pathlib import Path
+from typing import Self
+
+from amaranth.hdl import UnusedElaboratable
+
+from hw.config import accelerator
+from models.cli import one_line_errors
+from sim.library import Simulation
+from sim.simulate import simulator
+
+SLICE = 2000
+"""Cycles that pass at once while nothing comes from the host."""
+
+IDLE_SECONDS = 0.001
+"""Between two of them."""
+
+
+class Board:
+    """A simulation on a pseudo-terminal, in a thread of its own, within a ``with`` block.
+
+    ``device`` is what a host calls it; ``simulation`` must be left alone while the block lasts.
+    """
+
+    def __init__(self, simulation: Simulation):
+        self.simulation = simulation
+        self._mine, self._theirs = os.openpty()
+        tty.setraw(self._theirs)
+        self.device = f"serial:{os.ttyname(self._theirs)}"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        os.close(self._mine)
+        os.close(self._theirs)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            readable, _, _ = select.select([self._mine], [], [], IDLE_SECONDS)
+            if readable:
+                self.simulation.send(os.read(self._mine, 4096))
+            while came := self.simulation.receive(SLICE):
+                os.write(self._mine, came)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m sim.serve", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="16x64", help="accelerator (default: 16x64)")
+    arguments = parser.parse_args(argv)
+    warnings.simplefilter("ignore", UnusedElaboratable)
+    with one_line_errors(verbose=False):
+        machine = accelerator(arguments.config)
+        with Simulation(simulator(machine, Path("build/sim"))) as simulation, Board(simulation) as board:
+            print(f"{machine.name} on {board.device}; Ctrl-C ends it", flush=True)
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What runs a compiled model: the RTL in simulation, the golden model, an accelerator on a serial port.
+
+`open_device` makes one of them; all are `Device`s and give the same results.
+"""
+
+from pathlib import Path
+
+from hw.config import AcceleratorConfig
+from models.errors import UsageError
+
+from .device import Device, DeviceError, Model, Notice, Result
+
+__all__ = ["KINDS", "Device", "DeviceError", "Model", "Notice", "Result", "open_device"]
+
+KINDS = {
+    "sim": "the RTL in Verilator, in this process; built once",
+    "golden": "the integer model; its cycles are predicted",
+    "serial:PORT[@BAUD]": "an accelerator on a serial port, serial:/dev/ttyUSB0@3000000 for example",
+}
+
+BUILD = Path(__file__).resolve().parents[2] / "build" / "sim"
+"""Where `make sim` builds, too."""
+
+
+def open_device(name: str, machine: AcceleratorConfig | None, notice: Notice = print) -> Device:
+    """The device of that name; the caller closes it.
+
+    Arguments:
+        name: one of `KINDS`.
+        machine: what to simulate; None for a serial port, which has what it has: `Device.digest` says what.
+        notice: told what takes long.
+
+    Raises:
+        UsageError: there is no such device, or the machine lacks what it needs.
+        DeviceError: it does not answer.
+    """
+    kind, _, rest = name.partition(":")
+    if name == "golden":
+        from .golden import GoldenDevice
+
+        return GoldenDevice(machine.digest)
+    if name == "sim":
+        from .simulated import simulated
+
+        return simulated(machine, BUILD, notice)
+    if kind == "serial" and rest:
+        from .serial_port import serial_device
+
+        return serial_device(rest)
+    raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")

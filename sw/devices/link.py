@@ -1,0 +1,270 @@
+"""An accelerator behind a line: the host's end of docs/protocol.md.
+
+Whatever goes wrong on the line, no logits come out but the right ones. A frame that has no answer, or that
+came damaged, is sent again. Images have a rougher way back: the accelerator is reset, gets its tables again
+where they are not sealed any more, and all images without a result are sent once more.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from sw.compiled import Compiled
+from sw.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, ProtocolError, encode
+
+from .device import Device, DeviceError, Model, Result
+from .line import Line
+
+TRIES = 6
+"""Times that something is tried; each waits twice as long as the one before, until a pause has also ended
+whatever frame the accelerator believed to be in."""
+
+IN_FLIGHT = 2
+"""Images sent without a result: one that is computed, and one that is there when it is done. For so many the
+accelerator has room whatever it is at, so that a line without flow control may carry them."""
+
+PIECE = 4096
+"""Bytes of a payload, at most, that its CRC is good for."""
+
+MOST_NOISE = 1 << 18
+"""Bytes without a frame in them, beyond the largest payload, after which a line carries nothing but noise."""
+
+
+class _Unanswered(Exception):
+    """What came instead of an answer: silence or that frame."""
+
+    def __init__(self, came: Frame | None = None):
+        if came is None:
+            what = "nothing came"
+        elif came.type == FrameType.ERROR:
+            what = f"the answer is {_error(came)}"
+        else:
+            what = f"{came.type.name} came"
+        super().__init__(what)
+        self.tables_damaged = came is not None and _error(came) == ErrorCode.TABLES_DAMAGED.name
+
+
+def _error(frame: Frame) -> str:
+    """Name of an ERROR's code, or its number."""
+    known = frame.detail in ErrorCode.__members__.values()
+    return ErrorCode(frame.detail).name if known else f"error {frame.detail}"
+
+
+class LinkDevice(Device):
+    """What is on that line, once it has said what it is; closes the line with itself.
+
+    Raises `DeviceError` where nothing answers, or something else does.
+    """
+
+    def __init__(self, line: Line):
+        self.name, self._line = line.name, line
+        self._decoder, self._frames = Decoder(), deque[Frame]()
+        self._sequence = itertools.count()
+        self._tables: Compiled | None = None
+        try:
+            self.identity = self._identify()
+        except BaseException:
+            line.close()
+            raise
+        self.digest, self.clock_hz = self.identity.config_hash, self.identity.clock_hz
+
+    def load(self, model: Model, progress: Callable[[int, int], None] | None = None) -> None:
+        """Send the tables, and read them back where the line could have damaged them."""
+        tables = model.tables
+        if tables.digest != self.digest:
+            raise DeviceError(
+                f"{self.name}: the tables are for {tables.accelerator} ({tables.digest:#010x}), "
+                f"the accelerator is another ({self.digest:#010x}): compile for it"
+            )
+        if tables.memories != self.identity.memories:
+            raise DeviceError(
+                f"{self.name}: the accelerator has other memories than the tables: build it anew"
+            )
+        self._tables = tables
+        self._load(progress or (lambda done, total: None))
+
+    def run(self, images: Iterable[np.ndarray]) -> Iterator[Result]:
+        """The result of each image, with `IN_FLIGHT` of them on their way."""
+        if self._tables is None:
+            raise DeviceError(f"{self.name}: load a model first")
+        return self._run(iter(images))
+
+    def counters(self) -> Mapping[str, int]:
+        """Cycles spent on each operation since the accelerator began, modulo 2³²."""
+        if self._tables is None:
+            raise DeviceError(f"{self.name}: load a model first")
+        number = len(self.identity.memories) - 1
+        words = self._read(number, 0, self.identity.memories[number].depth)
+        return dict(zip(self._tables.operations, words, strict=False))
+
+    def reset(self) -> None:
+        """Forget images that are under way."""
+        self._asked("to reset", lambda: Frame(FrameType.RESET, self._number()), FrameType.ACK)
+
+    def close(self) -> None:
+        """Let go of the line."""
+        self._line.close()
+
+    # Frames
+
+    def _number(self) -> int:
+        return next(self._sequence) % 256
+
+    def _frame(self, wait: float) -> Frame:
+        """The next frame; raises `_Unanswered` where none comes for that long."""
+        noise = 0
+        while not self._frames:
+            data = self._line.receive(wait)
+            noise += len(data)
+            self._frames += self._decoder.feed(data) if data else self._decoder.give_up()
+            if not data and not self._frames:
+                raise _Unanswered
+            if noise > MOST_NOISE:
+                raise DeviceError(f"{self.name}: nothing but noise comes; check baud rate and wiring")
+        return self._frames.popleft()
+
+    def _answer(self, frame: Frame, kind: FrameType, wait: float) -> Frame:
+        """Send a frame; its answer, which raises `_Unanswered` where it is of another kind."""
+        self._line.send(encode(frame))
+        while True:
+            came = self._frame(wait)
+            if came.sequence != frame.sequence or came.type == FrameType.RESULT:
+                continue  # it answers a frame that was given up
+            if came.type == kind:
+                return came
+            raise _Unanswered(came)
+
+    def _asked(self, what: str, frame: Callable[[], Frame], kind: FrameType) -> Frame:
+        """The answer to a frame, which is made anew for each try."""
+        for attempt in range(TRIES):
+            try:
+                return self._answer(frame(), kind, self._line.latency * 2**attempt)
+            except _Unanswered as error:
+                last = error
+        raise DeviceError(f"{self.name}: asked {what} {TRIES} times, and {last}")
+
+    def _identify(self) -> Identity:
+        came = self._asked(
+            "what it is", lambda: Frame(FrameType.IDENTIFY, self._number()), FrameType.IDENTITY
+        )
+        try:
+            return Identity.decode(came.payload)
+        except ProtocolError as error:
+            raise DeviceError(f"{self.name}: {error}; build its bitstream with this version") from None
+
+    # Tables
+
+    def _load(self, progress: Callable[[int, int], None]) -> None:
+        pieces = list(_pieces(self._tables))
+        total = sum(len(payload) for *_, payload in pieces)
+        for _ in range(TRIES):
+            self.reset()  # a LOAD is refused while an image is in the machine
+            done = 0
+            for number, _, first, payload in pieces:
+                self._asked(
+                    "to take its tables",
+                    lambda n=number, a=first, p=payload: Frame(FrameType.LOAD, self._number(), n, a, p),
+                    FrameType.ACK,
+                )
+                done += len(payload)
+                progress(done, total)
+            if self._line.exact or all(map(self._holds, pieces)):
+                self._asked("to seal them", lambda: Frame(FrameType.SEAL, self._number()), FrameType.ACK)
+                return
+        raise DeviceError(f"{self.name}: its memories do not hold what was written, {TRIES} times")
+
+    def _holds(self, piece: tuple[int, Memory, int, bytes]) -> bool:
+        number, memory, first, payload = piece
+        return self._read(number, first, len(payload) // memory.word_bytes) == memory.unpack(payload)
+
+    def _read(self, number: int, first: int, count: int) -> list[int]:
+        """Words of a memory."""
+        memory = self.identity.memories[number]
+        size = count * memory.word_bytes
+        came = self._asked(
+            "for its words",
+            lambda: Frame(FrameType.READ, self._number(), number, first, asked=size),
+            FrameType.DATA,
+        )
+        if len(came.payload) != size:
+            raise DeviceError(
+                f"{self.name}: asked for {size} bytes of {memory.name}, {len(came.payload)} came"
+            )
+        return memory.unpack(came.payload)
+
+    # Images
+
+    def _run(self, images: Iterator[np.ndarray]) -> Iterator[Result]:
+        flying: deque[tuple[int, bytes]] = deque()  # its number, its pixels
+        failures = 0
+        try:
+            while True:
+                for image in itertools.islice(images, IN_FLIGHT - len(flying)):
+                    flying.append(self._send(image.tobytes()))
+                if not flying:
+                    return
+                try:
+                    result = self._result(flying[0][0], 2**failures)
+                except _Unanswered as error:
+                    failures += 1
+                    if failures == TRIES:
+                        raise DeviceError(f"{self.name}: tried an image {TRIES} times, and {error}") from None
+                    if error.tables_damaged:
+                        self._load(lambda done, total: None)
+                    else:
+                        self.reset()
+                    flying = deque(self._send(pixels) for _, pixels in flying)
+                    continue
+                failures = 0
+                flying.popleft()
+                yield result
+        finally:
+            if flying:  # an error, or nobody wants the rest
+                self._forget()
+
+    def _send(self, pixels: bytes) -> tuple[int, bytes]:
+        number = self._number()
+        self._line.send(encode(Frame(FrameType.IMAGE, number, payload=pixels)))
+        return number, pixels
+
+    def _result(self, number: int, patience: int) -> Result:
+        """The result of that image, the oldest under way; raises `_Unanswered`."""
+        # Its own time, that of the one before it, and the embedding's, which may take as long.
+        computing = 4 * self._tables.cycles / self.identity.clock_hz
+        while True:
+            came = self._frame(computing + self._line.latency * patience)
+            if came.type == FrameType.RESULT and came.sequence == number:
+                return self._decoded(came.payload)
+            if came.type in (FrameType.RESULT, FrameType.ERROR):
+                raise _Unanswered(came)
+
+    def _decoded(self, payload: bytes) -> Result:
+        if len(payload) != 4 * (len(self._tables.model.classes) + 2):
+            raise DeviceError(f"{self.name}: a result of {len(payload)} bytes is not one of this model")
+        *logits, cycles, saturations = np.frombuffer(payload, "<i4").tolist()
+        return Result(np.array(logits, np.int32), cycles, saturations)
+
+    def _forget(self) -> None:
+        try:
+            self.reset()
+        except DeviceError:
+            return  # it has been said, or nobody wants to know
+
+
+def load_frames(tables: Compiled) -> list[Frame]:
+    """What fills every memory that a model uses, and seals them."""
+    loads = [
+        Frame(FrameType.LOAD, i % 256, number, first, payload)
+        for i, (number, _, first, payload) in enumerate(_pieces(tables))
+    ]
+    return [*loads, Frame(FrameType.SEAL, len(loads) % 256)]
+
+
+def _pieces(tables: Compiled) -> Iterator[tuple[int, Memory, int, bytes]]:
+    """The tables as (number of the memory, memory, first word, payload)."""
+    for number, memory in enumerate(tables.memories):
+        words, count = tables.words.get(memory.name, []), max(1, PIECE // memory.word_bytes)
+        for first in range(0, len(words), count):
+            yield number, memory, first, memory.pack(words[first : first + count])

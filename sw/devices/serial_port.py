@@ -1,0 +1,77 @@
+"""An accelerator on a serial port."""
+
+import termios
+import time
+
+import serial
+
+from models.errors import UsageError
+
+from .device import DeviceError
+from .line import Line
+from .link import LinkDevice
+
+BITS = 10
+"""Of a byte on the line, with its start and stop bit."""
+
+STUCK_SECONDS = 10.0
+"""Beyond the time that bytes take on the line, after which nobody takes them any more."""
+
+_ERRORS = (OSError, termios.error)  # SerialException is an OSError; not all that happens becomes one
+
+BAUD = 3_000_000
+"""Where none is given: the most that the boards' own USB bridges do."""
+
+
+class SerialLine(Line):
+    """A serial port: 8 bits, no parity, one stop bit, no flow control."""
+
+    latency, exact = 0.05, False
+
+    def __init__(self, port: str, baud: int):
+        self.name = f"serial:{port}@{baud}"
+        try:
+            self._serial = serial.Serial(port, baud, exclusive=True)
+        except (*_ERRORS, ValueError, OverflowError) as error:
+            raise DeviceError(f"{self.name}: {_why(error)}; is the board plugged in?") from None
+
+    def send(self, data: bytes) -> None:
+        """Bytes to the accelerator; they have left when this returns."""
+        start, needed = time.monotonic(), len(data) * BITS / self._serial.baudrate
+        try:
+            self._serial.write_timeout = needed + STUCK_SECONDS
+            self._serial.write(data)
+            self._serial.flush()
+        except _ERRORS as error:
+            raise self._gone(error) from None
+        # The bridge may still hold what the system says is gone.
+        time.sleep(max(0.0, start + needed - time.monotonic()))
+
+    def receive(self, seconds: float) -> bytes:
+        """The next bytes from it."""
+        try:
+            self._serial.timeout = seconds
+            first = self._serial.read(1)
+            return first + self._serial.read(self._serial.in_waiting) if first else first
+        except _ERRORS as error:
+            raise self._gone(error) from None
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self._serial.close()
+
+    def _gone(self, error: Exception) -> DeviceError:
+        return DeviceError(f"{self.name}: {_why(error)}; was the board unplugged?")
+
+
+def _why(error: Exception) -> str:
+    """What the system says, without pyserial's wrapping."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def serial_device(where: str) -> LinkDevice:
+    """What is on ``PORT[@BAUD]``; raises `UsageError` for a rate that is none, else `DeviceError`."""
+    port, _, rate = where.partition("@")
+    if rate and not (rate.isascii() and rate.isdigit() and int(rate)):
+        raise UsageError(f"the baud rate in serial:{where} must be a positive number, not {rate!r}")
+    return LinkDevice(SerialLine(port, int(rate) if rate else BAUD))

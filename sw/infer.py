@@ -1,0 +1,279 @@
+"""`python sw/infer.py IMAGE…`: what is on these pictures?
+
+Images go to an accelerator, simulated or real, and labels come out. Exit codes: 1 the device failed or gave
+another result than the golden model, 2 some input could not be used, 3 this Python cannot run it.
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = f"run it with {os.path.relpath(ROOT)}/.venv/bin/python, which `make sim` there makes"
+
+if sys.version_info < (3, 11):  # noqa: UP036 (whoever types `python` may have any)
+    print(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}: {HERE}", file=sys.stderr)
+    sys.exit(3)
+# The golden model gets its images one by one: threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+try:
+    import numpy as np
+    from tqdm import tqdm
+
+    from models.cli import one_line_errors
+    from models.errors import UsageError
+    from sw.accelerator import Accelerator, scores
+    from sw.devices import KINDS, DeviceError, Result
+    from sw.images import ImageError, class_of, find
+except ImportError as error:
+    print(f"error: this Python lacks {error.name}: {HERE}", file=sys.stderr)
+    sys.exit(3)
+except KeyboardInterrupt:  # it takes seconds
+    sys.exit(130)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to classify, and its true class where it is known."""
+
+    path: str
+    image: np.ndarray | Path
+    target: int | None
+
+
+@dataclass
+class Tally:
+    """What came of a run so far."""
+
+    began: float = field(default_factory=time.perf_counter)
+    answered: int = 0
+    refused: int = 0
+    known: int = 0
+    right: int = 0
+    differing: int = 0
+    cycles: int = 0
+    settled: set[str] = field(default_factory=set)
+    """The paths of images that were answered or cannot be used."""
+
+    def add(self, item: Item, result: Result) -> None:
+        """An image with its result."""
+        self.answered += 1
+        self.settled.add(item.path)
+        self.cycles += result.cycles
+        if item.target is not None:
+            self.known += 1
+            self.right += int(result.logits.argmax()) == item.target
+
+
+class Report:
+    """What a person or a program reads of each image, and at the end."""
+
+    def __init__(self, accelerator: Accelerator, arguments: argparse.Namespace, total: int):
+        self._accelerator, self._json, self._top = accelerator, arguments.json, arguments.top
+        self._bar = tqdm(total=total, unit=" images", disable=None, leave=False, delay=1, smoothing=0.1)
+        self._noted = False
+
+    def image(self, item: Item, result: Result) -> None:
+        """A line for an image."""
+        config, logits = self._accelerator.config, result.logits
+        label = int(logits.argmax())
+        predicted = self._accelerator.device.predicts
+        if self._json:
+            entry = {"path": item.path, "label": config.classes[label], "index": label}
+            entry |= {"logits": logits.tolist(), "cycles": result.cycles}
+            entry |= {"target": item.target} if item.target is not None else {}
+            self._print(json.dumps(entry | ({"cycles_predicted": True} if predicted else {})))
+        else:
+            share = scores(logits, config.logit_scale)
+            order = np.argsort(-logits, kind="stable")[: self._top]
+            guesses = ", ".join(f"{config.classes[i]} {share[i]:.1%}" for i in order)
+            wrong = item.target is not None and item.target != label
+            truth = f" (it is {config.classes[item.target]})" if wrong else ""
+            cycles = f"{result.cycles} cycles{' predicted' if predicted else ''}"
+            self._print(f"{item.path}: {guesses}{truth}, {cycles}")
+        self._bar.update()
+
+    def note(self, path: str, note: str) -> None:
+        """What was done to an image before it fitted the model; for the first of them only."""
+        if not self._noted:
+            self.error(f"{path}: {note}; others are converted likewise", prefix="")
+        self._noted = True
+
+    def error(self, message: str, prefix: str = "error: ") -> None:
+        """A line on stderr, clear of the progress bar."""
+        with tqdm.external_write_mode(sys.stderr):
+            print(f"{prefix}{message}", file=sys.stderr, flush=True)
+
+    def skip(self) -> None:
+        """An image that cannot be used."""
+        self._bar.update()
+
+    def end(self, tally: Tally, checked: bool) -> None:
+        """The summary; beside JSON it goes to stderr."""
+        self._bar.close()
+        parts = [f"{tally.answered} images"]
+        if tally.known:
+            parts.append(f"{tally.right / tally.known:.2%} right ({tally.right} of {tally.known})")
+        if tally.answered:
+            word = " predicted" if self._accelerator.device.predicts else ""
+            parts.append(f"{tally.cycles / tally.answered:g} cycles an image{word}")
+            parts.append(f"{tally.answered / (time.perf_counter() - tally.began):.1f} images/s")
+        if checked:
+            same = tally.answered - tally.differing
+            parts.append(f"{same} of {tally.answered} equal to the golden model")
+        if tally.refused:
+            parts.append(f"{tally.refused} could not be used")
+        print(", ".join(parts), file=sys.stderr if self._json else sys.stdout, flush=True)
+
+    def _print(self, line: str) -> None:
+        with tqdm.external_write_mode(sys.stdout):
+            print(line, flush=True)
+
+
+def items(names: list[str], accelerator: Accelerator, limit: int | None) -> tuple[list[Item], list[str]]:
+    """The images to classify, and what is wrong with names that there are none for."""
+    if not names:
+        return _test_images(accelerator)[:limit], []
+    found = find(names)
+    good = [each.path for each in found if not each.problem]
+    classes = accelerator.config.classes
+    wanted = [Item(str(path), path, class_of(path, classes)) for path in good[:limit]]
+    return wanted, [f"{each.path}: {each.problem}" for each in found if each.problem]
+
+
+def _test_images(accelerator: Accelerator) -> list[Item]:
+    """The model's own."""
+    from models import data  # with it comes PyTorch
+
+    test, name = data.load(accelerator.config.name).test, accelerator.config.name
+    pairs = zip(test.pixels.numpy(), test.labels.tolist(), strict=True)
+    return [Item(f"{name}/test/{i}", pixels, label) for i, (pixels, label) in enumerate(pairs)]
+
+
+def run(accelerator: Accelerator, wanted: list[Item], report: Report, tally: Tally, check: bool) -> None:
+    """Classify; raises `DeviceError`."""
+    under_way: deque[tuple[Item, np.ndarray]] = deque()
+
+    def pixels() -> Iterator[np.ndarray]:
+        for item in wanted:
+            try:
+                converted, note = accelerator.pixels(item.image)
+            except ImageError as error:
+                tally.refused += 1
+                tally.settled.add(item.path)
+                report.error(str(error))
+                report.skip()
+                continue
+            if note:
+                report.note(item.path, note)
+            under_way.append((item, converted))
+            yield converted
+
+    for result in accelerator.stream(pixels()):
+        item, image = under_way.popleft()
+        tally.add(item, result)
+        report.image(item, result)
+        if check and (difference := accelerator.check(image, result)):
+            tally.differing += 1
+            report.error(f"{item.path}: {difference}")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python sw/infer.py",
+        description="What is on these pictures?",
+        epilog="devices: " + "; ".join(f"{name}: {text}" for name, text in KINDS.items()),
+    )
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="files, folders, patterns (default: the model's own)",
+    )
+    parser.add_argument(
+        "--model",
+        default="digits",
+        metavar="NAME|PATH",
+        help="a trained model, an ONNX file, a checkpoint or a folder of tables (default: digits)",
+    )
+    parser.add_argument("--device", default="sim", help="(default: sim)")
+    parser.add_argument("--config", help="accelerator to simulate (default: what the model is meant for)")
+    parser.add_argument("--top", type=int, default=1, metavar="K", help="labels to name (default: 1)")
+    parser.add_argument("--json", action="store_true", help="an object a line, for programs")
+    parser.add_argument("--check", action="store_true", help="compare with the golden model")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first images")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args(argv)
+    for name in ("top", "limit"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, not {value}")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    arguments = _arguments(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
+    with one_line_errors(arguments.verbose, failures=(DeviceError,)):
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            code = 130
+        except BrokenPipeError:  # whoever reads has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except ImportError as error:  # what not every device needs
+            print(f"error: this Python lacks {error.name}: {HERE}", file=sys.stderr)
+            code = 3
+    sys.exit(code)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Everything; the exit code."""
+
+    with _open(arguments) as accelerator:
+        if arguments.check and not accelerator.model.golden:
+            raise UsageError("--check: tables cannot be checked, give the model's name or its ONNX file")
+        wanted, problems = items(arguments.images, accelerator, arguments.limit)
+        report, tally, failed = Report(accelerator, arguments, len(wanted)), Tally(), 0
+        tally.refused = len(problems)
+        for problem in problems:
+            report.error(problem)
+        try:
+            run(accelerator, wanted, report, tally, arguments.check)
+        except DeviceError as error:
+            report.error(str(error))
+            left = [item.path for item in wanted if item.path not in tally.settled]
+            report.error(f"{len(left)} images have no answer, from {left[0]} on")
+            failed = 1
+        finally:
+            report.end(tally, arguments.check)
+    return 1 if failed or tally.differing else 2 if tally.refused else 0
+
+
+def _open(arguments: argparse.Namespace) -> Accelerator:
+    """The accelerator, its loading shown where it takes longer than a second."""
+
+    def notice(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    with tqdm(unit="B", unit_scale=True, desc="loading", disable=None, leave=False, delay=1) as bar:
+        return Accelerator(arguments.device, arguments.model, arguments.config, notice, progress)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Damage on the link of the real RTL, a thousand times: never wrong logits, never silence for good."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sim.noise import FAULTS, RESET, NoisyLine, campaign
+from sim.simulate import simulator
+from sw.compiler import compile_model
+from sw.devices import Model
+from sw.devices.link import LinkDevice
+from sw.devices.simulated import SimulatedLine
+from sw.protocol import HEADER_BYTES, Decoder
+from tests.small_machines import MACHINES, random_models
+
+BUILD = Path(__file__).resolve().parents[2] / "build" / "sim"
+
+
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small one, though not so small that images are alike to it."""
+    machine = MACHINES["4x16"]
+    for golden in random_models(machine, seed=22):
+        program = compile_model(golden, machine, check=False)
+        if 300 < program.cycles < 800 and len(np.unique(golden(pixels(golden)).numpy(), axis=0)) == IMAGES:
+            break
+    return Model(program.compiled(), golden)
+
+
+def pixels(golden):
+    config, generator = golden.config, torch.Generator().manual_seed(0)
+    shape = IMAGES, *config.image, config.channels
+    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+
+
+def outcome_of(model, faults, seed):
+    line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], BUILD)), seed)
+    with LinkDevice(line) as device:
+        device.load(model)
+        *_, outcome = campaign(device, line, model, pixels(model.golden).numpy(), faults, seed)
+    return outcome
+
+
+def test_a_thousand_faults_and_no_wrong_logits(model):
+    outcome = outcome_of(model, 1000, seed=1)
+    assert outcome.faults.total() == 1000
+    kinds = {name.split()[0]: 0 for name in outcome.faults}
+    for name, count in outcome.faults.items():
+        kinds[name.split()[0]] += count
+    assert set(kinds) == {*FAULTS, RESET}
+    assert min(kinds.values()) >= 50
+    assert outcome.wrong == 0
+    assert outcome.answered + outcome.reported >= 3000
+    assert outcome.reported <= 30  # a fault is no excuse: hardly any image is lost to one
+
+
+def test_a_host_that_looks_at_no_crc_is_seen(model, monkeypatch):
+    intact = Decoder._intact
+
+    def careless(self, start, length):
+        return length != HEADER_BYTES - 1 or intact(self, start, length)
+
+    monkeypatch.setattr(Decoder, "_intact", careless)
+    assert outcome_of(model, 60, seed=2).wrong
+
+
+def test_tables_with_a_flipped_bit_are_seen(model):
+    line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], BUILD)), 1)
+    words = {**model.tables.words, "weights": [word ^ 1 for word in model.tables.words["weights"]]}
+    with LinkDevice(line) as device:
+        device.load(Model(replace(model.tables, words=words)))
+        runs = campaign(device, line, model, pixels(model.golden).numpy(), 1, seed=1)
+        assert next(runs).wrong
