@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from models.cli import one_line_errors
 from models.golden import GoldenModel
 from sim.simulate import CLOCK_HZ, simulator
 from sw.choose import Source
-from sw.devices import DeviceError, Model
+from sw.devices import BUILD, DeviceError, Model
 from sw.devices.line import Line
 from sw.devices.link import LinkDevice
 from sw.devices.simulated import SimulatedLine
@@ -176,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False, failures=(DeviceError,)):
         source = Source("digits")
-        folder = simulator(source.machine(None), Path("build/sim"))
+        folder = simulator(source.machine(None), BUILD)
         line = NoisyLine(SimulatedLine(folder), arguments.seed)
         with LinkDevice(line) as device:
             model = source.compiled(device.digest)

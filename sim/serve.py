@@ -9,7 +9,7 @@ import select
 import threading
 import tty
 import warnings
-from pathlib import Path
+from contextlib import suppress
 from typing import Self
 
 from amaranth.hdl import UnusedElaboratable
@@ -18,6 +18,7 @@ from hw.config import accelerator
 from models.cli import one_line_errors
 from sim.library import Simulation
 from sim.simulate import simulator
+from sw.devices import BUILD
 
 SLICE = 2000
 """Cycles that pass at once while nothing comes from the host."""
@@ -36,6 +37,7 @@ class Board:
         self.simulation = simulation
         self._mine, self._theirs = os.openpty()
         tty.setraw(self._theirs)
+        os.set_blocking(self._mine, False)
         self.device = f"serial:{os.ttyname(self._theirs)}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -56,7 +58,14 @@ class Board:
             if readable:
                 self.simulation.send(os.read(self._mine, 4096))
             while came := self.simulation.receive(SLICE):
-                os.write(self._mine, came)
+                self._write(came)
+
+    def _write(self, data: bytes) -> None:
+        """To the host; a terminal that is full, because nobody reads, does not keep the block from ending."""
+        while data and not self._stop.is_set():
+            _, writable, _ = select.select([], [self._mine], [], IDLE_SECONDS)
+            with suppress(BlockingIOError):
+                data = data[os.write(self._mine, data) if writable else 0 :]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     warnings.simplefilter("ignore", UnusedElaboratable)
     with one_line_errors(verbose=False):
         machine = accelerator(arguments.config)
-        with Simulation(simulator(machine, Path("build/sim"))) as simulation, Board(simulation) as board:
+        with Simulation(simulator(machine, BUILD)) as simulation, Board(simulation) as board:
             print(f"{machine.name} on {board.device}; Ctrl-C ends it", flush=True)
             try:
                 threading.Event().wait()

@@ -123,7 +123,7 @@ class Report:
             parts.append(f"{tally.right / tally.known:.2%} right ({tally.right} of {tally.known})")
         if tally.answered:
             word = " predicted" if self._accelerator.device.predicts else ""
-            parts.append(f"{tally.cycles / tally.answered:g} cycles an image{word}")
+            parts.append(f"{tally.cycles / tally.answered:.0f} cycles an image{word}")
             parts.append(f"{tally.answered / (time.perf_counter() - tally.began):.1f} images/s")
         if checked:
             same = tally.answered - tally.differing

@@ -231,10 +231,11 @@ class Identity:
     version: int = VERSION
 
     def __post_init__(self):
-        for name, limit in (("config_hash", 0xFFFFFFFF), ("clock_hz", 0xFFFFFFFF), ("version", 0xFF)):
+        limits = {"config_hash": (0, 0xFFFFFFFF), "clock_hz": (1, 0xFFFFFFFF), "version": (0, 0xFF)}
+        for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if not (type(value) is int and 0 <= value <= limit):
-                raise ProtocolError(f"{name} must be 0 to {limit}, not {value!r}")
+            if not (type(value) is int and low <= value <= high):
+                raise ProtocolError(f"{name} must be {low} to {high}, not {value!r}")
         names = [memory.name for memory in self.memories]
         if not 1 <= len(names) <= MAX_MEMORIES:
             raise ProtocolError(f"there must be 1 to {MAX_MEMORIES} memories, not {len(names)}")

@@ -31,6 +31,9 @@ PIECE = 4096
 MOST_NOISE = 1 << 18
 """Bytes without a frame in them, beyond the largest payload, after which a line carries nothing but noise."""
 
+MOST_STRAYS = 1 << 10
+"""Frames in a row that answer nothing, likewise."""
+
 
 class _Unanswered(Exception):
     """What came instead of an answer: silence or that frame."""
@@ -122,19 +125,23 @@ class LinkDevice(Device):
             if not data and not self._frames:
                 raise _Unanswered
             if noise > MOST_NOISE:
-                raise DeviceError(f"{self.name}: nothing but noise comes; check baud rate and wiring")
+                raise self._babbling()
         return self._frames.popleft()
+
+    def _babbling(self) -> DeviceError:
+        return DeviceError(f"{self.name}: nothing but noise comes; check baud rate and wiring")
 
     def _answer(self, frame: Frame, kind: FrameType, wait: float) -> Frame:
         """Send a frame; its answer, which raises `_Unanswered` where it is of another kind."""
         self._line.send(encode(frame))
-        while True:
+        for _ in range(MOST_STRAYS):
             came = self._frame(wait)
             if came.sequence != frame.sequence or came.type == FrameType.RESULT:
                 continue  # it answers a frame that was given up
             if came.type == kind:
                 return came
             raise _Unanswered(came)
+        raise self._babbling()
 
     def _asked(self, what: str, frame: Callable[[], Frame], kind: FrameType) -> Frame:
         """The answer to a frame, which is made anew for each try."""
@@ -233,12 +240,13 @@ class LinkDevice(Device):
         """The result of that image, the oldest under way; raises `_Unanswered`."""
         # Its own time, that of the one before it, and the embedding's, which may take as long.
         computing = 4 * self._tables.cycles / self.identity.clock_hz
-        while True:
+        for _ in range(MOST_STRAYS):
             came = self._frame(computing + self._line.latency * patience)
             if came.type == FrameType.RESULT and came.sequence == number:
                 return self._decoded(came.payload)
             if came.type in (FrameType.RESULT, FrameType.ERROR):
                 raise _Unanswered(came)
+        raise self._babbling()
 
     def _decoded(self, payload: bytes) -> Result:
         if len(payload) != 4 * (len(self._tables.model.classes) + 2):

@@ -179,7 +179,7 @@ def test_an_identity_comes_back():
     names = [Memory(chr(65 + i) * (1 + 16 * i), 1 + 4000 * i, 1 + 1_118_481 * i) for i in range(16)]
     for identity in (
         IDENTITY,
-        Identity(0xFFFFFFFF, 0, tuple(names)),
+        Identity(0xFFFFFFFF, 0xFFFFFFFF, tuple(names)),
         Identity(0, 1, (Memory("m", 1, MAX_DEPTH),)),
     ):
         assert Identity.decode(identity.encode()) == identity
@@ -211,7 +211,7 @@ def test_bytes_that_are_no_identity(payload, message):
         (lambda: Memory("m", 1, 1 + MAX_DEPTH), "memory m: depth must be 1 to 16777216, not 16777217"),
         (lambda: Memory("m", 1, 2.0), "memory m: depth must be 1 to 16777216, not 2.0"),
         (lambda: replace(IDENTITY, config_hash=-1), "config_hash must be 0 to 4294967295, not -1"),
-        (lambda: replace(IDENTITY, clock_hz=48e6), "clock_hz must be 0 to 4294967295, not 48000000.0"),
+        (lambda: replace(IDENTITY, clock_hz=48e6), "clock_hz must be 1 to 4294967295, not 48000000.0"),
         (lambda: replace(IDENTITY, version=256), "version must be 0 to 255, not 256"),
         (lambda: replace(IDENTITY, memories=()), "there must be 1 to 16 memories, not 0"),
         (

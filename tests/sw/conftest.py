@@ -1,0 +1,74 @@
+"""The trained digits as a compiled model, its test images and what the golden model makes of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from hw.config import CONFIGS
+from models import arithmetic, data
+from models.config import preset
+from models.export import export, save
+from models.freeze import freeze
+from models.random import random_model
+from sw import compiled
+from sw.choose import Source
+from sw.devices import Model
+
+MACHINE = CONFIGS["16x64"]
+
+
+@pytest.fixture(scope="session")
+def trained_digits() -> Model:
+    return Source("digits").compiled(MACHINE.digest)
+
+
+@pytest.fixture(scope="session")
+def test_set() -> data.Split:
+    return data.load("digits").test
+
+
+@pytest.fixture(scope="session")
+def pictures(test_set) -> np.ndarray:
+    """The first test images, uint8 (n, 8, 8, 1)."""
+    return test_set.pixels[:6].numpy()
+
+
+@pytest.fixture(scope="session")
+def expected(trained_digits, pictures) -> list[tuple[list[int], int, int]]:
+    """Of each of them the logits, cycles and saturations; the cycles are a measured and published figure."""
+    found = []
+    for picture in pictures:
+        with arithmetic.count_saturations() as counter:
+            logits = trained_digits.golden(torch.from_numpy(picture)[None])[0]
+        found.append((logits.tolist(), 5482, counter.clipped))
+    return found
+
+
+@pytest.fixture(scope="session")
+def small_onnx(tmp_path_factory):
+    """A model of three classes and one layer, random."""
+    path = tmp_path_factory.mktemp("onnx") / "small.onnx"
+    config = preset("digits").with_(name="small", layers=1, classes=("ant", "bee", "cat"))
+    save(export(freeze(random_model(config, 0))), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def digits_tables(trained_digits, tmp_path_factory):
+    """The folder that sw/compile.py would write."""
+    folder = tmp_path_factory.mktemp("tables") / "digits"
+    compiled.save(trained_digits.tables, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_digits() -> Model:
+    """The same for an accelerator that is not simulated here."""
+    return Source("digits").compiled(CONFIGS["2x64"].digest)
+
+
+@pytest.fixture(scope="session")
+def other_tables(other_digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables") / "other"
+    compiled.save(other_digits.tables, folder)
+    return folder

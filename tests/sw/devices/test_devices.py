@@ -1,0 +1,308 @@
+"""One interface: whatever the device, the same results. The serial port is a pseudo-terminal here."""
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+import tty
+
+import numpy as np
+import pytest
+import torch
+
+from hw.config import CONFIGS
+from models.errors import UsageError
+from sim.library import Simulation
+from sim.serve import Board
+from sim.simulate import simulator
+from sw.choose import Source
+from sw.devices import BUILD, DeviceError, Model, open_device, serial_port
+from sw.devices.serial_port import SerialLine
+
+MACHINE = CONFIGS["16x64"]
+PATIENCE = 2.0
+"""Seconds for an answer from a board that is simulated, on a computer that has other work."""
+
+
+@pytest.fixture(scope="module", params=["sim", "golden", "serial"])
+def device(request, trained_digits):
+    """A device that has the digits."""
+    with contextlib.ExitStack() as stack:
+        name = request.param
+        if name == "serial":
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(SerialLine, "latency", PATIENCE)
+            simulation = stack.enter_context(Simulation(simulator(MACHINE, BUILD)))
+            name = stack.enter_context(Board(simulation)).device
+        device = stack.enter_context(open_device(name, MACHINE))
+        device.load(trained_digits)
+        yield device
+
+
+def assert_expected(results, expected):
+    assert [(one.logits.tolist(), one.cycles, one.saturations) for one in results] == expected
+    for one in results:
+        assert (one.logits.dtype, one.logits.shape) == (np.int32, (10,))
+        assert (type(one.cycles), type(one.saturations)) == (int, int)
+
+
+def test_what_it_is(device):
+    predicts = device.name == "golden"
+    assert device.predicts == predicts
+    assert device.digest == MACHINE.digest
+    assert device.clock_hz == (None if predicts else 50_000_000)
+    assert device.name.split(":")[0] in ("sim", "golden", "serial")
+
+
+def test_results_are_the_golden_models_and_in_order(device, pictures, expected):
+    assert len({tuple(logits) for logits, *_ in expected}) == len(expected)
+    assert_expected(list(device.run(pictures)), expected)
+
+
+def test_one_run_after_the_other(device, pictures, expected):
+    assert_expected(list(device.run(pictures[:2])), expected[:2])
+    assert list(device.run([])) == []
+    assert_expected(list(device.run(iter(pictures[2:3]))), expected[2:3])
+    assert_expected(list(device.run(pictures[:1])), expected[:1])
+
+
+def test_images_are_taken_as_they_are_needed(device, pictures, expected):
+    taken = []
+    results = device.run(taken.append(i) or picture for i, picture in enumerate(pictures))
+    assert taken == []
+    came = []
+    for i, one in enumerate(results):
+        came.append(one)
+        assert i + 1 <= len(taken) <= i + 2
+    assert_expected(came, expected)
+
+
+@pytest.mark.parametrize("taken", [1, 2])
+def test_a_run_that_is_dropped_leaves_nothing(device, pictures, expected, taken):
+    results = device.run(pictures)
+    assert_expected(list(itertools.islice(results, taken)), expected[:taken])
+    results.close()
+    assert_expected(list(device.run(pictures[3:5])), expected[3:5])
+
+
+def test_an_image_that_cannot_be_made_leaves_nothing(device, pictures, expected):
+    def images():
+        yield from pictures[:2]
+        raise KeyError("no more")
+
+    with pytest.raises(KeyError, match="no more"):
+        list(device.run(images()))
+    assert_expected(list(device.run(pictures[:1])), expected[:1])
+
+
+def test_counters_are_of_every_image(device, trained_digits, pictures):
+    before = device.counters()
+    list(device.run(pictures[:3]))
+    spent = {name: count - before.get(name, 0) for name, count in device.counters().items()}
+    assert spent == {name: 3 * cycles for name, cycles in trained_digits.tables.operations.items()}
+    assert sum(spent.values()) == 3 * 5482
+
+
+def test_a_reset_leaves_the_model(device, pictures, expected):
+    device.reset()
+    device.reset()
+    assert_expected(list(device.run(pictures[:1])), expected[:1])
+
+
+def test_tables_for_another_accelerator_are_refused(device, other_digits, pictures, expected):
+    with pytest.raises(DeviceError) as caught:
+        device.load(other_digits)
+    message = str(caught.value)
+    assert message.startswith(f"{device.name}: the tables are for 2x64 (")
+    assert "\n" not in message
+    assert_expected(list(device.run(pictures[:1])), expected[:1])
+
+
+def test_another_model_and_back(device, trained_digits, small_onnx, pictures, expected):
+    """It has other classes, and with one layer takes other cycles."""
+    small, progress = Source(str(small_onnx)).compiled(MACHINE.digest), []
+    device.load(small, lambda done, total: progress.append((done, total)))
+    (one,) = device.run(pictures[:1])
+    assert one.logits.shape == (3,)
+    assert one.cycles == small.tables.cycles != 5482
+    assert one.logits.tolist() == small.golden(torch.from_numpy(pictures[0])[None])[0].tolist()
+    if not device.predicts:
+        assert progress[-1][0] == progress[-1][1] > 0
+        assert progress == sorted(progress)
+    device.load(trained_digits)
+    assert_expected(list(device.run(pictures[1:3])), expected[1:3])
+
+
+@pytest.mark.parametrize("name", ["golden", "sim"])
+def test_nothing_is_there_before_a_model_is_loaded(name, pictures):
+    with (
+        open_device(name, MACHINE) as device,
+        pytest.raises(DeviceError, match=f"^{name}: load a model first$"),
+    ):
+        list(device.run(pictures[:1]))
+
+
+def test_tables_are_not_enough_for_the_golden_model(trained_digits):
+    with (
+        open_device("golden", MACHINE) as device,
+        pytest.raises(
+            DeviceError, match=r"^golden: tables are not enough, give the model's name or its ONNX"
+        ),
+    ):
+        device.load(Model(trained_digits.tables))
+
+
+def test_a_device_that_is_closed(trained_digits, pictures):
+    """Neither hangs nor crashes, nor does what is left of a run."""
+    device = open_device("sim", MACHINE)
+    device.load(trained_digits)
+    results = device.run(pictures)
+    next(results)
+    device.close()
+    device.close()
+    results.close()
+    for action in (device.reset, device.counters, lambda: list(device.run(pictures))):
+        with pytest.raises(DeviceError, match=r"^sim: the simulation is closed$"):
+            action()
+
+
+def test_two_simulations_and_their_results(trained_digits, small_onnx, pictures, expected):
+    small = Source(str(small_onnx)).compiled(MACHINE.digest)
+    with open_device("sim", MACHINE) as one, open_device("sim", MACHINE) as two:
+        one.load(trained_digits)
+        two.load(small)
+        pairs = list(zip(one.run(pictures[:2]), two.run(pictures[:2]), strict=True))
+        assert_expected([a for a, _ in pairs], expected[:2])
+        assert [b.logits.shape for _, b in pairs] == [(3,), (3,)]
+        one.close()
+        assert [b.logits.tolist() for b in two.run(pictures[:2])] == [b.logits.tolist() for _, b in pairs]
+
+
+def test_a_slow_board_and_the_usual_patience(small_onnx, pictures):
+    """It takes longer for an image than a real one, so that the host tries again, or not: no matter."""
+    small = Source(str(small_onnx)).compiled(MACHINE.digest)
+    with Simulation(simulator(MACHINE, BUILD)) as simulation, Board(simulation) as board:
+        with open_device(board.device, MACHINE) as device:
+            assert device.name == f"{board.device}@3000000"
+            device.load(small)
+            results = list(device.run(pictures[:3]))
+            for one, picture in zip(results, pictures, strict=False):
+                assert one.logits.tolist() == small.golden(torch.from_numpy(picture)[None])[0].tolist()
+            assert len(results) == 3
+        with open_device(f"{board.device}@115200", MACHINE) as device:  # nobody has closed the board
+            assert device.digest == MACHINE.digest
+
+
+# By name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "usb", "sim:", "sim:16x64", "golden:1", "serial", "serial:", "Sim", "ulx3s"]
+)
+def test_unknown_devices(name):
+    with pytest.raises(UsageError) as caught:
+        open_device(name, MACHINE)
+    assert str(caught.value) == (f"unknown device {name!r}: there are sim, golden, serial:PORT[@BAUD]")
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "fast", "9600.0", "９６００", "1e6", " 9600", "1@2"])
+def test_rates_that_are_none(rate):
+    with pytest.raises(UsageError) as caught:
+        open_device(f"serial:/dev/ttyUSB0@{rate}", MACHINE)
+    assert str(caught.value) == (
+        f"the baud rate in serial:/dev/ttyUSB0@{rate} must be a positive number, not {rate!r}"
+    )
+
+
+# The port
+
+
+@pytest.fixture
+def terminal():
+    """(the board's end, the host's name) of a pseudo-terminal that nobody serves."""
+    mine, theirs = os.openpty()
+    tty.setraw(theirs)
+    yield mine, os.ttyname(theirs)
+    for end in (mine, theirs):
+        with contextlib.suppress(OSError):
+            os.close(end)
+
+
+def port_failure(action):
+    with pytest.raises(DeviceError) as caught:
+        action()
+    message = str(caught.value)
+    assert message.startswith("serial:")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("port", ["/dev/no-such-port", "/dev/null", "/dev", "@9600", "no/such\0port"])
+def test_ports_that_are_none(port):
+    assert port_failure(lambda: open_device(f"serial:{port}", MACHINE)).endswith("; is the board plugged in?")
+
+
+def test_a_rate_that_no_port_has(terminal):
+    port_failure(lambda: open_device(f"serial:{terminal[1]}@99999999999", MACHINE))
+
+
+def test_a_port_that_is_taken(terminal):
+    line = SerialLine(terminal[1], 9600)
+    assert "lock" in port_failure(lambda: SerialLine(terminal[1], 9600))
+    line.close()
+    SerialLine(terminal[1], 9600).close()
+
+
+def test_a_silent_port(terminal, monkeypatch):
+    monkeypatch.setattr(SerialLine, "latency", 0.001)
+    message = port_failure(lambda: open_device(f"serial:{terminal[1]}@9600", MACHINE))
+    assert message == f"serial:{terminal[1]}@9600: asked what it is 6 times, and nothing came"
+    SerialLine(terminal[1], 9600).close()  # it was let go
+
+
+def test_bytes_on_a_port(terminal):
+    mine, port = terminal
+    line, every = SerialLine(port, 3_000_000), bytes(range(256))
+    line.send(every)
+    assert os.read(mine, 1000) == every
+    os.write(mine, every)
+    came = b""
+    while len(came) < len(every):
+        came += line.receive(1)
+    assert came == every
+    assert line.receive(0.01) == b""
+    line.close()
+    line.close()
+
+
+def test_bytes_have_left_when_sending_returns(terminal):
+    line, start = SerialLine(terminal[1], 9600), time.monotonic()
+    line.send(bytes(48))
+    assert time.monotonic() - start >= 0.05
+    line.close()
+
+
+def test_a_port_that_vanishes(terminal):
+    line = SerialLine(terminal[1], 9600)
+    os.close(terminal[0])
+    assert port_failure(lambda: line.receive(1)).endswith("; was the board unplugged?")
+    assert port_failure(lambda: [line.send(bytes(10)) for _ in range(3)]).endswith(
+        "; was the board unplugged?"
+    )
+    line.close()
+    port_failure(lambda: line.receive(0.01))
+    port_failure(lambda: line.send(b"x"))
+
+
+def test_a_port_that_takes_nothing(terminal, monkeypatch):
+    """A USB device that hangs, without any flow control on the line."""
+    monkeypatch.setattr(serial_port, "STUCK_SECONDS", 0.2)
+    line, said = SerialLine(terminal[1], 3_000_000), []
+    send = threading.Thread(
+        target=lambda: said.append(port_failure(lambda: line.send(bytes(300_000)))), daemon=True
+    )
+    send.start()
+    send.join(20)
+    assert said, "it hangs"
+    line.close()
