@@ -118,7 +118,7 @@ class Report:
     def end(self, tally: Tally, checked: bool) -> None:
         """The summary; beside JSON it goes to stderr."""
         self._bar.close()
-        parts = [f"{tally.answered} images"]
+        parts = [f"{tally.answered} image{'' if tally.answered == 1 else 's'}"]
         if tally.known:
             parts.append(f"{tally.right / tally.known:.2%} right ({tally.right} of {tally.known})")
         if tally.answered:
