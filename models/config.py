@@ -87,6 +87,11 @@ class Widths:
         object.__setattr__(self, "exp_step", float(self.exp_step))
 
 
+def placeholders(count: int) -> tuple[str, ...]:
+    """Names for classes that only a data set can name."""
+    return tuple(f"class {i}" for i in range(count))
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A DIDB-ViT: the only source of its shapes. Making an illegal one raises `ConfigError`."""
@@ -185,6 +190,11 @@ class ModelConfig:
         return self.patch * self.patch * self.channels
 
     @property
+    def placeholder_classes(self) -> bool:
+        """Whether the classes are numbers only, to be named by the data set that a model is trained on."""
+        return self.classes == placeholders(len(self.classes))
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """The inputs that Q and K are made from."""
         return ("lo", "hi") if self.hfsc else ("x",)
@@ -275,7 +285,7 @@ PRESETS: dict[str, ModelConfig] = {
             dim=192,
             heads=3,
             layers=12,
-            classes=tuple(f"class {i}" for i in range(1000)),
+            classes=placeholders(1000),
         ),
     )
 }
