@@ -3,6 +3,7 @@
 import torch
 from brevitas import nn as qnn
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import arithmetic
 from .config import ModelConfig
@@ -94,6 +95,7 @@ class DIBA(Layer):
                 weight_quant=BinaryWeight,
             )
             nn.init.uniform_(self.local.weight, -0.5, 0.5)
+            self.real_weights = False
             self.local_shift = nn.Parameter(torch.zeros(config.dim))
 
     def forward(self, attention: Tensor, v: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ class DIBA(Layer):
         ) * v
         image = v.transpose(1, 2).unflatten(-1, self.grid)
         shift = straight_through(self.local_shift, self.shifts())
-        local = self.local(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
+        local = self._convolve(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
         if not self.deployed:
             return mixed + own + local
         c = self.constants()
@@ -114,6 +116,12 @@ class DIBA(Layer):
             attention.detach().long(), v.detach().long(), c["weight"], c["shift"], self.grid
         )
         return straight_through(mixed + own + local, exact)
+
+    def _convolve(self, image: Tensor) -> Tensor:
+        if not self.real_weights:
+            return self.local(image)
+        weight = self.local.weight
+        return F.conv2d(image, weight, padding=weight.shape[-1] // 2, groups=len(weight))
 
     def shifts(self) -> Tensor:
         """s_c, the exponents of the local convolution's scale."""

@@ -17,8 +17,11 @@ from torch import Tensor
 from .config import ConfigError, ModelConfig
 from .files import replacing
 from .network import DIDBViT
+from .teacher import Teacher, TeacherConfig
 
 FORMAT = "haarlequin-checkpoint-1"
+
+_KINDS = {"didb-vit": (DIDBViT, ModelConfig), "teacher": (Teacher, TeacherConfig)}
 
 
 class CheckpointError(ValueError):
@@ -26,7 +29,11 @@ class CheckpointError(ValueError):
 
 
 def save(
-    path: Path, model: DIDBViT, pack: bool = False, extra: Mapping[str, Tensor] | None = None, **facts
+    path: Path,
+    model: DIDBViT | Teacher,
+    pack: bool = False,
+    extra: Mapping[str, Tensor] | None = None,
+    **facts,
 ) -> None:
     """Write ``model`` to ``path``, replacing what was there only once the new file is whole.
 
@@ -39,6 +46,7 @@ def save(
     header = {
         "format": FORMAT,
         "config": model.config.to_json(),
+        "kind": "teacher" if isinstance(model, Teacher) else "didb-vit",
         "deployed": model.deployed,
         "packed": pack,
         **facts,
@@ -49,16 +57,17 @@ def save(
         )
 
 
-def load(path: Path) -> DIDBViT:
+def load(path: Path) -> DIDBViT | Teacher:
     """The model in a checkpoint, in the phase it was saved in; raises `CheckpointError`."""
     return read(path)[0]
 
 
-def read(path: Path) -> tuple[DIDBViT, dict[str, Tensor], dict]:
+def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
     """(model, extra tensors, facts) of a checkpoint; raises `CheckpointError`."""
     tensors, header = _read_file(path)
     try:
-        model = DIDBViT(ModelConfig.from_json(header.pop("config")))
+        network, configuration = _KINDS[header.pop("kind", "didb-vit")]
+        model = network(configuration.from_json(header.pop("config")))
         if header.pop("deployed"):
             model.deploy()
         state = model.state_dict()

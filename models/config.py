@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import TypeVar
 
 
 class ConfigError(ValueError):
@@ -258,7 +259,8 @@ def _tupled(values: dict) -> dict:
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _CIFAR10_MEAN = (125.3, 123.0, 113.9)
-_CIFAR10 = {"image": (32, 32), "channels": 3, "mean": _CIFAR10_MEAN, "patch": 4, "classes": CIFAR10_CLASSES}
+CIFAR10 = {"image": (32, 32), "channels": 3, "mean": _CIFAR10_MEAN, "patch": 4, "classes": CIFAR10_CLASSES}
+"""What every preset for CIFAR-10 shares."""
 
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
@@ -274,8 +276,8 @@ PRESETS: dict[str, ModelConfig] = {
             layers=4,
             classes=tuple("0123456789"),
         ),
-        ModelConfig(name="cifar10-nano", dim=64, heads=2, layers=3, **_CIFAR10),
-        ModelConfig(name="cifar10-tiny", dim=128, heads=2, layers=7, **_CIFAR10),
+        ModelConfig(name="cifar10-nano", dim=64, heads=2, layers=3, **CIFAR10),
+        ModelConfig(name="cifar10-tiny", dim=128, heads=2, layers=7, **CIFAR10),
         ModelConfig(
             name="deit-tiny-224",
             image=(224, 224),
@@ -298,8 +300,11 @@ def preset(name: str) -> ModelConfig:
     return PRESETS[name]
 
 
-def override(config: ModelConfig, settings: Iterable[str]) -> ModelConfig:
-    """`config` with `KEY=VALUE` settings applied, values as JSON (`dim=96`, `widths.wide=16`)."""
+Configuration = TypeVar("Configuration")
+
+
+def override(config: Configuration, settings: Iterable[str]) -> Configuration:
+    """`config`, or a teacher's, with `KEY=VALUE` settings, values as JSON (`dim=96`, `widths.wide=16`)."""
     changes, widths = {}, {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -313,8 +318,12 @@ def override(config: ModelConfig, settings: Iterable[str]) -> ModelConfig:
             value = tuple(value)
         target, name = (widths, key[7:]) if key.startswith("widths.") else (changes, key)
         target[name] = value
-    _check_keys(ModelConfig, changes)
+    _check_keys(type(config), changes)
     _check_keys(Widths, widths)
     if "widths" in changes:
         raise ConfigError("widths are set one by one, as in widths.wide=16")
-    return replace(config, **changes, widths=replace(config.widths, **widths))
+    if widths:
+        if not isinstance(config, ModelConfig):
+            raise ConfigError(f"{config.name} has no widths")
+        changes["widths"] = replace(config.widths, **widths)
+    return replace(config, **changes)

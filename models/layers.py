@@ -130,10 +130,12 @@ class BinaryLinear(Layer):
         self.move = nn.Parameter(torch.zeros(inputs))
         self.act = qnn.QuantIdentity(act_quant=BinaryActivation)
         self.linear = qnn.QuantLinear(inputs, outputs, bias=False, weight_quant=BinaryWeight)
+        self.real_weights = False
         nn.init.uniform_(self.linear.weight, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.act(x + self.offset(self.move)))
+        signs = self.act(x + self.offset(self.move))
+        return F.linear(signs, self.linear.weight) if self.real_weights else self.linear(signs)
 
     def constants(self) -> Constants:
         """move and weight."""

@@ -2,7 +2,8 @@
 
 The run lives in one folder: `training.safetensors` (written every minute and after every epoch; `--resume`
 goes on from it and reaches the same end to the bit), `float.safetensors` (what entered deploy mode),
-`model.safetensors` (finished, binary weights packed), `log.csv` and `card.json`.
+`log.csv` and `curve.png`, and once it is finished `model.safetensors` (binary weights packed), `card.json`
+and `confusion.png`. Teachers are trained by the same command. Under `torchrun` several processes share a run.
 """
 
 import argparse
@@ -15,26 +16,34 @@ from pathlib import Path
 
 import torch
 
-from . import cli
-from .card import NotExact, finish
-from .config import override, preset
-from .data import load
-from .recipe import RECIPES, RecipeError
-from .run import Run
+from . import checkpoint, cli
+from .card import FILES, NotExact, finish
+from .config import ModelConfig, override, preset
+from .data import DataSet, load
+from .distributed import join, leave
+from .recipe import RECIPES, Recipe, RecipeError
+from .run import Machine, Run
+from .teacher import TEACHERS, Teacher, TeacherConfig
+
+_RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "batch", "lr", "seed")
 
 
 class Stop:
-    """Whether to stop: after so many minutes, or on Ctrl-C or SIGTERM (a second one stops at once)."""
+    """Whether to stop: after so many minutes, or on Ctrl-C or SIGTERM; a second one stops at once."""
 
     def __init__(self, minutes: float | None):
         self.end = None if minutes is None else time.monotonic() + 60 * minutes
         self.why: str | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._interrupt)
+        self._before = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
 
     def _interrupt(self, number: int, _frame: object) -> None:
         self.why = "interrupted"
         signal.signal(number, signal.default_int_handler)
+
+    def restore(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __call__(self) -> bool:
         if self.end is not None and time.monotonic() > self.end:
@@ -43,30 +52,34 @@ class Stop:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m models.train", description="Train a DIDB-ViT.")
-    parser.add_argument("--preset", required=True, help=f"which network: {', '.join(RECIPES)}")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration"
+    parser = argparse.ArgumentParser(
+        prog="python -m models.train", description="Train a DIDB-ViT or a teacher."
     )
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="images to learn from: a folder, or a tar of one"
+    option = parser.add_argument
+    option("--preset", required=True, help=f"which network: {', '.join(RECIPES)}")
+    option("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    option(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="images to learn from: a folder, a tar of one, CIFAR's archives",
     )
-    parser.add_argument("--images", type=int, metavar="N", help="learn from the first N training images only")
-    parser.add_argument("--epochs", type=int, help="of the float phase")
-    parser.add_argument("--deploy-epochs", type=int, help="of deploy mode after it")
-    parser.add_argument("--lr", type=float, help="peak learning rate of the float phase")
-    parser.add_argument("--batch", type=int, help="images a step")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument(
-        "--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)"
-    )
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/PRESET)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
-    parser.add_argument("--minutes", type=float, help="stop after that time; --resume goes on")
-    parser.add_argument(
-        "--publish", type=Path, metavar="DIR", help="copy the finished model and its card there"
-    )
-    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    option("--images", type=int, metavar="N", help="learn from N of the training images only")
+    option("--teacher", type=Path, metavar="CKPT", help="distil from this full-precision network")
+    option("--stages", type=int, help="1: binary from the start; 2: real weights first")
+    option("--epochs", type=int, help="of the float phase, both stages together")
+    option("--deploy-epochs", type=int, help="of deploy mode after it")
+    option("--batch", type=int, help="images a step, of all processes together")
+    option("--lr", type=float, help="peak learning rate of the float phase")
+    option("--seed", type=int)
+    option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
+    option("--bf16", choices=("auto", "on", "off"), default="auto", help="autocast; auto: on a GPU")
+    option("--compile", action="store_true", help="torch.compile (on two cores it gained nothing)")
+    option("--out", type=Path, help="folder of the run (default: runs/PRESET)")
+    option("--resume", action="store_true", help="go on with the run in that folder")
+    option("--minutes", type=float, help="stop after that time; --resume goes on")
+    option("--publish", type=Path, metavar="DIR", help="copy the finished model and its card there")
+    option("-v", "--verbose", action="store_true", help="show the traceback of an error")
     return parser.parse_args(argv)
 
 
@@ -74,31 +87,47 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
     with cli.one_line_errors(arguments.verbose, RecipeError, failures=(NotExact,)):
+        world, device = join(_device(arguments.device))
         stop = Stop(arguments.minutes)
-        run = _open_run(arguments)
-        if not run.train(stop):
-            where = f"{stop.why} in epoch {run.epoch + 1} of {run.recipe.total}, all of it saved"
-            message = f"{where}; go on with: {_command_to_resume(arguments)}"
-            if stop.why == "interrupted":
-                raise cli.UsageError(message)
-            print(message)
-            return
-        card = finish(run)
-        print(
-            f"{run.folder / 'model.safetensors'}:",
-            ", ".join(f"{k} {v:.2%}" for k, v in card["accuracy"].items()),
-        )
-        if arguments.publish:
-            arguments.publish.mkdir(parents=True, exist_ok=True)
-            for name in ("model.safetensors", "card.json"):
+        try:
+            bfloat16 = arguments.bf16 == "on" or (arguments.bf16 == "auto" and device.type == "cuda")
+            run = _open_run(arguments, Machine(device, world, bfloat16, arguments.compile))
+            finished = run.train(stop)
+            if world.first:
+                _report(arguments, run, finished, stop)
+        finally:
+            stop.restore()
+            leave(world)
+
+
+def _report(arguments: argparse.Namespace, run: Run, finished: bool, stop: Stop) -> None:
+    """Card and publication of a finished run, or how to go on."""
+    if not finished:
+        where = f"{stop.why} in epoch {run.epoch + 1} of {run.recipe.total}, all of it saved"
+        message = f"{where}; go on with: {_command_to_resume(arguments)}"
+        if stop.why == "interrupted":
+            raise cli.UsageError(message)
+        print(message)
+        return
+    card = finish(run)
+    print(
+        f"{run.folder / 'model.safetensors'}:", ", ".join(f"{k} {v:.2%}" for k, v in card["accuracy"].items())
+    )
+    if arguments.publish:
+        arguments.publish.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (run.folder / name).exists():
                 shutil.copy(run.folder / name, arguments.publish / name)
 
 
 def _command_to_resume(arguments: argparse.Namespace) -> str:
     words = ["python", "-m", "models.train", "--preset", arguments.preset]
-    for name in ("data", "images", "out", "minutes", "publish"):
+    for name in ("data", "images", "teacher", "out", "minutes", "publish"):
         if (value := getattr(arguments, name)) is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += [f"--device={arguments.device}"] if arguments.device != "auto" else []
+    words += [f"--bf16={arguments.bf16}"] if arguments.bf16 != "auto" else []
+    words += ["--compile"] if arguments.compile else []
     return shlex.join([*words, "--resume"])
 
 
@@ -113,38 +142,70 @@ def _device(name: str) -> torch.device:
     return device
 
 
-_RECIPE_OPTIONS = ("epochs", "deploy_epochs", "lr", "batch", "seed")
-
-
-def _open_run(arguments: argparse.Namespace) -> Run:
+def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
     """A new run or, with --resume, the one in the folder."""
-    config = override(preset(arguments.preset), arguments.set)
-    if config.name not in RECIPES:
-        raise cli.UsageError(f"no recipe for preset {config.name!r} yet: there are {', '.join(RECIPES)}")
-    given = {name: getattr(arguments, name) for name in _RECIPE_OPTIONS}
+    name = arguments.preset
+    config = override(TEACHERS[name] if name in TEACHERS else preset(name), arguments.set)
+    given = {option: getattr(arguments, option) for option in _RECIPE_OPTIONS}
     given = {key: value for key, value in given.items() if value is not None}
-    recipe = replace(RECIPES[config.name], **given)
-    if recipe.deploy_epochs < 1:
-        raise cli.UsageError("deploy mode needs at least one epoch")
+    recipe = _recipe(name, config, given)
     if arguments.resume and (given or arguments.set):
         raise cli.UsageError("--resume goes on with the run's own settings: leave out what changes them")
-    device = _device(arguments.device)
-    data = load(config, arguments.data)
-    if arguments.images is not None:
-        data = replace(data, train=data.train.take(torch.arange(min(arguments.images, len(data.train)))))
+    if arguments.batch and arguments.batch < machine.world.size:
+        raise cli.UsageError(
+            f"a batch of {arguments.batch} cannot be shared by {machine.world.size} processes"
+        )
+    data = _data(arguments, config)
     if config.placeholder_classes:
-        config = config.with_(classes=data.classes)
-    settings = [f"--set={setting}" for setting in arguments.set]
-    settings += ["--data=DIR"] if arguments.data else []
-    settings += [f"--images={arguments.images}"] if arguments.images else []
-    settings += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
-    command = shlex.join(["python", "-m", "models.train", "--preset", config.name, *settings])
-    run = Run(config, recipe, data, arguments.out or Path("runs") / config.name, command, device)
+        config = replace(config, classes=data.classes)
+    teacher = _teacher(arguments.teacher, config)
+    folder = arguments.out or Path("runs") / config.name
+    run = Run(config, recipe, data, folder, _command(arguments, given), machine, teacher)
     if arguments.resume:
         run.resume()
     elif run.state_file.exists():
         raise cli.UsageError(f"{run.folder} holds a run: {_command_to_resume(arguments)} goes on with it")
     return run
+
+
+def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict) -> Recipe:
+    recipe = replace(RECIPES[name], **given)
+    if isinstance(config, TeacherConfig) and (recipe.deploy_epochs or recipe.stages == 2):
+        raise cli.UsageError("a teacher has neither a second stage nor a deploy mode")
+    if isinstance(config, ModelConfig) and recipe.deploy_epochs < 1:
+        raise cli.UsageError("deploy mode needs at least one epoch")
+    return recipe
+
+
+def _data(arguments: argparse.Namespace, config: ModelConfig | TeacherConfig) -> DataSet:
+    data = load(config, arguments.data)
+    if arguments.images is None:
+        return data
+    if arguments.images < 1:
+        raise cli.UsageError(f"--images must be at least 1, not {arguments.images}")
+    return replace(data, train=data.train.take(torch.arange(min(arguments.images, len(data.train)))))
+
+
+def _teacher(path: Path | None, config: ModelConfig | TeacherConfig) -> Teacher | None:
+    """The network to distil from; it must tell the same classes apart on the same images."""
+    if path is None:
+        return None
+    teacher = checkpoint.load(path)
+    for name in ("image", "channels", "classes"):
+        if getattr(teacher.config, name) != getattr(config, name):
+            raise cli.UsageError(f"{path} cannot teach {config.name}: its {name} differ")
+    return teacher
+
+
+def _command(arguments: argparse.Namespace, given: dict) -> str:
+    """What repeats the run, for its card: paths are this machine's own and stay out of it."""
+    words = ["python", "-m", "models.train", "--preset", arguments.preset]
+    words += [f"--set={setting}" for setting in arguments.set]
+    words += ["--data=DIR"] if arguments.data else []
+    words += [f"--images={arguments.images}"] if arguments.images else []
+    words += ["--teacher=CKPT"] if arguments.teacher else []
+    words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    return shlex.join(words)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ..config import ModelConfig, preset
+from . import cifar
 from .digits import digits
 from .folder import has_images, read_splits
 from .split import DataError, DataSet, Split, hold_out
@@ -16,9 +17,9 @@ __all__ = ["DataError", "DataSet", "Split", "load"]
 def load(config: ModelConfig | str, folder: Path | None = None) -> DataSet:
     """The data set that a configuration, or the preset of that name, is trained on; raises `DataError`.
 
-    `digits` comes with scikit-learn. Everything else is read from ``folder``: images in `train/<class>/` and
-    `test/<class>/`, or tar archives of such. Labels count through the configuration's classes; where those
-    are mere placeholders, through the data set's own, in alphabetic order.
+    `digits` comes with scikit-learn. Everything else is read from ``folder``: the official archives of
+    CIFAR-10 and CIFAR-100, or images in `train/<class>/` and `test/<class>/`, or tar archives of such. Labels
+    count through the configuration's classes; where those are mere placeholders, through the data set's own.
     """
     if isinstance(config, str):
         config = preset(config)
@@ -30,11 +31,14 @@ def load(config: ModelConfig | str, folder: Path | None = None) -> DataSet:
         raise DataError(f"{config.name} is trained on images: say where they are with --data DIR")
     if not folder.exists():
         raise DataError(f"{folder}: no such file or folder; --data takes a folder of images or a tar of one")
-    if has_images(folder):
+    if archive := cifar.find(folder):
+        train, test, classes = cifar.read_splits(archive, config.image, config.channels)
+    elif has_images(folder):
         train, test, classes = read_splits(folder, config.image, config.channels)
     else:
         raise DataError(
-            f"{folder} has neither train/<class>/ with images nor a .tar, .tar.gz or .tgz of them"
+            f"{folder} has neither train/<class>/ with images nor a .tar, .tar.gz or .tgz of them, "
+            "nor CIFAR's official files"
         )
     return _named(hold_out(train, test, classes), config, folder)
 
