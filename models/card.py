@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from . import checkpoint, figures
 from .data import Split
-from .evaluate import accuracy, hits, predictions
+from .evaluate import predictions
 from .files import replacing
 from .freeze import freeze
 from .network import DIDBViT
@@ -35,11 +36,10 @@ class NotExact(Exception):
 
 def finish(run: Run) -> dict:
     """Write the finished model, its card and its confusion matrix; the card. Raises `NotExact`."""
-    path = run.folder / "model.safetensors"
+    path, test = run.folder / "model.safetensors", run.data.test
     checkpoint.save(path, run.model, pack=run.model.deployed)
-    model, test = checkpoint.load(path), run.data.test
     card = {
-        "preset": model.config.name,
+        "preset": run.model.config.name,
         "command": run.command,
         "recipe": asdict(run.recipe),
         "inputs": run.inputs,
@@ -49,14 +49,16 @@ def finish(run: Run) -> dict:
         "seconds": round(sum(run.seconds)),
         "accuracy": {f"validation_{row['phase']}": _best(row) for row in run.history},
     }
-    if isinstance(model, DIDBViT):
-        figures_of_test, card["deploy_mode"] = _deployed(run.folder / "float.safetensors", model, test)
-        card["accuracy"] |= figures_of_test
+    if isinstance(run.model, Teacher):
+        predicted = predictions(checkpoint.load_teacher(path), test)
+        card["accuracy"]["test_float"] = _share(predicted == test.labels)
     else:
-        card["accuracy"]["test_float"] = accuracy(model, test)
-    if len(model.config.classes) <= _LARGEST_MATRIX:
-        card["confusion"] = confusion(model, test)
-        figures.confusion(card["confusion"], model.config.classes, run.folder / "confusion.png")
+        predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
+        card["accuracy"] |= of_test
+    classes = run.model.config.classes
+    if len(classes) <= _LARGEST_MATRIX:
+        card["confusion"] = confusion(test.labels, predicted, len(classes))
+        figures.confusion(card["confusion"], classes, run.folder / "confusion.png")
     with replacing(run.folder / "card.json") as draft:
         draft.write_text(_json(card) + "\n", encoding="utf-8")
     return card
@@ -65,6 +67,10 @@ def finish(run: Run) -> dict:
 def _best(row: dict) -> float:
     """Of the weights that an epoch would hand on: the average's where it is better."""
     return max(row["validation"], row.get("validation_average", 0))
+
+
+def _share(right: Tensor) -> float:
+    return right.float().mean().item()
 
 
 def _json(card: dict) -> str:
@@ -76,48 +82,51 @@ def _json(card: dict) -> str:
     return f'{text[:-2]},\n  "confusion": [\n{rows}\n  ]\n}}'
 
 
-def _deployed(float_file: Path, model: DIDBViT, test: Split) -> tuple[dict, dict]:
-    """(accuracies on the test images, what deploy mode did)."""
-    before = checkpoint.load(float_file)
-    float_hits = hits(before, test)
+def _deployed(folder: Path, test: Split) -> tuple[Tensor, dict, dict]:
+    """(predictions in deploy mode, accuracies on the test images, what deploy mode did)."""
+    before = checkpoint.load(folder / "float.safetensors")
+    float_hits = (predictions(before, test) == test.labels).float()
     before.deploy()
-    deploy_hits, golden_hits = exact_hits(model, test)
+    folded = _share(predictions(before, test) == test.labels)
+    predicted = exact_logits(checkpoint.load(folder / "model.safetensors"), test).argmax(1)
+    deploy_hits = (predicted == test.labels).float()
     change = deploy_hits - float_hits
     accuracies = {
-        "test_float": float_hits.mean().item(),
-        "test_folded": accuracy(before, test),
-        "test_deploy": deploy_hits.mean().item(),
-        "test_golden": golden_hits.mean().item(),
+        "test_float": _share(float_hits),
+        "test_folded": folded,
+        "test_deploy": _share(deploy_hits),
+        "test_golden": _share(deploy_hits),  # of equal logits
     }
-    return accuracies, {
-        "change": change.mean().item(),
-        "paired_standard_error": change.std().item() / math.sqrt(len(change)),
-        "images_with_equal_golden_logits": len(test),
-    }
+    return (
+        predicted,
+        accuracies,
+        {
+            "change": change.mean().item(),
+            "paired_standard_error": change.std().item() / math.sqrt(len(change)),
+            "images_with_equal_golden_logits": len(test),
+        },
+    )
 
 
 @torch.no_grad()
-def exact_hits(model: DIDBViT, split: Split) -> tuple[Tensor, Tensor]:
-    """1 for each image that (``model`` in deploy mode, its frozen twin) classifies rightly, else 0.
-
-    Raises `NotExact` unless both have the same logits on every image.
+def exact_logits(model: DIDBViT, split: Split) -> Tensor:
+    """Integer logits in deploy mode, which its frozen twin has too, on every image; raises `NotExact` where
+    it has not.
     """
-    golden, twin, found = freeze(model), [], []
-    model.eval()
-    for pixels in split.pixels.split(256):
-        found.append(model.integer_logits(pixels))
-        twin.append(golden(pixels))
-    ours, theirs = torch.cat(found), torch.cat(twin)
-    if different := int((ours != theirs).any(1).sum()):
+    golden, ours, theirs = freeze(model), [], []
+    for pixels in tqdm(split.pixels.split(256), desc="deploy mode against the frozen model", leave=False):
+        ours.append(model.integer_logits(pixels))
+        theirs.append(golden(pixels))
+    logits = torch.cat(ours)
+    if different := int((logits != torch.cat(theirs)).any(1).sum()):
         raise NotExact(f"the frozen model has other logits on {different} of {len(split)} images")
-    return tuple((logits.argmax(1) == split.labels).float() for logits in (ours, theirs))
+    return logits
 
 
-def confusion(model: DIDBViT | Teacher, split: Split) -> list[list[int]]:
+def confusion(labels: Tensor, predicted: Tensor, classes: int) -> list[list[int]]:
     """Images by true class (rows) and predicted class (columns)."""
-    classes = len(model.config.classes)
-    cells = split.labels * classes + predictions(model, split).cpu()
-    return torch.bincount(cells, minlength=classes**2).reshape(classes, classes).tolist()
+    cells = torch.bincount(labels * classes + predicted.cpu(), minlength=classes**2)
+    return cells.reshape(classes, classes).tolist()
 
 
 def hardware(run: Run) -> dict:

@@ -57,9 +57,20 @@ def save(
         )
 
 
-def load(path: Path) -> DIDBViT | Teacher:
+def load(path: Path) -> DIDBViT:
     """The model in a checkpoint, in the phase it was saved in; raises `CheckpointError`."""
-    return read(path)[0]
+    model = read(path)[0]
+    if isinstance(model, Teacher):
+        raise CheckpointError(f"{path} holds a teacher, which has no integers: give a DIDB-ViT's checkpoint")
+    return model
+
+
+def load_teacher(path: Path) -> Teacher:
+    """The full-precision network in a checkpoint; raises `CheckpointError`."""
+    model = read(path)[0]
+    if not isinstance(model, Teacher):
+        raise CheckpointError(f"{path} holds no teacher but a {model.config.name}")
+    return model
 
 
 def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:

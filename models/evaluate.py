@@ -14,12 +14,7 @@ def predictions(model: nn.Module, split: Split) -> Tensor:
     return torch.cat([model(part.to(device)).argmax(1) for part in split.pixels.split(256)])
 
 
-def hits(model: nn.Module, split: Split) -> Tensor:
-    """1 for each image of ``split`` that the model classifies rightly, else 0."""
-    predicted = predictions(model, split)
-    return (predicted == split.labels.to(predicted.device)).float()
-
-
 def accuracy(model: nn.Module, split: Split) -> float:
     """Share of ``split`` that the model classifies rightly."""
-    return hits(model, split).mean().item()
+    predicted = predictions(model, split)
+    return (predicted == split.labels.to(predicted.device)).float().mean().item()

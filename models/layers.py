@@ -179,6 +179,9 @@ class IRPReLU(Layer):
         return self.m2 if self.scale is None else self.m2 * self.scale
 
     def forward(self, acc: Tensor, shortcut: Tensor, residual: Tensor | None = None) -> Tensor:
+        if self.deployed and not torch.is_grad_enabled():
+            # Without a gradient the float formula is of no use.
+            return self.integer(acc, shortcut, residual).to(acc.dtype) * 2.0**-self.widths.fraction
         d = self.saturate(self.affine(acc, -self.m1) + shortcut)
         y = self._slope(d) + (self.offset(self.shifted_m2()) + self.offset(self.token)[:, None])
         y = self.saturate(y if residual is None else y + residual)

@@ -64,7 +64,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="images to learn from: a folder, a tar of one, CIFAR's archives",
     )
-    option("--images", type=int, metavar="N", help="learn from N of the training images only")
+    option("--images", type=int, metavar="N", help="learn from, and validate on, N images only")
     option("--teacher", type=Path, metavar="CKPT", help="distil from this full-precision network")
     option("--stages", type=int, help="1: binary from the start; 2: real weights first")
     option("--epochs", type=int, help="of the float phase, both stages together")
@@ -183,17 +183,21 @@ def _data(arguments: argparse.Namespace, config: ModelConfig | TeacherConfig) ->
         return data
     if arguments.images < 1:
         raise cli.UsageError(f"--images must be at least 1, not {arguments.images}")
-    return replace(data, train=data.train.take(torch.arange(min(arguments.images, len(data.train)))))
+    few = {
+        name: split.take(torch.arange(min(arguments.images, len(split))))
+        for name, split in (("train", data.train), ("validation", data.validation))
+    }
+    return replace(data, **few)
 
 
 def _teacher(path: Path | None, config: ModelConfig | TeacherConfig) -> Teacher | None:
     """The network to distil from; it must tell the same classes apart on the same images."""
     if path is None:
         return None
-    teacher = checkpoint.load(path)
+    teacher = checkpoint.load_teacher(path)
     for name in ("image", "channels", "classes"):
         if getattr(teacher.config, name) != getattr(config, name):
-            raise cli.UsageError(f"{path} cannot teach {config.name}: its {name} differ")
+            raise cli.UsageError(f"{path} cannot teach {config.name}: it has another {name}")
     return teacher
 
 

@@ -1,9 +1,17 @@
 import csv
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from models import checkpoint, run, train
 from models.config import preset
@@ -11,7 +19,9 @@ from models.data import DataSet, load
 from models.evaluate import accuracy
 from models.recipe import Recipe
 from models.run import Run
+from models.teacher import TEACHERS, Teacher
 
+ZOO = Path(train.__file__).parent / "zoo" / "digits" / "model.safetensors"
 SMALL = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
 RECIPE = Recipe(epochs=2, deploy_epochs=2, batch=32)
 
@@ -58,9 +68,10 @@ def test_a_killed_run_resumes_from_its_last_save(data, tmp_path, monkeypatch):
     whole = trained(data, tmp_path / "whole")
     monkeypatch.setattr(run, "SAVE_SECONDS", 0)
 
-    def killed(steps=[5]):  # noqa: B006
-        steps[0] -= 1
-        if steps[0] == 0:
+    stop = StopAfter(5)
+
+    def killed():
+        if stop():
             raise KeyboardInterrupt
         return False
 
@@ -118,6 +129,19 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
     assert card["images"] == {"train": 1293, "validation": 144, "test": 360}
     assert card["recipe"]["epochs"] == 1
     assert card["command"].startswith("python -m models.train --preset digits --set=layers=1 --set=dim=8 ")
+    assert "DIR" not in card["command"]
+    assert card["images_seen"] == 2 * 1293
+    assert card["hardware"]["torch"] == torch.__version__
+    assert card["hardware"]["cores"] >= 1
+    assert card["deploy_mode"]["images_with_equal_golden_logits"] == 360
+    assert card["accuracy"]["test_golden"] == card["accuracy"]["test_deploy"]
+    assert sum(map(sum, card["confusion"])) == 360
+    right = sum(card["confusion"][i][i] for i in range(10))
+    assert right / 360 == pytest.approx(card["accuracy"]["test_deploy"])
+    assert [sum(row) for row in card["confusion"]] == torch.bincount(load("digits").test.labels).tolist()
+    for name in ("curve.png", "confusion.png"):
+        with Image.open(tmp_path / "zoo" / name) as picture:
+            assert min(picture.size) > 300
     published = checkpoint.load(tmp_path / "zoo" / "model.safetensors")
     assert accuracy(published, load("digits").test) == card["accuracy"]["test_deploy"]
 
@@ -139,6 +163,14 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         (["--preset", "digits", "--set", "colour=red"], "unknown in ModelConfig: colour"),
         (["--preset", "digits", "--epochs", "0"], "epochs must lie within 1 to 1e+06, not 0"),
         (["--preset", "digits", "--resume"], "no such checkpoint"),
+        (["--preset", "digits", "--deploy-epochs", "0"], "deploy mode needs at least one epoch"),
+        (["--preset", "digits", "--stages", "3"], "stages must lie within 1 to 2, not 3"),
+        (["--preset", "digits", "--images", "0"], "--images must be at least 1, not 0"),
+        (["--preset", "digits", "--device", "abacus"], "no device 'abacus' here"),
+        (["--preset", "digits", "--teacher", "nowhere"], "nowhere: no such checkpoint"),
+        (["--preset", "digits", "--teacher", str(ZOO)], "holds no teacher but a digits"),
+        (["--preset", "digits", "--data", "."], "leave --data out"),
+        (["--preset", "teacher-cifar10", "--stages", "2"], "neither a second stage nor a deploy mode"),
         (["--preset", "digits", "--resume", "--seed", "1"], "leave out what changes them"),
     ],
 )
@@ -164,3 +196,59 @@ def test_a_run_is_never_overwritten(data, tmp_path, capsys):
         in capsys.readouterr().err
     )
     assert (tmp_path / "training.safetensors").read_bytes() == before
+
+
+TINY = ["--preset", "digits", "--set=layers=1", "--set=dim=8", "--set=mlp_ratio=1", "--epochs=200"]
+
+
+def test_a_run_comes_in_pieces(tmp_path, capsys):
+    run_cli(*TINY, "--out", str(tmp_path), "--minutes", "0.01")
+    printed = capsys.readouterr().out
+    assert "time is up in epoch" in printed
+    assert not (tmp_path / "card.json").exists()
+    command = shlex.split(printed.partition("go on with: ")[2])
+    assert command[:3] == ["python", "-m", "models.train"]
+    before = checkpoint.read(tmp_path / "training.safetensors")[2]
+    run_cli(*command[3:])
+    after = checkpoint.read(tmp_path / "training.safetensors")[2]
+    assert (after["epoch"], after["step"]) > (before["epoch"], before["step"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path, number):
+    command = [sys.executable, "-m", "models.train", *TINY, "--out", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(600):
+            if (tmp_path / "log.csv").exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 2
+    last = errors.splitlines()[-1]
+    assert last.startswith("error: interrupted in epoch")
+    assert f"go on with: python -m models.train --preset digits --out {tmp_path} --resume" in last
+    assert checkpoint.read(tmp_path / "training.safetensors")[2]["epoch"] >= 1
+
+
+def test_a_teacher_teaches_what_it_knows(tmp_path, capsys):
+    teacher = Teacher(TEACHERS["teacher-cifar10-small"])
+    checkpoint.save(tmp_path / "t.safetensors", teacher)
+    with pytest.raises(SystemExit) as stop:
+        run_cli(
+            "--preset", "digits", "--teacher", str(tmp_path / "t.safetensors"), "--out", str(tmp_path / "run")
+        )
+    assert stop.value.code == 2
+    assert "cannot teach digits: it has another image" in capsys.readouterr().err
+    with pytest.raises(checkpoint.CheckpointError, match="holds a teacher, which has no integers"):
+        checkpoint.load(tmp_path / "t.safetensors")
