@@ -53,6 +53,7 @@ class Recipe:
             "magnitude": (0, 1),
             "ema": (0, 0.99999),
         }
+        limits |= {"lr": (0, 10), "deploy_lr": (0, 10), "weight_decay": (0, 10), "temperature": (0.01, 100)}
         limits |= {"warmup": (0, 1), "mixup": (0, 100), "cutmix": (0, 100), "shift": (0, 1e3), "ops": (0, 16)}
         for name, (low, high) in limits.items():
             value = getattr(self, name)
