@@ -55,6 +55,7 @@ def finish(run: Run) -> dict:
     else:
         predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
         card["accuracy"] |= of_test
+    figures.curve(run.history, run.folder / "curve.png")
     classes = run.model.config.classes
     if len(classes) <= _LARGEST_MATRIX:
         card["confusion"] = confusion(test.labels, predicted, len(classes))

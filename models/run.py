@@ -1,9 +1,7 @@
 """A training run: its loop, and the state from which it goes on to the same end, to the bit."""
 
-import csv
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,14 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from . import checkpoint, figures
+from . import checkpoint, figures, state
 from .augment import augment, mix
 from .average import Average
 from .config import ModelConfig
 from .data import DataSet
 from .distributed import World
 from .evaluate import accuracy
-from .files import replacing
 from .network import DIDBViT
 from .recipe import Recipe
 from .teacher import Teacher, TeacherConfig
@@ -53,15 +50,6 @@ def generator(device: torch.device, *numbers: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of what they hold."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
     """The network of that configuration, untrained."""
     return Teacher(config) if isinstance(config, TeacherConfig) else DIDBViT(config)
@@ -92,10 +80,10 @@ class Run:
         self.recipe, self.data, self.folder, self.command = recipe, data, folder, command
         self.train_split = data.train.to(self.device)
         self.teacher = teacher and teacher.eval().to(self.device)
-        self.inputs = {"data": fingerprint({"pixels": data.train.pixels, "labels": data.train.labels})}
+        self.inputs = {"data": state.fingerprint({"pixels": data.train.pixels, "labels": data.train.labels})}
         if teacher:
             self.inputs |= {
-                "teacher": fingerprint(teacher.state_dict()),
+                "teacher": state.fingerprint(teacher.state_dict()),
                 "teacher_preset": teacher.config.name,
             }
         self.epoch = self.step = 0
@@ -268,32 +256,12 @@ class Run:
         self._clock()
         if not self.machine.world.first:
             return
-        extra = {"loss_sum": self._loss_sum}
-        extra |= {
-            f"optimiser.{i}.{key}": value
-            for i, state in self.optimiser.state_dict()["state"].items()
-            for key, value in state.items()
-        }
-        if self.average:
-            extra |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
-        extra = {name: value.detach().cpu().contiguous() for name, value in extra.items()}
+        extra = state.pack(self.optimiser, self.average, self._loss_sum)
         facts = {name: getattr(self, name) for name in self._FACTS}
         checkpoint.save(self.state_file, self.model, extra=extra, recipe=asdict(self.recipe), **facts)
         if self.history and self.step == 0:
-            self._write_log()
+            state.write_log(self.folder / "log.csv", self.history, self.seconds, len(self.train_split))
             figures.curve(self.history, self.folder / "curve.png")
-
-    def _write_log(self) -> None:
-        images = len(self.train_split)
-        with (
-            replacing(self.folder / "log.csv") as draft,
-            draft.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, [*self.history[0], "seconds", "images_per_second"])
-            writer.writeheader()
-            for row, seconds in zip(self.history, self.seconds, strict=True):
-                speed = round(images / max(seconds, 0.1), 1)
-                writer.writerow(row | {"seconds": seconds, "images_per_second": speed})
 
     def resume(self) -> None:
         """Take up what `save` wrote; raises `CheckpointError`."""
@@ -306,21 +274,9 @@ class Run:
             self._begin(model, facts["phase"])
             for name in self._FACTS:
                 setattr(self, name, facts[name])
-            self._loss_sum.copy_(extra.pop("loss_sum"))
-        except (KeyError, TypeError) as error:
+            state.unpack(extra, self.optimiser, self.average, self._loss_sum)
+        except (KeyError, TypeError, RuntimeError) as error:
             raise checkpoint.CheckpointError(f"{self.state_file}: of another version ({error})") from None
-        state: dict[int, dict[str, Tensor]] = {}
-        average = {}
-        for name, value in extra.items():
-            kind, _, rest = name.partition(".")
-            if kind == "average":
-                average[rest] = value
-            else:
-                index, key = rest.split(".")
-                state.setdefault(int(index), {})[key] = value
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
-        if self.average:
-            self.average.model.load_state_dict(average)
 
     def _check_inputs(self, saved: dict[str, str]) -> None:
         """The run must go on with the data and the teacher that it began with."""

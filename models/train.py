@@ -95,6 +95,8 @@ def main(argv: list[str] | None = None) -> None:
             finished = run.train(stop)
             if world.first:
                 _report(arguments, run, finished, stop)
+        except KeyboardInterrupt:
+            raise cli.UsageError(f"stopped at once; go on with: {_command_to_resume(arguments)}") from None
         finally:
             stop.restore()
             leave(world)
