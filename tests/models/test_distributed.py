@@ -4,13 +4,16 @@ import os
 import socket
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from models.config import preset
 from models.distributed import World
+from models.network import DIDBViT
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,21 @@ def test_a_batch_is_shared_in_equal_parts():
     parts = [World(rank, 3).share(batch).tolist() for rank in range(3)]
     assert parts == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert World().share(batch).tolist() == batch.tolist()
+
+
+def test_norms_over_the_whole_batch_fold_as_ordinary_ones_do():
+    """On GPUs; here the converted network runs as one process alone would."""
+    config = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
+    torch.manual_seed(0)
+    ordinary = DIDBViT(config)
+    converted = World(0, 2).norms(deepcopy(ordinary), torch.device("cuda"))
+    kinds = {type(module) for module in converted.modules()}
+    assert torch.nn.SyncBatchNorm in kinds
+    assert torch.nn.BatchNorm1d not in kinds
+    pixels = torch.randint(0, 256, (32, 8, 8, 1), dtype=torch.uint8)
+    torch.testing.assert_close(converted(pixels), ordinary(pixels))
+    for model in (ordinary, converted):
+        model.eval()
+        model.deploy()
+    assert ordinary.state_dict().keys() == converted.state_dict().keys()
+    assert torch.equal(converted.integer_logits(pixels), ordinary.integer_logits(pixels))
