@@ -12,11 +12,11 @@ RUN := .venv/bin/python -m
 # What a user's shell carries must not reach the tools: options meant for this make, another environment's packages.
 unexport MAKEFLAGS VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: help sim infer noise verilog lint test mutate train bench area clean distclean
+.PHONY: help sim infer noise verilog lint test mutate data train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
-	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to sim, infer, noise, verilog, test, train and area.'
+	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to most of them.'
 
 sim: $(STAMP)  ## real images through the real RTL, bit for bit; MODEL=digits, CONFIG=… by default the model's own
 	$(RUN) sim.run --model $(MODEL) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
@@ -40,6 +40,9 @@ test: lint  ## lint, then run the tests on every core
 
 mutate: $(STAMP)  ## break every arithmetic function in turn: its tests must notice (minutes)
 	$(RUN) tests.mutate
+
+data: $(STAMP)  ## fetch CIFAR-10 into data/ and check it, for `make train PRESET=cifar10-nano ARGS="--data data"`
+	$(RUN) models.data.fetch $(ARGS)
 
 train: $(STAMP)  ## train a model, PRESET=digits by default
 	$(RUN) models.train --preset $(PRESET) $(ARGS)

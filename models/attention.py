@@ -3,6 +3,7 @@
 import torch
 from brevitas import nn as qnn
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import arithmetic
 from .config import ModelConfig
@@ -19,9 +20,13 @@ class HaarSplit(Layer):
         self.grid = config.grid
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        grid = x.unflatten(1, self.grid).permute(0, 3, 1, 2)
-        padded = nn.functional.pad(grid, (0, 1, 0, 1), mode="replicate")
-        lo = nn.functional.avg_pool2d(padded, 2, stride=1).flatten(2).transpose(1, 2)
+        # Row by row, then column by column, on (B, rows, columns, C) as it lies: pooling would first turn the
+        # channels to the front, and costs several times as much.
+        grid = x.unflatten(1, self.grid)
+        for axis in (1, 2):
+            last = grid.shape[axis] - 1
+            grid = grid + torch.cat([grid.narrow(axis, 1, last), grid.narrow(axis, last, 1)], axis)
+        lo = (grid * 0.25).flatten(1, 2)
         hi = self.saturate(x - lo)
         if not self.deployed:
             return lo, hi
@@ -49,23 +54,18 @@ class BinaryAttention(Layer):
 
     def forward(self, bands: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Signs (Q, K) of each band, (B, N, C) → Â, (B, heads, N, N)."""
+        # The products are sums of signs, exact as real numbers too, and serve both the rule and the softmax.
+        dots = [
+            arithmetic.split_heads(q, self.heads) @ arithmetic.split_heads(k, self.heads).mT for q, k in bands
+        ]
         c = self.constants(len(bands))
-        integer = arithmetic.scores(
-            [
-                (q.detach().long(), k.detach().long(), int(w))
-                for (q, k), w in zip(bands, c["score_weight"], strict=True)
-            ],
-            self.heads,
-        )
+        integer = sum(w * dot.detach().int() for w, dot in zip(c["score_weight"].int(), dots, strict=True))
         bits = arithmetic.binarise_softmax(
             integer, self.table, self.score_shift, c["threshold"], self.widths.threshold
         )
         if not torch.is_grad_enabled():
             return bits.to(bands[0][0].dtype)
-        real = sum(
-            weight * (arithmetic.split_heads(q, self.heads) @ arithmetic.split_heads(k, self.heads).mT)
-            for weight, (q, k) in zip(self.band_weights(len(bands)), bands, strict=True)
-        )
+        real = sum(w * dot for w, dot in zip(self.band_weights(len(bands)), dots, strict=True))
         beta = self.beta.clamp(min=2.0**-self.widths.threshold)[:, None, None]
         return straight_through(((real * self.scale).softmax(-1) / beta).clamp(0, 1), bits)
 
@@ -95,6 +95,7 @@ class DIBA(Layer):
                 weight_quant=BinaryWeight,
             )
             nn.init.uniform_(self.local.weight, -0.5, 0.5)
+            self.real_weights = False
             self.local_shift = nn.Parameter(torch.zeros(config.dim))
 
     def forward(self, attention: Tensor, v: Tensor) -> Tensor:
@@ -107,12 +108,20 @@ class DIBA(Layer):
         ) * v
         image = v.transpose(1, 2).unflatten(-1, self.grid)
         shift = straight_through(self.local_shift, self.shifts())
-        local = self.local(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
+        local = self._convolve(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
+        if not self.deployed:
+            return mixed + own + local
         c = self.constants()
         exact = arithmetic.diba(
             attention.detach().long(), v.detach().long(), c["weight"], c["shift"], self.grid
         )
         return straight_through(mixed + own + local, exact)
+
+    def _convolve(self, image: Tensor) -> Tensor:
+        if not self.real_weights:
+            return self.local(image)
+        weight = self.local.weight
+        return F.conv2d(image, weight, padding=weight.shape[-1] // 2, groups=len(weight))
 
     def shifts(self) -> Tensor:
         """s_c, the exponents of the local convolution's scale."""

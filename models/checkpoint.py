@@ -18,8 +18,11 @@ from .config import ConfigError, ModelConfig
 from .errors import UsageError
 from .files import replacing
 from .network import DIDBViT
+from .teacher import Teacher, TeacherConfig
 
 FORMAT = "haarlequin-checkpoint-1"
+
+_KINDS = {"didb-vit": (DIDBViT, ModelConfig), "teacher": (Teacher, TeacherConfig)}
 
 
 class CheckpointError(UsageError, ValueError):
@@ -27,7 +30,11 @@ class CheckpointError(UsageError, ValueError):
 
 
 def save(
-    path: Path, model: DIDBViT, pack: bool = False, extra: Mapping[str, Tensor] | None = None, **facts
+    path: Path,
+    model: DIDBViT | Teacher,
+    pack: bool = False,
+    extra: Mapping[str, Tensor] | None = None,
+    **facts,
 ) -> None:
     """Write ``model`` to ``path``, replacing what was there only once the new file is whole.
 
@@ -40,6 +47,7 @@ def save(
     header = {
         "format": FORMAT,
         "config": model.config.to_json(),
+        "kind": "teacher" if isinstance(model, Teacher) else "didb-vit",
         "deployed": model.deployed,
         "packed": pack,
         **facts,
@@ -52,14 +60,26 @@ def save(
 
 def load(path: Path) -> DIDBViT:
     """The model in a checkpoint, in the phase it was saved in; raises `CheckpointError`."""
-    return read(path)[0]
+    model = read(path)[0]
+    if isinstance(model, Teacher):
+        raise CheckpointError(f"{path} holds a teacher, which has no integers: give a DIDB-ViT's checkpoint")
+    return model
 
 
-def read(path: Path) -> tuple[DIDBViT, dict[str, Tensor], dict]:
+def load_teacher(path: Path) -> Teacher:
+    """The full-precision network in a checkpoint; raises `CheckpointError`."""
+    model = read(path)[0]
+    if not isinstance(model, Teacher):
+        raise CheckpointError(f"{path} holds no teacher but a {model.config.name}")
+    return model
+
+
+def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
     """(model, extra tensors, facts) of a checkpoint; raises `CheckpointError`."""
     tensors, header = _read_file(path)
     try:
-        model = DIDBViT(ModelConfig.from_json(header.pop("config")))
+        network, configuration = _KINDS[header.pop("kind", "didb-vit")]
+        model = network(configuration.from_json(header.pop("config")))
         if header.pop("deployed"):
             model.deploy()
         state = model.state_dict()

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import TypeVar
 
 from .errors import UsageError
 
@@ -91,6 +92,11 @@ class Widths:
         if not (_is_real(self.exp_step, 0, 1) and self.exp_step > 0):
             raise ConfigError(f"exp_step must lie in (0, 1], not {self.exp_step!r}")
         object.__setattr__(self, "exp_step", float(self.exp_step))
+
+
+def placeholders(count: int) -> tuple[str, ...]:
+    """Names for classes that only a data set can name."""
+    return tuple(f"class {i}" for i in range(count))
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,11 @@ class ModelConfig:
         return self.patch * self.patch * self.channels
 
     @property
+    def placeholder_classes(self) -> bool:
+        """Whether the classes are numbers only, to be named by the data set that a model is trained on."""
+        return self.classes == placeholders(len(self.classes))
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """The inputs that Q and K are made from."""
         return ("lo", "hi") if self.hfsc else ("x",)
@@ -259,7 +270,8 @@ def _tupled(values: dict) -> dict:
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _CIFAR10_MEAN = (125.3, 123.0, 113.9)
-_CIFAR10 = {"image": (32, 32), "channels": 3, "mean": _CIFAR10_MEAN, "patch": 4, "classes": CIFAR10_CLASSES}
+CIFAR10 = {"image": (32, 32), "channels": 3, "mean": _CIFAR10_MEAN, "patch": 4, "classes": CIFAR10_CLASSES}
+"""What every preset for CIFAR-10 shares."""
 
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
@@ -275,8 +287,8 @@ PRESETS: dict[str, ModelConfig] = {
             layers=4,
             classes=tuple("0123456789"),
         ),
-        ModelConfig(name="cifar10-nano", dim=64, heads=2, layers=3, **_CIFAR10),
-        ModelConfig(name="cifar10-tiny", dim=128, heads=2, layers=7, **_CIFAR10),
+        ModelConfig(name="cifar10-nano", dim=64, heads=2, layers=3, **CIFAR10),
+        ModelConfig(name="cifar10-tiny", dim=128, heads=2, layers=7, **CIFAR10),
         ModelConfig(
             name="deit-tiny-224",
             image=(224, 224),
@@ -286,7 +298,7 @@ PRESETS: dict[str, ModelConfig] = {
             dim=192,
             heads=3,
             layers=12,
-            classes=tuple(f"class {i}" for i in range(1000)),
+            classes=placeholders(1000),
         ),
     )
 }
@@ -299,8 +311,11 @@ def preset(name: str) -> ModelConfig:
     return PRESETS[name]
 
 
-def override(config: ModelConfig, settings: Iterable[str]) -> ModelConfig:
-    """`config` with `KEY=VALUE` settings applied, values as JSON (`dim=96`, `widths.wide=16`)."""
+Configuration = TypeVar("Configuration")
+
+
+def override(config: Configuration, settings: Iterable[str]) -> Configuration:
+    """`config`, or a teacher's, with `KEY=VALUE` settings, values as JSON (`dim=96`, `widths.wide=16`)."""
     changes, widths = {}, {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -314,8 +329,12 @@ def override(config: ModelConfig, settings: Iterable[str]) -> ModelConfig:
             value = tuple(value)
         target, name = (widths, key[7:]) if key.startswith("widths.") else (changes, key)
         target[name] = value
-    _check_keys(ModelConfig, changes)
+    _check_keys(type(config), changes)
     _check_keys(Widths, widths)
     if "widths" in changes:
         raise ConfigError("widths are set one by one, as in widths.wide=16")
-    return replace(config, **changes, widths=replace(config.widths, **widths))
+    if widths:
+        if not isinstance(config, ModelConfig):
+            raise ConfigError(f"{config.name} has no widths")
+        changes["widths"] = replace(config.widths, **widths)
+    return replace(config, **changes)

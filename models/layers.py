@@ -12,6 +12,7 @@ import math
 import torch
 from brevitas import nn as qnn
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from . import arithmetic
 from .config import ModelConfig, Widths
@@ -51,7 +52,8 @@ class Layer(nn.Module):
     def saturate(self, value: Tensor) -> Tensor:
         """The range of a wide tensor, in real units."""
         limit = 2.0 ** (self.widths.wide - 1 - self.widths.fraction)
-        return value.clamp(-limit, limit - 2.0**-self.widths.fraction)
+        # A clamp whose gradient is one pass over the tensor.
+        return F.hardtanh(value, -limit, limit - 2.0**-self.widths.fraction)
 
     def offset(self, value: Tensor) -> Tensor:
         """A constant of the `offset` width, quantised in deploy mode."""
@@ -98,10 +100,19 @@ class Affine(Layer):
     def forward(self, acc: Tensor, folded: Tensor | float = 0.0) -> Tensor:
         """The float formula on an accumulator, plus a constant that folds into b_c."""
         if not self.deployed:
-            return self.norm(acc.flatten(0, -2)).view_as(acc) + folded
+            return self._normalise(acc.flatten(0, -2), folded).view_as(acc)
         bits = self.widths.multiplier
         gain = quantise_constant(self.multiplier, bits - 1, bits) * self.gain_unit
         return gain * acc + quantise_constant(self.bias + folded, self.fraction, self.widths.bias)
+
+    def _normalise(self, acc: Tensor, folded: Tensor | float) -> Tensor:
+        norm = self.norm
+        if isinstance(norm, nn.SyncBatchNorm):
+            return norm(acc) + folded
+        # The same with the constant in the norm's own bias: a pass less, forward and backward.
+        statistics = norm.running_mean, norm.running_var
+        bias = norm.bias + folded
+        return F.batch_norm(acc, *statistics, norm.weight, bias, norm.training, norm.momentum, norm.eps)
 
     def constants(self, folded: Tensor | float = 0.0) -> Constants:
         """a, b and shift of `arithmetic.affine`."""
@@ -119,10 +130,12 @@ class BinaryLinear(Layer):
         self.move = nn.Parameter(torch.zeros(inputs))
         self.act = qnn.QuantIdentity(act_quant=BinaryActivation)
         self.linear = qnn.QuantLinear(inputs, outputs, bias=False, weight_quant=BinaryWeight)
+        self.real_weights = False
         nn.init.uniform_(self.linear.weight, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.act(x + self.offset(self.move)))
+        signs = self.act(x + self.offset(self.move))
+        return F.linear(signs, self.linear.weight) if self.real_weights else self.linear(signs)
 
     def constants(self) -> Constants:
         """move and weight."""
@@ -166,16 +179,21 @@ class IRPReLU(Layer):
         return self.m2 if self.scale is None else self.m2 * self.scale
 
     def forward(self, acc: Tensor, shortcut: Tensor, residual: Tensor | None = None) -> Tensor:
-        positive, negative = self.slopes()
-        if self.deployed:
-            positive, negative = (
-                quantise_constant(s, int(self.shift), self.widths.slope) for s in (positive, negative)
-            )
+        if self.deployed and not torch.is_grad_enabled():
+            # Without a gradient the float formula is of no use.
+            return self.integer(acc, shortcut, residual).to(acc.dtype) * 2.0**-self.widths.fraction
         d = self.saturate(self.affine(acc, -self.m1) + shortcut)
-        y = torch.where(d >= 0, positive, negative) * d
-        y = y + self.offset(self.shifted_m2()) + self.offset(self.token)[:, None]
+        y = self._slope(d) + (self.offset(self.shifted_m2()) + self.offset(self.token)[:, None])
         y = self.saturate(y if residual is None else y + residual)
         return self.exact(y, self.integer(acc, shortcut, residual)) if self.deployed else y
+
+    def _slope(self, d: Tensor) -> Tensor:
+        if not self.deployed:
+            y = F.prelu(d.flatten(0, -2), self.slope).view_as(d)
+            return y if self.scale is None else y * self.scale
+        shift, bits = int(self.shift), self.widths.slope
+        positive, negative = (quantise_constant(slope, shift, bits) for slope in self.slopes())
+        return torch.where(d >= 0, positive, negative) * d
 
     def integer(self, acc: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
         """The same by the integer arithmetic."""

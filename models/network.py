@@ -90,6 +90,28 @@ class DIDBViT(nn.Module):
         found = {f"{path}.{names[type(m)]}" for path, m in self.named_modules() if type(m) in names}
         return {name: parameter for name, parameter in self.named_parameters() if name in found}
 
+    def decayed(self) -> list[nn.Parameter]:
+        """The parameters that weight decay is for: the multi-bit matrices. It would pull binary weights
+        towards sign flips, and constants towards nothing useful.
+        """
+        return [self.embedding.linear.weight, self.head.linear.weight]
+
+    def use_real_weights(self, real: bool) -> None:
+        """Whether binary weights count with their real values: the first of two stages."""
+        for module in self.modules():
+            if isinstance(module, BinaryLinear | DIBA):
+                module.real_weights = real
+
+    @torch.no_grad()
+    def rescale_weights(self) -> None:
+        """Bring real weights to the range in which they learn as binary ones, row by row; their signs stay.
+
+        Their size vanishes in the norm behind them, but a binary weight beyond ±1 no longer learns.
+        """
+        for weight in self.binary_weights().values():
+            rows = weight.flatten(1)
+            rows.mul_(0.25 / rows.abs().mean(1, keepdim=True).clamp(min=1e-8)).clamp_(-1, 1)
+
     def deploy(self) -> None:
         """Fold the norms, choose the shifts, quantise the constants: from here on the forward pass is
         integers.

@@ -1,285 +1,217 @@
 """`python -m models.train --preset digits`: train a DIDB-ViT, float phase first, then deploy mode.
 
-The run lives in one folder: `training.safetensors` (written after every epoch; `--resume` goes on from it and
-reaches the same end to the bit), `float.safetensors` (what entered deploy mode), `model.safetensors`
-(finished, binary weights packed), `log.csv` and `card.json`.
+The run lives in one folder: `training.safetensors` (written every minute and after every epoch; `--resume`
+goes on from it and reaches the same end to the bit), `float.safetensors` (what entered deploy mode),
+`log.csv` and `curve.png`, and once it is finished `model.safetensors` (binary weights packed), `card.json`
+and `confusion.png`. Teachers are trained by the same command. Under `torchrun` several processes share a run.
 """
 
 import argparse
-import csv
-import json
-import math
 import shlex
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
 
-from . import checkpoint, cli
+from . import checkpoint
+from .card import FILES, NotExact, finish
+from .cli import one_line_errors
 from .config import ModelConfig, override, preset
-from .data import DataSet, Split, load
-from .network import DIDBViT
+from .data import DataSet, load
+from .distributed import join, leave
+from .errors import UsageError
+from .recipe import RECIPES, Recipe
+from .run import Machine, Run
+from .teacher import TEACHERS, Teacher, TeacherConfig
+
+_RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "batch", "lr", "seed")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a preset is trained."""
+class Stop:
+    """Whether to stop: after so many minutes, or on Ctrl-C or SIGTERM; a second one stops at once."""
 
-    epochs: int = 150
-    """Float phase: BatchNorm on batch statistics, real constants."""
-    deploy_epochs: int = 40
-    """After it, in the integer arithmetic."""
-    batch: int = 64
-    lr: float = 4e-3
-    deploy_lr: float = 3e-4
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    """Share of each phase in which the learning rate rises; a cosine takes it to zero after that."""
-    label_smoothing: float = 0.1
-    shift: int = 1
-    """Images are moved by up to this many pixels."""
-    seed: int = 0
+    def __init__(self, minutes: float | None):
+        self.end = None if minutes is None else time.monotonic() + 60 * minutes
+        self.why: str | None = None
+        self._before = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
 
+    def _interrupt(self, number: int, _frame: object) -> None:
+        self.why = "interrupted"
+        signal.signal(number, signal.default_int_handler)
 
-RECIPES = {"digits": Recipe()}
+    def restore(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-
-def augment(pixels: Tensor, shift: int, generator: torch.Generator) -> Tensor:
-    """Each image of (B, H, W, channels) moved by up to ``shift`` pixels both ways, edges filled with zero."""
-    batch, height, width, _ = pixels.shape
-    padded = F.pad(pixels, (0, 0, shift, shift, shift, shift))
-    dy, dx = torch.randint(0, 2 * shift + 1, (2, batch, 1), generator=generator)
-    rows = (dy + torch.arange(height))[:, :, None]
-    columns = (dx + torch.arange(width))[:, None, :]
-    return padded[torch.arange(batch)[:, None, None], rows, columns]
-
-
-def batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of augmented batches, the last one short; the same for the same seed and epoch."""
-    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-    for indices in torch.randperm(len(split), generator=generator).split(recipe.batch):
-        part = split.take(indices)
-        yield augment(part.pixels, recipe.shift, generator), part.labels
-
-
-@torch.no_grad()
-def hits(model: nn.Module, split: Split) -> Tensor:
-    """1 for each image of ``split`` that the model classifies rightly, else 0."""
-    model.eval()
-    predicted = torch.cat([model(part).argmax(1) for part in split.pixels.split(256)])
-    return (predicted == split.labels).float()
-
-
-def accuracy(model: nn.Module, split: Split) -> float:
-    """Share of ``split`` that the model classifies rightly."""
-    return hits(model, split).mean().item()
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Linear warm-up to ``peak``, then a cosine to zero at ``steps``."""
-    rise = max(1, round(steps * warmup))
-    if step < rise:
-        return peak * (step + 1) / rise
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-class Run:
-    """A training run in its folder: model, optimiser and how many epochs are done."""
-
-    def __init__(self, config: ModelConfig, recipe: Recipe, data: DataSet, folder: Path, command: str = ""):
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.data, self.folder, self.command = recipe, data, folder, command
-        self.epoch = 0
-        self.history: list[dict] = []
-        self.figures: dict[str, float] = {}
-        self.model = DIDBViT(config)
-        self.optimiser = self._new_optimiser()
-
-    @property
-    def state_file(self) -> Path:
-        """What `--resume` reads."""
-        return self.folder / "training.safetensors"
-
-    def _new_optimiser(self) -> torch.optim.Optimizer:
-        # Decay pulls binary weights towards sign flips and constants towards nothing useful: only the multi-
-        # bit matrices get it.
-        decayed = {id(layer.linear.weight) for layer in (self.model.embedding, self.model.head)}
-        groups = {True: [], False: []}
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                groups[id(parameter) in decayed].append(parameter)
-        return torch.optim.AdamW(
-            [
-                {"params": groups[True], "weight_decay": self.recipe.weight_decay},
-                {"params": groups[False], "weight_decay": 0.0},
-            ]
-        )
-
-    def train(self) -> None:
-        """Run the epochs that are left, saving after each."""
-        recipe = self.recipe
-        total = recipe.epochs + recipe.deploy_epochs
-        images = len(self.data.train)
-        with tqdm(total=total * images, initial=self.epoch * images, unit=" images", smoothing=0.05) as bar:
-            while self.epoch < total:
-                if self.epoch == recipe.epochs:
-                    self._enter_deploy_mode()
-                loss = self._train_epoch(bar)
-                self.epoch += 1
-                phase = "deploy" if self.model.deployed else "float"
-                score = accuracy(self.model, self.data.validation)
-                self.history.append({"epoch": self.epoch, "phase": phase, "loss": loss, "validation": score})
-                bar.set_postfix_str(f"{phase} loss {loss:.3f} validation {score:.1%}")
-                self.save()
-
-    def _enter_deploy_mode(self) -> None:
-        self.model.eval()
-        checkpoint.save(self.folder / "float.safetensors", self.model)
-        self.figures["test_float"] = accuracy(self.model, self.data.test)
-        self.model.deploy()
-        self.figures["test_folded"] = accuracy(self.model, self.data.test)
-        self.optimiser = self._new_optimiser()
-
-    def _train_epoch(self, bar: tqdm) -> float:
-        recipe, deployed = self.recipe, self.model.deployed
-        peak, first, epochs = (
-            (recipe.deploy_lr, recipe.epochs, recipe.deploy_epochs)
-            if deployed
-            else (recipe.lr, 0, recipe.epochs)
-        )
-        per_epoch = -(-len(self.data.train) // recipe.batch)
-        step = (self.epoch - first) * per_epoch
-        self.model.train()
-        total = 0.0
-        for pixels, labels in batches(self.data.train, recipe, self.epoch):
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(step, epochs * per_epoch, peak, recipe.warmup)
-            loss = F.cross_entropy(self.model(pixels), labels, label_smoothing=recipe.label_smoothing)
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
-            step += 1
-            total += loss.item() * len(labels)
-            bar.update(len(labels))
-        return total / len(self.data.train)
-
-    def save(self) -> None:
-        """Write `training.safetensors` and `log.csv`."""
-        moments = {
-            f"optimiser.{i}.{key}": value
-            for i, state in self.optimiser.state_dict()["state"].items()
-            for key, value in state.items()
-        }
-        facts = {name: getattr(self, name) for name in ("command", "epoch", "history", "figures")}
-        checkpoint.save(self.state_file, self.model, extra=moments, recipe=asdict(self.recipe), **facts)
-        with (self.folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.history[0])
-            writer.writeheader()
-            writer.writerows(self.history)
-
-    def resume(self) -> None:
-        """Take up what `save` wrote; raises `CheckpointError`."""
-        model, extra, facts = checkpoint.read(self.state_file)
-        if model.config.name != self.model.config.name:
-            raise checkpoint.CheckpointError(f"{self.folder} holds a run of preset {model.config.name!r}")
-        self.model, self.command = model, facts["command"]
-        self.epoch, self.history, self.figures = facts["epoch"], facts["history"], facts["figures"]
-        self.recipe = Recipe(**facts["recipe"])
-        self.optimiser = self._new_optimiser()
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in extra.items():
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
-
-    def finish(self) -> dict:
-        """Write the finished model and its card; the card."""
-        checkpoint.save(self.folder / "model.safetensors", self.model, pack=True)
-        after = hits(self.model, self.data.test)
-        self.figures["test_deploy"] = after.mean().item()
-        change = after - hits(checkpoint.load(self.folder / "float.safetensors"), self.data.test)
-        data = {name: len(getattr(self.data, name)) for name in ("train", "validation", "test")}
-        last = {f"validation_{row['phase']}": row["validation"] for row in self.history}
-        card = {
-            "preset": self.model.config.name,
-            "command": self.command,
-            "recipe": asdict(self.recipe),
-            "images": data,
-            "accuracy": {**last, **self.figures},
-            "deploy_mode": {
-                "change": change.mean().item(),
-                "paired_standard_error": change.std().item() / math.sqrt(len(change)),
-            },
-        }
-        (self.folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        return card
+    def __call__(self) -> bool:
+        if self.end is not None and time.monotonic() > self.end:
+            self.why = self.why or "time is up"
+        return self.why is not None
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m models.train", description="Train a DIDB-ViT.")
-    parser.add_argument("--preset", required=True, help="which network, and on what: digits")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration"
+    parser = argparse.ArgumentParser(
+        prog="python -m models.train", description="Train a DIDB-ViT or a teacher."
     )
-    parser.add_argument("--epochs", type=int, help="of the float phase")
-    parser.add_argument("--deploy-epochs", type=int, help="of deploy mode after it")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/PRESET)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
-    parser.add_argument(
-        "--publish", type=Path, metavar="DIR", help="copy the finished model and its card there"
+    option = parser.add_argument
+    option("--preset", required=True, help=f"which network: {', '.join(RECIPES)}")
+    option("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    option(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="images to learn from: a folder, a tar of one, CIFAR's archives",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    option("--images", type=int, metavar="N", help="learn from, and validate on, N images only")
+    option("--teacher", type=Path, metavar="CKPT", help="distil from this full-precision network")
+    option("--stages", type=int, help="1: binary from the start; 2: real weights first")
+    option("--epochs", type=int, help="of the float phase, both stages together")
+    option("--deploy-epochs", type=int, help="of deploy mode after it")
+    option("--batch", type=int, help="images a step, of all processes together")
+    option("--lr", type=float, help="peak learning rate of the float phase")
+    option("--seed", type=int)
+    option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
+    option("--bf16", choices=("auto", "on", "off"), default="auto", help="autocast; auto: on a GPU")
+    option("--compile", action="store_true", help="torch.compile (on two cores it gained nothing)")
+    option("--out", type=Path, help="folder of the run (default: runs/PRESET)")
+    option("--resume", action="store_true", help="go on with the run in that folder")
+    option("--minutes", type=float, help="stop after that time; --resume goes on")
+    option("--publish", type=Path, metavar="DIR", help="copy the finished model and its card there")
+    option("-v", "--verbose", action="store_true", help="show the traceback of an error")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
-    with cli.one_line_errors(arguments.verbose):
-        run = _open_run(arguments)
+    with one_line_errors(arguments.verbose, failures=(NotExact,)):
+        world, device = join(_device(arguments.device))
+        stop = Stop(arguments.minutes)
         try:
-            run.train()
+            bfloat16 = arguments.bf16 == "on" or (arguments.bf16 == "auto" and device.type == "cuda")
+            run = _open_run(arguments, Machine(device, world, bfloat16, arguments.compile))
+            finished = run.train(stop)
+            if world.first:
+                _report(arguments, run, finished, stop)
         except KeyboardInterrupt:
-            raise cli.UsageError(
-                f"interrupted after epoch {run.epoch}; `make train ARGS=--resume` goes on from there"
-            ) from None
-        card = run.finish()
-        print(
-            f"{run.folder / 'model.safetensors'}:",
-            ", ".join(f"{k} {v:.2%}" for k, v in card["accuracy"].items()),
-        )
-        if arguments.publish:
-            arguments.publish.mkdir(parents=True, exist_ok=True)
-            for name in ("model.safetensors", "card.json"):
+            raise UsageError(f"stopped at once; go on with: {_command_to_resume(arguments)}") from None
+        finally:
+            stop.restore()
+            leave(world)
+
+
+def _report(arguments: argparse.Namespace, run: Run, finished: bool, stop: Stop) -> None:
+    """Card and publication of a finished run, or how to go on."""
+    if not finished:
+        where = f"{stop.why} in epoch {run.epoch + 1} of {run.recipe.total}, all of it saved"
+        message = f"{where}; go on with: {_command_to_resume(arguments)}"
+        if stop.why == "interrupted":
+            raise UsageError(message)
+        print(message)
+        return
+    card = finish(run)
+    print(
+        f"{run.folder / 'model.safetensors'}:", ", ".join(f"{k} {v:.2%}" for k, v in card["accuracy"].items())
+    )
+    if arguments.publish:
+        arguments.publish.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (run.folder / name).exists():
                 shutil.copy(run.folder / name, arguments.publish / name)
 
 
-def _open_run(arguments: argparse.Namespace) -> Run:
+def _command_to_resume(arguments: argparse.Namespace) -> str:
+    words = ["python", "-m", "models.train", "--preset", arguments.preset]
+    for name in ("data", "images", "teacher", "out", "minutes", "publish"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += [f"--device={arguments.device}"] if arguments.device != "auto" else []
+    words += [f"--bf16={arguments.bf16}"] if arguments.bf16 != "auto" else []
+    words += ["--compile"] if arguments.compile else []
+    return shlex.join([*words, "--resume"])
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
     """A new run or, with --resume, the one in the folder."""
-    config = override(preset(arguments.preset), arguments.set)
-    data = load(config.name)
-    given = {"epochs": arguments.epochs, "deploy_epochs": arguments.deploy_epochs, "seed": arguments.seed}
+    name = arguments.preset
+    config = override(TEACHERS[name] if name in TEACHERS else preset(name), arguments.set)
+    given = {option: getattr(arguments, option) for option in _RECIPE_OPTIONS}
     given = {key: value for key, value in given.items() if value is not None}
-    recipe = replace(RECIPES[config.name], **given)
-    if recipe.epochs < 1 or recipe.deploy_epochs < 1:
-        raise cli.UsageError("each phase needs at least one epoch")
-    settings = [f"--set={setting}" for setting in arguments.set]
-    settings += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
-    command = shlex.join(["python", "-m", "models.train", "--preset", config.name, *settings])
-    run = Run(config, recipe, data, arguments.out or Path("runs") / config.name, command)
+    recipe = _recipe(name, config, given)
+    if arguments.resume and (given or arguments.set):
+        raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
+    if arguments.batch and arguments.batch < machine.world.size:
+        raise UsageError(f"a batch of {arguments.batch} cannot be shared by {machine.world.size} processes")
+    data = _data(arguments, config)
+    if config.placeholder_classes:
+        config = replace(config, classes=data.classes)
+    teacher = _teacher(arguments.teacher, config)
+    folder = arguments.out or Path("runs") / config.name
+    run = Run(config, recipe, data, folder, _command(arguments, given), machine, teacher)
     if arguments.resume:
-        if given or arguments.set:
-            raise cli.UsageError("--resume goes on with the run's own settings: leave out what changes them")
         run.resume()
     elif run.state_file.exists():
-        raise cli.UsageError(f"{run.folder} holds a run: make train ARGS=--resume goes on with it")
+        raise UsageError(f"{run.folder} holds a run: {_command_to_resume(arguments)} goes on with it")
     return run
+
+
+def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict) -> Recipe:
+    recipe = replace(RECIPES[name], **given)
+    if isinstance(config, TeacherConfig) and (recipe.deploy_epochs or recipe.stages == 2):
+        raise UsageError("a teacher has neither a second stage nor a deploy mode")
+    if isinstance(config, ModelConfig) and recipe.deploy_epochs < 1:
+        raise UsageError("deploy mode needs at least one epoch")
+    return recipe
+
+
+def _data(arguments: argparse.Namespace, config: ModelConfig | TeacherConfig) -> DataSet:
+    data = load(config, arguments.data)
+    if arguments.images is None:
+        return data
+    if arguments.images < 1:
+        raise UsageError(f"--images must be at least 1, not {arguments.images}")
+    few = {
+        name: split.take(torch.arange(min(arguments.images, len(split))))
+        for name, split in (("train", data.train), ("validation", data.validation))
+    }
+    return replace(data, **few)
+
+
+def _teacher(path: Path | None, config: ModelConfig | TeacherConfig) -> Teacher | None:
+    """The network to distil from; it must tell the same classes apart on the same images."""
+    if path is None:
+        return None
+    teacher = checkpoint.load_teacher(path)
+    for name in ("image", "channels", "classes"):
+        if getattr(teacher.config, name) != getattr(config, name):
+            raise UsageError(f"{path} cannot teach {config.name}: it has another {name}")
+    return teacher
+
+
+def _command(arguments: argparse.Namespace, given: dict) -> str:
+    """What repeats the run, for its card: paths are this machine's own and stay out of it."""
+    words = ["python", "-m", "models.train", "--preset", arguments.preset]
+    words += [f"--set={setting}" for setting in arguments.set]
+    words += ["--data=DIR"] if arguments.data else []
+    words += [f"--images={arguments.images}"] if arguments.images else []
+    words += ["--teacher=CKPT"] if arguments.teacher else []
+    words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    return shlex.join(words)
 
 
 if __name__ == "__main__":

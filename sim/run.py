@@ -46,7 +46,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", default="digits", help="a preset or an ONNX file (default: digits)")
     parser.add_argument("--config", help="an accelerator (default: what the model is meant for)")
-    parser.add_argument("--images", type=int, help="how many (default: 16 digits; 1 random image of others)")
+    parser.add_argument("--images", type=int, help="how many (default: 16 test images, or 1 random one)")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="the data set of a trained model, for its test images"
+    )
     parser.add_argument(
         "--set", dest="settings", metavar="KEY=VALUE", action="append", default=[], help="of the preset"
     )
@@ -70,14 +73,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _run(arguments: argparse.Namespace, began: float) -> bool:
     """Simulate and report; whether all was as it must be."""
-    what = subject(
-        arguments.model, arguments.settings, arguments.images, arguments.out / Path(arguments.model).stem
-    )
+    folder = arguments.out / Path(arguments.model).stem
+    what = subject(arguments.model, arguments.settings, arguments.images, folder, arguments.data)
     machine = machine_for(what.model, arguments.config)
     program = compile_model(what.model, machine)
     print(
         f"{what.name} on {machine.name}: {machine.lanes} lanes of {machine.width} bits; "
-        f"{'trained' if what.trained else 'random'} weights, {len(what.pixels)} images; "
+        f"{what.what}; "
         f"{len(program.lowered.passes)} passes, {program.cycles} cycles an image",
         flush=True,
     )
@@ -98,7 +100,7 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
         draft.write_text(json.dumps(summary, indent=2) + "\n")
     total = len(what.pixels)
     verdict = "PASS" if exact == total else "FAIL"
-    score = f"top-1 {summary['top1']}/{total}, " if what.trained else ""
+    score = "" if what.labels is None else f"top-1 {summary['top1']}/{total}, "
     cycles = f"{summary['cycles_per_image']} cycles/image"
     print(f"{verdict} {what.name}: {exact}/{total} images bit-exact, {score}{cycles}")
     return exact == total
@@ -111,7 +113,7 @@ def _report_images(what: Subject, program: Program, expected: list[Expected], ou
     for i, (golden, result) in enumerate(zip(expected, outcome.results, strict=True)):
         found = faults_of(program, golden, result)
         exact += not found
-        label = f"label {classes[what.labels[i]]}, " if what.trained else ""
+        label = "" if what.labels is None else f"label {classes[what.labels[i]]}, "
         guess = classes[int(np.argmax(result.logits))]
         verdict = f"DIFFERS: {'; '.join(found)}" if found else f"bit-exact ({values:,} values)"
         print(f"image {i}: {label}predicted {guess}, {result.cycles} cycles, {verdict}")
@@ -124,7 +126,9 @@ def _summary(
     config, machine = what.model.config, program.lowered.machine
     ideal, cycles = ideal_cycles(config, machine), max(result.cycles for result in outcome.results)
     guesses = [int(np.argmax(result.logits)) for result in outcome.results]
-    hits = sum(int(a) == b for a, b in zip(what.labels, guesses, strict=True)) if what.trained else None
+    hits = None
+    if what.labels is not None:
+        hits = sum(int(a) == b for a, b in zip(what.labels, guesses, strict=True))
     # From result to result, once the first two have filled the pipeline.
     intervals = np.diff([result.done for result in outcome.results])[1:]
     interval = int(np.median(intervals)) if len(intervals) else None

@@ -25,33 +25,39 @@ class Subject:
     model: GoldenModel
     pixels: Tensor
     labels: Tensor | None
-
-    @property
-    def trained(self) -> bool:
-        """Whether predictions mean anything."""
-        return self.labels is not None
+    what: str
+    """Of what kind the weights and the images are, in words."""
 
 
-def subject(name: str, settings: list[str], count: int | None, folder: Path) -> Subject:
+def subject(
+    name: str, settings: list[str], count: int | None, folder: Path, images: Path | None = None
+) -> Subject:
     """The model of that name, through an ONNX file in ``folder``, and the first ``count`` images.
 
     ``name`` is a preset's, which stands for its trained model if there is one and otherwise for random
     weights, or an ONNX file. ``settings`` override a preset's configuration, which then is a random model's.
+    ``images`` is where the data set of a trained model is; without it, those that need one get random images.
     """
     if name.endswith(".onnx"):
         if settings:
             raise UsageError("an ONNX file has its configuration: --set is for presets")
-        model = read(Path(name))
-        return Subject(Path(name).stem, model, _random_images(model.config, count or 1), None)
-    config = override(preset(name), settings)
-    checkpoint_file, path = trained(name), folder / "model.onnx"
-    if settings or not checkpoint_file:
-        save(export(freeze(random_model(config, seed=0))), path)
-        return Subject(name, read(path, rerun=False), _random_images(config, count or 1), None)
-    save(export(freeze(checkpoint.load(checkpoint_file))), path)
-    test = data.load(name).test
+        model, weights, real = read(Path(name)), "weights of the file", False
+    else:
+        config, path = override(preset(name), settings), folder / "model.onnx"
+        found = None if settings else trained(name)
+        save(export(freeze(checkpoint.load(found) if found else random_model(config, seed=0))), path)
+        model = read(path, rerun=bool(found))
+        weights = "trained weights" if found else "random weights"
+        real = bool(found) and (images is not None or name in data.BUNDLED)
+    if images and not real:
+        raise UsageError(f"--data is for trained models, and {name} has {weights}")
+    if not real:
+        pixels = _random_images(model.config, count or 1)
+        return Subject(Path(name).stem, model, pixels, None, f"{weights}, {len(pixels)} random images")
+    test = data.load(model.config, images).test
     count = min(16 if count is None else count, len(test))
-    return Subject(name, read(path), test.pixels[:count], test.labels[:count])
+    what = f"{weights}, {count} test images"
+    return Subject(name, model, test.pixels[:count], test.labels[:count], what)
 
 
 def _random_images(config: ModelConfig, count: int) -> Tensor:

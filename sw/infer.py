@@ -137,10 +137,13 @@ class Report:
             print(line, flush=True)
 
 
-def items(names: list[str], accelerator: Accelerator, limit: int | None) -> tuple[list[Item], list[str]]:
+def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list[Item], list[str]]:
     """The images to classify, and what is wrong with names that there are none for."""
+    names, limit = arguments.images, arguments.limit
     if not names:
-        return _test_images(accelerator)[:limit], []
+        return _test_images(accelerator, arguments.data)[:limit], []
+    if arguments.data:
+        raise UsageError("--data is for the model's test images: leave it out, or the images")
     found = find(names)
     good = [each.path for each in found if not each.problem]
     classes = accelerator.config.classes
@@ -148,11 +151,14 @@ def items(names: list[str], accelerator: Accelerator, limit: int | None) -> tupl
     return wanted, [f"{each.path}: {each.problem}" for each in found if each.problem]
 
 
-def _test_images(accelerator: Accelerator) -> list[Item]:
-    """The model's own."""
+def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
+    """The model's own, in ``folder`` where they come with no package."""
     from models import data  # with it comes PyTorch
 
-    test, name = data.load(accelerator.config.name).test, accelerator.config.name
+    name = accelerator.config.name
+    if folder is None and name not in data.BUNDLED:
+        raise UsageError(f"name images, or the data set of {name}, for its test images, with --data DIR")
+    test = data.load(accelerator.config, folder).test
     pairs = zip(test.pixels.numpy(), test.labels.tolist(), strict=True)
     return [Item(f"{name}/test/{i}", pixels, label) for i, (pixels, label) in enumerate(pairs)]
 
@@ -208,6 +214,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=1, metavar="K", help="labels to name (default: 1)")
     parser.add_argument("--json", action="store_true", help="an object a line, for programs")
     parser.add_argument("--check", action="store_true", help="compare with the golden model")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the model's data set, where it needs one")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first images")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
@@ -244,7 +251,7 @@ def _run(arguments: argparse.Namespace) -> int:
     with _open(arguments) as accelerator:
         if arguments.check and not accelerator.model.golden:
             raise UsageError("--check: tables cannot be checked, give the model's name or its ONNX file")
-        wanted, problems = items(arguments.images, accelerator, arguments.limit)
+        wanted, problems = items(accelerator, arguments)
         report, tally, failed = Report(accelerator, arguments, len(wanted)), Tally(), 0
         tally.refused = len(problems)
         for problem in problems:

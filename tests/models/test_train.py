@@ -1,16 +1,29 @@
 import csv
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from models import checkpoint, train
+from models import checkpoint, run, train
 from models.config import preset
 from models.data import DataSet, load
+from models.evaluate import accuracy
+from models.recipe import Recipe
+from models.run import Run
+from models.teacher import TEACHERS, Teacher
 
+ZOO = Path(train.__file__).parent / "zoo" / "digits" / "model.safetensors"
 SMALL = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
-RECIPE = train.Recipe(epochs=2, deploy_epochs=2, batch=32)
+RECIPE = Recipe(epochs=2, deploy_epochs=2, batch=32)
 
 
 @pytest.fixture(scope="module")
@@ -21,37 +34,61 @@ def data() -> DataSet:
 
 
 def trained(data, folder, recipe=RECIPE):
-    run = train.Run(SMALL, recipe, data, folder)
-    run.train()
-    return run
+    whole = Run(SMALL, recipe, data, folder)
+    assert whole.train()
+    return whole
 
 
-@pytest.mark.parametrize("epochs_before", [1, 2, 3])
-def test_an_interrupted_run_resumes_to_the_same_bits(data, tmp_path, monkeypatch, epochs_before):
-    whole = trained(data, tmp_path / "whole")
+class StopAfter:
+    """Stops a run after that many steps, as Ctrl-C would."""
 
-    interrupted = train.Run(SMALL, RECIPE, data, tmp_path / "interrupted")
-    save = train.Run.save
+    def __init__(self, steps):
+        self.left = steps
 
-    def save_then_interrupt(run):
-        save(run)
-        if run.epoch == epochs_before:
-            raise KeyboardInterrupt
+    def __call__(self):
+        self.left -= 1
+        return self.left == 0
 
-    with monkeypatch.context() as patch:
-        patch.setattr(train.Run, "save", save_then_interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            interrupted.train()
-    resumed = train.Run(SMALL, train.Recipe(seed=5), data, tmp_path / "interrupted")
+
+@pytest.mark.parametrize("steps_before", [1, 3, 4, 7, 11])
+def test_an_interrupted_run_resumes_to_the_same_bits(data, tmp_path, steps_before):
+    recipe = replace(RECIPE, flip=True, ema=0.9)
+    whole = trained(data, tmp_path / "whole", recipe)
+
+    interrupted = Run(SMALL, recipe, data, tmp_path / "interrupted")
+    assert not interrupted.train(StopAfter(steps_before))
+    resumed = Run(SMALL, Recipe(seed=5), data, tmp_path / "interrupted")
     resumed.resume()
-    assert resumed.epoch == epochs_before
-    resumed.train()
+    assert resumed.epoch * 3 + resumed.step == steps_before
+    assert resumed.train()
+    assert_same(resumed, whole)
 
-    expected = whole.model.state_dict()
-    for name, value in resumed.model.state_dict().items():
+
+def test_a_killed_run_resumes_from_its_last_save(data, tmp_path, monkeypatch):
+    whole = trained(data, tmp_path / "whole")
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0)
+
+    stop = StopAfter(5)
+
+    def killed():
+        if stop():
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(SMALL, RECIPE, data, tmp_path / "killed").train(killed)
+    resumed = Run(SMALL, RECIPE, data, tmp_path / "killed")
+    resumed.resume()
+    assert (resumed.epoch, resumed.step) == (1, 1)
+    resumed.train()
+    assert_same(resumed, whole)
+
+
+def assert_same(one, other):
+    expected = other.model.state_dict()
+    for name, value in one.model.state_dict().items():
         assert torch.equal(value, expected[name]), name
-    assert resumed.history == whole.history
-    assert resumed.figures == whole.figures
+    assert one.history == other.history
 
 
 def test_another_seed_is_another_run(data, tmp_path):
@@ -68,30 +105,12 @@ def test_the_log_has_a_row_an_epoch(data, tmp_path):
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
 
 
-def test_augment_moves_images_and_nothing_else():
-    pixels = torch.arange(1, 17, dtype=torch.uint8).reshape(1, 4, 4, 1).repeat(64, 1, 1, 1)
-    moved = train.augment(pixels, 1, torch.Generator().manual_seed(0))
-    assert moved.shape == pixels.shape
-    padded = torch.zeros(6, 6, dtype=torch.uint8)
-    padded[1:5, 1:5] = pixels[0, ..., 0]
-    windows = {tuple(padded[i : i + 4, j : j + 4].flatten().tolist()) for i in range(3) for j in range(3)}
-    assert {tuple(image.flatten().tolist()) for image in moved} == windows
-
-
-def test_learning_rate_rises_to_its_peak_and_falls_to_zero():
-    rates = [train.learning_rate(step, 100, 1.0, 0.1) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[10] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[100] == pytest.approx(0)
-
-
 def run_cli(*arguments):
     train.main([*arguments])
 
 
 def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
-    run = ["--preset", "digits", "--out", str(tmp_path / "run")]
+    options = ["--preset", "digits", "--out", str(tmp_path / "run")]
     small = [
         "--set",
         "layers=1",
@@ -104,16 +123,29 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         "--deploy-epochs",
         "1",
     ]
-    run_cli(*run, *small, "--publish", str(tmp_path / "zoo"))
+    run_cli(*options, *small, "--publish", str(tmp_path / "zoo"))
     assert "test_deploy" in capsys.readouterr().out
     card = json.loads((tmp_path / "zoo" / "card.json").read_text())
     assert card["images"] == {"train": 1293, "validation": 144, "test": 360}
     assert card["recipe"]["epochs"] == 1
     assert card["command"].startswith("python -m models.train --preset digits --set=layers=1 --set=dim=8 ")
+    assert "DIR" not in card["command"]
+    assert card["images_seen"] == 2 * 1293
+    assert card["hardware"]["torch"] == torch.__version__
+    assert card["hardware"]["cores"] >= 1
+    assert card["deploy_mode"]["images_with_equal_golden_logits"] == 360
+    assert card["accuracy"]["test_golden"] == card["accuracy"]["test_deploy"]
+    assert sum(map(sum, card["confusion"])) == 360
+    right = sum(card["confusion"][i][i] for i in range(10))
+    assert right / 360 == pytest.approx(card["accuracy"]["test_deploy"])
+    assert [sum(row) for row in card["confusion"]] == torch.bincount(load("digits").test.labels).tolist()
+    for name in ("curve.png", "confusion.png"):
+        with Image.open(tmp_path / "zoo" / name) as picture:
+            assert min(picture.size) > 300
     published = checkpoint.load(tmp_path / "zoo" / "model.safetensors")
-    assert train.accuracy(published, load("digits").test) == card["accuracy"]["test_deploy"]
+    assert accuracy(published, load("digits").test) == card["accuracy"]["test_deploy"]
 
-    run_cli(*run, "--resume")  # nothing is left to do, and nothing is lost
+    run_cli(*options, "--resume")  # nothing is left to do, and nothing is lost
     assert json.loads((tmp_path / "run" / "card.json").read_text())["accuracy"] == card["accuracy"]
 
 
@@ -121,13 +153,24 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--preset", "letters"], "unknown preset 'letters': the presets are digits, cifar10-nano"),
-        (["--preset", "cifar10-nano"], "no data set for preset 'cifar10-nano'"),
+        (
+            ["--preset", "cifar10-nano"],
+            "cifar10-nano is trained on images: say where they are with --data DIR",
+        ),
         (["--preset", "digits", "--set", "dim=65"], "65 is no multiple of 2"),
         (["--preset", "digits", "--set", "mlp_ratio=3"], "mlp_ratio must be a power of two, not 3"),
         (["--preset", "digits", "--set", "theta=2"], "theta must be 1, 3 or 5, not 2"),
         (["--preset", "digits", "--set", "colour=red"], "unknown in ModelConfig: colour"),
-        (["--preset", "digits", "--epochs", "0"], "each phase needs at least one epoch"),
+        (["--preset", "digits", "--epochs", "0"], "epochs must lie within 1 to 1e+06, not 0"),
         (["--preset", "digits", "--resume"], "no such checkpoint"),
+        (["--preset", "digits", "--deploy-epochs", "0"], "deploy mode needs at least one epoch"),
+        (["--preset", "digits", "--stages", "3"], "stages must lie within 1 to 2, not 3"),
+        (["--preset", "digits", "--images", "0"], "--images must be at least 1, not 0"),
+        (["--preset", "digits", "--device", "abacus"], "no device 'abacus' here"),
+        (["--preset", "digits", "--teacher", "nowhere"], "nowhere: no such checkpoint"),
+        (["--preset", "digits", "--teacher", str(ZOO)], "holds no teacher but a digits"),
+        (["--preset", "digits", "--data", "."], "leave --data out"),
+        (["--preset", "teacher-cifar10", "--stages", "2"], "neither a second stage nor a deploy mode"),
         (["--preset", "digits", "--resume", "--seed", "1"], "leave out what changes them"),
     ],
 )
@@ -148,5 +191,64 @@ def test_a_run_is_never_overwritten(data, tmp_path, capsys):
     before = (tmp_path / "training.safetensors").read_bytes()
     with pytest.raises(SystemExit):
         run_cli("--preset", "digits", "--out", str(tmp_path))
-    assert "holds a run: make train ARGS=--resume goes on with it" in capsys.readouterr().err
+    assert (
+        f"holds a run: python -m models.train --preset digits --out {tmp_path} --resume goes on with it"
+        in capsys.readouterr().err
+    )
     assert (tmp_path / "training.safetensors").read_bytes() == before
+
+
+TINY = ["--preset", "digits", "--set=layers=1", "--set=dim=8", "--set=mlp_ratio=1", "--epochs=200"]
+
+
+def test_a_run_comes_in_pieces(tmp_path, capsys):
+    run_cli(*TINY, "--out", str(tmp_path), "--minutes", "0.01")
+    printed = capsys.readouterr().out
+    assert "time is up in epoch" in printed
+    assert not (tmp_path / "card.json").exists()
+    command = shlex.split(printed.partition("go on with: ")[2])
+    assert command[:3] == ["python", "-m", "models.train"]
+    before = checkpoint.read(tmp_path / "training.safetensors")[2]
+    run_cli(*command[3:])
+    after = checkpoint.read(tmp_path / "training.safetensors")[2]
+    assert (after["epoch"], after["step"]) > (before["epoch"], before["step"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path, number):
+    command = [sys.executable, "-m", "models.train", *TINY, "--out", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(600):
+            if (tmp_path / "log.csv").exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 2
+    last = errors.splitlines()[-1]
+    assert last.startswith("error: interrupted in epoch")
+    assert f"go on with: python -m models.train --preset digits --out {tmp_path} --resume" in last
+    assert checkpoint.read(tmp_path / "training.safetensors")[2]["epoch"] >= 1
+
+
+def test_a_teacher_teaches_what_it_knows(tmp_path, capsys):
+    teacher = Teacher(TEACHERS["teacher-cifar10-small"])
+    checkpoint.save(tmp_path / "t.safetensors", teacher)
+    with pytest.raises(SystemExit) as stop:
+        run_cli(
+            "--preset", "digits", "--teacher", str(tmp_path / "t.safetensors"), "--out", str(tmp_path / "run")
+        )
+    assert stop.value.code == 2
+    assert "cannot teach digits: it has another image" in capsys.readouterr().err
+    with pytest.raises(checkpoint.CheckpointError, match="holds a teacher, which has no integers"):
+        checkpoint.load(tmp_path / "t.safetensors")

@@ -68,6 +68,8 @@ def test_a_fault_in_the_words_is_seen_where_it_is(fault, capsys):
         ),
         (["--set", "layers=0"], "layers must be an integer from 1"),
         (["--model", "some.onnx", "--set", "layers=1"], "an ONNX file has its configuration"),
+        (["--data", ".", "--set", "layers=1"], "--data is for trained models, and digits has random weights"),
+        (["--data", "."], "digits comes with scikit-learn: leave --data out"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, tmp_path, capsys):

@@ -191,14 +191,17 @@ def test_what_was_done_to_images_is_said_once(run, pictures, tmp_path):
     assert error == [f"{tmp_path}/0.png: 16×16 grey: scaled to 8×8; others are converted likewise"]
 
 
-def test_another_model(run, small_onnx, digit):
+def test_another_model(run, small_onnx, digit, tmp_path):
     code, out, error = run(*GOLDEN, "--model", small_onnx, "--config", "16x64", digit, "--top", 3)
     assert (code, error) == (0, [])
     assert sorted(re.findall("ant|bee|cat", out[0])) == ["ant", "bee", "cat"]
     code, out, error = run(*GOLDEN, "--model", small_onnx, "--config", "16x64")
     assert (code, out) == (2, [])
     assert len(error) == 1  # it has no images of its own
-    assert error[0].startswith("error: no data set for preset 'small'")
+    assert error[0].startswith("error: name images, or the data set of small, ")
+    code, out, error = run(*GOLDEN, "--data", tmp_path, digit)
+    assert (code, out) == (2, [])
+    assert error == ["error: --data is for the model's test images: leave it out, or the images"]
 
 
 def test_tables_alone(run, digits_tables, digit):

@@ -1,7 +1,6 @@
-import pytest
 import torch
 
-from models.data import DataError, load
+from models.data import load
 
 
 def test_digits_are_split_into_three_for_good():
@@ -23,8 +22,3 @@ def test_no_image_is_in_two_parts():
     images = [tuple(image) for part in parts for image in part]
     assert len(images) == 1797
     assert len(set(images)) == 1797
-
-
-def test_an_unknown_data_set():
-    with pytest.raises(DataError, match="no data set for preset 'cifar10-tiny' yet"):
-        load("cifar10-tiny")

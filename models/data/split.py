@@ -1,0 +1,66 @@
+"""What every loader returns: images in memory as uint8, in three splits."""
+
+from dataclasses import dataclass
+
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+from ..errors import UsageError
+
+
+class DataError(UsageError, ValueError):
+    """No such data set, or not where it was said to be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images with their classes: pixels (n, H, W, channels) uint8, labels (n,) int64."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> "Split":
+        """Those images."""
+        return Split(self.pixels[indices], self.labels[indices])
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same there."""
+        return Split(self.pixels.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """``train`` to learn from, ``validation`` for choices, ``test`` read once for each published figure.
+
+    ``classes`` are the names that labels count through.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...] = ()
+
+
+VALIDATION_IMAGES = 5000
+"""Held out of the training images where there are enough of them, and never more than a tenth."""
+
+
+def hold_out(train: Split, test: Split, classes: tuple[str, ...]) -> DataSet:
+    """The data set of two published splits: its validation images come out of ``train``, stratified and
+    always the same ones.
+    """
+    count = max(len(classes), min(VALIDATION_IMAGES, len(train) // 10))
+    if len(train) < 2 * len(classes) or torch.bincount(train.labels, minlength=len(classes)).min() < 2:
+        raise DataError("too few training images: at least two of each class are needed")
+    train, validation = stratified(train, count)
+    return DataSet(train, validation, test, classes)
+
+
+def stratified(split: Split, count: int) -> tuple[Split, Split]:
+    """(the rest, ``count`` images), classes in equal shares; always the same."""
+    rest, taken = train_test_split(range(len(split)), test_size=count, stratify=split.labels, random_state=0)
+    return split.take(torch.tensor(rest)), split.take(torch.tensor(taken))
