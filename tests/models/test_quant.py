@@ -4,8 +4,8 @@ from brevitas import nn as qnn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.config import INT8_UNIT
 from models.quant import (
-    INT8_UNIT,
     BinaryActivation,
     BinaryWeight,
     Int8Weight,

@@ -61,6 +61,15 @@ def test_predictions(golden, pictures, expected, test_set):
         came.logits = None
 
 
+def test_all_test_digits_through_the_simulated_accelerator(trained_digits, test_set):
+    """The figure of the README, on the RTL."""
+    with Accelerator("sim", "digits") as accelerator:
+        predictions = accelerator.classify(test_set.pixels.numpy())
+    assert np.array_equal(predictions.logits, trained_digits.golden(test_set.pixels).numpy())
+    assert set(predictions.cycles) == {5482}
+    assert np.sum(predictions.labels == test_set.labels.numpy()) == 352
+
+
 def test_of_equal_logits_the_first(golden):
     zero = np.zeros(1, np.int64)
     one = Predictions(("a", "b", "c"), np.array([[1, 7, 7]], np.int32), np.ones((1, 3)), zero, zero)

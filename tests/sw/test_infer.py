@@ -423,7 +423,7 @@ def test_a_device_that_fails_midway(run, monkeypatch, answers):
     code, out, error = run(*GOLDEN, "--limit", 6)
     assert code == 1
     assert [line.split(":")[0] for line in out[:-1]] == [f"digits/test/{i}" for i in range(answers)]
-    assert out[-1].startswith(f"{answers} images")
+    assert out[-1].startswith(f"{answers} image{'' if answers == 1 else 's'}")
     assert error == [
         "error: golden: tried an image 6 times, and nothing came",
         f"error: {6 - answers} images have no answer, from digits/test/{answers} on",
@@ -500,7 +500,7 @@ def test_an_interrupt_ends_with_the_summary():
     assert process.returncode == 130
     assert error == "interrupted\n"
     *lines, summary = [first, *out.splitlines()]
-    assert summary.startswith(f"{len(lines)} images, ")
+    assert summary.startswith(f"{len(lines)} image")
     assert len(lines) < 360
 
 
