@@ -21,6 +21,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from models.errors import UsageError
+from models.pixels import centre, fitted
 
 MAX_PIXELS = 64_000_000
 """An image of more is refused, from its header: decoded it is 256 MB, and conversion makes copies."""
@@ -32,10 +33,6 @@ _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 # Several pictures, of which the first is the whole: the others are previews, depth maps, layers.
 _FIRST_IS_WHOLE = {"MPO", "PSD"}
 _MODE_WORDS = {"1": "1-bit", "L": "grey", "LA": "grey with alpha", "P": "palette"}
-
-# Averages over all that a pixel covers, with no negative weights: no ringing, what is flat stays flat.
-# LANCZOS rings; BOX weighs unevenly where the ratio is no integer.
-_FILTER = Image.Resampling.HAMMING
 
 _ONE_AT_A_TIME = threading.Lock()
 # What Pillow logs would go to stderr where nobody has set up logging.
@@ -99,11 +96,14 @@ def convert(
             if image.has_transparency_data:
                 image = _over_white(image)
                 done.append("alpha over white")
-            # Nothing is scaled as a palette or 1-bit; grey comes back from RGB as it was.
-            image = _fitted(image.convert("RGB"), (width, height), done)
+            part = centre(image.size, (width, height))
+            if part != image.size:
+                done.append(f"cropped to the centre {_size(part)}")
+            if part != (width, height):
+                done.append(f"scaled to {_size((width, height))}")
             if other_colours:
                 done.append("made grey" if channels == 1 else "made RGB")
-            pixels = np.array(image.convert(mode)).reshape(height, width, channels)
+            pixels = fitted(image, height, width, channels)
     except ImageError as error:
         if isinstance(source, Path):
             raise ImageError(f"{source}: {error}") from error
@@ -264,21 +264,6 @@ def _over_white(image: Image.Image) -> Image.Image:
         image = image.convert(image.mode.upper())
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA"))
-
-
-def _fitted(image: Image.Image, wanted: tuple[int, int], done: list[str]) -> Image.Image:
-    """Cropped around the centre to the proportions of (width, height), and scaled to it."""
-    size = tuple(
-        min(image.size[i], max(1, round(image.size[1 - i] * wanted[i] / wanted[1 - i]))) for i in (0, 1)
-    )
-    if size != image.size:
-        left, top = ((image.size[i] - size[i]) // 2 for i in (0, 1))
-        image = image.crop((left, top, left + size[0], top + size[1]))
-        done.append(f"cropped to the centre {_size(size)}")
-    if size != wanted:
-        image = image.resize(wanted, _FILTER)
-        done.append(f"scaled to {_size(wanted)}")
-    return image
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
+from ..pixels import fitted
 from .split import DataError, Split
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif"}
@@ -88,12 +89,9 @@ def decode_image(data: bytes, name: str, image: tuple[int, int], channels: int) 
     """An encoded image as uint8 (height, width, channels)."""
     try:
         with Image.open(io.BytesIO(data)) as file:
-            picture = file.convert("L" if channels == 1 else "RGB")
+            return fitted(ImageOps.exif_transpose(file), *image, channels)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{name} is no whole image: {error}") from None
-    if picture.size != image[::-1]:
-        picture = ImageOps.fit(picture, image[::-1], Image.Resampling.BICUBIC)
-    return np.asarray(picture).reshape(*image, channels)
 
 
 def _entries(path: Path) -> Iterator[Entry]:
