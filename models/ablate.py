@@ -1,0 +1,221 @@
+"""`python -m models.ablate --preset digits --epochs 30 --seeds 3`: which parts of the network help.
+
+Trains the grid of `models.ablation.grid`, each cell with each seed on the same images in the same order for
+the same epochs, and writes `table.md`, `table.csv` and `plot.png` of what is finished. All figures are
+validation accuracies at the end of a phase. The same command goes on where it was stopped.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .ablation.grid import Cell, choose, grid
+from .ablation.plot import plot
+from .ablation.table import markdown, rows, write_csv
+from .ablation.trial import Trial
+from .ablation.workers import at_once, one_by_one
+from .cli import one_line_errors
+from .config import PRESETS, ModelConfig, override, preset
+from .data import DataSet
+from .errors import UsageError
+from .files import replacing
+from .recipe import RECIPES, Recipe
+from .run import Machine, inputs
+from .train import Stop, open_data, open_device
+
+
+@dataclass(frozen=True)
+class Study:
+    """The grid for one preset, with everything that its trials have in common."""
+
+    config: ModelConfig
+    recipe: Recipe
+    seeds: int
+    data: DataSet
+    command: str
+    """What repeats it, without paths."""
+    folder: Path
+
+    def trials(self, cells: Sequence[Cell]) -> list[Trial]:
+        """Every cell with every seed, all cells with the first one first."""
+        return [
+            Trial(cell, self._recipe(cell, seed), self.folder / f"{cell.name}-{seed}")
+            for seed in range(self.seeds)
+            for cell in cells
+        ]
+
+    def _recipe(self, cell: Cell, seed: int) -> Recipe:
+        deploy_epochs = self.recipe.deploy_epochs if "deploy" in cell.phases else 0
+        return replace(self.recipe, seed=seed, deploy_epochs=deploy_epochs)
+
+    def results(self, trials: Sequence[Trial]) -> dict[Trial, dict]:
+        """Of those that are finished."""
+        began_with = inputs(self.data)
+        found = {trial: trial.result(began_with) for trial in trials}
+        return {trial: result for trial, result in found.items() if result}
+
+    def report(self) -> str:
+        """Write table and plot of all that is finished; the table."""
+        cells = grid(self.config)
+        every = self.trials(cells)
+        results = list(self.results(every).values())
+        if not results:
+            raise UsageError(f"nothing is finished in {self.folder} yet")
+        table = rows(cells, results)
+        text = f"{markdown(table)}\n{self._caption(results, len(every))}\n"
+        with replacing(self.folder / "table.md") as draft:
+            draft.write_text(text, encoding="utf-8")
+        write_csv(table, self.folder / "table.csv")
+        plot(table, self.folder / "plot.png")
+        return text
+
+    def _caption(self, results: Sequence[dict], wanted: int) -> str:
+        images = results[0]["images"]
+        devices = ", ".join(sorted({result["hardware"]["device"] for result in results}))
+        hours = sum(result["seconds"] for result in results) / 3600
+        parts = [
+            f"`{self.command}`: {self.recipe.epochs} epochs of the float phase, {self.recipe.deploy_epochs} "
+            f"in deploy mode, {images['train']:,} training images.",
+            f"Accuracy on {images['validation']:,} validation images: mean ± standard deviation over the "
+            "seeds. Against full: mean of the differences seed by seed ± its standard error, in bold beyond "
+            "two of them.",
+            f"{len(results)} of {wanted} trials are finished; they took {hours:.1f} hours of processes on "
+            f"{devices}.",
+        ]
+        return "\n".join(parts)
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.ablate",
+        description="Train variants of a network alike and compare them. The same command goes on where it "
+        "was stopped.",
+    )
+    option = parser.add_argument
+    option("--preset", required=True, help=f"which network: {', '.join(PRESETS)}")
+    option("--set", action="append", default=[], metavar="KEY=VALUE", help="change the network of all cells")
+    option("--data", type=Path, metavar="DIR", help="images to learn from, as for models.train")
+    option("--images", type=int, metavar="N", help="learn from, and validate on, N images only")
+    option("--epochs", type=int, help="of the float phase (default: the preset's)")
+    option("--deploy-epochs", type=int, help="of deploy mode (default: in the preset's proportion)")
+    option("--seeds", type=int, default=3, help="train each cell with seeds 0 to this (default: %(default)s)")
+    option("--only", nargs="+", metavar="CELL", help="train these cells only: full, no-diba, …")
+    option("--jobs", type=int, default=1, help="train so many at once (default: %(default)s)")
+    option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
+    option("--minutes", type=float, help="stop after that time")
+    option("--out", type=Path, help="folder of the results (default: runs/ablate/PRESET)")
+    option("--report", action="store_true", help="train nothing: write the table of what is finished")
+    option("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    arguments = _arguments(argv)
+    with one_line_errors(arguments.verbose):
+        if arguments.jobs < 1 or arguments.seeds < 1:
+            raise UsageError("--jobs and --seeds must be at least 1")
+        config = override(preset(arguments.preset), arguments.set)
+        config.check_deployable()
+        recipe = _recipe(arguments)
+        machine = _machine(arguments.device)
+        # What other processes read it with, too: before the classes have names.
+        read = partial(open_data, config, arguments.data, arguments.images)
+        data = read()
+        if config.placeholder_classes:
+            config = replace(config, classes=data.classes)
+        folder = arguments.out or Path("runs") / "ablate" / config.name
+        study = Study(config, recipe, arguments.seeds, data, _command(arguments, recipe), folder)
+        trials = study.trials(choose(config, arguments.only))
+        if arguments.report or _train(study, trials, arguments, machine, read):
+            print(study.report(), end="")
+
+
+def _machine(device: str) -> Machine:
+    device = open_device(device)
+    return Machine(device, bfloat16=device.type == "cuda")
+
+
+def _train(
+    study: Study,
+    trials: Sequence[Trial],
+    arguments: argparse.Namespace,
+    machine: Machine,
+    read: Callable[[], DataSet],
+) -> bool:
+    """Train what is not finished; whether time was enough. Raises `UsageError` where it is interrupted."""
+    done = study.results(trials)
+    left = [trial for trial in trials if trial not in done]
+    again = f"go on with: {_command_to_go_on(arguments)}"
+    stop = Stop(arguments.minutes)
+    epochs = sum(trial.recipe.total for trial in left)
+    batches = -(-len(study.data.train) // study.recipe.batch)
+    # As often as a person, or a log, wants to read it; the estimate is over all, since phases differ.
+    interval = 0.5 if sys.stderr.isatty() else 60
+    count = len(done)
+    try:
+        with tqdm(total=epochs * batches, unit=" steps", smoothing=0, mininterval=interval) as bar:
+            if arguments.jobs == 1 or len(left) < 2:
+                finished = one_by_one(left, study.data, machine, stop, bar.update)
+            else:
+                jobs = min(arguments.jobs, len(left))
+                finished = at_once(left, read, machine, jobs, stop, bar.update)
+            for trial in finished:
+                count += 1
+                bar.write(f"{trial.name}: finished, {count} of {len(trials)}")
+    except KeyboardInterrupt:
+        raise UsageError(f"stopped at once; {again}") from None
+    except BrokenProcessPool:
+        raise UsageError(f"a process ended all of a sudden, perhaps for lack of memory; {again}") from None
+    finally:
+        stop.restore()
+    if count == len(trials):
+        return True
+    message = f"{stop.why}, {count} of {len(trials)} trials finished, all of it saved; {again}"
+    if stop.why == "interrupted":
+        raise UsageError(message)
+    print(message)
+    return False
+
+
+def _command_to_go_on(arguments: argparse.Namespace) -> str:
+    words = ["python", "-m", "models.ablate", "--preset", arguments.preset]
+    words += [f"--set={setting}" for setting in arguments.set]
+    for name in ("data", "images", "epochs", "deploy_epochs", "seeds", "jobs", "minutes", "out"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += [f"--device={arguments.device}"] if arguments.device != "auto" else []
+    words += ["--only", *arguments.only] if arguments.only else []
+    return shlex.join(words)
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    """The preset's, shortened or lengthened."""
+    recipe = RECIPES[arguments.preset]
+    epochs = recipe.epochs if arguments.epochs is None else arguments.epochs
+    deploy_epochs = arguments.deploy_epochs
+    if deploy_epochs is None:
+        deploy_epochs = max(1, round(epochs * recipe.deploy_epochs / recipe.epochs))
+    if deploy_epochs < 1:
+        raise UsageError("deploy mode needs at least one epoch")
+    return replace(recipe, epochs=epochs, deploy_epochs=deploy_epochs)
+
+
+def _command(arguments: argparse.Namespace, recipe: Recipe) -> str:
+    words = ["python", "-m", "models.ablate", "--preset", arguments.preset]
+    words += [f"--set={setting}" for setting in arguments.set]
+    words += ["--data=DIR"] if arguments.data else []
+    words += [f"--images={arguments.images}"] if arguments.images else []
+    words += ["--epochs", str(recipe.epochs), "--deploy-epochs", str(recipe.deploy_epochs)]
+    return shlex.join([*words, "--seeds", str(arguments.seeds)])
+
+
+if __name__ == "__main__":
+    main()
