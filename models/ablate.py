@@ -10,86 +10,23 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from .ablation.grid import Cell, choose, grid
-from .ablation.plot import plot
-from .ablation.table import markdown, rows, write_csv
+from .ablation.grid import choose
+from .ablation.study import Study
 from .ablation.trial import Trial
 from .ablation.workers import at_once, one_by_one
 from .cli import one_line_errors
-from .config import PRESETS, ModelConfig, override, preset
+from .config import PRESETS, override, preset
 from .data import DataSet
 from .errors import UsageError
-from .files import replacing
 from .recipe import RECIPES, Recipe
-from .run import Machine, inputs
+from .run import Machine
 from .train import Stop, open_data, open_device
-
-
-@dataclass(frozen=True)
-class Study:
-    """The grid for one preset, with everything that its trials have in common."""
-
-    config: ModelConfig
-    recipe: Recipe
-    seeds: int
-    data: DataSet
-    command: str
-    """What repeats it, without paths."""
-    folder: Path
-
-    def trials(self, cells: Sequence[Cell]) -> list[Trial]:
-        """Every cell with every seed, all cells with the first one first."""
-        return [
-            Trial(cell, self._recipe(cell, seed), self.folder / f"{cell.name}-{seed}")
-            for seed in range(self.seeds)
-            for cell in cells
-        ]
-
-    def _recipe(self, cell: Cell, seed: int) -> Recipe:
-        deploy_epochs = self.recipe.deploy_epochs if "deploy" in cell.phases else 0
-        return replace(self.recipe, seed=seed, deploy_epochs=deploy_epochs)
-
-    def results(self, trials: Sequence[Trial]) -> dict[Trial, dict]:
-        """Of those that are finished."""
-        began_with = inputs(self.data)
-        found = {trial: trial.result(began_with) for trial in trials}
-        return {trial: result for trial, result in found.items() if result}
-
-    def report(self) -> str:
-        """Write table and plot of all that is finished; the table."""
-        cells = grid(self.config)
-        every = self.trials(cells)
-        results = list(self.results(every).values())
-        if not results:
-            raise UsageError(f"nothing is finished in {self.folder} yet")
-        table = rows(cells, results)
-        text = f"{markdown(table)}\n{self._caption(results, len(every))}\n"
-        with replacing(self.folder / "table.md") as draft:
-            draft.write_text(text, encoding="utf-8")
-        write_csv(table, self.folder / "table.csv")
-        plot(table, self.folder / "plot.png")
-        return text
-
-    def _caption(self, results: Sequence[dict], wanted: int) -> str:
-        images = results[0]["images"]
-        devices = ", ".join(sorted({result["hardware"]["device"] for result in results}))
-        hours = sum(result["seconds"] for result in results) / 3600
-        parts = [
-            f"`{self.command}`: {self.recipe.epochs} epochs of the float phase, {self.recipe.deploy_epochs} "
-            f"in deploy mode, {images['train']:,} training images.",
-            f"Accuracy on {images['validation']:,} validation images: mean ± standard deviation over the "
-            "seeds. Against full: mean of the differences seed by seed ± its standard error, in bold beyond "
-            "two of them.",
-            f"{len(results)} of {wanted} trials are finished; they took {hours:.1f} hours of processes on "
-            f"{devices}.",
-        ]
-        return "\n".join(parts)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

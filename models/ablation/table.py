@@ -35,10 +35,13 @@ class Estimate:
         """Standard error of the mean."""
         return None if self.deviation is None else self.deviation / math.sqrt(self.count)
 
-    @property
-    def shows(self) -> bool:
-        """Whether the mean lies beyond two standard errors of 0; never so for a single number."""
-        return self.error is not None and abs(self.mean) > 2 * self.error
+    def shows(self, pooled: float | None) -> bool:
+        """Whether the mean lies beyond two standard errors of 0, its own and that of the ``pooled``
+        deviation; never so for a single number.
+        """
+        if self.deviation is None or pooled is None:
+            return False
+        return abs(self.mean) > 2 * max(self.deviation, pooled) / math.sqrt(self.count)
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,26 @@ def rows(cells: Sequence[Cell], results: Sequence[Mapping]) -> list[Row]:
     return found
 
 
+def pooled_deviation(table: Sequence[Row], phase: str) -> float | None:
+    """Of the differences to `FULL`, of all cells together; None without seeds to compare.
+
+    A few seeds tell little of how far they spread: of three, one mean in five lies beyond two of its own
+    standard errors by mere chance. All cells together tell more.
+    """
+    full = _full(table)
+    found = [row.difference(full, phase) for row in table] if full else []
+    several = [estimate for estimate in found if estimate and estimate.deviation is not None]
+    if not several:
+        return None
+    freedom = [estimate.count - 1 for estimate in several]
+    squares = sum(n * e.deviation**2 for n, e in zip(freedom, several, strict=True))
+    return math.sqrt(squares / sum(freedom))
+
+
 def markdown(table: Sequence[Row]) -> str:
     """The table for a page; percent, the differences in points, those that show in bold."""
     full = _full(table)
+    pooled = {phase: pooled_deviation(table, phase) for phase in PHASES}
     heads = [""]
     for name in PHASES.values():
         heads += [f"{name}, %", "against full"]
@@ -84,7 +104,8 @@ def markdown(table: Sequence[Row]) -> str:
     for row in table:
         cells = [row.cell.label]
         for phase in PHASES:
-            cells += [_percent(row.estimate(phase)), _points(full and row.difference(full, phase))]
+            difference = full and row.difference(full, phase)
+            cells += [_percent(row.estimate(phase)), _points(difference, pooled[phase])]
         lines.append([*cells, str(len(row.accuracy["float"]))])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -100,12 +121,12 @@ def _percent(estimate: Estimate | None) -> str:
     return f"{100 * estimate.mean:.1f}{spread}"
 
 
-def _points(estimate: Estimate | None) -> str:
+def _points(estimate: Estimate | None, pooled: float | None) -> str:
     if estimate is None:
         return "–"
     error = "" if estimate.error is None else f" ± {100 * estimate.error:.1f}"
     text = f"{100 * estimate.mean:+.1f}{error}".replace("-", "−")
-    return f"**{text}**" if estimate.shows else text
+    return f"**{text}**" if estimate.shows(pooled) else text
 
 
 def write_csv(table: Sequence[Row], path: Path) -> None:

@@ -5,7 +5,7 @@ from PIL import Image
 
 from models.ablation.grid import grid
 from models.ablation.plot import plot
-from models.ablation.table import Estimate, markdown, rows, write_csv
+from models.ablation.table import Estimate, markdown, pooled_deviation, rows, write_csv
 from models.config import preset
 
 CELLS = grid(preset("digits"))
@@ -36,17 +36,25 @@ def test_an_estimate_is_mean_deviation_and_error():
 
 
 @pytest.mark.parametrize(
-    ("values", "shows"),
+    ("values", "pooled", "shows"),
     [
-        ([0.02, 0.05, 0.02], True),  # 0.03 ± 0.01
-        ([-0.02, -0.05, -0.02], True),
-        ([0.01, 0.04, 0.01], False),  # 0.02 ± 0.01
-        ([0.5], False),
-        ([0.0, 0.0], False),
+        ([0.02, 0.05, 0.02], 0.01, True),  # 0.03 ± 0.01
+        ([-0.02, -0.05, -0.02], 0.01, True),
+        ([0.01, 0.04, 0.01], 0.01, False),  # 0.02 ± 0.01
+        ([0.03, 0.03, 0.03], 0.02, True),  # 0.03 ± 0; all together make it ± 0.0115
+        ([0.03, 0.03, 0.03], 0.03, False),
+        ([0.5], 0.01, False),
+        ([0.0, 0.0], 0.0, False),
     ],
 )
-def test_what_shows_lies_beyond_two_errors(values, shows):
-    assert Estimate.of(values).shows is shows
+def test_what_shows_lies_beyond_two_errors(values, pooled, shows):
+    assert Estimate.of(values).shows(pooled) is shows
+
+
+def test_all_cells_together_say_how_far_differences_spread():
+    """−2, −5, −5 and 1, −3 points: squares 6 and 8 about their means, 3 degrees of freedom."""
+    assert pooled_deviation(rows(CELLS, RESULTS), "float") == pytest.approx(0.01 * (14 / 3) ** 0.5)
+    assert pooled_deviation(rows(CELLS, RESULTS[:3]), "float") is None
 
 
 def test_nothing_has_no_estimate():
