@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def at_once(
     stopped, steps = context.Event(), context.Value("q", 0)
     told = 0
     threads = max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs))
-    arguments = read, machine, stopped, steps, os.getpid(), threads
+    arguments = read, machine, stopped, steps, threads
     with ProcessPoolExecutor(jobs, context, _Worker.begin, arguments) as pool:
         try:
             with _no_interrupts():
@@ -80,21 +81,30 @@ class _Worker:
     """What a process that trains was given when it began."""
 
     given: tuple = ()
+    busy = threading.Lock()
+    """Held while it trains."""
 
     @classmethod
-    def begin(cls, read, machine, stopped, steps, parent, threads) -> None:
+    def begin(cls, read, machine, stopped, steps, threads) -> None:
+        threading.Thread(target=cls._end_with_parent, args=(stopped,), daemon=True).start()
         torch.set_num_threads(threads)
-        cls.given = read(), machine, stopped, steps, parent
+        cls.given = read(), machine, stopped, steps
 
     @classmethod
     def train(cls, trial: Trial) -> bool:
-        data, machine, stopped, steps, parent = cls.given
-
-        def stop() -> bool:
-            return stopped.is_set() or os.getppid() != parent
+        data, machine, stopped, steps = cls.given
 
         def advance(count: int) -> None:
             with steps.get_lock():
                 steps.value += count
 
-        return not stop() and trial.train(data, machine, stop, advance)
+        with cls.busy:
+            return not stopped.is_set() and trial.train(data, machine, stopped.is_set, advance)
+
+    @classmethod
+    def _end_with_parent(cls, stopped) -> None:
+        """A process that nobody gives work any more would wait for it for ever."""
+        multiprocessing.parent_process().join()
+        stopped.set()
+        with cls.busy:
+            os._exit(1)

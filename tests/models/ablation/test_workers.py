@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 from models.ablation.grid import grid
 from models.ablation.trial import Trial
@@ -51,3 +56,22 @@ def test_processes_share_the_work_stop_when_told_and_get_the_same_results(tmp_pa
     assert not there[0].result_file.exists()
     for one, other in zip(here[1:], there[1:], strict=True):
         assert accuracy(one, data) == accuracy(other, data)
+
+
+def test_processes_end_with_the_one_that_began_them(tmp_path):
+    """It is killed; they hold the end of its pipe for as long as they live."""
+    root = Path(__file__).parents[3]
+    small = ["--preset=digits", "--set=layers=1", "--set=dim=8", "--images=64", "--only", "full", "none"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "models.ablate", *small, "--epochs=100000", "--jobs=2", f"--out={tmp_path}"],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(1200):
+        if len(logs := list(tmp_path.glob("*/log.csv"))) == 2 or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.communicate(timeout=60)
+    assert len(logs) == 2
