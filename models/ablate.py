@@ -91,14 +91,17 @@ def _train(
     done = study.results(trials)
     left = [trial for trial in trials if trial not in done]
     again = f"go on with: {_command_to_go_on(arguments)}"
-    stop = Stop(arguments.minutes)
-    epochs = sum(trial.recipe.total for trial in left)
     batches = -(-len(study.data.train) // study.recipe.batch)
+    steps = 0
+    for trial in left:
+        epoch, step = trial.progress()
+        steps += (trial.recipe.total - epoch) * batches - step
     # As often as a person, or a log, wants to read it; the estimate is over all, since phases differ.
     interval = 0.5 if sys.stderr.isatty() else 60
     count = len(done)
+    stop = Stop(arguments.minutes)
     try:
-        with tqdm(total=epochs * batches, unit=" steps", smoothing=0, mininterval=interval) as bar:
+        with tqdm(total=steps, unit=" steps", smoothing=0, miniters=1, mininterval=interval) as bar:
             if arguments.jobs == 1 or len(left) < 2:
                 finished = one_by_one(left, study.data, machine, stop, bar.update)
             else:

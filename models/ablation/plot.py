@@ -11,8 +11,8 @@ from .table import PHASES, Row
 
 
 def plot(table: Sequence[Row], path: Path) -> None:
-    """A line a cell: every seed a dot, their mean a tick with its standard deviation; `FULL`'s mean goes all
-    the way down.
+    """A line a cell: every seed a dot, their mean a diamond with its standard deviation; `FULL`'s mean goes
+    all the way down.
     """
     figure = Figure(figsize=(8, 1.2 + 0.38 * len(table)), layout="constrained")
     axes = figure.subplots()
@@ -27,7 +27,14 @@ def plot(table: Sequence[Row], path: Path) -> None:
             axes.plot(values, [y + shift] * len(values), "o", color=colour, alpha=0.35, markersize=4)
             error = 100 * (estimate.deviation or 0)
             axes.errorbar(
-                100 * estimate.mean, y + shift, xerr=error, fmt="|", color=colour, capsize=3, label=label
+                100 * estimate.mean,
+                y + shift,
+                xerr=error,
+                fmt="D",
+                markersize=5,
+                color=colour,
+                capsize=3,
+                label=label,
             )
             label = None
             if row.cell.name == FULL:

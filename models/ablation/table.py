@@ -125,7 +125,8 @@ def _points(estimate: Estimate | None, pooled: float | None) -> str:
     if estimate is None:
         return "–"
     error = "" if estimate.error is None else f" ± {100 * estimate.error:.1f}"
-    text = f"{100 * estimate.mean:+.1f}{error}".replace("-", "−")
+    mean = round(100 * estimate.mean, 1) + 0.0  # which makes 0 of −0
+    text = f"{mean:+.1f}{error}".replace("-", "−")
     return f"**{text}**" if estimate.shows(pooled) else text
 
 

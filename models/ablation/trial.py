@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .. import checkpoint
 from ..card import hardware, validation
 from ..config import ModelConfig
 from ..data import DataSet
@@ -42,6 +43,17 @@ class Trial:
         """What is kept."""
         return self.folder / "result.json"
 
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "training.safetensors"
+
+    def progress(self) -> tuple[int, int]:
+        """(epochs, steps of the next one) that were made before it was interrupted."""
+        if not self._state_file.exists():
+            return 0, 0
+        _, _, facts = checkpoint.read(self._state_file)
+        return facts["epoch"], facts["step"]
+
     def result(self, inputs: dict[str, str]) -> dict | None:
         """What was kept of it, None where it is not finished; raises `UsageError` where that was trained
         otherwise or on other ``inputs`` (`Run.inputs`).
@@ -65,13 +77,12 @@ class Trial:
         advance: Callable[[int], None],
     ) -> bool:
         """Train what is left of it; whether it is finished. ``stop()`` is asked after every step, and
-        ``advance`` told how many steps were made, or were there already.
+        ``advance`` told of it.
         """
         run = Run(self.cell.config, self.recipe, data, self.folder, machine=machine)
-        if run.state_file.exists():
+        if self._state_file.exists():
             run.resume()
             self._check(run.model.config, run.recipe)
-            advance(run.epoch * run.steps + run.step)
 
         def after_a_step() -> bool:
             advance(1)
@@ -102,5 +113,5 @@ class Trial:
         }
         with replacing(self.result_file) as draft:
             draft.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        for name in ("training.safetensors", "float.safetensors"):
-            (self.folder / name).unlink(missing_ok=True)
+        for path in (self._state_file, self.folder / "float.safetensors"):
+            path.unlink(missing_ok=True)

@@ -81,6 +81,11 @@ def test_the_table_for_a_page():
     ]
 
 
+def test_next_to_nothing_is_not_less_than_nothing():
+    table = rows(CELLS, [result("full", 0, 0.9, 0.9), result("none", 0, 0.8999, 0.9001)])
+    assert markdown(table).endswith("| none of the three | 90.0 | +0.0 | 90.0 | +0.0 | 1 |\n")
+
+
 def test_without_full_there_is_nothing_to_compare_with():
     table = rows(CELLS, [r for r in RESULTS if r["cell"] != "full"])
     assert "| −DIBA | 91.0 ± 1.0 | – | 88.0 ± 2.0 | – | 3 |" in markdown(table)

@@ -45,6 +45,7 @@ def test_every_cell_that_enters_deploy_mode_equals_its_golden_model(cell, data, 
 def test_a_finished_trial_keeps_its_result_and_no_state(data, tmp_path):
     subject, steps = trial(tmp_path), []
     assert subject.result(inputs(data)) is None
+    assert subject.progress() == (0, 0)
     assert train(subject, data, advance=steps.append)
     assert sum(steps) == 2 * 3
     result = subject.result(inputs(data))
@@ -66,8 +67,9 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(data, tmp_path):
     subject, steps, asked = trial(tmp_path / "parts"), [], iter(range(10))
     assert not train(subject, data, stop=lambda: next(asked) == 3)
     assert subject.result(inputs(data)) is None
+    assert subject.progress() == (1, 1)
     assert train(subject, data, advance=steps.append)
-    assert steps == [4, 1, 1]
+    assert steps == [1, 1]
     whole = trial(tmp_path / "whole").result(inputs(data))
     assert subject.result(inputs(data))["accuracy"] == whole["accuracy"]
 
