@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def finish(run: Run) -> dict:
         "images": {name: len(getattr(run.data, name)) for name in ("train", "validation", "test")},
         "images_seen": run.epoch * len(run.data.train),
         "seconds": round(sum(run.seconds)),
-        "accuracy": {f"validation_{row['phase']}": _best(row) for row in run.history},
+        "accuracy": {f"validation_{phase}": score for phase, score in validation(run.history).items()},
     }
     if isinstance(run.model, Teacher):
         predicted = predictions(checkpoint.load_teacher(path), test)
@@ -65,9 +66,9 @@ def finish(run: Run) -> dict:
     return card
 
 
-def _best(row: dict) -> float:
-    """Of the weights that an epoch would hand on: the average's where it is better."""
-    return max(row["validation"], row.get("validation_average", 0))
+def validation(history: Sequence[dict]) -> dict[str, float]:
+    """Accuracy by phase, at its end, of the weights that it hands on: the average's where it is better."""
+    return {row["phase"]: max(row["validation"], row.get("validation_average", 0)) for row in history}
 
 
 def _share(right: Tensor) -> float:

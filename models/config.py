@@ -129,6 +129,8 @@ class ModelConfig:
     """The differential term and the local convolution."""
     irprelu: bool = True
     """The offset per token; otherwise RPReLU."""
+    pre_norm: bool = False
+    """A BatchNorm before each branch, for an ablation: of the float phase only, no machine has it."""
     widths: Widths = field(default_factory=Widths)
 
     def __post_init__(self):
@@ -144,7 +146,7 @@ class ModelConfig:
         for name, value in integers.items():
             if not _is_integer(value, 1, _LARGEST):
                 raise ConfigError(f"{name} must be an integer from 1 to {_LARGEST}, not {value!r}")
-        for name in ("hfsc", "diba", "irprelu", "alpha_learned"):
+        for name in ("hfsc", "diba", "irprelu", "pre_norm", "alpha_learned"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
         height, width = self.image
@@ -233,9 +235,25 @@ class ModelConfig:
         """A copy with other values, checked again."""
         return replace(self, **changes)
 
+    def check_deployable(self) -> None:
+        """Raise `ConfigError` where there is no integer arithmetic for this configuration."""
+        if self.pre_norm:
+            raise ConfigError(
+                f"pre_norm is of the float phase only: {self.name} with it cannot enter deploy mode"
+            )
+
+    def to_dict(self) -> dict:
+        """All values by name, what `to_json` writes. ``pre_norm`` is left out where it is off: whatever can
+        be deployed keeps the text, and the checksums, that it had before there was the switch.
+        """
+        values = asdict(self)
+        if not self.pre_norm:
+            del values["pre_norm"]
+        return values
+
     def to_json(self) -> str:
         """The configuration as JSON, for a checkpoint or ONNX metadata."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":

@@ -28,7 +28,7 @@ def curve(history: Sequence[dict], path: Path) -> None:
                 f" {row['phase']}", (before["epoch"] + 0.5, 1), xycoords=("data", "axes fraction"), va="top"
             )
     figure.legend(loc="outside lower center", ncols=3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(cells: Sequence[Sequence[int]], classes: Sequence[str], path: Path) -> None:
@@ -48,9 +48,10 @@ def confusion(cells: Sequence[Sequence[int]], classes: Sequence[str], path: Path
             for j, cell in enumerate(row):
                 colour = "white" if cell > half else "black"
                 axes.text(j, i, str(cell), ha="center", va="center", color=colour, fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write it as PNG."""
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=120)

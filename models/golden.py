@@ -68,8 +68,9 @@ def _prefixed(prefix: str, specs: Mapping[str, Spec]) -> dict[str, Spec]:
 
 def specs(config: ModelConfig) -> dict[str, Spec]:
     """Every constant of a model of that configuration, by name: what it holds, stores, exports and
-    compiles.
+    compiles. Raises `ConfigError` where such a model has none.
     """
+    config.check_deployable()
     w, dim, hidden = config.widths, config.dim, config.dim * config.mlp_ratio
 
     def affine(channels: int, window: tuple[int, int] = w.affine_shift) -> dict[str, Spec]:

@@ -19,12 +19,31 @@ correction.
 """
 
 
+class PreNorm(nn.Module):
+    """BatchNorm over the last axis in front of a branch, whose shortcuts then start from it, too.
+
+    The network has none, and no deploy mode with it: it is here to measure what leaving it out costs.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.flatten(0, -2)).view_as(x)
+
+
+def _pre_norm(config: ModelConfig) -> PreNorm | None:
+    return PreNorm(config.dim) if config.pre_norm else None
+
+
 class Attention(Layer):
     """x + LayerScale(O-projection of the context): HFSC queries and keys, binary softmax, DIBA."""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)
         dim = config.dim
+        self.pre_norm = _pre_norm(config)
         self.haar = HaarSplit(config) if config.hfsc else None
         self.query = nn.ModuleDict({band: SignProjection(dim, config.widths) for band in config.bands})
         self.key = nn.ModuleDict({band: SignProjection(dim, config.widths) for band in config.bands})
@@ -36,14 +55,15 @@ class Attention(Layer):
         self.context = IRPReLU(dim, config)
         self.output = Projection(dim, dim, config, LAYER_SCALE)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, residual: Tensor) -> Tensor:
+        x = self.pre_norm(residual) if self.pre_norm else residual
         bands = dict(zip(self.query, self.haar(x) if self.haar else (x,), strict=True))
         pairs = [(self.query[band](part), self.key[band](part)) for band, part in bands.items()]
         v_wide = self.value(x, shortcut=x)
         v = self.value_act(v_wide + self.offset(self.value_move))
         acc = self.diba(self.attention(pairs), v)
         ctx = self.context(acc, shortcut=v_wide)
-        return self.output(ctx, shortcut=ctx, residual=x)
+        return self.output(ctx, shortcut=ctx, residual=residual)
 
 
 class MLP(Layer):
@@ -52,15 +72,17 @@ class MLP(Layer):
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)
         self.ratio = config.mlp_ratio
+        self.pre_norm = _pre_norm(config)
         self.expand = Projection(config.dim, config.dim * config.mlp_ratio, config)
         self.reduce = Projection(config.dim * config.mlp_ratio, config.dim, config, LAYER_SCALE)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, residual: Tensor) -> Tensor:
+        x = self.pre_norm(residual) if self.pre_norm else residual
         u = self.expand(x, shortcut=arithmetic.repeat_channels(x, self.ratio))
         mean = u.unflatten(-1, (self.ratio, -1)).mean(-2)
         if self.deployed:
             mean = self.exact(mean, arithmetic.mean_of_repeats(self.wide(u), self.ratio))
-        return self.reduce(u, shortcut=mean, residual=x)
+        return self.reduce(u, shortcut=mean, residual=residual)
 
 
 class DIDBViT(nn.Module):
@@ -114,8 +136,9 @@ class DIDBViT(nn.Module):
 
     def deploy(self) -> None:
         """Fold the norms, choose the shifts, quantise the constants: from here on the forward pass is
-        integers.
+        integers. Raises `ConfigError` for a model with pre-norms.
         """
+        self.config.check_deployable()
         if self.deployed:
             raise ValueError("the model is in deploy mode already")
         for module in list(self.modules()):

@@ -50,6 +50,11 @@ def generator(device: torch.device, *numbers: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(seed)
 
 
+def inputs(data: DataSet) -> dict[str, str]:
+    """What a run must go on with: a hash of its training images."""
+    return {"data": state.fingerprint({"pixels": data.train.pixels, "labels": data.train.labels})}
+
+
 def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
     """The network of that configuration, untrained."""
     return Teacher(config) if isinstance(config, TeacherConfig) else DIDBViT(config)
@@ -80,7 +85,7 @@ class Run:
         self.recipe, self.data, self.folder, self.command = recipe, data, folder, command
         self.train_split = data.train.to(self.device)
         self.teacher = teacher and teacher.eval().to(self.device)
-        self.inputs = {"data": state.fingerprint({"pixels": data.train.pixels, "labels": data.train.labels})}
+        self.inputs = inputs(data)
         if teacher:
             self.inputs |= {
                 "teacher": state.fingerprint(teacher.state_dict()),
@@ -118,11 +123,13 @@ class Run:
         """Whether no epoch is left."""
         return self.epoch == self.recipe.total
 
-    def train(self, stop: Callable[[], bool] = never) -> bool:
-        """Run the epochs that are left until ``stop()``, asked after every step; whether it is finished."""
+    def train(self, stop: Callable[[], bool] = never, quiet: bool = False) -> bool:
+        """Run the epochs that are left until ``stop()``, asked after every step; whether it is finished.
+        ``quiet`` shows no progress.
+        """
         images = len(self.train_split)
         done = self.epoch * images + min(images, self.step * self.recipe.batch)
-        quiet = not self.machine.world.first
+        quiet = quiet or not self.machine.world.first
         self._since = time.perf_counter()
         with tqdm(
             total=self.recipe.total * images, initial=done, unit=" images", smoothing=0.02, disable=quiet

@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
     with one_line_errors(arguments.verbose, failures=(NotExact,)):
-        world, device = join(_device(arguments.device))
+        world, device = join(open_device(arguments.device))
         stop = Stop(arguments.minutes)
         try:
             bfloat16 = arguments.bf16 == "on" or (arguments.bf16 == "auto" and device.type == "cuda")
@@ -135,7 +135,8 @@ def _command_to_resume(arguments: argparse.Namespace) -> str:
     return shlex.join([*words, "--resume"])
 
 
-def _device(name: str) -> torch.device:
+def open_device(name: str) -> torch.device:
+    """The device of that name, ``auto`` a GPU if there is one; raises `UsageError`."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -157,7 +158,7 @@ def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
         raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
     if arguments.batch and arguments.batch < machine.world.size:
         raise UsageError(f"a batch of {arguments.batch} cannot be shared by {machine.world.size} processes")
-    data = _data(arguments, config)
+    data = open_data(config, arguments.data, arguments.images)
     if config.placeholder_classes:
         config = replace(config, classes=data.classes)
     teacher = _teacher(arguments.teacher, config)
@@ -174,19 +175,22 @@ def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict) -> Reci
     recipe = replace(RECIPES[name], **given)
     if isinstance(config, TeacherConfig) and (recipe.deploy_epochs or recipe.stages == 2):
         raise UsageError("a teacher has neither a second stage nor a deploy mode")
+    if isinstance(config, ModelConfig):
+        config.check_deployable()
     if isinstance(config, ModelConfig) and recipe.deploy_epochs < 1:
         raise UsageError("deploy mode needs at least one epoch")
     return recipe
 
 
-def _data(arguments: argparse.Namespace, config: ModelConfig | TeacherConfig) -> DataSet:
-    data = load(config, arguments.data)
-    if arguments.images is None:
+def open_data(config: ModelConfig | TeacherConfig, folder: Path | None, images: int | None = None) -> DataSet:
+    """What a network is trained on, with no more than ``images`` to learn from and to validate on."""
+    data = load(config, folder)
+    if images is None:
         return data
-    if arguments.images < 1:
-        raise UsageError(f"--images must be at least 1, not {arguments.images}")
+    if images < 1:
+        raise UsageError(f"--images must be at least 1, not {images}")
     few = {
-        name: split.take(torch.arange(min(arguments.images, len(split))))
+        name: split.take(torch.arange(min(images, len(split))))
         for name, split in (("train", data.train), ("validation", data.validation))
     }
     return replace(data, **few)

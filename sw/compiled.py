@@ -9,7 +9,7 @@ import json
 import reprlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,7 +102,7 @@ def _filled(compiled: Compiled) -> list[Memory]:
 def _manifest(compiled: Compiled, tables: dict[str, bytes]) -> dict:
     return {
         "format": FORMAT,
-        "model": asdict(compiled.model),
+        "model": compiled.model.to_dict(),
         "accelerator": {"name": compiled.accelerator, "digest": compiled.digest},
         "cycles": {"image": compiled.cycles, "operations": dict(compiled.operations)},
         "memories": [{"name": m.name, "bits": m.width, "words": m.depth} for m in compiled.memories],

@@ -1,11 +1,14 @@
 import json
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from safetensors import safe_open
 
+from models import config as config_module
 from models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset
 
 CONFIG = ModelConfig(
@@ -55,7 +58,13 @@ CONFIG_ERRORS = [
     ({"alpha": "0.9"}, "alpha must lie in [0, 1], not '0.9'"),
     *(
         ({switch: value}, f"{switch} must be true or false, not {value!r}")
-        for switch, value in [("hfsc", 1), ("diba", "true"), ("irprelu", None), ("alpha_learned", 0)]
+        for switch, value in [
+            ("hfsc", 1),
+            ("diba", "true"),
+            ("irprelu", None),
+            ("pre_norm", 1),
+            ("alpha_learned", 0),
+        ]
     ),
     ({"mean": ()}, "mean must be 1 values of 0 to 255, not ()"),
     ({"mean": (1.0, 2.0)}, "mean must be 1 values of 0 to 255, not (1.0, 2.0)"),
@@ -188,6 +197,28 @@ def test_equal_numbers_have_equal_texts():
     integers = CONFIG.with_(alpha=1, mean=(78,), widths=Widths(exp_step=1))
     reals = CONFIG.with_(alpha=1.0, mean=(78.0,), widths=Widths(exp_step=1.0))
     assert integers.to_json() == reals.to_json()
+
+
+def test_a_text_without_pre_norms_does_not_mention_them():
+    """It is what was written, hashed and published before there were any."""
+    assert "pre_norm" not in CONFIG.to_json()
+    assert "pre_norm" not in CONFIG.to_dict()
+    with_them = CONFIG.with_(pre_norm=True)
+    assert '"pre_norm": true' in with_them.to_json()
+    assert ModelConfig.from_json(with_them.to_json()) == with_them
+
+
+def test_what_is_published_still_has_the_same_text():
+    path = Path(config_module.__file__).parent / "zoo" / "digits" / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        text = json.loads(file.metadata()["config"])
+    assert ModelConfig.from_json(text).to_json() == text
+
+
+def test_pre_norms_are_of_the_float_phase_only():
+    CONFIG.check_deployable()
+    with pytest.raises(ConfigError, match="pre_norm is of the float phase only: plain with it cannot enter"):
+        CONFIG.with_(pre_norm=True).check_deployable()
 
 
 def _json(**changes):

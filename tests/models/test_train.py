@@ -160,6 +160,7 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         (["--preset", "digits", "--set", "dim=65"], "65 is no multiple of 2"),
         (["--preset", "digits", "--set", "mlp_ratio=3"], "mlp_ratio must be a power of two, not 3"),
         (["--preset", "digits", "--set", "theta=2"], "theta must be 1, 3 or 5, not 2"),
+        (["--preset", "digits", "--set", "pre_norm=true"], "pre_norm is of the float phase only"),
         (["--preset", "digits", "--set", "colour=red"], "unknown in ModelConfig: colour"),
         (["--preset", "digits", "--epochs", "0"], "epochs must lie within 1 to 1e+06, not 0"),
         (["--preset", "digits", "--resume"], "no such checkpoint"),

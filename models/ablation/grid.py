@@ -1,0 +1,70 @@
+"""What is compared: the cells of the grid, each a configuration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..config import ModelConfig
+from ..errors import UsageError
+
+FULL = "full"
+"""The cell that the others are compared with: the preset as it is."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One of the configurations."""
+
+    name: str
+    """For files and command lines."""
+    label: str
+    """For people."""
+    config: ModelConfig
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Those that it is compared in."""
+        return ("float",) if self.config.pre_norm else ("float", "deploy")
+
+
+def _candidates(config: ModelConfig) -> list[Cell]:
+    """All of the grid, even what is the preset's own setting."""
+    cells = [Cell(FULL, FULL, config)]
+
+    def add(name: str, label: str, **changes) -> None:
+        cells.append(Cell(name, label, config.with_(**changes)))
+
+    add("no-diba", "−DIBA", diba=False)
+    add("no-hfsc", "−HFSC", hfsc=False)
+    add("no-irprelu", "−IRPReLU", irprelu=False)
+    add("none", "none of the three", diba=False, hfsc=False, irprelu=False)
+    for alpha in (0.5, 0.7, 0.9, 1.0):
+        add(f"alpha-{alpha}", f"α = {alpha}, frozen", alpha=alpha, alpha_learned=False)
+    for theta in (1, 3, 5):
+        add(f"theta-{theta}", f"θ = {theta}", theta=theta)
+    add("pre-norm", "pre-norms", pre_norm=True)
+    for wide in (12, 16):
+        add(f"wide-{wide}", f"{wide}-bit wide tensors", widths=replace(config.widths, wide=wide))
+    return cells
+
+
+def grid(config: ModelConfig) -> list[Cell]:
+    """The cells for a preset, `FULL` first, no two alike."""
+    distinct = {}
+    for cell in _candidates(config):
+        distinct.setdefault(cell.config, cell)
+    return list(distinct.values())
+
+
+def choose(config: ModelConfig, names: Sequence[str] | None) -> list[Cell]:
+    """The cells of those names, all without any; raises `UsageError` for a name that is none."""
+    cells = grid(config)
+    if names is None:
+        return cells
+    known = [cell.name for cell in cells]
+    own = {cell.name for cell in _candidates(config)} - set(known)
+    for name in names:
+        if name in own:
+            raise UsageError(f"{name} is what {config.name} has anyway: its cell is {FULL}")
+        if name not in known:
+            raise UsageError(f"no cell {name!r}: the cells are {', '.join(known)}")
+    return [cell for cell in cells if cell.name in names]

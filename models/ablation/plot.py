@@ -1,0 +1,46 @@
+"""The table as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..figures import save
+from .grid import FULL
+from .table import PHASES, Row
+
+
+def plot(table: Sequence[Row], path: Path) -> None:
+    """A line a cell: every seed a dot, their mean a diamond with its standard deviation; `FULL`'s mean goes
+    all the way down.
+    """
+    figure = Figure(figsize=(8, 1.2 + 0.38 * len(table)), layout="constrained")
+    axes = figure.subplots()
+    for i, (phase, name) in enumerate(PHASES.items()):
+        colour, shift = f"C{i}", 0.16 * (2 * i - 1)
+        label = name
+        for y, row in enumerate(table):
+            estimate = row.estimate(phase)
+            if estimate is None:
+                continue
+            values = [100 * value for value in row.accuracy[phase].values()]
+            axes.plot(values, [y + shift] * len(values), "o", color=colour, alpha=0.35, markersize=4)
+            error = 100 * (estimate.deviation or 0)
+            axes.errorbar(
+                100 * estimate.mean,
+                y + shift,
+                xerr=error,
+                fmt="D",
+                markersize=5,
+                color=colour,
+                capsize=3,
+                label=label,
+            )
+            label = None
+            if row.cell.name == FULL:
+                axes.axvline(100 * estimate.mean, color=colour, linestyle=":", linewidth=1)
+    axes.set_yticks(range(len(table)), [row.cell.label for row in table])
+    axes.invert_yaxis()
+    axes.set_xlabel("validation accuracy, %")
+    figure.legend(loc="outside upper center", ncols=len(PHASES))
+    save(figure, path)

@@ -1,0 +1,84 @@
+"""The whole grid for one preset: its trials, and the report on those that are finished."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..config import ModelConfig
+from ..data import DataSet
+from ..errors import UsageError
+from ..files import replacing
+from ..recipe import Recipe
+from ..run import inputs
+from .grid import Cell, grid
+from .plot import plot
+from .table import PHASES, Row, markdown, pooled_deviation, rows, write_csv
+from .trial import Trial
+
+
+@dataclass(frozen=True)
+class Study:
+    """The grid for one preset, with everything that its trials have in common."""
+
+    config: ModelConfig
+    recipe: Recipe
+    seeds: int
+    data: DataSet
+    command: str
+    """What repeats it, without paths."""
+    folder: Path
+
+    def trials(self, cells: Sequence[Cell]) -> list[Trial]:
+        """Every cell with every seed, all cells with the first one first."""
+        return [
+            Trial(cell, self._recipe(cell, seed), self.folder / f"{cell.name}-{seed}")
+            for seed in range(self.seeds)
+            for cell in cells
+        ]
+
+    def _recipe(self, cell: Cell, seed: int) -> Recipe:
+        deploy_epochs = self.recipe.deploy_epochs if "deploy" in cell.phases else 0
+        return replace(self.recipe, seed=seed, deploy_epochs=deploy_epochs)
+
+    def results(self, trials: Sequence[Trial]) -> dict[Trial, dict]:
+        """Of those that are finished."""
+        began_with = inputs(self.data)
+        found = {trial: trial.result(began_with) for trial in trials}
+        return {trial: result for trial, result in found.items() if result}
+
+    def report(self) -> str:
+        """Write table and plot of all that is finished; the table."""
+        cells = grid(self.config)
+        every = self.trials(cells)
+        results = list(self.results(every).values())
+        if not results:
+            raise UsageError(f"nothing is finished in {self.folder} yet")
+        table = rows(cells, results)
+        text = f"{markdown(table)}\n{self._caption(table, results, len(every))}\n"
+        with replacing(self.folder / "table.md") as draft:
+            draft.write_text(text, encoding="utf-8")
+        write_csv(table, self.folder / "table.csv")
+        plot(table, self.folder / "plot.png")
+        return text
+
+    def _caption(self, table: Sequence[Row], results: Sequence[dict], wanted: int) -> str:
+        images = results[0]["images"]
+        devices = ", ".join(sorted({result["hardware"]["device"] for result in results}))
+        hours = sum(result["seconds"] for result in results) / 3600
+        parts = [
+            f"`{self.command}`: {self.recipe.epochs} epochs of the float phase, {self.recipe.deploy_epochs} "
+            f"of deploy mode, {images['train']:,} training images.",
+            f"Accuracy on {images['validation']:,} validation images, one of which is "
+            f"{100 / images['validation']:.2g} points: mean ± standard deviation over the seeds.",
+            "Against full: mean of the differences seed by seed ± its standard error; in bold beyond two of "
+            "them, and beyond two of what all cells together make it.",
+        ]
+        pooled = {name: pooled_deviation(table, phase) for phase, name in PHASES.items()}
+        if None not in pooled.values():
+            errors = [f"{100 * value / self.seeds**0.5:.1f} ({name})" for name, value in pooled.items()]
+            parts.append(f"That is, for {self.seeds} seeds, a standard error of {', '.join(errors)} points.")
+        parts.append(
+            f"{len(results)} of {wanted} trials are finished; they took {hours:.1f} hours of processes on "
+            f"{devices}."
+        )
+        return "\n".join(parts)

@@ -1,0 +1,117 @@
+"""One cell trained with one seed, and what is kept of it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import checkpoint
+from ..card import hardware, validation
+from ..config import ModelConfig
+from ..data import DataSet
+from ..errors import UsageError
+from ..files import replacing
+from ..recipe import Recipe
+from ..run import Machine, Run
+from .grid import Cell
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cell and a recipe, whose seed is the trial's, in a folder of their own.
+
+    `result.json` is there, whole, once it is finished; `log.csv` and `curve.png` stay beside it. Until then
+    the run's state is.
+    """
+
+    cell: Cell
+    recipe: Recipe
+    folder: Path
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order and augmentation."""
+        return self.recipe.seed
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.cell.name}, seed {self.seed}"
+
+    @property
+    def result_file(self) -> Path:
+        """What is kept."""
+        return self.folder / "result.json"
+
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "training.safetensors"
+
+    def progress(self) -> tuple[int, int]:
+        """(epochs, steps of the next one) that were made before it was interrupted."""
+        if not self._state_file.exists():
+            return 0, 0
+        _, _, facts = checkpoint.read(self._state_file)
+        return facts["epoch"], facts["step"]
+
+    def result(self, inputs: dict[str, str]) -> dict | None:
+        """What was kept of it, None where it is not finished; raises `UsageError` where that was trained
+        otherwise or on other ``inputs`` (`Run.inputs`).
+        """
+        try:
+            found = json.loads(self.result_file.read_text(encoding="utf-8"))
+            config = ModelConfig.from_json(json.dumps(found["config"]))
+            self._check(config, Recipe(**found["recipe"]), found["inputs"] == inputs)
+            found["accuracy"] = {phase: float(found["accuracy"][phase]) for phase in self.cell.phases}
+            return found
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(f"{self.result_file} is damaged: delete it") from None
+
+    def train(
+        self,
+        data: DataSet,
+        machine: Machine,
+        stop: Callable[[], bool],
+        advance: Callable[[int], None],
+    ) -> bool:
+        """Train what is left of it; whether it is finished. ``stop()`` is asked after every step, and
+        ``advance`` told of it.
+        """
+        run = Run(self.cell.config, self.recipe, data, self.folder, machine=machine)
+        if self._state_file.exists():
+            run.resume()
+            self._check(run.model.config, run.recipe)
+
+        def after_a_step() -> bool:
+            advance(1)
+            return stop()
+
+        if not run.train(after_a_step, quiet=True):
+            return False
+        self._keep(run)
+        return True
+
+    def _check(self, config: ModelConfig, recipe: Recipe, same_inputs: bool = True) -> None:
+        if not (config == self.cell.config and recipe == self.recipe and same_inputs):
+            raise UsageError(
+                f"{self.folder} was trained with other settings or images: choose another --out, or delete it"
+            )
+
+    def _keep(self, run: Run) -> None:
+        result = {
+            "cell": self.cell.name,
+            "seed": self.seed,
+            "accuracy": validation(run.history),
+            "images": {"train": len(run.data.train), "validation": len(run.data.validation)},
+            "seconds": round(sum(run.seconds)),
+            "hardware": hardware(run),
+            "inputs": run.inputs,
+            "recipe": asdict(self.recipe),
+            "config": self.cell.config.to_dict(),
+        }
+        with replacing(self.result_file) as draft:
+            draft.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        for path in (self._state_file, self.folder / "float.safetensors"):
+            path.unlink(missing_ok=True)
