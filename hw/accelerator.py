@@ -4,7 +4,7 @@ from amaranth.hdl import Module, ResetInserter, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from sw.protocol import Identity, Memory
+from sw.protocol import Identity
 
 from .config import AcceleratorConfig
 from .link import Link
@@ -23,8 +23,7 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig, clock_hz: int, timeout: int):
         self._machine = Machine(config)
-        memories = tuple(Memory(*memory) for memory in self._machine.memories)
-        self.identity = Identity(config.digest, clock_hz, memories)
+        self.identity = Identity(config.digest, clock_hz, self._machine.memories)
         self._link = Link(self.identity, "pixels", timeout)
         super().__init__(
             {

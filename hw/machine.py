@@ -31,7 +31,7 @@ def memories(config: AcceleratorConfig) -> tuple[Memory, ...]:
     """What the host can fill and read, by number, of a machine that is not built."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)
-        found = tuple(Memory(*memory) for memory in Machine(config).memories)
+        found = Machine(config).memories
         gc.collect()  # while the warnings are off that nothing in it was ever elaborated
     return found
 
@@ -63,11 +63,13 @@ class Machine(wiring.Component):
             "head weights": head.weights,
             "head biases": head.biases,
         }
-        tables = [(name, _bits(t.signature.shape), t.signature.depth) for name, t in self._tables.items()]
-        counters = ("counters", COUNTER_BITS, len(OPERATIONS))
-        self.memories = [("settings", _bits(self._settings), 1), *tables, counters]
-        """(name, bits of a word, words) by number. Counters can only be read."""
-        word = max(bits for _, bits, _ in self.memories)
+        tables = [
+            Memory(name, _bits(t.signature.shape), t.signature.depth) for name, t in self._tables.items()
+        ]
+        counters = Memory("counters", COUNTER_BITS, len(OPERATIONS))
+        self.memories = Memory("settings", _bits(self._settings), 1), *tables, counters
+        """By number. Counters can only be read."""
+        word = max(memory.width for memory in self.memories)
         wide = data.ArrayLayout(signed(w.wide), config.lanes)
         sums = head.signature.members["sums"].signature.members["payload"].shape
         trace = {name: field.shape for name, field in trace_layout(config)}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import cocotb
 
-from sim.driver import CHUNK, Port
+from sim.driver import Port
+from sim.library import CHUNK
 from sw.protocol import Decoder, ErrorCode, Frame, FrameType, encode
 
 ANSWER_CYCLES = 200_000

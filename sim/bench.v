@@ -5,7 +5,7 @@
 // component's other ports. Time is in steps, two a cycle.
 
 module bench;
-    localparam CHUNK = 64;  // bytes, as in sim/driver.py
+    localparam CHUNK = 64;  // bytes, as in sim/library.py and library.cpp
 
     // Written by Python.
     reg restart /* verilator public_flat_rw */ = 1;

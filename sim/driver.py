@@ -7,8 +7,7 @@ import numpy as np
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import Event, Lock, SimTimeoutError, Timer, Trigger, with_timeout
 
-CHUNK = 64
-"""Bytes that go to and from the bench at once, and cycles until a received byte is here at the latest."""
+from sim.library import CHUNK
 
 STEPS = 2
 """Simulator time steps of a cycle."""

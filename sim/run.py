@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
     program = compile_model(what.model, machine)
     print(
         f"{what.name} on {machine.name}: {machine.lanes} lanes of {machine.width} bits; "
-        f"{what.what}; "
+        f"{what.kind}; "
         f"{len(program.lowered.passes)} passes, {program.cycles} cycles an image",
         flush=True,
     )

@@ -86,8 +86,15 @@ def expect(model: GoldenModel, pixels: Tensor) -> list[Expected]:
     return expected
 
 
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def simulator(
-    machine: AcceleratorConfig, folder: Path, fault: str | None = None, notice: Callable[[str], None] = print
+    machine: AcceleratorConfig,
+    folder: Path,
+    fault: str | None = None,
+    notice: Callable[[str], None] = _say,
 ) -> Path:
     """The Verilated accelerator in ``folder``, built if it is not there yet, which ``notice`` then hears."""
     name = machine.name if fault is None else f"{machine.name}-{fault}"

@@ -25,7 +25,7 @@ class Subject:
     model: GoldenModel
     pixels: Tensor
     labels: Tensor | None
-    what: str
+    kind: str
     """Of what kind the weights and the images are, in words."""
 
 
@@ -56,8 +56,8 @@ def subject(
         return Subject(Path(name).stem, model, pixels, None, f"{weights}, {len(pixels)} random images")
     test = data.load(model.config, images).test
     count = min(16 if count is None else count, len(test))
-    what = f"{weights}, {count} test images"
-    return Subject(name, model, test.pixels[:count], test.labels[:count], what)
+    kind = f"{weights}, {count} test images"
+    return Subject(name, model, test.pixels[:count], test.labels[:count], kind)
 
 
 def _random_images(config: ModelConfig, count: int) -> Tensor:

@@ -47,8 +47,6 @@ class Device(ABC):
     """For messages."""
     digest: int
     """`AcceleratorConfig.digest` of what it is made of."""
-    clock_hz: int | None = None
-    """Cycles a second, where it has a clock that means something."""
     predicts = False
     """Whether its cycles are the compiler's prediction and nothing was counted."""
 

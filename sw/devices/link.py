@@ -71,7 +71,7 @@ class LinkDevice(Device):
         except BaseException:
             line.close()
             raise
-        self.digest, self.clock_hz = self.identity.config_hash, self.identity.clock_hz
+        self.digest = self.identity.config_hash
 
     def load(self, model: Model, progress: Callable[[int, int], None] | None = None) -> None:
         """Send the tables, and read them back where the line could have damaged them."""

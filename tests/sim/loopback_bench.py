@@ -9,7 +9,8 @@ import cocotb
 import pytest
 from cocotb.handle import HierarchyObject
 
-from sim.driver import CHUNK, Port, read_trace
+from sim.driver import Port, read_trace
+from sim.library import CHUNK
 
 TRACE_WIDTH = 75
 """No multiple of 8 or 32."""

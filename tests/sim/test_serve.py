@@ -131,7 +131,7 @@ def test_the_command_line():
         name, device = line.removesuffix("; Ctrl-C ends it\n").split(" on ")
         assert name == "16x64"
         with open_device(device, None) as board:
-            assert board.clock_hz == 50_000_000
+            assert board.identity.clock_hz == 50_000_000
         child.send_signal(signal.SIGINT)
         out, error = child.communicate(timeout=SECONDS)
     finally:

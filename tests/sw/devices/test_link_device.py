@@ -70,7 +70,7 @@ def error(code):
 
 def test_it_says_what_it_is(line):
     device = LinkDevice(line)
-    assert (device.name, device.digest, device.clock_hz, device.predicts) == (
+    assert (device.name, device.digest, device.identity.clock_hz, device.predicts) == (
         "fake", DIGEST, CLOCK_HZ, False,
     )  # fmt: skip
     assert device.identity.memories == MEMORIES
