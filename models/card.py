@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import checkpoint, figures
+from . import checkpoint, export, figures
 from .data import Split
 from .evaluate import predictions
 from .files import replacing
@@ -24,7 +24,7 @@ from .network import DIDBViT
 from .run import Run
 from .teacher import Teacher
 
-FILES = ("model.safetensors", "card.json", "curve.png", "confusion.png")
+FILES = ("model.safetensors", "model.onnx", "card.json", "curve.png", "confusion.png")
 """What is published of a run."""
 
 _LARGEST_MATRIX = 100
@@ -56,6 +56,7 @@ def finish(run: Run) -> dict:
     else:
         predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
         card["accuracy"] |= of_test
+        export.save(export.export(freeze(run.model)), run.folder / "model.onnx")
     figures.curve(run.history, run.folder / "curve.png")
     classes = run.model.config.classes
     if len(classes) <= _LARGEST_MATRIX:

@@ -33,22 +33,28 @@ def trained(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def machine_for(model: "GoldenModel", name: str | None) -> AcceleratorConfig:
-    """The accelerator of that name, or the one that a model is usually run on, or the first it fits."""
+def fits(model: "GoldenModel", config: AcceleratorConfig) -> bool:
+    """Whether an accelerator holds a model."""
     from sw.compiler.lower import lower
     from sw.compiler.resources import DoesNotFit, check_memories, check_shapes
 
+    try:
+        check_shapes(model, config)
+        check_memories(lower(model, config))
+    except DoesNotFit:
+        return False
+    return True
+
+
+def machine_for(model: "GoldenModel", name: str | None) -> AcceleratorConfig:
+    """The accelerator of that name, or the one that a model is usually run on, or the first it fits."""
     if name:
         return accelerator(name)
     if model.config.name in USUAL:
         return accelerator(USUAL[model.config.name])
     for config in CONFIGS.values():
-        try:
-            check_shapes(model, config)
-            check_memories(lower(model, config))
-        except DoesNotFit:
-            continue
-        return config
+        if fits(model, config):
+            return config
     raise UsageError(f"{model.config.name} fits none of {', '.join(CONFIGS)}: see sw/compile.py --plan")
 
 

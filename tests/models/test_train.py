@@ -139,7 +139,7 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
     right = sum(card["confusion"][i][i] for i in range(10))
     assert right / 360 == pytest.approx(card["accuracy"]["test_deploy"])
     assert [sum(row) for row in card["confusion"]] == torch.bincount(load("digits").test.labels).tolist()
-    for name in ("curve.png", "confusion.png"):
+    for name in ("model.onnx", "curve.png", "confusion.png"):
         with Image.open(tmp_path / "zoo" / name) as picture:
             assert min(picture.size) > 300
     published = checkpoint.load(tmp_path / "zoo" / "model.safetensors")
