@@ -5,6 +5,10 @@ PYTHON ?= python3
 PRESET ?= digits
 MODEL ?= digits
 CONFIG ?=
+BOARD ?=
+FREQ ?=
+SEED ?=
+PERSIST ?=
 
 STAMP := .venv/installed
 RUN := .venv/bin/python -m
@@ -12,7 +16,7 @@ RUN := .venv/bin/python -m
 # What a user's shell carries must not reach the tools: options meant for this make, another environment's packages.
 unexport MAKEFLAGS VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: help sim infer noise verilog lint test mutate data train bench area clean distclean
+.PHONY: help sim infer noise verilog bitstream flash lint test mutate data train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -29,6 +33,12 @@ noise: $(STAMP)  ## a thousand faults on the link of the real RTL: no wrong logi
 
 verilog: $(STAMP)  ## the accelerator CONFIG=… as plain Verilog
 	$(RUN) hw.verilog --config $(or $(CONFIG),16x64) $(ARGS)
+
+bitstream: $(STAMP)  ## the bitstream of BOARD=…, one of ARGS=--list; FREQ=MHz, SEED=1 (minutes to an hour)
+	$(RUN) hw.bitstream $(if $(BOARD),--board $(BOARD)) $(if $(FREQ),--freq $(FREQ)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+flash: $(STAMP)  ## put it on the board; PERSIST=1 into its flash, ARGS="--tables digits" too; ARGS=--dry-run
+	$(RUN) hw.flash $(if $(BOARD),--board $(BOARD)) $(if $(PERSIST),--persist) $(ARGS)
 
 lint: $(STAMP)  ## check style and format
 	$(RUN) ruff check

@@ -11,6 +11,7 @@ from .link import Link
 from .machine import ANSWER_LATENCY, Machine
 
 BUS = ("select", "address", "data", "write", "read", "commit")
+LAMPS = ("sealed", "busy", "error")
 ANSWERS = ("answer", "idle", "room", "image_bytes", "result_words")
 
 
@@ -18,7 +19,9 @@ class Accelerator(wiring.Component):
     """Bytes of docs/protocol.md on ``rx`` and ``tx``.
 
     ``trace`` is the `Machine`'s, with anything in it where ``trace_valid`` is high; unconnected, it costs
-    nothing. ``clock_hz`` is what IDENTIFY tells; ``timeout``, in cycles, ends a frame that was cut.
+    nothing. ``clock_hz`` is what IDENTIFY tells; ``timeout``, in cycles, ends a frame that was cut. For
+    lamps: ``sealed``, the tables are whole; ``busy``, an image is in the machine; ``error``, the latest
+    answer was an ERROR.
     """
 
     def __init__(self, config: AcceleratorConfig, clock_hz: int, timeout: int):
@@ -31,6 +34,7 @@ class Accelerator(wiring.Component):
                 "tx": Out(stream.Signature(8)),
                 "trace": self._machine.signature.members["trace"],
                 "trace_valid": Out(1),
+                **{lamp: Out(1) for lamp in LAMPS},
             }
         )
 
@@ -45,6 +49,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, machine.results, link.results)
         m.d.comb += [getattr(machine, name).eq(getattr(link, name)) for name in BUS]
         m.d.comb += [getattr(link, name).eq(getattr(machine, name)) for name in ANSWERS]
+        m.d.comb += [self.sealed.eq(link.sealed), self.busy.eq(~machine.idle), self.error.eq(link.error)]
         valid = [self.trace[name] for name, _ in self.trace.shape() if name.endswith("_valid")]
         m.d.comb += [self.trace.eq(machine.trace), self.trace_valid.eq(sum(valid, Value.cast(0)) != 0)]
         return m

@@ -6,10 +6,7 @@ Uses yosys and nextpnr-ecp5 from PATH where they are there, else the YoWASP pack
 
 import argparse
 import json
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -24,6 +21,9 @@ from models import cli
 from models.config import Widths
 
 from .binary_lane import BinaryLane
+from .bitstream.families import COLUMNS, FAMILIES, PREPARE
+from .bitstream.report import by_module
+from .bitstream.tools import tool
 from .embedding import Embedding
 from .haar import HaarSplit
 from .head import Head
@@ -35,7 +35,7 @@ from .softmax import BinarySoftmax, RowMaximum
 BANK_DEPTH = 512
 """Words of a bank: what one ECP5 block RAM holds at 36 bits."""
 
-COLUMNS = ("LUT4", "FF", "DSP", "BRAM")
+ECP5 = FAMILIES["ecp5"]
 
 
 class Slice(wiring.Component):
@@ -82,39 +82,22 @@ class Slice(wiring.Component):
         return m
 
 
-def tool(name: str) -> str:
-    """The native tool where there is one, else its YoWASP package's."""
-    found = shutil.which(name) or shutil.which(
-        f"yowasp-{name}", path=f"{Path(sys.executable).parent}:{os.defpath}"
-    )
-    if not found:
-        raise FileNotFoundError(f"neither {name} nor yowasp-{name} is there: `make test` installs the latter")
-    return found
-
-
 def synthesise(design: wiring.Component, folder: Path) -> Path:
     """The ECP5 netlist of a design, as JSON."""
     members = [Value.cast(port) for _, _, port in design.signature.flatten(design)]
     # A stream that is always ready has a constant for a port.
     ports = [port for port in members if not isinstance(port, Const)]
     (folder / "top.il").write_text(rtlil.convert(design, ports=ports))
-    # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
-    # Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
-    script = "read_rtlil top.il; rename -hide w:*[*]; synth_ecp5 -nowidelut -top top; write_json top.json"
-    subprocess.run([tool("yosys"), "-q", "-p", script], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    synth = f"synth_ecp5 {ECP5.synth_opts} -top top"
+    (folder / "top.ys").write_text(f"read_rtlil top.il\n{PREPARE}\n{synth}\nwrite_json top.json\n")
+    subprocess.run([tool("yosys"), "-q", "-s", "top.ys"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return folder / "top.json"
 
 
 def count(netlist: Path) -> dict[str, int]:
-    """Cells by column: a carry cell is two LUT4, a 16×4 distributed RAM four and two for its writing."""
-    top = json.loads(netlist.read_text())["modules"]["top"]
-    cells = Counter(cell["type"] for cell in top["cells"].values())
-    return {
-        "LUT4": cells["LUT4"] + 2 * cells["CCU2C"] + 6 * cells["TRELLIS_DPR16X4"],
-        "FF": cells["TRELLIS_FF"],
-        "DSP": cells["MULT18X18D"],
-        "BRAM": cells["DP16KD"],
-    }
+    """Cells by column."""
+    totals = sum(by_module(netlist, ECP5).values(), Counter())
+    return {column.upper(): totals[column] for column in COLUMNS}
 
 
 def route(netlist: Path, seed: int) -> str:
@@ -168,12 +151,12 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }
-    print(f"{'block':<40}" + "".join(f"{column:>8}" for column in COLUMNS))
+    print(f"{'block':<40}" + "".join(f"{column.upper():>8}" for column in COLUMNS))
     with tempfile.TemporaryDirectory() as scratch:
         for name, design in blocks.items():
             netlist = synthesise(design, Path(scratch))
             figures = count(netlist)
-            print(f"{name:<40}" + "".join(f"{figures[column]:>8}" for column in COLUMNS), flush=True)
+            print(f"{name:<40}" + "".join(f"{count:>8}" for count in figures.values()), flush=True)
         if routed:
             print(route(netlist, seed))
 

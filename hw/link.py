@@ -35,6 +35,7 @@ class Link(wiring.Component):
       `IN_FLIGHT`.
     - ``reset``, one cycle: the machine forgets its images, and from the next cycle on offers no results but
       those of later ones.
+    - ``sealed``: the tables are whole. ``error``: the latest answer was an ERROR. For lamps.
 
     It takes a byte a cycle, but for 2 cycles behind each header, 2 behind a payload that is answered and 1
     behind one that is not; and it waits, which ``tx`` alone can end, where an answer is due while a frame
@@ -68,6 +69,8 @@ class Link(wiring.Component):
                 "results": In(stream.Signature(RESULT)),
                 "result_words": In(16),
                 "reset": Out(1),
+                "sealed": Out(1),
+                "error": Out(1),
             }
         )
 
@@ -83,7 +86,7 @@ class Link(wiring.Component):
         header, kind = receiver.header, receiver.header.type
         image = kind == FrameType.IMAGE
 
-        sealed, refused, answering, offered = Signal(), Signal(), Signal(), Signal()
+        sealed, refused, answering, offered = self.sealed, Signal(), Signal(), Signal()
         answer, code, fetched, delay = Signal(8), Signal(4), Signal(8), Signal(range(self.READ_LATENCY))
         refusal = self._refusal(m, sealed, sequences.w_rdy)
         fault = self._fault(m)
@@ -133,6 +136,7 @@ class Link(wiring.Component):
             with m.State("ANSWER"):
                 m.d.comb += answering.eq(1)
                 with m.If(sender.frame.ready):
+                    m.d.sync += self.error.eq(answer == FrameType.ERROR)
                     m.next = "FETCH"
                     with m.If(answer != FrameType.DATA):
                         m.d.comb += receiver.proceed.eq(1)

@@ -1,1 +1,23 @@
-"""Boards: what a family of FPGAs has that the machine itself does not know of."""
+"""The boards: `BOARDS`, from the modules of this package that list some.
+
+Adding a board takes one file here, with a tuple ``BOARDS`` of `Board`; docs/boards.md says what goes into it.
+"""
+
+import importlib
+import pkgutil
+
+from .board import Board, BoardError
+
+BOARDS: dict[str, Board] = {
+    board.name: board
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__))
+    for board in getattr(importlib.import_module(f"{__name__}.{module}"), "BOARDS", ())
+}
+"""By name."""
+
+
+def board(name: str) -> Board:
+    """The board of that name; raises `BoardError` with the known ones."""
+    if name not in BOARDS:
+        raise BoardError(f"unknown board {name!r}: there are {', '.join(BOARDS)}")
+    return BOARDS[name]

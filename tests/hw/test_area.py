@@ -1,7 +1,3 @@
-import os
-
-import pytest
-
 from hw import area
 from hw.popcount import Popcount
 from hw.postprocess import PostProcess
@@ -17,9 +13,3 @@ def test_a_popcount_takes_two_luts_a_full_adder(tmp_path):
 
 def test_a_lane_multiplies_on_two_multipliers(tmp_path):
     assert area.count(area.synthesise(PostProcess(Widths(), 12, slots=16), tmp_path))["DSP"] == 2
-
-
-def test_a_tool_that_is_not_there(monkeypatch):
-    monkeypatch.setenv("PATH", os.devnull)
-    with pytest.raises(FileNotFoundError, match="neither nothing nor yowasp-nothing is there"):
-        area.tool("nothing")

@@ -1,0 +1,89 @@
+"""What differs between the families of FPGAs: their tools, and the names of their cells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.build import Platform
+
+from .tools import tool
+
+COLUMNS = ("lut4", "ff", "bram", "dsp")
+
+PREPARE = """
+# Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
+rename -hide w:*[*]
+# No word that matters is read while it is written, in any memory with a clocked read port: the schedule keeps
+# a program's accesses apart, and tables are written while the machine rests. What relies on such reads has
+# transparent ports. Otherwise yosys would add registers and a bypass to every bank.
+setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i r:TRANSPARENCY_MASK=1'0 %i
+"""
+"""yosys commands between reading a design and synthesising it."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family and its flow."""
+
+    synth_opts: str
+    cells: Mapping[str, Mapping[str, int]]
+    """By column, what cells of the netlist count in it, and for how many."""
+    bels: Mapping[str, str]
+    """By column, its places in nextpnr's report."""
+    constraints: str
+    """Suffix of the file that places the pins."""
+    nextpnr: str
+    packer: str
+    bitstream: str
+    """Suffix of what the packer makes."""
+
+    def route(self, platform: Platform, seed: int) -> list[str]:
+        """nextpnr on ``top.json``, its report into ``report.json``."""
+        raise NotImplementedError
+
+    def pack(self) -> list[str]:
+        """The packer on what nextpnr wrote."""
+        raise NotImplementedError
+
+    def _nextpnr(self, seed: int) -> list[str]:
+        command = [tool(self.nextpnr), "--json", "top.json", "--report", "report.json"]
+        # A clock that is missed is this flow's own error, with more to say than nextpnr.
+        return [*command, "--seed", str(seed), "--timing-allow-fail"]
+
+
+class Ecp5(Family):
+    """Lattice ECP5, by Project Trellis."""
+
+    def route(self, platform: Platform, seed: int) -> list[str]:
+        package = platform._nextpnr_package_options[platform.package].upper()
+        part = [platform._nextpnr_device_options[platform.device], "--package", package]
+        files = ["--lpf", "top.lpf", "--textcfg", "top.config"]
+        return [*self._nextpnr(seed), *part, "--speed", platform.speed, *files]
+
+    def pack(self) -> list[str]:
+        return [tool(self.packer), "--compress", "--input", "top.config", "--bit", "top.bit"]
+
+
+FAMILIES: dict[str, Family] = {
+    "ecp5": Ecp5(
+        # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
+        synth_opts="-nowidelut",
+        cells={
+            # A carry cell is two LUT4; a 16x4 distributed RAM four, and two for its writing.
+            "lut4": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+            "ff": {"TRELLIS_FF": 1},
+            "bram": {"DP16KD": 1},
+            "dsp": {"MULT18X18D": 1},
+        },
+        bels={"lut4": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"},
+        constraints="lpf",
+        nextpnr="nextpnr-ecp5",
+        packer="ecppack",
+        bitstream="bit",
+    ),
+}
+
+
+def netlist(folder: Path) -> Path:
+    """Where yosys writes what it made, as JSON."""
+    return folder / "top.json"

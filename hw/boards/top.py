@@ -1,0 +1,98 @@
+"""`BoardTop`: the accelerator on a board, with its clock, its UART, its lamps and its button."""
+
+from amaranth.build import Platform
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Mux, Signal
+from amaranth.lib import io, wiring
+from amaranth.lib.cdc import ResetSynchronizer
+
+from hw.accelerator import Accelerator
+from hw.boot import FlashBoot
+from hw.config import AcceleratorConfig
+from hw.uart import Uart
+
+from .board import Board
+from .pll import Ecp5Pll, Ecp5Setting, GowinPll, GowinSetting, Ice40Pll, Ice40Setting
+
+PLLS = {
+    "ecp5": (Ecp5Setting, Ecp5Pll),
+    "ice40": (Ice40Setting, Ice40Pll),
+    "gowin": (GowinSetting, GowinPll),
+}
+"""By family: what solves for its dividers, and the component."""
+
+SECONDS_OF_SILENCE = 0.1
+"""After which a frame that was begun is cut: a USB bridge pauses for tens of milliseconds."""
+
+GLOW_SECONDS = 0.05
+"""For which a lamp stays lit at least, so that it is seen."""
+
+
+class BoardTop(Elaboratable):
+    """What becomes the bitstream.
+
+    Lamps: *ready*, the tables are loaded and sealed; *busy*, tables are being loaded from the flash, or an
+    image is in the machine; *error*, the last frame was refused, or what lies in the flash. The button resets
+    all but the memories, which have to be sealed again, from the flash or by the host.
+    """
+
+    def __init__(self, board: Board, config: AcceleratorConfig, clock_hz: int, baud: int):
+        self.board, self.config = board, config
+        solver, self._pll = PLLS[board.family]
+        self.setting = solver.solve(board.input_hz, clock_hz)
+        self.clock_hz = round(self.setting.hertz)
+        """As the PLL makes it, at most what was wished for."""
+        self.divisor = board.divisor(self.clock_hz, baud)
+
+    def elaborate(self, platform: Platform):
+        m = Module()
+        board = self.board
+        clock = self._pin(m, "i", platform.request(platform.default_clk, dir="-"))
+        m.submodules.pll = source = self._pll(self.setting)
+        m.domains.sync = ClockDomain()
+        pressed = self._pin(m, "i", platform.request(board.reset, 0, dir="-"))
+        m.submodules.reset = ResetSynchronizer(~source.locked | pressed)
+        m.d.comb += [source.clock.eq(clock), ClockSignal().eq(source.output)]
+
+        timeout = round(self.clock_hz * SECONDS_OF_SILENCE)
+        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, timeout)
+        m.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
+        self._flash(m, platform, boot)
+        m.submodules.uart = uart = Uart(self.divisor)
+        pins = platform.request("uart", 0, dir="-")
+        m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
+        wiring.connect(m, uart.received, boot.host_rx)
+        wiring.connect(m, boot.host_tx, uart.to_send)
+        wiring.connect(m, boot.link_rx, accelerator.rx)
+        wiring.connect(m, accelerator.tx, boot.link_tx)
+
+        lamps = accelerator.sealed, accelerator.busy | boot.busy, accelerator.error | boot.failed
+        for lamp, resource in zip(lamps, board.leds, strict=True):
+            m.d.comb += self._pin(m, "o", platform.request(*resource, dir="-")).eq(self._glow(m, lamp))
+        return m
+
+    def _flash(self, m: Module, platform: Platform, boot: FlashBoot) -> None:
+        """The SPI flash's pins; what it has besides stays inactive."""
+        pins = platform.request(*self.board.flash, dir="-")
+        m.d.comb += [self._pin(m, "o", pins.cs).eq(boot.cs), self._pin(m, "o", pins.copi).eq(boot.copi)]
+        m.d.comb += boot.cipo.eq(self._pin(m, "i", pins.cipo))
+        for port in (getattr(pins, name, None) for name in ("wp", "hold")):
+            if port is not None:
+                m.d.comb += self._pin(m, "o", port).eq(0)
+        if self.board.family == "ecp5":  # whose configuration clock is reached through a primitive alone
+            m.submodules.flash_clock = Instance("USRMCLK", i_USRMCLKI=boot.clk, i_USRMCLKTS=~boot.busy)
+        else:
+            m.d.comb += self._pin(m, "o", pins.clk).eq(boot.clk)
+
+    @staticmethod
+    def _pin(m: Module, direction: str, port: io.SingleEndedPort) -> Signal:
+        """What a pin says, or is told, through its buffer."""
+        buffer = io.Buffer(direction, port)
+        m.submodules += buffer
+        return getattr(buffer, direction)
+
+    def _glow(self, m: Module, lamp) -> Signal:
+        """``lamp``, but lit for `GLOW_SECONDS` at least."""
+        cycles = round(self.clock_hz * GLOW_SECONDS)
+        left, lit = Signal(range(cycles + 1)), Signal()
+        m.d.sync += [left.eq(Mux(lamp, cycles, Mux(left == 0, 0, left - 1))), lit.eq(left != 0)]
+        return lit

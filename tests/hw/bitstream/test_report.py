@@ -1,0 +1,50 @@
+import json
+from collections import Counter
+
+from hw.bitstream import report
+from hw.bitstream.families import FAMILIES
+
+ECP5 = FAMILIES["ecp5"]
+
+
+def test_cells_are_counted_where_they_lie(tmp_path):
+    cells = {
+        "accelerator.machine.layers.array.lane_3.sum_LUT4_Z": "LUT4",
+        "accelerator.machine.layers.array.lane_17.sum_LUT4_Z_1": "LUT4",
+        "accelerator.machine.layers.array.carry": "CCU2C",
+        "accelerator.machine.layers.bank_a.ram.0": "DP16KD",
+        "accelerator.link.state": "TRELLIS_FF",
+        "uart.slots": "TRELLIS_DPR16X4",
+        "lamp": "LUT4",
+        "pin": "TRELLIS_IO",
+    }
+    netlist = tmp_path / "top.json"
+    netlist.write_text(
+        json.dumps({"modules": {"top": {"cells": {k: {"type": v} for k, v in cells.items()}}}})
+    )
+    assert report.by_module(netlist, ECP5) == {
+        "accelerator.machine.layers.array": Counter(lut4=4),
+        "accelerator.machine.layers.bank_a": Counter(bram=1),
+        "accelerator.link": Counter(ff=1),
+        "uart": Counter(lut4=6),
+        "top": Counter(lut4=1),
+    }
+
+
+def test_the_clock_is_the_slowest_path_within_a_domain(tmp_path):
+    def path(kind, start, end, *delays):
+        parts = [{"delay": delay, "type": kind_} for kind_, delay in delays]
+        parts = [part | {"from": {"cell": start}, "to": {"cell": end}} for part in parts]
+        return {"from": kind[0], "to": kind[1], "path": parts}
+
+    paths = [
+        path(("posedge a", "posedge a"), "x", "y", ("clk-to-q", 0.5), ("routing", 2.5), ("setup", 1.0)),
+        path(("posedge a", "posedge a"), "p", "q", ("clk-to-q", 0.5), ("routing", 4.0), ("setup", 0.5)),
+        path(("<async>", "posedge a"), "pin", "z", ("source", 0.0), ("routing", 30.0)),
+    ]
+    used = {"TRELLIS_COMB": {"used": 12, "available": 24}, "DP16KD": {"used": 3, "available": 56}}
+    (tmp_path / "report.json").write_text(json.dumps({"critical_paths": paths, "utilization": used}))
+    routed = report.routed(tmp_path, ECP5)
+    assert routed.fmax_mhz == 200.0
+    assert (routed.path.start, routed.path.end, routed.path.routing) == ("p", "q", 4.0)
+    assert routed.usage == {"lut4": (12, 24), "ff": (0, 0), "bram": (3, 56), "dsp": (0, 0)}

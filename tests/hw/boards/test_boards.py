@@ -1,0 +1,50 @@
+import pytest
+
+from hw.bitstream.families import FAMILIES
+from hw.boards import BOARDS, board
+from hw.boards.board import BoardError
+from hw.boards.top import BoardTop
+from hw.config import CONFIGS
+from models.config import PRESETS
+from tests.small_machines import MACHINES
+
+
+@pytest.mark.parametrize("target", BOARDS.values(), ids=BOARDS)
+def test_every_board_names_what_is_there(target):
+    assert target.family in FAMILIES
+    assert target.config in CONFIGS
+    assert target.model in PRESETS
+    assert target.divisor() >= 4
+
+
+@pytest.mark.parametrize("target", BOARDS.values(), ids=BOARDS)
+def test_a_small_accelerator_gets_the_boards_pins(target):
+    platform, family = target.platform(), FAMILIES[target.family]
+    plan = platform.prepare(BoardTop(target, MACHINES["8x8"], target.clock_hz, target.baud), "top")
+    pins = plan.files[f"top.{family.constraints}"]
+    pins = pins.decode() if isinstance(pins, bytes) else pins
+    for resource in ("uart_0__rx", "uart_0__tx", *(f"{name}_{number}" for name, number in target.leds)):
+        assert resource in pins
+
+
+def test_an_unknown_board():
+    with pytest.raises(BoardError, match=r"unknown board 'ulx3': there are .*ulx3s-85f"):
+        board("ulx3")
+
+
+def test_a_baud_rate_that_the_clock_does_not_divide_into():
+    target = board("ulx3s-85f")
+    assert target.divisor(60_000_000, 3_000_000) == 20
+    assert target.divisor(61_000_000, 3_000_000) == 20
+    with pytest.raises(BoardError, match=r"60 MHz makes 12,000,000 baud of 11,500,000, \+4.3 %|\+4.3%"):
+        target.divisor(60_000_000, 11_500_000)
+
+
+@pytest.mark.parametrize("baud", [2_900_000, 5_600_000, 11_000_000, 20_000_000])
+def test_the_rate_that_is_proposed_is_taken(baud):
+    target = board("ulx3s-85f")
+    try:
+        target.divisor(60_000_000, baud)
+    except BoardError as error:
+        proposed = int(str(error).rsplit(" ", 1)[1].replace(",", ""))
+        assert target.divisor(60_000_000, proposed) >= 4
