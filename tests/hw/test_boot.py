@@ -19,13 +19,13 @@ SLOW = replace(IDENTITY, clock_hz=1_000_000)
 """So that 30 µs are 30 cycles."""
 WAKE = 30
 ADDRESS = 0x0A5C31
-NARROW_WORDS = [i * 7 % 32 for i in range(40)]
-WIDE_WORDS = [(i + 1) * 0x123456789ABCDE % (1 << 61) for i in range(3)]
+NARROW_WORDS = [i * 7 % 32 for i in range(8)]
+WIDE_WORDS = [0x123456789ABCDEF0]
 TABLES = {"narrow": NARROW_WORDS, "wide": WIDE_WORDS}
 IMAGE = boot_image(Compiled(None, "", SLOW.config_hash, SLOW.memories, TABLES, 0, {}))
 FIRST = 7
 """Where the frames begin: two LOADs and a SEAL."""
-SECOND = FIRST + 12 + 40 + 2
+SECOND = FIRST + 12 + 8 + 2
 SEAL = len(IMAGE) - 12
 
 
@@ -173,7 +173,7 @@ def run(script, content, divider=1, delay=0, timeout=35, cycles=30_000, **option
     simulate(system, testbench, cycles)
 
 
-@pytest.mark.parametrize(("divider", "delay"), [(1, 0), (1, 1), (2, 0), (2, 3), (5, 0), (5, 9)])
+@pytest.mark.parametrize(("divider", "delay"), [(1, 0), (1, 1), (2, 3), (3, 0), (3, 5)])
 def test_an_image_is_answered_without_a_load(divider, delay):
     """However late within a period the flash's bits come."""
 
@@ -332,7 +332,7 @@ def test_a_seal_that_is_not_acknowledged_fails(last, failed):
     assert alone(content, [Frame(FrameType.ACK, 0)], last) == (content[FIRST:] + b"\x5a", failed)
 
 
-@pytest.mark.parametrize("moment", [10, 50, 150, 270, 400, 1100, 2000, 2150])
+@pytest.mark.parametrize("moment", [10, 40, 60, 200, 500, 1100, 1230, 1300])
 def test_a_reset_at_any_moment_boots_again(moment):
     async def script(bench):
         for _ in range(moment):
