@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from amaranth.build import Platform
 
@@ -82,8 +81,3 @@ FAMILIES: dict[str, Family] = {
         bitstream="bit",
     ),
 }
-
-
-def netlist(folder: Path) -> Path:
-    """Where yosys writes what it made, as JSON."""
-    return folder / "top.json"

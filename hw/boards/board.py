@@ -1,5 +1,6 @@
 """`Board`: what is to know of a board, in a small table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amaranth.build import Platform
@@ -9,6 +10,8 @@ from models.errors import UsageError
 BAUD_TOLERANCE = 0.02
 """Both ends of a UART sample by their own clock, and may drift apart by half a bit in the ten of a byte; the
 other end needs its share of that."""
+
+ECP5_85F = {"lut4": 83_640, "ff": 83_640, "bram": 208, "dsp": 156}
 
 
 class BoardError(UsageError, ValueError):
@@ -29,6 +32,8 @@ class Board:
     """The accelerator, one of `hw.config`."""
     model: str
     """The largest of the zoo that fits it."""
+    capacity: Mapping[str, int]
+    """What the part has, by the columns of `hw.bitstream.families`."""
     clock_hz: int
     """Of the accelerator, made by the PLL."""
     baud: int
