@@ -60,7 +60,7 @@ class Flash:
             if not cs and self.bits == [RELEASE >> i & 1 for i in reversed(range(8))]:
                 self.commands.append("release")
                 self.ready = self.ready or self.cycle + WAKE
-            self.bits, self.edge, self.reading = [], None, False
+            self.bits, self.edge, self.reading, self.selected = [], None, False, self.cycle
         elif cs and clk != self.clk:
             if self.edge:
                 self.gaps.add(self.cycle - self.edge)
@@ -83,7 +83,7 @@ class Flash:
     def command(self):
         word = int("".join(map(str, self.bits)), 2)
         assert self.ready is not None, "a flash that sleeps"
-        assert self.cycle >= self.ready, "a flash that wakes up"
+        assert self.selected >= self.ready, "a flash that wakes up"
         assert word >> 24 == 0x03
         self.commands.append(word & 0xFFFFFF)
 
@@ -191,10 +191,14 @@ def test_an_image_is_answered_without_a_load(divider, delay):
 
 
 def test_the_time_that_it_takes():
-    """Two rests, the wake-up, command, mark and length, then a byte every 17 cycles, and the last answer."""
+    """Two rests, the wake-up, command, mark and length, then a byte every 17 cycles, and the last answer;
+    whether the host takes anything or not.
+    """
 
     async def script(bench):
+        bench.stuck = True
         await bench.boots()
+        assert not bench.failed
         spi, states = 2 * (8 + 32 + 8 * FIRST), 4
         frames = (len(IMAGE) - FIRST) * bench.boot.byte_cycles
         assert bench.cycle == 2 * WAKE + spi + states + frames + FlashBoot.ANSWER_CYCLES
@@ -255,6 +259,7 @@ ACKED = Frame(FrameType.LOAD, 0, WIDE, 0, bytes(8))
         [Frame(FrameType.LOAD, 0, WIDE, 7, bytes(8)), Frame(FrameType.SEAL, 1)],
         [ACKED, Frame(FrameType.LOAD, 1, WIDE, 0, bytes(7)), Frame(FrameType.SEAL, 2)],
         [ACKED, Frame(FrameType.LOAD, 2, WIDE, 0, bytes(8)), Frame(FrameType.SEAL, 3)],
+        [ACKED, Frame(FrameType.LOAD, 2, WIDE, 0, bytes(8)), Frame(FrameType.SEAL, 2)],
         [ACKED, Frame(FrameType.SEAL, 0)],
         [ACKED, Frame(FrameType.SEAL, 2)],
         [ACKED, Frame(FrameType.READ, 1, WIDE, 0, asked=8), Frame(FrameType.SEAL, 2)],
