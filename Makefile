@@ -16,7 +16,7 @@ RUN := .venv/bin/python -m
 # What a user's shell carries must not reach the tools: options meant for this make, another environment's packages.
 unexport MAKEFLAGS VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: help sim infer noise verilog bitstream flash lint test mutate data train bench area clean distclean
+.PHONY: help sim infer noise verilog bitstream flash gatesim lint test mutate data train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ bitstream: $(STAMP)  ## the bitstream of BOARD=…, one of ARGS=--list; FREQ=MHz
 
 flash: $(STAMP)  ## put it on the board; PERSIST=1 into its flash, ARGS="--tables digits" too; ARGS=--dry-run
 	$(RUN) hw.flash $(if $(BOARD),--board $(BOARD)) $(if $(PERSIST),--persist) $(ARGS)
+
+gatesim: $(STAMP)  ## the netlist of BOARD=… against the golden model, through its UART pins; MODEL=digits
+	$(RUN) sim.gatesim $(if $(BOARD),--board $(BOARD)) --model $(MODEL) $(ARGS)
 
 lint: $(STAMP)  ## check style and format
 	$(RUN) ruff check

@@ -20,7 +20,7 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.area import tool
+from hw.bitstream.tools import tool
 from hw.uart import Uart
 from sim import build
 
@@ -157,11 +157,19 @@ def read(netlist: Path, family: str) -> Netlist:
     """A netlist with the models that it takes; raises `NetlistError` where there are none."""
     if family not in FAMILIES:
         raise NetlistError(f"the family of a netlist must be one of {', '.join(FAMILIES)}, not {family!r}")
+    kinds = {cell["type"] for cell in _top(netlist)["cells"].values()} - {"$scopeinfo"}
+    return Netlist({"cells.v": cells(kinds, family), f"{NETLIST}.v": _verilog(netlist)}, pins(netlist))
+
+
+def pins(netlist: Path) -> dict[str, tuple[str, int]]:
+    """Direction and width of its pins, by name."""
+    return {name: (port["direction"], len(port["bits"])) for name, port in _top(netlist)["ports"].items()}
+
+
+def _top(netlist: Path) -> dict:
     modules = json.loads(netlist.read_text())["modules"]
     (top,) = (module for module in modules.values() if int(module["attributes"].get("top", "0"), 2))
-    pins = {name: (port["direction"], len(port["bits"])) for name, port in top["ports"].items()}
-    kinds = {cell["type"] for cell in top["cells"].values()} - {"$scopeinfo"}
-    return Netlist({"cells.v": cells(kinds, family), f"{NETLIST}.v": _verilog(netlist)}, pins)
+    return top
 
 
 def _verilog(netlist: Path) -> str:

@@ -53,11 +53,9 @@ def describe(flow: Flow, modules: dict[str, Counter], routed: report.Routed) -> 
     lines = [report.table(modules)]
     for column, (used, available) in routed.usage.items():
         lines.append(f"  {column.upper():<5}{used:>8,} of {available:>8,}  {used / max(1, available):.0%}")
-    path = routed.path
-    lines.append(
-        f"  {routed.fmax_mhz:.1f} MHz of {flow.top.clock_hz / 1e6:g}; longest path {path.nanoseconds:.1f} ns, "
-        f"{path.routing:.1f} of them wires:\n    {path.start}\n  → {path.end}"
-    )
+    path, clock = routed.path, f"{routed.fmax_mhz:.1f} MHz of {flow.top.clock_hz / 1e6:g}"
+    lines.append(f"  {clock}; longest path {path.nanoseconds:.1f} ns, {path.routing:.1f} of them wires:")
+    lines += [f"    {path.start}", f"  → {path.end}"]
     return "\n".join([*lines, f"{flow.bitstream}: {flow.seconds:,.0f} s in all"])
 
 

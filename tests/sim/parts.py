@@ -23,7 +23,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.area import tool
+from hw.bitstream.tools import tool
 
 SYNTHESIS = {
     "ecp5": "synth_ecp5 -nowidelut -top top",

@@ -1,0 +1,119 @@
+"""`make gatesim BOARD=…`: what yosys made for a board, gate by gate, against the golden model.
+
+The netlist that nextpnr places, PLL and pins included, is reached through its UART pins by the host's own
+code, from nothing in its memories to the logits. Exit codes: 1 a difference or a simulation that failed, 2
+usage or build.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from hw.bitstream import BUILD
+from hw.bitstream.flow import Flow
+from hw.boards import BOARDS, board
+from hw.config import accelerator
+from models.cli import one_line_errors
+from models.errors import UsageError
+from models.files import replacing
+from sim import gates
+from sim.subject import subject
+from sw.choose import Source
+from sw.devices.device import DeviceError
+from sw.devices.link import LinkDevice
+from sw.devices.simulated import SimulatedLine
+
+ERASED = 1
+"""What an empty flash answers, so that nothing boots from it."""
+
+
+def simulator(flow: Flow, folder: Path) -> Path:
+    """The simulator of a board's netlist, built in ``folder`` if it is not there yet."""
+    clock, rx, tx = f"{flow.platform.default_clk}_0__io", "uart_0__rx__io", "uart_0__tx__io"
+    ties = {name: 0 for name, (direction, _) in gates.pins(flow.netlist).items() if direction == "input"}
+    del ties[clock], ties[rx]
+    released = flow.platform.lookup(flow.target.reset, 0).ios[0].invert
+    for name in ties:
+        if name.endswith("__cipo__io"):
+            ties[name] = ERASED
+        elif name == f"{flow.target.reset}_0__io":
+            ties[name] = int(released)
+    print("building the simulator of the netlist: minutes", flush=True)
+    pins = {"clock": clock, "rx": rx, "tx": tx, "ties": ties}
+    return gates.simulate(flow.netlist, flow.target.family, flow.top.divisor, folder, **pins)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="make gatesim", description=__doc__.splitlines()[0])
+    parser.add_argument("--board", metavar="BOARD", help=f"one of {', '.join(BOARDS)}")
+    parser.add_argument("--model", default="digits", help="a trained model or an ONNX file (default: digits)")
+    parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
+    parser.add_argument(
+        "--divisor", type=int, help="clock cycles a bit of the UART, 4 at least (default: the board's)"
+    )
+    parser.add_argument("--images", type=int, default=1, help="how many (default: 1)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args(argv)
+    with one_line_errors(arguments.verbose, failures=(DeviceError,)):
+        if not arguments.board:
+            raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
+        target = board(arguments.board)
+        config = accelerator(arguments.config or target.config)
+        if arguments.divisor is not None and arguments.divisor < 4:
+            raise UsageError(f"--divisor must be at least 4, not {arguments.divisor}")
+        baud = target.clock_hz // arguments.divisor if arguments.divisor else target.baud
+        own = config.name == target.config and baud == target.baud
+        folder = BUILD / (target.name if own else f"{target.name}-{config.name}-{baud}")
+        exact = run(Flow(target, config, target.clock_hz, baud, folder), arguments.model, arguments.images)
+    if not exact:
+        sys.exit(1)
+
+
+def run(flow: Flow, name: str, count: int) -> bool:
+    """Synthesise, build, load and compare; writes gatesim.json. Whether all logits were equal."""
+    began = time.monotonic()
+    flow.synthesise()
+    folder = simulator(flow, flow.folder / "gates")
+    what = subject(name, [], count, flow.folder / "model")
+    model = Source(str(flow.folder / "model" / "model.onnx")).compiled(flow.top.config.digest)
+    expected = what.model(what.pixels).numpy()
+    line = SimulatedLine(folder, byte_cycles=10 * flow.top.divisor, clock_hz=flow.top.clock_hz)
+    start, exact = time.monotonic(), 0
+    with LinkDevice(line) as device:
+        with tqdm(desc="tables", unit="B", unit_scale=True, leave=False) as bar:
+            device.load(model, lambda done, total: bar.reset(total) or bar.update(done))
+        for i, result in enumerate(device.run(iter(what.pixels.numpy()))):
+            equal = np.array_equal(result.logits, expected[i])
+            exact += equal
+            says = "equal to the golden model" if equal else f"got {result.logits}, expected {expected[i]}"
+            print(f"image {i}: logits {says}; {result.cycles} cycles", flush=True)
+        cycles = line.simulation.cycle
+    summary = {
+        "board": flow.target.name,
+        "config": flow.top.config.name,
+        "model": what.name,
+        "images": len(what.pixels),
+        "exact": exact,
+        "divisor": flow.top.divisor,
+        "cycles": cycles,
+        "cycles_per_second": round(cycles / (time.monotonic() - start)),
+        "seconds": round(time.monotonic() - began),
+    }
+    with replacing(flow.folder / "gatesim.json") as draft:
+        draft.write_text(json.dumps(summary, indent=1) + "\n")
+    verdict = "PASS" if exact == len(what.pixels) else "FAIL"
+    print(
+        f"{verdict} {what.name} on the netlist of {flow.target.name}, {flow.top.config.name}: {exact}/"
+        f"{len(what.pixels)} images exact, {cycles:,} cycles"
+    )
+    return exact == len(what.pixels)
+
+
+if __name__ == "__main__":
+    main()
