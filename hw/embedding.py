@@ -120,11 +120,13 @@ class Embedding(wiring.Component):
         """
         running, corner, line = Signal(), Signal.like(pixel.addr), Signal.like(pixel.addr)
         taken = running & step
-        _, ends_line = counter(m, self.patch_bytes, taken)
-        _, ends_group = counter(m, self.patch, ends_line)
-        _, ends_token = counter(m, self.dim, ends_group, self.macs)
-        _, ends_row = counter(m, self.columns, ends_token)
-        _, ends_image = counter(m, self.rows, ends_row)
+        _, in_line = counter(m, self.patch_bytes, taken)
+        _, in_group = counter(m, self.patch, taken, inner=in_line)
+        _, in_token = counter(m, self.dim, taken, self.macs, inner=in_group)
+        _, in_row = counter(m, self.columns, taken, inner=in_token)
+        _, in_image = counter(m, self.rows, taken, inner=in_row)
+        ends_line, ends_group, ends_token = (taken & last for last in (in_line, in_group, in_token))
+        ends_row, ends_image = taken & in_row, taken & in_image
         begins_group = Signal(init=1)
         with m.If(taken):
             m.d.sync += [begins_group.eq(ends_group), weights.addr.eq(Mux(ends_token, 0, weights.addr + 1))]
@@ -177,8 +179,8 @@ class Embedding(wiring.Component):
         """
         held = [Signal(self._acc, name=f"held_{k}") for k in range(self.macs)]
         draining, held_final, index = Signal(), Signal(), Signal(range(self.macs))
-        channel, ends_token = counter(m, self.dim, draining & move)
-        ends_group = draining & move & (ends_token | (index == self.macs - 1))
+        channel, last_channel = counter(m, self.dim, draining & move)
+        ends_group = draining & move & (last_channel | (index == self.macs - 1))
         load = complete & (~draining | ends_group)
         m.d.comb += [step.eq(~complete | load), constants.addr.eq(channel)]
         with m.If(load):

@@ -75,9 +75,14 @@ class Head(wiring.Component):
 
         taking, classifying = Signal(init=1), Signal()
         take = sums.valid & sums.ready
-        channel, ends_class = counter(m, self.dim, take | (classifying & move))
-        ends_sums, ends_logit = taking & ends_class, classifying & ends_class
-        class_, ends_image = counter(m, self.classes, ends_logit)
+        classify = classifying & move
+        channel, last_channel = counter(m, self.dim, take | classify)
+        class_, last_logit = counter(m, self.classes, classify, inner=last_channel)
+        ends_sums, ends_logit, ends_image = (
+            take & last_channel,
+            classify & last_channel,
+            classify & last_logit,
+        )
         m.d.comb += sums.ready.eq(taking & move)
         with m.If(ends_sums):
             m.d.sync += taking.eq(0)

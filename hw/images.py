@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .embedding import Embedding
 from .program import settings_layout
+from .serial import relay
 
 
 class Images(wiring.Component):
@@ -105,7 +106,7 @@ class Images(wiring.Component):
         start = Signal(range(self.config.bank_b // 2))  # the token's word in the tile
         tile = Signal.like(start)
         token = Signal(range(self.config.max_tokens))
-        values, settings = embedding.values, self.settings
+        values, settings = relay(m, embedding.values), self.settings
         here = Mux(self.valid, tile, start)
         ends_token, ends_image = channel == settings.dim - 1, token == settings.tokens - 1
         ends_word = (lane == self.config.lanes - 1) | ends_token

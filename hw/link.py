@@ -102,6 +102,7 @@ class Link(wiring.Component):
             sequences.w_data.eq(header.sequence),
             sequences.w_en.eq(self.commit),
         ]
+        m.d.sync += self.reset.eq(0)  # of all that is in the machine: a register, or it would come late
         with m.FSM():
             with m.State("LISTEN"):
                 with m.If(receiver.begun):
@@ -128,7 +129,7 @@ class Link(wiring.Component):
                         with m.Case(FrameType.SEAL):
                             m.d.sync += sealed.eq(1)
                         with m.Case(FrameType.RESET):
-                            m.d.comb += self.reset.eq(1)
+                            m.d.sync += self.reset.eq(1)
                         with m.Case(FrameType.IDENTIFY):
                             m.d.sync += answer.eq(FrameType.IDENTITY)
                         with m.Case(FrameType.READ):

@@ -17,6 +17,7 @@ from .images import Images
 from .layers import Layers, trace_layout
 from .pipeline import registered
 from .program import OPERATIONS, settings_layout
+from .serial import relay
 
 COUNTER_BITS = 32
 ANSWER_LATENCY = 4
@@ -154,7 +155,7 @@ class Machine(wiring.Component):
                 table.read.eq(self.read & chosen),
             ]
             answers.append(Value.cast(table.answer).as_unsigned())
-        m.d.comb += [counters.index.eq(self._layers.operation), counters.addr.eq(self.address)]
+        m.d.comb += [counters.index.eq(registered(m, self._layers.operation)), counters.addr.eq(self.address)]
         answers.append(counters.answer)
         select = registered(m, self.select)
         m.d.comb += self.answer.eq(registered(m, Array(answers)[select], ANSWER_LATENCY - 1))
@@ -172,14 +173,15 @@ class Machine(wiring.Component):
         with m.If(layers.begin):
             m.d.sync += [cycles.eq(1), clipped.eq(images.clipped)]
 
+        logits = relay(m, head.logits)
         class_, tail = Signal(range(self.config.max_classes + 1)), Signal(2)
         last_class = class_ == self.result_words - 3
         sent = results.valid & results.ready
         m.d.comb += [
-            head.logits.ready.eq((tail == 0) & results.ready),
-            results.valid.eq(Mux(tail == 0, head.logits.valid, finished)),
+            logits.ready.eq((tail == 0) & results.ready),
+            results.valid.eq(Mux(tail == 0, logits.valid, finished)),
             results.p.word.eq(
-                Mux(tail == 0, head.logits.payload, Mux(tail == 1, own_cycles, own_clipped + head.clipped))
+                Mux(tail == 0, logits.payload, Mux(tail == 1, own_cycles, own_clipped + head.clipped))
             ),
             results.p.last.eq(tail == 2),
             layers.head_free.eq(~holding),
