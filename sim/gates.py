@@ -42,6 +42,8 @@ FAMILIES: dict[str, Family] = {
         ("lattice/common_sim.vh", "lattice/ccu2c_sim.vh", "lattice/cells_sim_ecp5.v", "lattice/cells_ff.vh"),
         "ecp5.v",
     ),
+    "ice40": Family(("ice40/cells_sim.v",), "ice40.v"),
+    "gowin": Family(("gowin/cells_sim.v",), "gowin.v"),
 }
 
 OPTIONS = ("--x-assign", "unique", "--x-initial", "unique")
@@ -208,7 +210,7 @@ def _models(family: str) -> tuple[str, dict[str, str]]:
     for text in texts:
         text = _TIMING.sub("", _COMMENT.sub("", text))
         outside = _MODULE.sub("", text)
-        directives += re.findall(r"^`(?!include).*", outside, re.MULTILINE)
+        directives += re.findall(r"^`(?!include|timescale).*", outside, re.MULTILINE)
         boxes = set(re.findall(r"\(\*[^*]*\bblackbox\b[^*]*\*\)\s*module\s+\\?([^\s(#;]+)", text))
         models |= {match[1]: match[0] for match in _MODULE.finditer(text) if match[1] not in boxes}
     own = (CELLS / of.own).read_text()

@@ -275,3 +275,17 @@ module LUT4 (input A, B, C, D, output Z);
     parameter [15:0] INIT = 16'h0000;
     assign Z = INIT[{D, C, B, A}];
 endmodule
+
+// A pin. yosys' own takes a T that is not connected for one that floats, which two-valued Verilator does
+// not know.
+module TRELLIS_IO (inout B, input I, input T = 1'b0, output O);
+    parameter DIR = "INPUT";
+    generate
+        if (DIR == "INPUT") assign O = B;
+        else if (DIR == "OUTPUT") assign B = T ? 1'bz : I;
+        else if (DIR == "BIDIR") begin
+            assign B = T ? 1'bz : I;
+            assign O = B;
+        end else $fatal(1, "TRELLIS_IO: unknown DIR");
+    endgenerate
+endmodule

@@ -63,7 +63,7 @@ MEMORIES = {
     "transparent": Shape(18, 1024, transparent=True, init=True),
     "few": Shape(11, 16, init=True),
     "few_transparent": Shape(9, 40, transparent=True),
-    "two": Shape(9, 2048, write_ports=2, same_address=True, init=True),
+    "two": Shape(9, 2048, same_address=True, init=True),
     "rom": Shape(12, 1024, init=True, write_ports=0),
 }
 

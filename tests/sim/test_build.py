@@ -88,6 +88,14 @@ def test_an_identity_replaces_making_the_component(makes, tmp_path):
     assert len(makes) == 4  # what lies there is not what the last identity left
 
 
+def test_further_sources_and_options_are_part_of_the_design(makes, tmp_path):
+    for sources, options in (({"a.v": "one"}, ()), ({"a.v": "two"}, ()), ({"a.v": "two"}, ("--public",))):
+        for _ in range(2):
+            build(Loopback, tmp_path / "simulator", identity="one", sources=sources, options=options)
+    assert len(makes) == 3
+    assert makes[2][1][-1] == "--public"
+
+
 def test_fingerprint_is_of_the_content(tmp_path, monkeypatch):
     assert fingerprint(sim) == fingerprint(sim) != fingerprint(sim, wiring)
     (tmp_path / "some_package").mkdir()

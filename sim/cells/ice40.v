@@ -1,0 +1,41 @@
+// iCE40 primitives that yosys ships as empty boxes: PLLs, after Lattice's "iCE40 sysCLOCK PLL Design and Usage Guide"
+// (FPGA-TN-02052). The input clock, which is then the one that the bench gives, is the output; what it makes of its
+// frequency is not modelled, nor RESETB and phases. LOCK rises behind 16 edges.
+
+module SB_PLL40_CORE (
+    input REFERENCECLK, EXTFEEDBACK, BYPASS, RESETB, LATCHINPUTVALUE, SDI, SCLK,
+    input [7:0] DYNAMICDELAY,
+    output PLLOUTCORE, PLLOUTGLOBAL, LOCK, SDO
+);
+    parameter FEEDBACK_PATH = "SIMPLE", PLLOUT_SELECT = "GENCLK";
+    parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED", DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED";
+    parameter SHIFTREG_DIV_MODE = 0, FDA_FEEDBACK = 0, FDA_RELATIVE = 0, DIVR = 0, DIVF = 0, DIVQ = 0, FILTER_RANGE = 0;
+    parameter ENABLE_ICEGATE = 0, TEST_MODE = 0, EXTERNAL_DIVIDE_FACTOR = 1;
+
+    assign PLLOUTCORE = REFERENCECLK, PLLOUTGLOBAL = REFERENCECLK, SDO = 1'b0;
+    reg [4:0] edges = 0;
+    always @(posedge REFERENCECLK) if (!LOCK) edges <= edges + 1;
+    assign LOCK = edges[4];
+endmodule
+
+module SB_PLL40_PAD (
+    input PACKAGEPIN, EXTFEEDBACK, BYPASS, RESETB, LATCHINPUTVALUE, SDI, SCLK,
+    input [7:0] DYNAMICDELAY,
+    output PLLOUTCORE, PLLOUTGLOBAL, LOCK, SDO
+);
+    parameter FEEDBACK_PATH = "SIMPLE", PLLOUT_SELECT = "GENCLK";
+    parameter DELAY_ADJUSTMENT_MODE_FEEDBACK = "FIXED", DELAY_ADJUSTMENT_MODE_RELATIVE = "FIXED";
+    parameter SHIFTREG_DIV_MODE = 0, FDA_FEEDBACK = 0, FDA_RELATIVE = 0, DIVR = 0, DIVF = 0, DIVQ = 0, FILTER_RANGE = 0;
+    parameter ENABLE_ICEGATE = 0, TEST_MODE = 0, EXTERNAL_DIVIDE_FACTOR = 1;
+
+    assign PLLOUTCORE = PACKAGEPIN, PLLOUTGLOBAL = PACKAGEPIN, SDO = 1'b0;
+    reg [4:0] edges = 0;
+    always @(posedge PACKAGEPIN) if (!LOCK) edges <= edges + 1;
+    assign LOCK = edges[4];
+endmodule
+
+// yosys' own is four choices of two; this one takes Verilator less time.
+module SB_LUT4 (input I0, I1, I2, I3, output O);
+    parameter [15:0] LUT_INIT = 16'h0000;
+    assign O = LUT_INIT[{I3, I2, I1, I0}];
+endmodule

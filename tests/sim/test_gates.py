@@ -1,0 +1,95 @@
+"""Netlists behind their UART pins."""
+
+import json
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.uart import Uart
+from sim import gates
+from sim.library import Simulation
+
+from .loopback import Loopback
+from .parts import synthesise
+
+DIVISOR = 4
+EVERY = bytes(range(256))
+
+
+class Pins(wiring.Component):
+    """`Loopback` behind a UART; a byte is one more still where ``more`` is 5."""
+
+    rx: In(1)
+    tx: Out(1)
+    more: In(3)
+    led: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.uart = uart = Uart(DIVISOR)
+        m.submodules.loopback = loopback = Loopback()
+        wiring.connect(m, uart.received, loopback.rx)
+        wiring.connect(m, loopback.tx, uart.to_send)
+        m.d.comb += [uart.rx.eq(self.rx), self.tx.eq(uart.tx), self.led.eq(uart.overrun)]
+        with m.If(self.more == 5):
+            m.d.comb += uart.to_send.payload.eq(loopback.tx.payload + 1)
+        return m
+
+
+@pytest.fixture(scope="module", params=list(gates.FAMILIES))
+def board(request, tmp_path_factory):
+    """The family, and a netlist for it."""
+    return request.param, synthesise(Pins(), request.param, tmp_path_factory.mktemp("gates"))
+
+
+def exchange(simulation, data):
+    simulation.send(data)
+    came = b""
+    while part := simulation.receive(64 * 10 * DIVISOR + 500):
+        came += part
+    return came
+
+
+def test_bytes_go_through_the_pins(board, tmp_path):
+    family, netlist = board
+    folder = gates.simulate(netlist, family, DIVISOR, tmp_path / "simulator", ties={"more": 5})
+    with Simulation(folder) as simulation:
+        for _ in range(2):
+            assert exchange(simulation, EVERY) == bytes((byte + 2) % 256 for byte in EVERY)
+            simulation.restart()
+
+
+def written(folder: Path, **ports: str) -> Path:
+    """A netlist with nothing but ports."""
+    pins = {name: {"direction": direction, "bits": [2]} for name, direction in ports.items()}
+    top = {"attributes": {"top": "1"}, "ports": pins, "cells": {}}
+    (folder / "netlist.json").write_text(json.dumps({"modules": {"top": top}}))
+    return folder / "netlist.json"
+
+
+@pytest.mark.parametrize(
+    ("ports", "options", "message"),
+    [
+        ({"clk": "input", "rx": "input"}, {}, r"has no output tx; its pins are clk, rx$"),
+        ({"clk": "input", "rx": "output", "tx": "output"}, {}, "has no input rx"),
+        ({"clk": "input", "rx": "input", "tx": "output"}, {"clock": "clk25"}, "has no input clk25"),
+        ({"clk": "input", "rx": "input", "tx": "output"}, {"ties": {"button": 0}}, "has no input button"),
+        (
+            {"clk": "input", "rx": "input", "tx": "output", "a": "input", "b": "inout"},
+            {},
+            "^say what a, b of .* are tied to$",
+        ),
+    ],
+)
+def test_pins_that_are_not_there(tmp_path, monkeypatch, ports, options, message):
+    monkeypatch.setattr(gates, "_verilog", lambda netlist: "")
+    with pytest.raises(gates.NetlistError, match=message):
+        gates.simulate(written(tmp_path, **ports), "ecp5", DIVISOR, tmp_path / "simulator", **options)
+
+
+def test_a_family_that_is_none(tmp_path):
+    with pytest.raises(gates.NetlistError, match=r"must be one of ecp5, ice40, gowin, not 'virtex'$"):
+        gates.simulate(tmp_path / "netlist.json", "virtex", DIVISOR, tmp_path / "simulator")
