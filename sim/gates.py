@@ -52,6 +52,9 @@ OPTIONS = ("--x-assign", "unique", "--x-initial", "unique")
 NETLIST = "netlist"
 """What the board's top is called in the simulator, whose own is ``top``."""
 
+INPUT = "TRELLIS_INPUT"
+"""What an input pin of an ECP5 is called: Verilator lets no input of the top be an inout within."""
+
 _MODULE = re.compile(r"^[ \t]*module\s+\\?([^\s(#;]+).*?^[ \t]*endmodule\b", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _TIMING = re.compile(r"^\s*specify\b.*?\bendspecify\b", re.MULTILINE | re.DOTALL)
@@ -160,6 +163,8 @@ def read(netlist: Path, family: str) -> Netlist:
     if family not in FAMILIES:
         raise NetlistError(f"the family of a netlist must be one of {', '.join(FAMILIES)}, not {family!r}")
     kinds = {cell["type"] for cell in _top(netlist)["cells"].values()} - {"$scopeinfo"}
+    if "TRELLIS_IO" in kinds:
+        kinds.add(INPUT)
     return Netlist({"cells.v": cells(kinds, family), f"{NETLIST}.v": _verilog(netlist)}, pins(netlist))
 
 
@@ -179,6 +184,7 @@ def _verilog(netlist: Path) -> str:
     with TemporaryDirectory() as scratch:
         shutil.copy(netlist, Path(scratch, "netlist.json"))
         script = f"read_json netlist.json; opt_clean -purge; rename -hide w:* c:*; rename -top {NETLIST}"
+        script += f"; chtype -set {INPUT} t:TRELLIS_IO r:DIR=INPUT %i"
         command = [tool("yosys"), "-q", "-p", f"{script}; write_verilog -noattr netlist.v"]
         subprocess.run(command, cwd=scratch, check=True)
         return Path(scratch, "netlist.v").read_text()

@@ -278,11 +278,15 @@ endmodule
 
 // A pin. yosys' own takes a T that is not connected for one that floats, which two-valued Verilator does
 // not know.
+module TRELLIS_INPUT (input B, output O);
+    parameter DIR = "INPUT";
+    assign O = B;
+endmodule
+
 module TRELLIS_IO (inout B, input I, input T = 1'b0, output O);
     parameter DIR = "INPUT";
     generate
-        if (DIR == "INPUT") assign O = B;
-        else if (DIR == "OUTPUT") assign B = T ? 1'bz : I;
+        if (DIR == "OUTPUT") assign B = T ? 1'bz : I;
         else if (DIR == "BIDIR") begin
             assign B = T ? 1'bz : I;
             assign O = B;
