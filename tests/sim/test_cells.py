@@ -31,9 +31,8 @@ def synthesised(request, tmp_path_factory):
     family, folder = request.param, tmp_path_factory.mktemp("cells")
     netlist = synthesise(Everything(family), family, folder)
     top = json.loads(netlist.read_text())["modules"]["top"]
-    netlist_gates = Gates(netlist, family, folder / "simulator")
-    yield family, Counter(cell["type"] for cell in top["cells"].values()), netlist_gates
-    netlist_gates.close()
+    kinds = Counter(cell["type"] for cell in top["cells"].values())
+    return family, kinds, Gates(netlist, family, folder / "simulator")
 
 
 def prefixed(part, steps):
@@ -92,7 +91,7 @@ def test_what_yosys_makes_of_memories_and_products_is_exact(synthesised):
     steps = some_steps(2000, seed=1)
     came = of("parts", netlist.run(prefixed("parts", steps)))
     for cycle, (got, want) in enumerate(zip(came, expected(steps), strict=True)):
-        wrong = {name: (got[name], value) for name, value in want.items() if got[name] != value % (1 << 36)}
+        wrong = {name: (got[name], value) for name, value in want.items() if got[name] != value}
         assert not wrong, f"cycle {cycle}: (got, expected) of {wrong}"
 
 
