@@ -69,9 +69,7 @@ class Gates:
         self._folder = build.build(component, folder, sources=found.sources, options=gates.OPTIONS)
 
     def run(self, steps: list[dict[str, int]]) -> list[dict[str, int]]:
-        """From power-up, the outputs in each step, before its edge of the clock; inputs that are not named are
-        0.
-        """
+        """From power-up, the outputs in each step, before its edge of the clock; inputs not named are 0."""
         size, got = -(-sum(self._outputs.values()) // 8), b""
         with Simulation(self._folder) as simulation:
             for step in steps:

@@ -17,7 +17,7 @@ from sim import build, gates
 from .parts import ADDRESS, CHIP, DATA, PORT_PINS, RAMS, Everything, Parts, synthesise
 from .stepped import Gates
 
-BLOCK_RAMS = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "gowin": {"SDPX9B", "SDPB", "DPX9B"}}
+BLOCK_RAMS = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "gowin": {"SDPX9B", "DPB", "DPX9B", "SPX9"}}
 OTHERS = {
     "ecp5": {"MULT18X18D", "TRELLIS_DPR16X4", "CCU2C"},
     "ice40": {"SB_MAC16", "SB_CARRY"},

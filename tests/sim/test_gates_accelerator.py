@@ -48,7 +48,7 @@ MACHINE = replace(
     theta=1,
     slots=4,
 )
-"""With two slots, the compiler's schedule overwrites constants that are in use: the RTL is wrong as well."""
+"""With two slots a pass would load constants into the one that it uses: RTL and netlist are wrong alike."""
 
 SHAPE = ModelConfig(
     name="random",
