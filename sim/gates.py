@@ -46,8 +46,8 @@ FAMILIES: dict[str, Family] = {
     "gowin": Family(("gowin/cells_sim.v",), "gowin.v"),
 }
 
-OPTIONS = ("--x-assign", "unique", "--x-initial", "unique")
-"""So that what is undefined is not always 0."""
+OPTIONS = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")
+"""So that what is undefined is not always 0, and what a model lacks ends the build."""
 
 NETLIST = "netlist"
 """What the board's top is called in the simulator, whose own is ``top``."""

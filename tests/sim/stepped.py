@@ -66,21 +66,18 @@ class Gates:
             for direction in ("input", "output")
         )
         component = Stepped(self._inputs, self._outputs)
-        build.build(component, folder, sources=found.sources, options=gates.OPTIONS)
-        self._simulation = Simulation(folder)
+        self._folder = build.build(component, folder, sources=found.sources, options=gates.OPTIONS)
 
     def run(self, steps: list[dict[str, int]]) -> list[dict[str, int]]:
-        """The outputs in each step, before its edge of the clock; inputs that are not named are 0."""
+        """From power-up, the outputs in each step, before its edge of the clock; inputs not named are 0."""
         size, got = -(-sum(self._outputs.values()) // 8), b""
-        for step in steps:
-            self._simulation.send(_packed(step, self._inputs))
-        while part := self._simulation.receive(1000):
-            got += part
+        with Simulation(self._folder) as simulation:
+            for step in steps:
+                simulation.send(_packed(step, self._inputs))
+            while part := simulation.receive(1000):
+                got += part
         assert len(got) == size * len(steps)
         return [_unpacked(got[size * i : size * (i + 1)], self._outputs) for i in range(len(steps))]
-
-    def close(self) -> None:
-        self._simulation.close()
 
 
 def _packed(values: Mapping[str, int], widths: Mapping[str, int]) -> bytes:
