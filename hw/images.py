@@ -32,7 +32,7 @@ class Images(wiring.Component):
     ``busy`` while an image is being embedded.
     """
 
-    LATENCY = 3
+    LATENCY = 4
     """Cycles from ``commit`` to ``waiting`` beyond the embedding's."""
 
     def __init__(self, config: AcceleratorConfig):
