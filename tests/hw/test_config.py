@@ -24,6 +24,7 @@ SMALL = CONFIGS["2x64"]
         ({"widths": Widths(affine_shift=(6, 8))}, "multiplier must have more than 11 bits"),
         ({"widths": Widths(slope_shift=(5, 10))}, "slope must have more than 6 bits"),
         ({"widths": Widths(affine_shift=(0, 0))}, "affine_shift must end at 1 at least"),
+        ({"slots": 2}, "slots must be at least 3, .*: 2$"),
         ({"theta": 2}, "theta must be 1, 3 or 5, not 2"),
     ],
 )

@@ -48,8 +48,6 @@ MACHINE = replace(
     theta=1,
     slots=4,
 )
-"""With two slots a pass would load constants into the one that it uses: RTL and netlist are wrong alike."""
-
 SHAPE = ModelConfig(
     name="random",
     image=(2, 2),

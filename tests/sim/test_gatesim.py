@@ -1,0 +1,101 @@
+import json
+
+import pytest
+import torch
+
+from hw.bitstream.flow import Flow
+from hw.boards import board
+from sim import gatesim
+from sw.devices.device import Result
+from tests.small_machines import MACHINES
+
+TARGET = board("ulx3s-85f")
+PINS = {
+    "clk25_0__io": "input",
+    "uart_0__rx__io": "input",
+    "uart_0__tx__io": "output",
+    "button_fire_0__io": "input",
+    "spi_flash_0__cipo__io": "input",
+    "led_0__io": "output",
+}
+
+
+@pytest.fixture
+def flow(tmp_path):
+    made = Flow(TARGET, MACHINES["24x48"], TARGET.clock_hz, 15_000_000, tmp_path)
+    ports = {name: {"direction": direction, "bits": [2]} for name, direction in PINS.items()}
+    top = {"attributes": {"top": "1"}, "ports": ports, "cells": {}}
+    made.netlist.write_text(json.dumps({"modules": {"top": top}}))
+    return made
+
+
+def test_the_flash_is_empty_and_the_button_released(flow, monkeypatch, tmp_path):
+    told = {}
+    monkeypatch.setattr(
+        gatesim.gates, "simulate", lambda *arguments, **options: told.update(options) or arguments
+    )
+    netlist, family, divisor, folder = gatesim.simulator(flow, tmp_path / "gates")
+    assert (netlist, family, divisor, folder) == (flow.netlist, "ecp5", 4, tmp_path / "gates")
+    assert told["ties"] == {"button_fire_0__io": 0, "spi_flash_0__cipo__io": 1}
+    assert (told["clock"], told["rx"], told["tx"]) == ("clk25_0__io", "uart_0__rx__io", "uart_0__tx__io")
+
+
+class Stand:
+    """In place of the netlist's device: the golden model's logits, those of image ``wrong`` off by one."""
+
+    wrong = None
+
+    def __init__(self, line):
+        self.line = line
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def load(self, model, progress):
+        progress(1, 2)
+        self.golden = model.golden
+
+    def run(self, images):
+        for i, image in enumerate(images):
+            logits = self.golden(torch.from_numpy(image)[None])[0].numpy()
+            yield Result(logits + (i == Stand.wrong), 5, 0)
+
+
+@pytest.mark.parametrize(("wrong", "exact"), [(None, 2), (1, 1)])
+def test_a_logit_that_differs_fails(flow, monkeypatch, capsys, wrong, exact):
+    class Line:
+        def __init__(self, *_, **__):
+            self.simulation = type("Simulation", (), {"cycle": 1000})
+
+    monkeypatch.setattr(Stand, "wrong", wrong)
+    monkeypatch.setattr(flow, "synthesise", lambda: None)
+    monkeypatch.setattr(gatesim, "simulator", lambda *_: None)
+    monkeypatch.setattr(gatesim, "SimulatedLine", Line)
+    monkeypatch.setattr(gatesim, "LinkDevice", Stand)
+    flow.top.config = gatesim.accelerator("16x64")
+    assert gatesim.run(flow, "digits", 2) == (exact == 2)
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].startswith("PASS" if exact == 2 else "FAIL")
+    assert json.loads((flow.folder / "gatesim.json").read_text())["exact"] == exact
+    assert ("expected" in out) == (exact < 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "error: BOARD=… is one of ulx3s-85f\n"),
+        (["--board", "x"], "error: unknown board 'x': there are ulx3s-85f\n"),
+        (["--board", "ulx3s-85f", "--divisor", "3"], "error: --divisor must be at least 4, not 3\n"),
+        (["--board", "ulx3s-85f", "--config", "7x7"], "error: unknown accelerator '7x7': there are "),
+    ],
+)
+def test_one_line_says_what_is_wrong(capsys, arguments, error):
+    with pytest.raises(SystemExit) as exit_:
+        gatesim.main(arguments)
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(error)
+    assert said.count("\n") == 1
