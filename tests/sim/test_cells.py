@@ -14,7 +14,7 @@ from amaranth.sim import Simulator
 
 from sim import build, gates
 
-from .parts import ADDRESS, CHIP, DATA, PORT_PINS, RAMS, Everything, Parts, synthesise
+from .parts import ADDRESS, CHIP, DATA, FACTORS, PORT_PINS, RAMS, Everything, Parts, synthesise
 from .stepped import Gates
 
 BLOCK_RAMS = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "gowin": {"SDPX9B", "DPB", "DPX9B", "SPX9"}}
@@ -59,7 +59,7 @@ def some_steps(count, seed):
         step = {"address": generator.randrange(size), "second": generator.randrange(size)}
         step["data"] = generator.getrandbits(DATA)
         step["enable"] = generator.choice([0, 15, generator.getrandbits(4)])
-        step["read"] = generator.random() < 0.8
+        step["read"] = i == 0 or generator.random() < 0.8
         for name in ("x", "y"):
             step[name] = generator.choice(corners) if generator.random() < 0.3 else generator.getrandbits(18)
         steps.append(step)
@@ -91,7 +91,9 @@ def test_what_yosys_makes_of_memories_and_products_is_exact(synthesised):
     steps = some_steps(2000, seed=1)
     came = of("parts", netlist.run(prefixed("parts", steps)))
     for cycle, (got, want) in enumerate(zip(came, expected(steps), strict=True)):
-        wrong = {name: (got[name], value) for name, value in want.items() if got[name] != value}
+        # What a port gives before it has read is undefined: 0 in Amaranth and on ECP5, anything on iCE40.
+        looked_at = want if cycle else FACTORS
+        wrong = {name: (got[name], want[name]) for name in looked_at if got[name] != want[name]}
         assert not wrong, f"cycle {cycle}: (got, expected) of {wrong}"
 
 
