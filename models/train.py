@@ -2,8 +2,9 @@
 
 The run lives in one folder: `training.safetensors` (written every minute and after every epoch; `--resume`
 goes on from it and reaches the same end to the bit), `float.safetensors` (what entered deploy mode),
-`log.csv` and `curve.png`, and once it is finished `model.safetensors` (binary weights packed), the same frozen
-as `model.onnx`, `card.json` and `confusion.png`. Teachers are trained by the same command. Under `torchrun` several processes share a run.
+`log.csv` and `curve.png`, and once it is finished `model.safetensors` (binary weights packed), `model.onnx`
+(the same frozen), `card.json` and `confusion.png`. Teachers are trained by the same command. Under `torchrun`
+several processes share a run.
 """
 
 import argparse
