@@ -86,8 +86,13 @@ def run(flow: Flow, name: str, count: int) -> bool:
     line = SimulatedLine(folder, byte_cycles=10 * flow.top.divisor, clock_hz=flow.top.clock_hz)
     start, exact = time.monotonic(), 0
     with LinkDevice(line) as device:
-        with tqdm(desc="tables", unit="B", unit_scale=True, leave=False) as bar:
-            device.load(model, lambda done, total: bar.reset(total) or bar.update(done))
+        with tqdm(unit="B", unit_scale=True, desc="loading", disable=None, leave=False) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            device.load(model, progress)
         for i, result in enumerate(device.run(iter(what.pixels.numpy()))):
             equal = np.array_equal(result.logits, expected[i])
             exact += equal
