@@ -46,6 +46,47 @@ MACHINES: dict[str, AcceleratorConfig] = {
 }
 
 
+SMALLEST = replace(
+    _SMALL,
+    name="2x8",
+    lanes=2,
+    width=8,
+    weights=64,
+    constants=128,
+    local=16,
+    tokens=32,
+    signs=32,
+    bank_a=64,
+    bank_b=64,
+    program=128,
+    macs=2,
+    pixels=2 * 4,
+    max_columns=4,
+    max_tokens=4,
+    max_channels=4,
+    max_patch_length=1,
+    max_classes=2,
+    rows=8,
+    theta=1,
+    slots=4,
+)
+"""As few gates as an accelerator can be: for what takes long for each of them."""
+
+SMALLEST_MODEL = ModelConfig(
+    name="random",
+    image=(2, 2),
+    channels=1,
+    mean=(128.0,),
+    patch=1,
+    dim=4,
+    heads=1,
+    layers=1,
+    classes=("a", "b"),
+    mlp_ratio=1,
+    theta=1,
+)
+
+
 def random_config(machine: AcceleratorConfig, generator: random.Random) -> ModelConfig:
     """A shape, not necessarily one that fits."""
     patch, channels = generator.choice([(1, 1), (1, 3), (2, 1), (3, 3)])
