@@ -125,28 +125,27 @@ class Embedding(wiring.Component):
         _, in_token = counter(m, self.dim, taken, self.macs, inner=in_group)
         _, in_row = counter(m, self.columns, taken, inner=in_token)
         _, in_image = counter(m, self.rows, taken, inner=in_row)
-        ends_line, ends_group, ends_token = (taken & last for last in (in_line, in_group, in_token))
-        ends_row, ends_image = taken & in_row, taken & in_image
         begins_group = Signal(init=1)
         with m.If(taken):
-            m.d.sync += [begins_group.eq(ends_group), weights.addr.eq(Mux(ends_token, 0, weights.addr + 1))]
+            m.d.sync += [begins_group.eq(in_group), weights.addr.eq(Mux(in_token, 0, weights.addr + 1))]
 
         following, next_line = pixel.addr + 1, line + self.line_bytes
         # Behind the last byte of a row's last patch begins the next row of patches.
-        next_corner = Mux(ends_row, following, corner + self.patch_bytes)
+        next_corner = Mux(in_row, following, corner + self.patch_bytes)
         with m.If(self.start):
             m.d.sync += [address.eq(self.image) for address in (pixel.addr, line, corner)]
             m.d.sync += running.eq(1)
-        with m.Elif(ends_token):
-            m.d.sync += [address.eq(next_corner) for address in (pixel.addr, line, corner)]
-            m.d.sync += running.eq(~ends_image)
-        with m.Elif(ends_group):
-            m.d.sync += [address.eq(corner) for address in (pixel.addr, line)]
-        with m.Elif(ends_line):
-            m.d.sync += [address.eq(next_line) for address in (pixel.addr, line)]
-        with m.Elif(taken):
-            m.d.sync += pixel.addr.eq(following)
-        return Cat(begins_group, ends_group, ends_image)
+        with m.Elif(taken):  # which comes last, and so chooses nothing
+            with m.If(in_token):
+                m.d.sync += [address.eq(next_corner) for address in (pixel.addr, line, corner)]
+                m.d.sync += running.eq(~in_image)
+            with m.Elif(in_group):
+                m.d.sync += [address.eq(corner) for address in (pixel.addr, line)]
+            with m.Elif(in_line):
+                m.d.sync += [address.eq(next_line) for address in (pixel.addr, line)]
+            with m.Else():
+                m.d.sync += pixel.addr.eq(following)
+        return Cat(begins_group, taken & in_group, taken & in_image)
 
     def _accumulate(
         self, m: Module, step: Signal, pixel: TableRead, weights: TableRead, tags: Value

@@ -82,8 +82,9 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             ready.eq(~running | (left == 0)),
             final.eq(~running | current.end),
-            load.eq(ready & Mux(final, self.start, self.head_free | ~following.wait_head)),
-            self.begin.eq(load & final),
+            # Without a look at the program, whose words come late.
+            self.begin.eq(ready & final & self.start),
+            load.eq(self.begin | (ready & ~final & (self.head_free | ~following.wait_head))),
             self.holds_head.eq(load & ~final & following.wait_head),
             self.done.eq(running & ready & current.end),
             self.operation.eq(
