@@ -155,7 +155,10 @@ class Machine(wiring.Component):
                 table.read.eq(self.read & chosen),
             ]
             answers.append(Value.cast(table.answer).as_unsigned())
-        m.d.comb += [counters.index.eq(registered(m, self._layers.operation)), counters.addr.eq(self.address)]
+        # A cycle late: it hangs on the program's word, and the counters are slow.
+        operation = Signal(range(len(OPERATIONS)), init=len(OPERATIONS) - 1)
+        m.d.sync += operation.eq(self._layers.operation)
+        m.d.comb += [counters.index.eq(operation), counters.addr.eq(self.address)]
         answers.append(counters.answer)
         select = registered(m, self.select)
         m.d.comb += self.answer.eq(registered(m, Array(answers)[select], ANSWER_LATENCY - 1))

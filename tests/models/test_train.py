@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -139,7 +140,8 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
     right = sum(card["confusion"][i][i] for i in range(10))
     assert right / 360 == pytest.approx(card["accuracy"]["test_deploy"])
     assert [sum(row) for row in card["confusion"]] == torch.bincount(load("digits").test.labels).tolist()
-    for name in ("model.onnx", "curve.png", "confusion.png"):
+    assert [node.op_type for node in onnx.load(tmp_path / "zoo" / "model.onnx").graph.node]
+    for name in ("curve.png", "confusion.png"):
         with Image.open(tmp_path / "zoo" / name) as picture:
             assert min(picture.size) > 300
     published = checkpoint.load(tmp_path / "zoo" / "model.safetensors")

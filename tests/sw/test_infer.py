@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hw.config import accelerator
 from sim.library import Simulation
 from sim.serve import Board
 from sim.simulate import simulator
@@ -78,6 +79,7 @@ def child(*arguments, **options):
 
 
 def test_the_simulator_is_what_runs_by_default(run):
+    simulator(accelerator("16x64"), BUILD)  # or it would say that it builds it
     code, out, error = run("--limit", 2)
     assert (code, error) == (0, [])
     assert out[:2] == [FIRST, "digits/test/1: 6 96.6%, 5482 cycles"]
