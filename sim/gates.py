@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module, ResetSignal
+from amaranth.hdl import ClockSignal, Const, Instance, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -68,30 +68,20 @@ class NetlistError(build.BuildError):
 class Board(wiring.Component):
     """A board from the host's side: a netlist, and a UART at its pins.
 
-    ``restart`` of a simulation resets the UART, and the netlist only where ``reset`` names a pin.
+    ``restart`` of a simulation resets the UART alone.
 
     Arguments:
         divisor: clock cycles of a bit.
-        clock, rx, tx, reset: names of its pins; ``reset`` is high in reset.
+        clock, rx, tx: names of its pins.
         ties: the values of its other inputs. Its other outputs are left open.
     """
 
     rx: In(stream.Signature(8))
     tx: Out(stream.Signature(8))
-    lost: Out(1)
 
-    def __init__(
-        self,
-        divisor: int,
-        *,
-        clock: str,
-        rx: str,
-        tx: str,
-        reset: str | None,
-        ties: Mapping[str, Const],
-    ):
+    def __init__(self, divisor: int, *, clock: str, rx: str, tx: str, ties: Mapping[str, Const]):
         self._divisor = divisor
-        self._pins, self._reset, self._ties = (clock, rx, tx), reset, ties
+        self._pins, self._ties = (clock, rx, tx), ties
         super().__init__()
 
     def elaborate(self, platform):
@@ -99,13 +89,10 @@ class Board(wiring.Component):
         m.submodules.uart = uart = Uart(self._divisor)
         clock, rx, tx = self._pins
         pins = {f"i_{clock}": ClockSignal(), f"i_{rx}": uart.tx, f"o_{tx}": uart.rx}
-        if self._reset:
-            pins[f"i_{self._reset}"] = ResetSignal()
         pins |= {f"i_{name}": value for name, value in self._ties.items()}
         m.submodules.netlist = Instance(NETLIST, **pins)
         wiring.connect(m, wiring.flipped(self.rx), uart.to_send)
         wiring.connect(m, wiring.flipped(self.tx), uart.received)
-        m.d.comb += self.lost.eq(uart.overrun)
         return m
 
 
@@ -118,7 +105,6 @@ def simulate(
     clock: str = "clk",
     rx: str = "rx",
     tx: str = "tx",
-    reset: str | None = None,
     ties: Mapping[str, int] = NOTHING,
     notice: Callable[[], None] = lambda: None,
 ) -> Path:
@@ -128,7 +114,6 @@ def simulate(
         netlist: yosys' JSON for that family, one of `FAMILIES`: the file that nextpnr places.
         divisor: of the board's UART, in cycles of the bench's clock.
         clock, rx, tx: names of its pins. ``clock`` is at the bench's clock: a PLL behind it passes it on.
-        reset: an input that is high while the simulation is reset; otherwise nothing of the netlist is.
         ties: what its other inputs are at.
         notice: called before a build.
 
@@ -136,7 +121,7 @@ def simulate(
         NetlistError: it has other pins, or primitives of which there is no model.
         sim.build.BuildError: the simulator cannot be built.
     """
-    inputs = [clock, rx, *([reset] if reset else []), *ties]
+    inputs = [clock, rx, *ties]
     found = read(netlist, family)
     for name, direction in [*((name, "input") for name in inputs), (tx, "output")]:
         if found.pins.get(name, ("", 0))[0] != direction:
@@ -145,7 +130,7 @@ def simulate(
     if left := [name for name in open_ if name not in inputs]:
         raise NetlistError(f"say what {', '.join(left)} of {netlist} are tied to")
     constants = {name: Const(value, found.pins[name][1]) for name, value in ties.items()}
-    board = Board(divisor, clock=clock, rx=rx, tx=tx, reset=reset, ties=constants)
+    board = Board(divisor, clock=clock, rx=rx, tx=tx, ties=constants)
     return build.build(board, folder, notice=notice, sources=found.sources, options=OPTIONS)
 
 

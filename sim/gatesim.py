@@ -43,8 +43,8 @@ def simulator(flow: Flow, folder: Path) -> Path:
             ties[name] = ERASED
         elif name == f"{flow.target.reset}_0__io":
             ties[name] = int(released)
-    print("building the simulator of the netlist: minutes", flush=True)
     pins = {"clock": clock, "rx": rx, "tx": tx, "ties": ties}
+    pins["notice"] = lambda: print("building the simulator of the netlist: minutes", flush=True)
     return gates.simulate(flow.netlist, flow.target.family, flow.top.divisor, folder, **pins)
 
 
@@ -65,12 +65,19 @@ def main(argv: list[str] | None = None) -> None:
             raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
         target = board(arguments.board)
         config = accelerator(arguments.config or target.config)
+        if arguments.images < 1:
+            raise UsageError(f"--images must be at least 1, not {arguments.images}")
         if arguments.divisor is not None and arguments.divisor < 4:
             raise UsageError(f"--divisor must be at least 4, not {arguments.divisor}")
         baud = target.clock_hz // arguments.divisor if arguments.divisor else target.baud
         own = config.name == target.config and baud == target.baud
         folder = BUILD / (target.name if own else f"{target.name}-{config.name}-{baud}")
-        exact = run(Flow(target, config, target.clock_hz, baud, folder), arguments.model, arguments.images)
+        try:
+            exact = run(
+                Flow(target, config, target.clock_hz, baud, folder), arguments.model, arguments.images
+            )
+        except KeyboardInterrupt:
+            sys.exit("\ninterrupted: a netlist and a simulator that were made are kept")
     if not exact:
         sys.exit(1)
 

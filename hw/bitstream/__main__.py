@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections import Counter
 
 from hw.boards import BOARDS, board
@@ -61,12 +62,12 @@ def describe(flow: Flow, modules: dict[str, Counter], routed: report.Routed) -> 
 
 def listing() -> str:
     """The boards, and which of the presets each has room for, whatever their weights."""
-    rows = [("board", "", "accelerator", "clock", "UART", "models that fit")]
+    rows = [("board", "", "accelerator", "meant for", "clock", "UART", "models that fit")]
     for target in BOARDS.values():
         config = accelerator(target.config)
         models = [name for name, model in PRESETS.items() if fits(blank(model), config)]
         clock, baud = f"{target.clock_hz / 1e6:g} MHz", f"{target.baud:,} baud"
-        rows.append((target.name, target.title, target.config, clock, baud, ", ".join(models)))
+        rows.append((target.name, target.title, target.config, target.model, clock, baud, ", ".join(models)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
@@ -82,32 +83,43 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
-    with one_line_errors(arguments.verbose):
-        if arguments.list:
-            print(listing())
-            return
-        if not arguments.board:
-            raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
-        target = board(arguments.board)
-        clock_hz = round(arguments.freq * 1e6) if arguments.freq else target.clock_hz
-        config = accelerator(arguments.config or target.config)
-        flow = Flow(target, config, clock_hz, arguments.baud or target.baud, BUILD / target.name)
-        print(f"{target.title}: {config.name} at {flow.top.clock_hz / 1e6:g} MHz", flush=True)
-        flow.synthesise()
-        modules = report.by_module(flow.netlist, flow.family)
-        check_size(modules, flow)
-        flow.route(arguments.seed)
-        routed = report.routed(flow.folder, flow.family)
-        flow.pack()
-        found = summary(flow, routed, arguments.seed)
-        with replacing(flow.folder / "summary.json") as draft:
-            draft.write_text(json.dumps(found, indent=1) + "\n")
-        print(describe(flow, modules, routed))
-        if not found["met"]:
-            raise BuildError(
-                f"{target.name} misses {found['clock_mhz']:g} MHz: it reaches {found['fmax_mhz']} MHz; "
-                f"take FREQ={int(found['fmax_mhz'])}, or try another SEED"
-            )
+    try:
+        with one_line_errors(arguments.verbose):
+            _run(arguments)
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: the stages that ended are kept, the same command goes on behind them")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.list:
+        print(listing())
+        return
+    for name in ("freq", "baud"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < 1e9:
+            raise UsageError(f"--{name} must be a positive number, not {value:g}")
+    if not arguments.board:
+        raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
+    target = board(arguments.board)
+    clock_hz = round(arguments.freq * 1e6) if arguments.freq else target.clock_hz
+    config = accelerator(arguments.config or target.config)
+    flow = Flow(target, config, clock_hz, arguments.baud or target.baud, BUILD / target.name)
+    print(f"{target.title}: {config.name} at {flow.top.clock_hz / 1e6:g} MHz", flush=True)
+    flow.synthesise()
+    modules = report.by_module(flow.netlist, flow.family)
+    check_size(modules, flow)
+    flow.route(arguments.seed)
+    routed = report.routed(flow.folder, flow.family)
+    flow.pack()
+    found = summary(flow, routed, arguments.seed)
+    with replacing(flow.folder / "summary.json") as draft:
+        draft.write_text(json.dumps(found, indent=1) + "\n")
+    print(describe(flow, modules, routed))
+    if not found["met"]:
+        raise BuildError(
+            f"{target.name} misses {found['clock_mhz']:g} MHz: it reaches {found['fmax_mhz']} MHz; "
+            f"take FREQ={int(found['fmax_mhz'])}, or try another SEED"
+        )
 
 
 if __name__ == "__main__":

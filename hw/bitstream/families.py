@@ -1,5 +1,6 @@
 """What differs between the families of FPGAs: their tools, and the names of their cells."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i r:TRANSPARENCY_
 
 
 @dataclass(frozen=True)
-class Family:
+class Family(ABC):
     """A family and its flow."""
 
     synth_opts: str
@@ -36,13 +37,13 @@ class Family:
     bitstream: str
     """Suffix of what the packer makes."""
 
+    @abstractmethod
     def route(self, platform: Platform, seed: int) -> list[str]:
         """nextpnr on ``top.json``, its report into ``report.json``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pack(self) -> list[str]:
         """The packer on what nextpnr wrote."""
-        raise NotImplementedError
 
     def _nextpnr(self, seed: int) -> list[str]:
         command = [tool(self.nextpnr), "--json", "top.json", "--report", "report.json"]

@@ -12,7 +12,7 @@ DEPTH = 4
 
 
 @dataclass(frozen=True)
-class Path_:
+class Limit:
     """The path that limits a clock: delays in ns, and the modules and cells at its ends."""
 
     nanoseconds: float
@@ -27,7 +27,7 @@ class Routed:
 
     usage: dict[str, tuple[int, int]]
     fmax_mhz: float
-    path: Path_
+    path: Limit
 
 
 def routed(folder: Path, family: Family) -> Routed:
@@ -43,7 +43,7 @@ def routed(folder: Path, family: Family) -> Routed:
     worst = max(inner, key=lambda path: sum(part["delay"] for part in path["path"]))["path"]
     delay = sum(part["delay"] for part in worst)
     routing = sum(part["delay"] for part in worst if part["type"] == "routing")
-    limits = Path_(delay, routing, worst[0]["from"]["cell"], worst[-1]["to"]["cell"])
+    limits = Limit(delay, routing, worst[0]["from"]["cell"], worst[-1]["to"]["cell"])
     return Routed(usage, 1000 / delay, limits)
 
 

@@ -59,7 +59,7 @@ def run(stage: str, command: Sequence[str], folder: Path, milestones: str) -> No
                 now = time.monotonic()
                 if line.startswith("ERROR"):
                     errors.append(line.removeprefix("ERROR:").strip())
-                elif pattern.search(line) or now - shown > HEARTBEAT_SECONDS:
+                elif line.strip() and (pattern.search(line) or now - shown > HEARTBEAT_SECONDS):
                     shown = now
                     print(f"  {now - start:5.0f} s  {line.strip()[:100]}", flush=True)
         except BaseException:
