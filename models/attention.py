@@ -111,9 +111,9 @@ class DIBA(Layer):
         local = self._convolve(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
         if not self.deployed:
             return mixed + own + local
-        c = self.constants()
+        c = self.integers()
         exact = arithmetic.diba(
-            attention.detach().long(), v.detach().long(), c["weight"], c["shift"], self.grid
+            attention.detach().int(), v.detach().int(), c["weight"], c["shift"], self.grid
         )
         return straight_through(mixed + own + local, exact)
 

@@ -2,8 +2,8 @@
 
 In the *float phase* BatchNorm sees batches and constants are real numbers. `deploy()` folds the norms,
 chooses the shifts and turns to *deploy mode*: every value a layer hands on is then what the function of
-`models.arithmetic` of that name returns (on int64, scaled to real units by a power of two, which is exact),
-with the gradient of the float formula. `constants()` gives the integers that it used; `models.freeze`
+`models.arithmetic` of that name returns (on integers, scaled to real units by a power of two, which is
+exact), with the gradient of the float formula. `constants()` gives the integers that it used; `models.freeze`
 collects them.
 """
 
@@ -64,8 +64,12 @@ class Layer(nn.Module):
         return round_constant(value, self.widths.fraction, self.widths.offset)
 
     def wide(self, value: Tensor) -> Tensor:
-        """A wide tensor on its grid as int64."""
+        """A wide tensor on its grid as int32: half the memory of int64, and nothing behind it needs more."""
         return to_integer(value, self.widths.fraction)
+
+    def integers(self) -> "Constants":
+        """`constants()` as int32, for training: no product behind an accumulator passes 2^31."""
+        return {name: value.int() for name, value in self.constants().items()}
 
     def exact(self, surrogate: Tensor, integer: Tensor) -> Tensor:
         """The wide tensor ``integer`` in real units with the gradient of ``surrogate``."""
@@ -84,13 +88,33 @@ class Affine(Layer):
     def deploy(self) -> None:
         super().deploy()
         norm = self.norm
-        gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+        spread = (norm.running_var + norm.eps).sqrt()
+        gain = norm.weight.detach() / spread
         self.register_buffer("shift", torch.tensor(0))
-        self.shift.fill_(fitting_shift(gain * 2.0**self.fraction, self.widths.multiplier, self.window))
+        self._choose_shift(gain, spread)
         # The multiplier as a share of its range: one learning rate then suits gains of any size.
         self.multiplier = nn.Parameter(gain / self.gain_unit)
-        self.bias = nn.Parameter(norm.bias.detach() - norm.running_mean * gain)
+        # With the gain that the multiplier has: one that is cut off must still leave the mean where it was.
+        self.bias = nn.Parameter(norm.bias.detach() - norm.running_mean * self._gain(gain / self.gain_unit))
         del self.norm
+
+    def _choose_shift(self, gain: Tensor, spread: Tensor) -> None:
+        """The shift at which the multipliers are nearest to the gains, by what that does to their results.
+
+        A channel that always saturates hardly varies, so that its gain is a thousand times that of others and
+        means nothing; a shift at which it fits would leave no bits for them.
+        """
+        low, high = self.window
+        errors = []
+        for shift in range(low, high + 1):
+            self.shift.fill_(shift)
+            errors.append(((self._gain(gain / self.gain_unit) - gain) * spread).square().sum().item())
+        self.shift.fill_(low + errors.index(min(errors)))
+
+    def _gain(self, multiplier: Tensor) -> Tensor:
+        """What a multiplier does once it is an integer."""
+        bits = self.widths.multiplier
+        return quantise_constant(multiplier, bits - 1, bits) * self.gain_unit
 
     @property
     def gain_unit(self) -> float:
@@ -101,9 +125,8 @@ class Affine(Layer):
         """The float formula on an accumulator, plus a constant that folds into b_c."""
         if not self.deployed:
             return self._normalise(acc.flatten(0, -2), folded).view_as(acc)
-        bits = self.widths.multiplier
-        gain = quantise_constant(self.multiplier, bits - 1, bits) * self.gain_unit
-        return gain * acc + quantise_constant(self.bias + folded, self.fraction, self.widths.bias)
+        bias = quantise_constant(self.bias + folded, self.fraction, self.widths.bias)
+        return self._gain(self.multiplier) * acc + bias
 
     def _normalise(self, acc: Tensor, folded: Tensor | float) -> Tensor:
         norm = self.norm
@@ -143,6 +166,28 @@ class BinaryLinear(Layer):
             "move": self.offset_constant(self.move),
             "weight": real_sign(self.linear.weight.detach()).long(),
         }
+
+
+class TwoSlopes(torch.autograd.Function):
+    """positive_c·d where d > 0, negative_c·d elsewhere: (..., C), (C,) and (C,) → (..., C).
+
+    In products and clamps alone: on CPUs a selection costs more than ten of them, `F.prelu`'s gradient six.
+    """
+
+    @staticmethod
+    def forward(ctx, d, positive, negative):
+        positive, negative = positive.to(d.dtype), negative.to(d.dtype)
+        ctx.save_for_backward(d, positive, negative)
+        return d.relu().mul_(positive - negative).addcmul_(d, negative)
+
+    @staticmethod
+    def backward(ctx, grad):
+        d, positive, negative = ctx.saved_tensors
+        above = d.relu()
+        by_positive = (grad * above).flatten(0, -2).sum(0)
+        by_both = (grad * d).flatten(0, -2).sum(0)
+        by_d = (grad * negative).addcmul_(above.sign_().mul_(grad), positive - negative)
+        return by_d, by_positive, by_both - by_positive
 
 
 class IRPReLU(Layer):
@@ -188,17 +233,15 @@ class IRPReLU(Layer):
         return self.exact(y, self.integer(acc, shortcut, residual)) if self.deployed else y
 
     def _slope(self, d: Tensor) -> Tensor:
-        if not self.deployed:
-            y = F.prelu(d.flatten(0, -2), self.slope).view_as(d)
-            return y if self.scale is None else y * self.scale
-        shift, bits = int(self.shift), self.widths.slope
-        positive, negative = (quantise_constant(slope, shift, bits) for slope in self.slopes())
-        return torch.where(d >= 0, positive, negative) * d
+        slopes = self.slopes()
+        if self.deployed:
+            slopes = (quantise_constant(slope, int(self.shift), self.widths.slope) for slope in slopes)
+        return TwoSlopes.apply(d, *slopes)
 
     def integer(self, acc: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
         """The same by the integer arithmetic."""
-        c = self.constants()
-        value = arithmetic.affine(acc.detach().long(), c["a"], c["b"], int(c["shift"])) + self.wide(shortcut)
+        c = self.integers()
+        value = arithmetic.affine(acc.detach().int(), c["a"], c["b"], int(c["shift"])) + self.wide(shortcut)
         return arithmetic.irprelu(
             value,
             c["positive"],
@@ -254,8 +297,8 @@ class SignProjection(Layer):
         acc = self.linear(x)
         value = self.affine(acc, self.output_move) + x
         if self.deployed:
-            c = self.affine.constants(self.output_move)
-            integer = arithmetic.affine(acc.detach().long(), c["a"], c["b"], int(c["shift"])) + self.wide(x)
+            c = self.integers()
+            integer = arithmetic.affine(acc.detach().int(), c["a"], c["b"], int(c["shift"])) + self.wide(x)
             value = self.exact(value, integer)
         return self.act(value)
 

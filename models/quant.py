@@ -86,8 +86,8 @@ def straight_through(surrogate: Tensor, exact: Tensor) -> Tensor:
 
 
 def to_integer(value: Tensor, fraction: int) -> Tensor:
-    """A real tensor that lies on the grid of ``fraction`` fraction bits as int64."""
-    return (value.detach() * 2**fraction).round().long()
+    """A real tensor that lies on the grid of ``fraction`` fraction bits as int32."""
+    return (value.detach() * 2**fraction).round().int()
 
 
 def round_constant(value: Tensor, fraction: int, bits: int, signed: bool = True) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -78,7 +78,8 @@ class Run:
         folder: Path,
         command: str = "",
         machine: Machine | None = None,
-        teacher: nn.Module | None = None,
+        teacher: Teacher | None = None,
+        start: DIDBViT | Teacher | None = None,
     ):
         torch.manual_seed(recipe.seed)
         self.machine = machine or Machine()
@@ -91,6 +92,8 @@ class Run:
                 "teacher": state.fingerprint(teacher.state_dict()),
                 "teacher_preset": teacher.config.name,
             }
+        if start:
+            self.inputs["start"] = state.fingerprint(start.state_dict())
         self.epoch = self.step = 0
         self.history: list[dict] = []
         self.seconds: list[float] = []
@@ -100,7 +103,7 @@ class Run:
         self._since = time.perf_counter()
         # Sum over the images of the epoch so far; stays on the device, for which a step then need not wait.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self._begin(build(config), recipe.phases()[0][0])
+        self._begin(start or build(config), recipe.phases()[0][0])
 
     @property
     def device(self) -> torch.device:

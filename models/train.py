@@ -24,6 +24,7 @@ from .config import ModelConfig, override, preset
 from .data import DataSet, load
 from .distributed import join, leave
 from .errors import UsageError
+from .network import DIDBViT
 from .recipe import RECIPES, Recipe
 from .run import Machine, Run
 from .teacher import TEACHERS, Teacher, TeacherConfig
@@ -69,6 +70,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     option("--images", type=int, metavar="N", help="learn from, and validate on, N images only")
     option("--teacher", type=Path, metavar="CKPT", help="distil from this full-precision network")
+    option(
+        "--from", type=Path, dest="start", metavar="CKPT", help="begin with another run's float.safetensors"
+    )
     option("--stages", type=int, help="1: binary from the start; 2: real weights first")
     option("--epochs", type=int, help="of the float phase, both stages together")
     option("--deploy-epochs", type=int, help="of deploy mode after it")
@@ -155,7 +159,7 @@ def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
     given = {option: getattr(arguments, option) for option in _RECIPE_OPTIONS}
     given = {key: value for key, value in given.items() if value is not None}
     recipe = _recipe(name, config, given)
-    if arguments.resume and (given or arguments.set):
+    if arguments.resume and (given or arguments.set or arguments.start):
         raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
     if arguments.batch and arguments.batch < machine.world.size:
         raise UsageError(f"a batch of {arguments.batch} cannot be shared by {machine.world.size} processes")
@@ -164,7 +168,8 @@ def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
         config = replace(config, classes=data.classes)
     teacher = _teacher(arguments.teacher, config)
     folder = arguments.out or Path("runs") / config.name
-    run = Run(config, recipe, data, folder, _command(arguments, given), machine, teacher)
+    start = _start(arguments.start, config)
+    run = Run(config, recipe, data, folder, _command(arguments, given), machine, teacher, start)
     if arguments.resume:
         run.resume()
     elif run.state_file.exists():
@@ -208,6 +213,18 @@ def _teacher(path: Path | None, config: ModelConfig | TeacherConfig) -> Teacher 
     return teacher
 
 
+def _start(path: Path | None, config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher | None:
+    """The network to go on from: of the same configuration, and still in its float phase."""
+    if path is None:
+        return None
+    start = checkpoint.read(path)[0]
+    if start.config != config:
+        raise UsageError(f"{path} holds {start.config.name}, configured otherwise than {config.name} here")
+    if start.deployed:
+        raise UsageError(f"{path} is in deploy mode for good: give its run's float.safetensors")
+    return start
+
+
 def _command(arguments: argparse.Namespace, given: dict) -> str:
     """What repeats the run, for its card: paths are this machine's own and stay out of it."""
     words = ["python", "-m", "models.train", "--preset", arguments.preset]
@@ -215,6 +232,7 @@ def _command(arguments: argparse.Namespace, given: dict) -> str:
     words += ["--data=DIR"] if arguments.data else []
     words += [f"--images={arguments.images}"] if arguments.images else []
     words += ["--teacher=CKPT"] if arguments.teacher else []
+    words += ["--from=CKPT"] if arguments.start else []
     words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
     return shlex.join(words)
 

@@ -321,6 +321,29 @@ def test_an_affine_folds_its_norm():
 
 
 @torch.no_grad()
+def test_a_channel_that_hardly_varies_leaves_the_others_their_bits():
+    """A saturated channel's gain is a thousand times the others': it is cut off, and its mean stays right."""
+    affine = _affine()
+    affine.norm.running_var[2], affine.norm.weight[2], affine.norm.bias[2] = 0.0, 250.0, 3.0
+    acc = torch.tensor([[[8.0, 8.0, 5.0]], [[-100.0, 7.0, 5.0]]])
+    expected = affine(acc)
+    affine.deploy()
+    constants = affine.constants()
+    assert constants["shift"] == 2
+    assert constants["a"].tolist() == [256, -128, 511]
+    assert torch.allclose(affine(acc), expected, atol=2**-8)
+
+
+def test_two_slopes_are_their_formula_and_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    d, positive, negative = (torch.randn(shape, generator=generator) for shape in ((2, 5, 3), (3,), (3,)))
+    inputs = [value.double().requires_grad_() for value in (d, positive, negative)]
+    y = layers.TwoSlopes.apply(*inputs)
+    assert torch.allclose(y, torch.where(inputs[0] > 0, inputs[1], inputs[2]) * inputs[0])
+    assert torch.autograd.gradcheck(layers.TwoSlopes.apply, inputs)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("scale", [None, 0.5])
 def test_irprelu_is_its_float_formula(scale):
     """PReLU(BN(acc) + shortcut − m1), LayerScale on it and on m2, t_n and the residual behind."""

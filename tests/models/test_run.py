@@ -149,3 +149,18 @@ def test_a_run_goes_on_with_its_own_data_and_teacher_only(data, tmp_path):
     fewer = replace(data, train=data.train.take(torch.arange(70)))
     with pytest.raises(CheckpointError, match="a run that began with other training images"):
         Run(SMALL, RECIPE, fewer, tmp_path, teacher=teacher()).resume()
+
+
+def test_a_run_can_begin_with_what_another_has_learnt(data, tmp_path):
+    first = Run(SMALL, RECIPE, data, tmp_path / "first")
+    assert first.train()
+    start = checkpoint.load(tmp_path / "first" / "float.safetensors")
+    learnt = {name: value.clone() for name, value in start.state_dict().items()}
+    second = Run(SMALL, RECIPE, data, tmp_path / "second", start=start)
+    assert all(torch.equal(value, learnt[name]) for name, value in second.model.state_dict().items())
+    assert second.inputs.keys() == {"data", "start"}
+    steps = iter(range(100))
+    assert not second.train(lambda: next(steps) == 1)
+    resumed = Run(SMALL, RECIPE, data, tmp_path / "second")
+    resumed.resume()
+    assert resumed.inputs == second.inputs
