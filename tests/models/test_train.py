@@ -174,7 +174,10 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         (["--preset", "digits", "--teacher", str(ZOO)], "holds no teacher but a digits"),
         (["--preset", "digits", "--from", "nowhere"], "nowhere: no such checkpoint"),
         (["--preset", "digits", "--from", str(ZOO)], "is in deploy mode for good"),
-        (["--preset", "digits", "--set", "layers=3", "--from", str(ZOO)], "holds digits, configured otherwise"),
+        (
+            ["--preset", "digits", "--set", "layers=3", "--from", str(ZOO)],
+            "holds digits, configured otherwise",
+        ),
         (["--preset", "digits", "--data", "."], "leave --data out"),
         (["--preset", "teacher-cifar10", "--stages", "2"], "neither a second stage nor a deploy mode"),
         (["--preset", "digits", "--resume", "--seed", "1"], "leave out what changes them"),
