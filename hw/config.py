@@ -32,6 +32,7 @@ class AcceleratorConfig:
     bank_a: int
     bank_b: int
     program: int
+    """Updates, some four a pass."""
     macs: int = 4
     """Multipliers of the embedding."""
     pixels: int = 2 * 64
@@ -116,7 +117,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=512,
             bank_a=1024,
             bank_b=1024,
-            program=2304,
+            program=8704,
             macs=2,
             pixels=2 * 64,
             max_columns=4,
@@ -137,7 +138,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=512,
             bank_a=1024,
             bank_b=512,
-            program=512,
+            program=1536,
             macs=16,
             pixels=2 * 3072,
             max_channels=64,
@@ -154,7 +155,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=512,
             bank_a=512,
             bank_b=512,
-            program=512,
+            program=2560,
             macs=28,
             pixels=2 * 3072,
         ),
@@ -169,7 +170,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=512,
             bank_a=512,
             bank_b=512,
-            program=512,
+            program=1536,
             macs=22,
             pixels=2 * 3072,
         ),
@@ -185,7 +186,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=4096,
             bank_a=8192,
             bank_b=2048,
-            program=4096,
+            program=16_384,
             macs=64,
             pixels=2 * 224 * 224 * 3,
             max_tokens=196,

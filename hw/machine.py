@@ -16,7 +16,7 @@ from .head import Head
 from .images import Images
 from .layers import Layers, trace_layout
 from .pipeline import registered
-from .program import OPERATIONS, settings_layout
+from .program import OPERATIONS, SETTINGS_WORD, settings_layout
 from .serial import relay
 
 COUNTER_BITS = 32
@@ -68,7 +68,8 @@ class Machine(wiring.Component):
             Memory(name, _bits(t.signature.shape), t.signature.depth) for name, t in self._tables.items()
         ]
         counters = Memory("counters", COUNTER_BITS, len(OPERATIONS))
-        self.memories = Memory("settings", _bits(self._settings), 1), *tables, counters
+        settings = Memory("settings", SETTINGS_WORD, -(-self._settings.size // SETTINGS_WORD))
+        self.memories = settings, *tables, counters
         """By number. Counters can only be read."""
         word = max(memory.width for memory in self.memories)
         wide = data.ArrayLayout(signed(w.wide), config.lanes)
@@ -142,9 +143,12 @@ class Machine(wiring.Component):
         # Without a reset, like all that the host loads: it outlives the link's RESET.
         settings, counters = Signal(self._settings, reset_less=True), Counters(len(OPERATIONS), COUNTER_BITS)
         m.submodules.counters = counters
-        with m.If(self.write & (self.select == 0)):
-            m.d.sync += Value.cast(settings).eq(self.data)
-        answers = [registered(m, Value.cast(settings))]
+        bits = Value.cast(settings)
+        parts = [bits[first : first + SETTINGS_WORD] for first in range(0, len(bits), SETTINGS_WORD)]
+        for number, part in enumerate(parts):
+            with m.If(self.write & (self.select == 0) & (self.address == number)):
+                m.d.sync += part.eq(self.data)
+        answers = [registered(m, Array(parts)[self.address])]
         for number, (name, table) in enumerate(self._tables.items(), start=1):
             chosen = self.select == number
             half = Mux(self._images.half, self.config.pixels // 2, 0) if name == "pixels" else 0

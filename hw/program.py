@@ -1,8 +1,9 @@
-"""What the host loads to make the machine run one model: the program, a word for each pass, and the settings.
+"""What the host loads to make the machine run one model: the program, pass by pass, and the settings.
 
 A pass streams tokens through the lanes while the weights and constants of a later pass load behind it and,
 beside both, a softmax may run. The program is a static schedule: `cycles` after a pass begins, the next one
 does, ready or not; nothing in the machine checks for hazards, the compiler has (`sw.compiler.schedule`).
+While a pass runs the sequencer reads the next one, an update a cycle.
 """
 
 from amaranth.hdl import signed, unsigned
@@ -32,90 +33,129 @@ CONTEXTS = 4
 """Passes that may be in flight at once."""
 
 
+def update_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """One word of the program: new values for one group of a pass's fields; the others stay as they were.
+
+    Successive passes differ in few fields, so that this takes less than half the memory of whole passes.
+    """
+    layout, groups = pass_layout(config), pass_groups(config)
+    return data.StructLayout(
+        {
+            "group": bits_for(len(groups) - 1),
+            "last": 1,  # of its pass
+            "fields": max(sum(layout[name].width for name in group) for group in groups),
+        }
+    )
+
+
 def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """One word of the program. Bases count words; token m of a pass is at base + m, modulo the memory."""
-    lanes, width, widths = config.lanes, config.width, config.widths
-    tokens = token_bits(config)
-    signs, bank_a, bank_b = (ceil_log2(n) for n in (config.signs, config.bank_a, config.bank_b))
-    chunk = ceil_log2(width // lanes)
-    slot = ceil_log2(config.slots)
-    fields = {
-        # The stream. Token m is live, that is its results count, where skip ≤ m < stop.
-        "cycles": 14,  # to the next pass
-        "operation": bits_for(len(OPERATIONS) - 1),
-        "end": 1,
-        "wait_head": 1,  # begin only when the head can take this image's sums
-        "tokens": tokens,
-        "skip": tokens,
-        "stop": tokens,
-        "double": 1,  # a token every second cycle
-        # Operands of the array: the next weights become current; activation 0 ones, 1 and 2 a sign memory.
-        "swap": 1,
-        "activation": 2,
-        "signs_0": signs,
-        "signs_1": signs,
-        "row_mask": 1,  # the mask is the word of sign memory 0, else ones, where mask_low ≤ bit < mask_high
-        "mask_low": range(width + 1),
-        "mask_high": range(width + 1),
-        "gate_low": range(lanes + 1),  # lanes whose dot product counts: gate_low ≤ lane < gate_high
-        "gate_high": range(lanes + 1),
-        "differential": 1,  # DIBA: 2·(n − V_i·k) in place of 2·n − k, V_i by the local convolution's stream
-        "local": 1,  # V_i and the local convolution join the sum
-        "chunk": chunk,  # of that stream's words
-        # Operands of the post-processing.
-        "slot": slot,
-        "partial": 1,  # from bank A
-        "partial_base": bank_a,
-        "shortcut": 2,  # 1 from bank A, 2 from bank B
-        "shortcut_base": max(bank_a, bank_b),
-        "residual": 1,  # from bank B, which is also what the Haar unit splits
-        "residual_base": bank_b,
-        "token": 1,  # t_n
-        "token_base": ceil_log2(config.tokens),  # of a Haar pass: sign words of hi
-        # Results.
-        "haar": 1,
-        "write_a": 1,
-        "base_a": bank_a,
-        "accumulate": 1,  # onto what is there
-        "share": bits_for(MOST_REPEATS.bit_length() - 1),  # shifted right before that
-        "write_b": 1,
-        "base_b": max(bank_a, bank_b),  # of a Haar pass: hi in bank A
-        "bits_0": 1,
-        "bits_1": 1,
-        "bits_base": signs,
-        "bits_chunk": chunk,
-        "columns": 1,  # bits shift into the next weights
-        "maximum": 1,  # scores join their row's maximum
-        "row_base": ceil_log2(config.rows),
-        "first_keys": 1,  # and begin it
-        "lanes": range(lanes + 1),  # that have a channel or a key
-        "count": 1,  # saturations
-        "pool": 1,
-        # Loads, a lane a cycle.
-        "load_weights": 1,
-        "load_keys": 1,  # weights from sign memory 1
-        "weights_base": max(ceil_log2(config.weights), signs),
-        "load_constants": 1,
-        "load_moves": 1,  # constants are moves of the Haar unit
-        "same_constants": 1,  # one word for all lanes
-        "constants_base": ceil_log2(config.constants),
-        "load_local": 1,
-        "local_base": ceil_log2(config.local),
-        "load_slot": slot,
-        "affine_shift": bits_for(widths.affine_shift[1] - widths.affine_shift[0]),  # left, as they load
-        "slope_shift": bits_for(widths.slope_shift[1] - widths.slope_shift[0]),
-        # The softmax of one head.
-        "softmax": 1,
-        "scores_base": bank_a,
-        "softmax_row": ceil_log2(config.rows),
-        "attention_base": signs,
-        "threshold": widths.threshold,
-    }
+    """A pass, group behind group. Bases count words; token m of a pass is at base + m, modulo the memory."""
+    fields = {name: shape for group in pass_groups(config) for name, shape in group.items()}
     return data.StructLayout({name: _shape(shape) for name, shape in fields.items()})
 
 
+def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, int | range], ...]:
+    """A pass's fields and their shapes, those together that tend to change together (counted over the zoo).
+
+    A group takes 31 bits at most on machines of the size of `32x128`, an update then 36, as wide as a block
+    RAM.
+    """
+    lanes, width, widths = config.lanes, config.width, config.widths
+    tokens = token_bits(config)
+    signs, bank_a, bank_b = (ceil_log2(n) for n in (config.signs, config.bank_a, config.bank_b))
+    rows = ceil_log2(config.rows)
+    chunk = ceil_log2(width // lanes)
+    slot = ceil_log2(config.slots)
+    return (
+        {
+            "weights_base": max(ceil_log2(config.weights), signs),
+            "slot": slot,
+            "load_slot": slot,
+            "shortcut": 2,  # 1 from bank A, 2 from bank B
+            "bits_0": 1,  # results' signs, into a sign memory
+            "bits_1": 1,
+            "bits_chunk": chunk,
+        },
+        {
+            "operation": bits_for(len(OPERATIONS) - 1),
+            "activation": 2,  # of the array: 0 ones, 1 and 2 a sign memory
+            "constants_base": ceil_log2(config.constants),
+            "shortcut_base": max(bank_a, bank_b),
+        },
+        {
+            "swap": 1,  # the next weights become current
+            "load_weights": 1,  # a lane a cycle, like all loads
+            "signs_0": signs,
+            "mask_low": range(width + 1),
+            "write_a": 1,
+            "base_a": bank_a,
+        },
+        {
+            "cycles": 14,  # to the next pass
+            "double": 1,  # a token every second cycle
+            "residual": 1,  # from bank B, which is also what the Haar unit splits
+            "token": 1,  # t_n
+            "token_base": ceil_log2(config.tokens),  # of a Haar pass: sign words of hi
+            "write_b": 1,
+            "count": 1,  # saturations
+        },
+        {
+            "residual_base": bank_b,
+            "base_b": max(bank_a, bank_b),  # of a Haar pass: hi in bank A
+            "accumulate": 1,  # onto what is in bank A
+            "share": bits_for(MOST_REPEATS.bit_length() - 1),  # results shifted right before that
+            "lanes": range(lanes + 1),  # that have a channel or a key
+            "pool": 1,
+        },
+        {
+            "end": 1,
+            "wait_head": 1,  # begin only when the head can take this image's sums
+            "partial": 1,  # from bank A
+            "partial_base": bank_a,
+            "load_constants": 1,
+            "load_moves": 1,  # constants are moves of the Haar unit
+            "affine_shift": bits_for(widths.affine_shift[1] - widths.affine_shift[0]),  # left, as they load
+            "slope_shift": bits_for(widths.slope_shift[1] - widths.slope_shift[0]),
+        },
+        {
+            "signs_1": signs,
+            "row_mask": 1,  # sign memory 0's word, else ones, is the mask, where mask_low ≤ bit < mask_high
+            "differential": 1,  # DIBA: 2·(n − V_i·k) in place of 2·n − k
+            "local": 1,  # V_i, by the local convolution's stream, and what that makes join the sum
+            "skip": tokens,  # token m is live, that is its results count, where skip ≤ m < stop
+            "bits_base": signs,
+            "columns": 1,  # bits shift into the next weights
+            "load_local": 1,
+            "softmax": 1,  # of one head
+        },
+        {
+            "mask_high": range(width + 1),
+            "gate_low": range(lanes + 1),  # lanes whose dot product counts: gate_low ≤ lane < gate_high
+            "gate_high": range(lanes + 1),
+            "maximum": 1,  # scores join their row's maximum
+            "first_keys": 1,  # and begin it
+            "row_base": rows,
+            "load_keys": 1,  # weights from sign memory 1
+            "same_constants": 1,  # one word for all lanes
+        },
+        {
+            "tokens": tokens,
+            "stop": tokens,
+            "haar": 1,
+            "chunk": chunk,  # of the local convolution's words
+            "local_base": ceil_log2(config.local),
+        },
+        {"threshold": widths.threshold, "scores_base": bank_a},  # of the softmax
+        {"softmax_row": rows, "attention_base": signs},
+    )
+
+
+SETTINGS_WORD = 32
+"""Bits of the settings that the host writes at a time, the lowest first."""
+
+
 def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """What holds for all of a model: one word."""
+    """What holds for all of a model."""
     tokens, pixels = range(config.max_tokens + 1), range(config.pixels + 1)
     patch, channels = range(config.max_patch_length + 1), range(config.max_channels + 1)
     fields = {

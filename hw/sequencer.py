@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
-from .program import CONTEXTS, OPERATIONS, pass_layout, token_bits
+from .program import CONTEXTS, OPERATIONS, pass_groups, pass_layout, token_bits, update_layout
 from .tables import table_memories, table_ports
 
 
@@ -31,13 +31,14 @@ class Sequencer(wiring.Component):
 
     ``start`` says that an image waits; ``begin`` is high in the cycle that takes it, the one before its
     program's first, and ``done`` in its program's last. Where the next image waits by then both come at once:
-    images follow each other without a gap. The program ends with the pass that has ``end``.
+    images follow each other without a gap. The program ends with the pass that has ``end``; its first pass
+    updates every group, so that it does not matter what ran before it.
 
-    ``current`` is the pass at hand, ``index`` its address and ``fresh`` high in its first cycle. It takes its
-    ``cycles``, at least two, in which the next one is read. A pass with ``wait_head`` begins behind a cycle
-    with ``head_free`` high, and ``holds_head`` is high in that cycle; the first of a program does not wait,
-    whatever it has. ``operation`` says what the present cycle is spent on, an index of `OPERATIONS`: the
-    pass's own in as many cycles as it has, the last one in all others.
+    ``current`` is the pass at hand, ``index`` its number and ``fresh`` high in its first cycle. It takes its
+    ``cycles``, at least one more than the next one has updates, which are read meanwhile. A pass with
+    ``wait_head`` begins behind a cycle with ``head_free`` high, and ``holds_head`` is high in that cycle; the
+    first of a program does not wait, whatever it has. ``operation`` says what the present cycle is spent on,
+    an index of `OPERATIONS`: the pass's own in as many cycles as it has, the last one in all others.
 
     ``token`` is what the pass issues: token m in cycle m, or, with ``double``, in 2·m and 2·m + 1; ``tokens``
     is the grid's N. It means something where ``enable`` or ``live`` is high. Passes number their contexts in
@@ -47,9 +48,10 @@ class Sequencer(wiring.Component):
     """
 
     def __init__(self, config: AcceleratorConfig):
+        self._config = config
         self._layout = pass_layout(config)
         self._token = token_layout(config)
-        self._tables = {"program": (self._layout, config.program)}
+        self._tables = {"program": (update_layout(config), config.program)}
         super().__init__(
             table_ports(self._tables)
             | {
@@ -69,9 +71,7 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        (program,) = table_memories(m, self, self._tables)
-        current, following, token = self.current, program.data, self.token
-
+        current, token = self.current, self.token
         running, left, ready, final, load = (
             Signal(),
             Signal.like(current.cycles),
@@ -79,11 +79,12 @@ class Sequencer(wiring.Component):
             Signal(),
             Signal(),
         )
+        following, complete = self._following(m, load)
         m.d.comb += [
             ready.eq(~running | (left == 0)),
             final.eq(~running | current.end),
-            # Without a look at the program, whose words come late.
-            self.begin.eq(ready & final & self.start),
+            # Passes behind another one are complete by then: the compiler has seen to that.
+            self.begin.eq(ready & final & self.start & complete),
             load.eq(self.begin | (ready & ~final & (self.head_free | ~following.wait_head))),
             self.holds_head.eq(load & ~final & following.wait_head),
             self.done.eq(running & ready & current.end),
@@ -96,9 +97,8 @@ class Sequencer(wiring.Component):
             m.d.sync += [
                 running.eq(1),
                 current.eq(following),
-                self.index.eq(program.addr),
+                self.index.eq(Mux(self.begin, 0, self.index + 1)),
                 left.eq(following.cycles - 1),
-                program.addr.eq(Mux(following.end, 0, program.addr + 1)),
             ]
         with m.Elif(self.done):
             m.d.sync += running.eq(0)
@@ -122,3 +122,27 @@ class Sequencer(wiring.Component):
             m.d.sync += [token.phase.eq(~ends), number.eq(number + ends)]
             m.d.sync += active.eq(~ends | (number + 1 < current.tokens))
         return m
+
+    def _following(self, m: Module, load: Signal) -> tuple[data.View, Signal]:
+        """The next pass, and whether it is complete; with ``load`` the one behind it is begun."""
+        (program,) = table_memories(m, self, self._tables)
+        following, filling = Signal(self._layout), Signal(init=1)
+        address, valid, used = Signal.like(program.addr), Signal(), Signal()
+        # Whatever the host does to the program, its first pass is read anew.
+        touched = self.program.en | self.program.read
+        m.d.comb += [
+            used.eq(filling & valid),
+            program.addr.eq(Mux(load & following.end, 0, address + used)),
+        ]
+        m.d.sync += [valid.eq(~touched), address.eq(Mux(touched, 0, program.addr))]
+        with m.If(touched | load):
+            m.d.sync += filling.eq(1)
+        with m.Elif(used & program.data.last):
+            m.d.sync += filling.eq(0)
+        first = 0
+        for number, group in enumerate(pass_groups(self._config)):
+            size = sum(self._layout[name].width for name in group)
+            with m.If(used & (program.data.group == number)):
+                m.d.sync += following.as_value()[first : first + size].eq(program.data.fields)
+            first += size
+        return following, ~filling

@@ -10,10 +10,9 @@ from amaranth.hdl import Module, Signal, Value
 from torch import Tensor
 
 import hw.postprocess
-from hw.program import pass_layout
 from models.errors import UsageError
 from sw.compiler import Program
-from sw.compiler.encode import encode, pack
+from sw.compiler.encode import encode, program_words
 from sw.compiler.passes import Pass
 
 FAULTS = {
@@ -49,10 +48,9 @@ def faulty(program: Program, fault: str, traces: list[dict[str, Tensor]]) -> Pro
             for i, item in enumerate(lowered.passes)
             if item["load_constants"] and item["constants_base"] == address
         )
-        fields = lowered.passes[index].fields
-        words["program"][index] = pack(
-            pass_layout(lowered.machine), fields | {"affine_shift": abs(fields["affine_shift"] - 1)}
-        )
+        passes = [item.fields for item in lowered.passes]
+        passes[index] = passes[index] | {"affine_shift": abs(passes[index]["affine_shift"] - 1)}
+        words["program"] = program_words(lowered.machine, passes)
     return replace(program, words=words)
 
 

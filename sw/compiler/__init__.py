@@ -61,6 +61,7 @@ def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = 
     lowered = lower(model, machine)
     check_memories(lowered)
     schedule(lowered)
+    check_memories(lowered)  # again: the schedule has changed the program
     program = Program(lowered, encode(lowered), sum(item["cycles"] for item in lowered.passes))
     if check:
         check_words(program)

@@ -8,7 +8,14 @@ from amaranth.lib import data
 
 from hw.config import AcceleratorConfig
 from hw.loader import local_layout
-from hw.program import constants_layout, pass_layout, settings_layout
+from hw.program import (
+    SETTINGS_WORD,
+    constants_layout,
+    pass_groups,
+    pass_layout,
+    settings_layout,
+    update_layout,
+)
 from models import arithmetic
 from models.golden import GoldenModel, exp_table
 
@@ -35,6 +42,23 @@ def unpack_bits(word: int, size: int) -> np.ndarray:
     ]
 
 
+def passes(machine: AcceleratorConfig, program: list[int]) -> list[dict[str, int]]:
+    """The fields of every pass, from the program's updates."""
+    whole, update, found = pass_layout(machine), update_layout(machine), []
+    sizes = [sum(whole[name].width for name in group) for group in pass_groups(machine)]
+    parts = [0] * len(sizes)
+    for word in program:
+        part = unpack(update, word)
+        parts[part["group"]] = part["fields"] & (1 << sizes[part["group"]]) - 1
+        if part["last"]:
+            fields, first = 0, 0
+            for size, value in zip(sizes, parts, strict=True):
+                fields |= value << first
+                first += size
+            found.append(unpack(whole, fields))
+    return found
+
+
 class Emulator:
     """One machine with its memories loaded.
 
@@ -43,8 +67,9 @@ class Emulator:
 
     def __init__(self, machine: AcceleratorConfig, words: Words, model: GoldenModel):
         self.machine, self.model, self.words = machine, model, words
-        self.settings = unpack(settings_layout(machine), words["settings"][0])
-        self.passes = [unpack(pass_layout(machine), word) for word in words["program"]]
+        bits = sum(word << SETTINGS_WORD * number for number, word in enumerate(words["settings"]))
+        self.settings = unpack(settings_layout(machine), bits)
+        self.passes = passes(machine, words["program"])
         self.weights = [unpack_bits(word, machine.width) for word in words["weights"]]
         self.table = exp_table(machine.widths)
 

@@ -9,7 +9,14 @@ from hw.config import AcceleratorConfig
 from hw.embedding import constants_layout as embedding_layout
 from hw.head import constants_layout as head_layout
 from hw.loader import local_layout
-from hw.program import constants_layout, pass_layout, settings_layout
+from hw.program import (
+    SETTINGS_WORD,
+    constants_layout,
+    pass_groups,
+    pass_layout,
+    settings_layout,
+    update_layout,
+)
 from models.golden import GoldenModel
 
 from .passes import Lowered
@@ -40,6 +47,34 @@ def pack(layout: data.StructLayout, values: dict[str, int]) -> int:
     return word
 
 
+def changed_groups(
+    machine: AcceleratorConfig, before: dict[str, int] | None, fields: dict[str, int]
+) -> list[int]:
+    """The groups of a pass that differ from those of the pass before, at least one; all, where there is
+    none.
+    """
+    groups = pass_groups(machine)
+    if before is None:
+        return list(range(len(groups)))
+    changed = [i for i, g in enumerate(groups) if any(before.get(n, 0) != fields.get(n, 0) for n in g)]
+    return changed or [0]
+
+
+def program_words(machine: AcceleratorConfig, passes: list[dict[str, int]]) -> list[int]:
+    """The updates that make one pass out of the other, from their fields."""
+    whole, update, groups, words = pass_layout(machine), update_layout(machine), pass_groups(machine), []
+    before = None
+    for fields in passes:
+        word, changed = pack(whole, fields), changed_groups(machine, before, fields)
+        for number in changed:
+            names = [name for name in groups[number] if whole[name].width]
+            first, size = whole[names[0]].offset, sum(whole[name].width for name in names)
+            part = word >> first & (1 << size) - 1
+            words.append(pack(update, {"group": number, "last": number == changed[-1], "fields": part}))
+        before = fields
+    return words
+
+
 def packed_bits(bits: np.ndarray) -> int:
     """A word from its bits, the lowest first."""
     return int.from_bytes(np.packbits(bits.astype(np.uint8), bitorder="little").tobytes(), "little")
@@ -48,7 +83,7 @@ def packed_bits(bits: np.ndarray) -> int:
 def encode(lowered: Lowered) -> Words:
     """Every memory that a model fills."""
     model, machine, tables = lowered.model, lowered.machine, lowered.tables
-    passes, constants, local = pass_layout(machine), constants_layout(machine), local_layout(machine)
+    constants, local = constants_layout(machine), local_layout(machine)
     moves = data.StructLayout({f"move_{i}": machine.widths.offset for i in range(4)})
     mask = (1 << machine.widths.offset) - 1
 
@@ -58,8 +93,8 @@ def encode(lowered: Lowered) -> Words:
         return pack(moves, {f"move_{i}": value & mask for i, value in enumerate(row.values())})
 
     return {
-        "settings": [pack(settings_layout(machine), settings(model, machine))],
-        "program": [pack(passes, item.fields) for item in lowered.passes],
+        "settings": _settings_words(model, machine),
+        "program": program_words(machine, [item.fields for item in lowered.passes]),
         "weights": [packed_bits(row) for row in tables.weights],
         "constants": [constant(row) for row in tables.constants],
         "local": [
@@ -98,6 +133,12 @@ def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
         "classes": len(config.classes),
         "head_shift": int(constants["head.shift"]),
     }
+
+
+def _settings_words(model: GoldenModel, machine: AcceleratorConfig) -> list[int]:
+    layout = settings_layout(machine)
+    bits = pack(layout, settings(model, machine))
+    return [bits >> first & (1 << SETTINGS_WORD) - 1 for first in range(0, layout.size, SETTINGS_WORD)]
 
 
 def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:

@@ -2,18 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hw.config import AcceleratorConfig
 from hw.embedding import Embedding
 from hw.embedding import constants_layout as embedding_layout
 from hw.head import constants_layout as head_layout
 from hw.loader import local_layout
-from hw.program import MOST_REPEATS, OPERATIONS, constants_layout, pass_layout
+from hw.program import MOST_REPEATS, OPERATIONS, constants_layout, update_layout
 from hw.softmax import SHIFTS
 from models.config import ModelConfig
 from models.errors import UsageError
 from models.golden import GoldenModel
 
+from .encode import changed_groups
 from .passes import Lowered
 
 BLOCK_RAMS = {
@@ -81,12 +83,14 @@ def memories(lowered: Lowered) -> list[Memory]:
     regions, tiles, lanes_bits = lowered.regions, math.ceil(dim / machine.lanes), machine.lanes * w.wide
     embedding, head = embedding_layout(w, machine.max_patch_length).size, head_layout(w).size
     channels = machine.max_channels
+    passes = [None, *(item.fields for item in lowered.passes)]
+    updates = sum(len(changed_groups(machine, before, after)) for before, after in pairwise(passes))
     return [
         Memory("weights", "binary weights", len(tables.weights), machine.weights, machine.width),
         Memory("constants", "of the lanes", len(tables.constants), machine.constants, constants),
         Memory("local", "convolution", len(tables.local), machine.local, local),
         Memory("tokens", "t_n", len(tables.tokens), machine.tokens, w.offset),
-        Memory("program", "passes", len(lowered.passes), machine.program, pass_layout(machine).size),
+        Memory("program", "updates of passes", updates, machine.program, update_layout(machine).size),
         Memory("signs 0", "signs, queries, Â, u", regions.signs_0, machine.signs, machine.width),
         Memory("signs 1", "signs, keys, V", regions.signs_1, machine.signs, machine.width),
         Memory("bank A", "lo, V', scores, partial sums", regions.bank_a, machine.bank_a, lanes_bits),

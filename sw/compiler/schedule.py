@@ -13,14 +13,12 @@ import numpy as np
 from hw.attention import attention_latency
 from hw.config import AcceleratorConfig
 from hw.popcount import popcount_latency
-from hw.program import CONTEXTS
+from hw.program import CONTEXTS, pass_groups
 from hw.softmax import maximum_latency
 from hw.timing import FETCH, timing
 
+from .encode import changed_groups
 from .passes import Lowered, Pass
-
-SHORTEST = 3
-"""Cycles of a pass, at least: the sequencer reads the next one meanwhile."""
 
 
 def schedule(lowered: Lowered) -> list[int]:
@@ -82,6 +80,8 @@ class _Scheduler:
         self.slots = np.full(machine.slots, -1)  # last use
         self.in_flight: list[int] = []  # last cycles of the passes before
         self.next = 0  # earliest beginning of the next pass
+        self.before: Pass | None = None  # the pass before, and when it began
+        self.begun = 0
         self.loaded = 0  # end of the last load
         self.columns = 0  # the last column bit has been shifted in
         self.attended = 0  # last result of the last softmax
@@ -125,6 +125,10 @@ class _Scheduler:
 
     def _registers(self, item: Pass) -> int:
         s, bounds = self.stages, [self.next]
+        if self.before is not None:
+            # Read since the pass before has begun; that pass's cycles, found here, may make one more of them.
+            updates = len(changed_groups(self.machine, self.before.fields, item.fields)) + 1
+            bounds.append(self.begun + updates + 1)
         if len(self.in_flight) >= CONTEXTS:
             bounds.append(self.in_flight[-CONTEXTS] + 1)
         if item.needs is not None or self._loads(item):
@@ -144,14 +148,16 @@ class _Scheduler:
         return any(item[f"load_{part}"] for part in ("weights", "keys", "constants", "local"))
 
     def _advance(self, item: Pass, start: int) -> None:
+        self.before, self.begun = item, start
         s, interval, tokens = self.stages, 1 + item["double"], item["tokens"]
         last = start + tokens * interval - 1  # cycle in which the last slot is issued
         # A pass stays until its loads have begun.
-        self.next = max(start + SHORTEST, start + s.load + 1, last + 1)
+        self.next = max(start + s.load + 1, last + 1)
         done = last + s.write if tokens else start
         self.in_flight.append(done)
         counted = done + 2 + popcount_latency(2 * self.machine.lanes)
-        self.end = max(self.end, self.next, counted + 2)
+        # The first pass of the next image updates every group.
+        self.end = max(self.end, self.next, counted + 2, start + len(pass_groups(self.machine)) + 1)
         if self._loads(item):
             self.loaded = start + self.machine.lanes
             self.end = max(self.end, self.loaded)

@@ -5,18 +5,22 @@ from dataclasses import replace
 import pytest
 
 from hw.config import CONFIGS
-from hw.program import CONTEXTS, OPERATIONS, pass_layout
+from hw.program import CONTEXTS, OPERATIONS, pass_groups, pass_layout
 from hw.sequencer import Sequencer
+from sw.compiler.encode import program_words
 
 from .bench import simulate
 
 WAITING = len(OPERATIONS) - 1
+UPDATES = len(pass_groups(CONFIGS["2x64"]))
+"""Of a pass, at most."""
 STROBES = ("begin", "done", "holds_head", "fresh", "operation")
 TOKEN = ("enable", "live", "phase", "first", "begins", "ends", "number")
 
 
 def machine(program):
-    return replace(CONFIGS["2x64"], program=program, max_tokens=7, max_columns=3)
+    """Of room for so many passes."""
+    return replace(CONFIGS["2x64"], program=program * UPDATES, max_tokens=7, max_columns=3)
 
 
 def drawn_pass(generator, tokens):
@@ -27,7 +31,7 @@ def drawn_pass(generator, tokens):
     double = haar | generator.getrandbits(1)
     busy = issued * (1 + double)
     return {
-        "cycles": max(2, busy + generator.choice([0, 0, 1, 5])),
+        "cycles": max(UPDATES + 1, busy + generator.choice([0, 0, 1, 5])),
         "operation": generator.randrange(WAITING),
         "wait_head": int(generator.random() < 0.2),
         "tokens": issued,
@@ -86,7 +90,8 @@ def golden(program, tokens, inputs):
 def rtl(block, config, program, tokens, inputs):
     """The like of the block. That passes in flight differ in their contexts is asserted here."""
     layout, seen, contexts = pass_layout(config), [], []
-    words = [layout.const(fields).as_value().value for fields in program]
+    passes = [layout.const(fields).as_value().value for fields in program]
+    words = program_words(config, program)
 
     async def testbench(context):
         get = context.get
@@ -97,7 +102,12 @@ def rtl(block, config, program, tokens, inputs):
             context.set(block.program.data.as_value(), word)
             await context.tick()
         context.set(block.program.en, 0)
-        await context.tick().repeat(2)
+        # The host reads it back while its first pass is on its way.
+        context.set(block.program.addr, len(words) - 1)
+        context.set(block.program.read, 1)
+        await context.tick().repeat(3)
+        context.set(block.program.read, 0)
+        await context.tick().repeat(UPDATES + 2)
         begun = False
         for start, head_free in inputs:
             context.set(block.start, start)
@@ -105,7 +115,7 @@ def rtl(block, config, program, tokens, inputs):
             strobes = tuple(get(getattr(block, name)) for name in STROBES)
             number = get(block.index) if begun else None
             if begun:
-                assert get(block.current.as_value()) == words[number]
+                assert get(block.current.as_value()) == passes[number]
             token = get(block.token)
             issues = token.enable or token.live
             assert begun or not issues

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from hw.config import CONFIGS
-from hw.program import pass_layout
 from models.config import preset
 from models.freeze import freeze
 from models.random import random_model
 from sw.compiler import CompilerError, check_words, compile_model
-from sw.compiler.encode import pack
+from sw.compiler.encode import program_words
 from tests.small_machines import MACHINES, random_models
 
 
@@ -67,10 +66,8 @@ def test_one_layer_of_deit_tiny():
     compile_model(model, CONFIGS["64x128-large"])
 
 
-def noticed(program, memory, number, word):
-    """Whether the check minds another word in a memory."""
-    words = list(program.words[memory])
-    words[number] = word
+def noticed(program, memory, words):
+    """Whether the check minds other words in a memory."""
     try:
         check_words(replace(program, words=program.words | {memory: words}))
     except CompilerError:
@@ -89,7 +86,8 @@ def test_the_check_notices_a_flipped_bit(digits, memory, bit):
     """Not every bit matters to the one image that it runs; most of these do."""
     words = digits.words[memory]
     numbers = torch.randperm(len(words), generator=torch.Generator().manual_seed(0))[:10].tolist()
-    assert sum(noticed(digits, memory, number, words[number] ^ 1 << bit) for number in numbers) >= 4
+    flipped = ([w ^ (i == number) << bit for i, w in enumerate(words)] for number in numbers)
+    assert sum(noticed(digits, memory, other) for other in flipped) >= 4
 
 
 @pytest.mark.parametrize(
@@ -105,7 +103,7 @@ def test_the_check_notices_a_flipped_bit(digits, memory, bit):
 )
 def test_the_check_notices_a_wrong_field(digits, field, which):
     """In the first or last pass that has it."""
-    layout = pass_layout(CONFIGS["16x64"])
     number = which(i for i, item in enumerate(digits.lowered.passes) if item[field])
-    fields = digits.lowered.passes[number].fields
-    assert noticed(digits, "program", number, pack(layout, fields | {field: fields[field] ^ 1}))
+    passes = [item.fields for item in digits.lowered.passes]
+    passes[number] = passes[number] | {field: passes[number][field] ^ 1}
+    assert noticed(digits, "program", program_words(CONFIGS["16x64"], passes))
