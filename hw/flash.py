@@ -28,11 +28,13 @@ def commands(target: Board, persist: bool, tables: Path | None) -> list[list[str
     """openFPGALoader's, as they are run: the bitstream into the FPGA, or with ``persist`` into the flash it
     starts from; ``tables`` into the flash too.
 
-    Raises `FlashError` where the board has no way into the FPGA but through its flash, or tables would lie
-    in the flash of a board that forgets its bitstream.
+    Raises `FlashError` where the board has no way into the FPGA but through its flash, does not start from
+    tables there, or would forget its bitstream.
     """
     if not persist and not target.volatile:
         raise FlashError(f"{target.name} loads from its flash alone: take PERSIST=1")
+    if tables and target.tables_at is None:
+        raise FlashError(f"{target.name} does not start from tables in its flash: let the host load them")
     if tables and not persist:
         raise FlashError("tables stay where the bitstream does: take PERSIST=1 with them")
     loader = [tool("openFPGALoader"), *target.programmer]

@@ -5,7 +5,7 @@ The fields of a pass that are not used at once wait in small memories, an entry 
 tokens carry the entry's number down the pipeline.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -23,7 +23,7 @@ from .popcount import Popcount
 from .program import CONTEXTS, pass_layout, settings_layout
 from .sequencer import Sequencer, token_layout
 from .softmax import RowMaximum
-from .tables import table_memories, table_ports
+from .tables import sized_memory, table_memories, table_ports
 from .timing import timing
 
 
@@ -171,7 +171,7 @@ class Layers(wiring.Component):
         config, sequencer, loader = self.config, self._sequencer, self._loader
         self._sign_writes, words = [], []
         for i in range(2):
-            memory = Memory(shape=unsigned(config.width), depth=config.signs, init=[])
+            memory = sized_memory(config.width, config.signs)
             m.submodules[f"signs_{i}"] = memory
             write, read = memory.write_port(granularity=config.lanes), memory.read_port()
             address = Signal.like(read.addr)

@@ -12,6 +12,7 @@ from models import arithmetic
 from models.config import Widths
 
 from .pipeline import registered
+from .tables import sized_memory
 
 SHIFTS = (2, 5)
 """The EXP index's r of heads of 1 to 64 channels."""
@@ -60,10 +61,10 @@ class RowMaximum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         tile = self.tiles.p
-        m.submodules.memory = memory = Memory(shape=self.score_bits, depth=self.max_rows, init=[])
-        write = memory.write_port()
+        m.submodules.memory = rows = sized_memory(self.score_bits, self.max_rows)
+        write = rows.write_port()
         # Transparent: the row's next tile may need what this cycle writes.
-        running, answer = (memory.read_port(transparent_for=[write]) for _ in range(2))
+        running, answer = (rows.read_port(transparent_for=[write]) for _ in range(2))
 
         scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
         largest = _tree(m, [registered(m, Mux(key, score, 0)) for score, key in scores], _larger)

@@ -10,6 +10,18 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+SHALLOW = 128
+"""Words of a memory up to which lookup tables are a better place for it than block RAMs, most of which it would
+leave empty."""
+
+
+def sized_memory(shape: ShapeLike, depth: int) -> Memory:
+    """A memory; synthesis is told if it is shallow."""
+    return Memory(
+        shape=shape, depth=depth, init=[], attrs={"ram_style": "distributed"} if depth <= SHALLOW else {}
+    )
+
+
 Tables = Mapping[str, tuple[ShapeLike, int]]
 """Shape of a word and number of words, by name."""
 
@@ -44,8 +56,8 @@ def table_memories(m: Module, component: wiring.Component, tables: Tables) -> li
     """The memories behind a component's `table_ports`, as the component reads them."""
     reads = []
     for name, (shape, depth) in tables.items():
-        m.submodules[name] = memory = Memory(shape=shape, depth=depth, init=[])
-        host, write, read = getattr(component, name), memory.write_port(), memory.read_port()
+        m.submodules[name] = words = sized_memory(shape, depth)
+        host, write, read = getattr(component, name), words.write_port(), words.read_port()
         own = TableRead(Signal.like(read.addr), read.data, Signal(init=1))
         m.d.comb += [
             write.addr.eq(host.addr),

@@ -36,17 +36,19 @@ class Family(ABC):
     packer: str
     bitstream: str
     """Suffix of what the packer makes."""
+    netlist: str = "top.json"
+    """What yosys makes."""
 
     @abstractmethod
     def route(self, platform: Platform, seed: int) -> list[str]:
-        """nextpnr on ``top.json``, its report into ``report.json``."""
+        """nextpnr on the netlist, its report into ``report.json``."""
 
     @abstractmethod
-    def pack(self) -> list[str]:
+    def pack(self, platform: Platform) -> list[str]:
         """The packer on what nextpnr wrote."""
 
     def _nextpnr(self, seed: int) -> list[str]:
-        command = [tool(self.nextpnr), "--json", "top.json", "--report", "report.json"]
+        command = [tool(self.nextpnr), "--json", self.netlist, "--report", "report.json"]
         # A clock that is missed is this flow's own error, with more to say than nextpnr.
         return [*command, "--seed", str(seed), "--timing-allow-fail"]
 
@@ -58,11 +60,28 @@ class Ecp5(Family):
         package = platform._nextpnr_package_options[platform.package].upper()
         part = [platform._nextpnr_device_options[platform.device], "--package", package]
         files = ["--lpf", "top.lpf", "--textcfg", "top.config"]
-        return [*self._nextpnr(seed), *part, "--speed", platform.speed, *files]
+        # router1, the default here, takes an hour on half an 85F.
+        return [*self._nextpnr(seed), *part, "--speed", platform.speed, "--router", "router2", *files]
 
-    def pack(self) -> list[str]:
+    def pack(self, platform: Platform) -> list[str]:
         return [tool(self.packer), "--compress", "--input", "top.config", "--bit", "top.bit"]
 
+
+class Gowin(Family):
+    """Gowin, by Project Apicula."""
+
+    def route(self, platform: Platform, seed: int) -> list[str]:
+        options = {"family": platform.die, "cst": "top.cst"}
+        part = ["--device", platform.part, *(f"--vopt={name}={value}" for name, value in options.items())]
+        return [*self._nextpnr(seed), *part, "--write", "top.pnr.json"]
+
+    def pack(self, platform: Platform) -> list[str]:
+        return [tool(self.packer), "-d", platform.die, "-o", "top.fs", "top.pnr.json"]
+
+
+_GOWIN_FLIP_FLOPS = [
+    f"DFF{edge}{kind}" for edge in ("", "N") for kind in ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")
+]
 
 FAMILIES: dict[str, Family] = {
     "ecp5": Ecp5(
@@ -80,5 +99,20 @@ FAMILIES: dict[str, Family] = {
         nextpnr="nextpnr-ecp5",
         packer="ecppack",
         bitstream="bit",
+    ),
+    "gowin": Gowin(
+        synth_opts="",
+        cells={
+            "lut4": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "RAM16SDP4": 4},
+            "ff": dict.fromkeys(_GOWIN_FLIP_FLOPS, 1),
+            "bram": dict.fromkeys(("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"), 1),
+            "dsp": {"MULT9X9": 1, "MULT18X18": 1},
+        },
+        bels={"lut4": "LUT4", "ff": "DFF", "bram": "BSRAM", "dsp": "MULT18X18"},
+        constraints="cst",
+        nextpnr="nextpnr-himbaechel-gowin",
+        packer="gowin_pack",
+        bitstream="fs",
+        netlist="top.syn.json",
     ),
 }

@@ -35,7 +35,7 @@ class Flow:
     @property
     def netlist(self) -> Path:
         """What yosys makes, as JSON."""
-        return self.folder / "top.json"
+        return self.folder / self.family.netlist
 
     @property
     def bitstream(self) -> Path:
@@ -67,7 +67,7 @@ class Flow:
         """The bitstream."""
         with self._stage("packing", self._stamp("place and route").read_text()) as due:
             if due:
-                tools.run("pack", self.family.pack(), self.folder, "^$")
+                tools.run("pack", self.family.pack(self.platform), self.folder, "^$")
 
     def _stamp(self, name: str) -> Path:
         return self.folder / f"{name.replace(' ', '-')}.stamp"

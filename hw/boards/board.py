@@ -11,6 +11,7 @@ BAUD_TOLERANCE = 0.02
 """Both ends of a UART sample by their own clock, and may drift apart by half a bit in the ten of a byte; the
 other end needs its share of that."""
 
+ECP5_25F = {"lut4": 24_288, "ff": 24_288, "bram": 56, "dsp": 28}
 ECP5_85F = {"lut4": 83_640, "ff": 83_640, "bram": 208, "dsp": 156}
 
 
@@ -40,8 +41,9 @@ class Board:
     """The best rate of its UART."""
     programmer: tuple[str, ...]
     """Options of openFPGALoader that name it."""
-    tables_at: int
-    """Address in the SPI flash at which tables may lie, behind the bitstream."""
+    tables_at: int | None = None
+    """Address in the SPI flash at which tables may lie, behind the bitstream, where the board can start from
+    them."""
     volatile: bool = True
     """The programmer reaches the FPGA itself, not only its flash."""
     flash: tuple[str, int] = ("spi_flash", 0)

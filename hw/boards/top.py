@@ -55,17 +55,23 @@ class BoardTop(Elaboratable):
 
         timeout = round(self.clock_hz * SECONDS_OF_SILENCE)
         m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, timeout)
-        m.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
-        self._flash(m, platform, boot)
         m.submodules.uart = uart = Uart(self.divisor)
         pins = platform.request("uart", 0, dir="-")
         m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
-        wiring.connect(m, uart.received, boot.host_rx)
-        wiring.connect(m, boot.host_tx, uart.to_send)
-        wiring.connect(m, boot.link_rx, accelerator.rx)
-        wiring.connect(m, accelerator.tx, boot.link_tx)
+        busy, error = accelerator.busy, accelerator.error
+        if board.tables_at is None:
+            wiring.connect(m, uart.received, accelerator.rx)
+            wiring.connect(m, accelerator.tx, uart.to_send)
+        else:
+            m.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
+            self._flash(m, platform, boot)
+            wiring.connect(m, uart.received, boot.host_rx)
+            wiring.connect(m, boot.host_tx, uart.to_send)
+            wiring.connect(m, boot.link_rx, accelerator.rx)
+            wiring.connect(m, accelerator.tx, boot.link_tx)
+            busy, error = busy | boot.busy, error | boot.failed
 
-        lamps = accelerator.sealed, accelerator.busy | boot.busy, accelerator.error | boot.failed
+        lamps = accelerator.sealed, busy, error
         for lamp, resource in zip(lamps, board.leds, strict=True):
             m.d.comb += self._pin(m, "o", platform.request(*resource, dir="-")).eq(self._glow(m, lamp))
         return m

@@ -1,22 +1,34 @@
 """Radiona ULX3S: ECP5 with an FT231X on the UART."""
 
-from amaranth_boards.ulx3s import ULX3S_85F_Platform
+from dataclasses import replace
 
-from .board import ECP5_85F, Board
+from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
+from .board import ECP5_25F, ECP5_85F, Board
+
+_LARGE = Board(
+    name="ulx3s-85f",
+    title="ULX3S, LFE5U-85F",
+    platform=ULX3S_85F_Platform,
+    family="ecp5",
+    capacity=ECP5_85F,
+    config="32x128",
+    model="cifar10-tiny",
+    clock_hz=60_000_000,
+    baud=3_000_000,
+    programmer=("--board", "ulx3s"),
+    tables_at=0x20_0000,
+    reset="button_fire",
+)
 BOARDS = (
-    Board(
-        name="ulx3s-85f",
-        title="ULX3S, LFE5U-85F",
-        platform=ULX3S_85F_Platform,
-        family="ecp5",
-        capacity=ECP5_85F,
-        config="32x128",
-        model="cifar10-tiny",
-        clock_hz=60_000_000,
-        baud=3_000_000,
-        programmer=("--board", "ulx3s"),
-        tables_at=0x20_0000,
-        reset="button_fire",
+    _LARGE,
+    replace(
+        _LARGE,
+        name="ulx3s-25f",
+        title="ULX3S, LFE5U-25F",
+        platform=ULX3S_25F_Platform,
+        capacity=ECP5_25F,
+        config="8x64",
+        model="cifar10-nano",
     ),
 )

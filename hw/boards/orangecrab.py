@@ -1,0 +1,36 @@
+"""OrangeCrab r0.2: ECP5 on a Feather, its USB straight at the FPGA, so that the UART takes an adapter."""
+
+from amaranth.build import Attrs
+from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
+from amaranth_boards.resources import LEDResources, UARTResource
+
+from .board import ECP5_25F, Board
+
+_PLAIN = Attrs(IO_TYPE="LVCMOS33")
+
+
+class OrangeCrab(OrangeCrabR0_2_25FPlatform):
+    """With a UART on the Feather's RX and TX (0 and 1), and the colours of its lamp one by one."""
+
+    resources = (
+        *(found for found in OrangeCrabR0_2_25FPlatform.resources if found.name != "rgb_led"),
+        *LEDResources(pins="M3 J3 K4", invert=True, attrs=_PLAIN),  # green, blue, red
+        UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=_PLAIN),
+    )
+
+
+BOARDS = (
+    Board(
+        name="orangecrab-25f",
+        title="OrangeCrab r0.2, LFE5U-25F",
+        platform=OrangeCrab,
+        family="ecp5",
+        capacity=ECP5_25F,
+        config="8x64",
+        model="cifar10-nano",
+        clock_hz=60_000_000,
+        baud=3_000_000,
+        programmer=("--board", "orangeCrab"),
+        volatile=False,
+    ),
+)
