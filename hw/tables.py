@@ -11,8 +11,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 SHALLOW = 128
-"""Words of a memory up to which lookup tables are a better place for it than block RAMs, most of which it would
-leave empty."""
+"""Words of a memory up to which lookup tables are a better place for it than block RAMs, which it would leave
+mostly empty."""
 
 
 def sized_memory(shape: ShapeLike, depth: int) -> Memory:

@@ -14,8 +14,8 @@ from models.files import replacing
 from sw.choose import fits
 from sw.compile import blank
 
-from . import BUILD, report, tools
-from .families import COLUMNS
+from . import BUILD, floorplan, report, tools
+from .families import COLUMNS, PLACED
 from .flow import Flow
 
 
@@ -57,6 +57,7 @@ def describe(flow: Flow, modules: dict[str, Counter], routed: report.Routed) -> 
     path, clock = routed.path, f"{routed.fmax_mhz:.1f} MHz of {flow.top.clock_hz / 1e6:g}"
     lines.append(f"  {clock}; longest path {path.nanoseconds:.1f} ns, {path.routing:.1f} of them wires:")
     lines += [f"    {path.start}", f"  → {path.end}"]
+    lines.append(f"floorplan: {flow.folder / 'floorplan.png'}")
     return "\n".join([*lines, f"{flow.bitstream}: {flow.seconds:,.0f} s in all"])
 
 
@@ -72,11 +73,29 @@ def listing() -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
+def built() -> str:
+    """What was built here, as Markdown."""
+    rows = [
+        "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for target in BOARDS.values():
+        path = BUILD / target.name / "summary.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        used = (f"{found[column]:,} of {found['available'][column]:,}" for column in COLUMNS)
+        clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
+        rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
+    return "\n".join(rows)
+
+
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make bitstream", description=__doc__.splitlines()[0])
     parser.add_argument("--board", metavar="BOARD", help=f"one of {', '.join(BOARDS)}")
     parser.add_argument("--list", action="store_true", help="the boards, and what fits on each")
+    parser.add_argument("--table", action="store_true", help="what was built here, as Markdown")
     parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
     parser.add_argument("--freq", type=float, metavar="MHZ", help="clock (default: the board's own)")
     parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
@@ -91,8 +110,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.list:
-        print(listing())
+    if arguments.list or arguments.table:
+        print(listing() if arguments.list else built())
         return
     for name in ("freq", "baud"):
         value = getattr(arguments, name)
@@ -111,6 +130,8 @@ def _run(arguments: argparse.Namespace) -> None:
     flow.route(arguments.seed)
     routed = report.routed(flow.folder, flow.family)
     flow.pack()
+    picture = flow.folder / "floorplan.png"
+    floorplan.draw(flow.folder / PLACED, f"{target.title}, {config.name}", picture)
     found = summary(flow, routed, arguments.seed)
     with replacing(flow.folder / "summary.json") as draft:
         draft.write_text(json.dumps(found, indent=1) + "\n")

@@ -8,6 +8,9 @@ from amaranth.build import Platform
 
 from .tools import tool
 
+PLACED = "placed.json"
+"""What nextpnr makes of the netlist: the same with a place for each cell."""
+
 COLUMNS = ("lut4", "ff", "bram", "dsp")
 
 PREPARE = """
@@ -50,7 +53,7 @@ class Family(ABC):
     def _nextpnr(self, seed: int) -> list[str]:
         command = [tool(self.nextpnr), "--json", self.netlist, "--report", "report.json"]
         # A clock that is missed is this flow's own error, with more to say than nextpnr.
-        return [*command, "--seed", str(seed), "--timing-allow-fail"]
+        return [*command, "--seed", str(seed), "--timing-allow-fail", "--write", PLACED]
 
 
 class Ecp5(Family):
@@ -73,10 +76,10 @@ class Gowin(Family):
     def route(self, platform: Platform, seed: int) -> list[str]:
         options = {"family": platform.die, "cst": "top.cst"}
         part = ["--device", platform.part, *(f"--vopt={name}={value}" for name, value in options.items())]
-        return [*self._nextpnr(seed), *part, "--write", "top.pnr.json"]
+        return [*self._nextpnr(seed), *part]
 
     def pack(self, platform: Platform) -> list[str]:
-        return [tool(self.packer), "-d", platform.die, "-o", "top.fs", "top.pnr.json"]
+        return [tool(self.packer), "-d", platform.die, "-o", "top.fs", PLACED]
 
 
 _GOWIN_FLIP_FLOPS = [

@@ -1,10 +1,11 @@
+import json
 from collections import Counter
 
 import pytest
 
 from hw.bitstream.__main__ import BuildError, check_size, listing, main
 from hw.bitstream.flow import Flow
-from hw.boards import board
+from hw.boards import BOARDS, board
 from tests.small_machines import MACHINES
 
 TARGET = board("ulx3s-85f")
@@ -21,15 +22,33 @@ def test_a_design_larger_than_the_part_says_by_how_much(tmp_path):
 
 
 def test_the_list_says_what_fits():
-    assert "ulx3s-85f  ULX3S, LFE5U-85F  32x128" in listing()
-    assert listing().endswith("digits, cifar10-nano, cifar10-tiny")
+    rows = {line.split()[0]: line for line in listing().splitlines()[1:]}
+    assert rows.keys() == BOARDS.keys()
+    assert "ULX3S, LFE5U-85F " in rows["ulx3s-85f"]
+    assert rows["ulx3s-85f"].endswith("digits, cifar10-nano, cifar10-tiny")
+    assert rows["ulx3s-25f"].endswith(" digits, cifar10-nano")
+
+
+def test_the_table_has_what_was_built(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hw.bitstream.__main__.BUILD", tmp_path)
+    used, available = {"lut4": 10_157, "ff": 6_266, "bram": 93, "dsp": 9}, TARGET.capacity
+    found = {"part": TARGET.title, "config": "2x64", **used, "available": available}
+    (tmp_path / TARGET.name).mkdir()
+    (tmp_path / TARGET.name / "summary.json").write_text(
+        json.dumps(found | {"clock_mhz": 60.0, "fmax_mhz": 67.4})
+    )
+    main(["--table"])
+    head, rule, row = capsys.readouterr().out.splitlines()
+    assert head.count("|") == rule.count("|") == row.count("|")
+    cells = "10,157 of 83,640 | 6,266 of 83,640 | 93 of 208 | 9 of 156"
+    assert row == f"| ULX3S, LFE5U-85F | `2x64` | {cells} | 67.4 of 60 |"
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ([], "BOARD=… is one of ulx3s-85f"),
-        (["--board", "x"], "unknown board 'x': there are ulx3s-85f"),
+        ([], "BOARD=… is one of orangecrab-25f, "),
+        (["--board", "x"], "unknown board 'x': there are orangecrab-25f, "),
         (["--board", "ulx3s-85f", "--config", "7x7"], "unknown accelerator '7x7'"),
         (["--board", "ulx3s-85f", "--freq", "-5"], "--freq must be a positive number, not -5"),
         (["--board", "ulx3s-85f", "--freq", "900"], "ECP5 PLL, 25 MHz to 900 MHz: nothing within 2 % below"),

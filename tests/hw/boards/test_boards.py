@@ -6,7 +6,6 @@ from hw.boards.board import BoardError
 from hw.boards.top import BoardTop
 from hw.config import CONFIGS
 from models.config import PRESETS
-from tests.small_machines import MACHINES
 
 
 @pytest.mark.parametrize("target", BOARDS.values(), ids=BOARDS)
@@ -18,9 +17,9 @@ def test_every_board_names_what_is_there(target):
 
 
 @pytest.mark.parametrize("target", BOARDS.values(), ids=BOARDS)
-def test_a_small_accelerator_gets_the_boards_pins(target):
+def test_its_accelerator_gets_the_boards_pins(target):
     platform, family = target.platform(), FAMILIES[target.family]
-    plan = platform.prepare(BoardTop(target, MACHINES["8x8"], target.clock_hz, target.baud), "top")
+    plan = platform.prepare(BoardTop(target, CONFIGS[target.config], target.clock_hz, target.baud), "top")
     pins = plan.files[f"top.{family.constraints}"]
     pins = pins.decode() if isinstance(pins, bytes) else pins
     for resource in ("uart_0__rx", "uart_0__tx", *(f"{name}_{number}" for name, number in target.leds)):
