@@ -214,10 +214,14 @@ class Embedding(wiring.Component):
         value = stage(saturate(m, x + position.data, bits, clipped_again))  # 6
 
         before, after = stage(valid, 4), stage(valid, 5)  # the first saturation and the second
+        # Counted a cycle late: the position comes late out of its memory, and the counter is long.
+        counted, latest = Signal.like(self.clipped), Signal(2)
+        m.d.comb += self.clipped.eq(counted + latest)
+        m.d.sync += [counted.eq(self.clipped), latest.eq(0)]
         with m.If(self.start):
-            m.d.sync += [position.addr.eq(0), self.clipped.eq(0)]
+            m.d.sync += [position.addr.eq(0), counted.eq(0)]
         with m.Elif(move):
             m.d.sync += position.addr.eq(position.addr + before)
-            m.d.sync += self.clipped.eq(self.clipped + (before & clipped) + (after & clipped_again))
+            m.d.sync += latest.eq((before & clipped) + (after & clipped_again))
         m.d.comb += [values.p.eq(value), values.valid.eq(stage(after))]
         m.d.comb += self.done.eq(values.valid & values.ready & stage(last, 6))

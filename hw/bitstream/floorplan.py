@@ -43,7 +43,8 @@ def draw(placed: Path, title: str, path: Path) -> None:
             dots.append((site[0] + right / 4, site[1] + down / 4))
         if dots:
             axes.scatter(*zip(*dots, strict=True), s=0.6, c=colour, label=name.removeprefix("accelerator."))
-    axes.set(title=title, aspect="equal", xlabel="column", ylabel="row")
+    figure.suptitle(title)
+    axes.set(aspect="equal", xlabel="column", ylabel="row")
     axes.invert_yaxis()
     figure.legend(loc="outside lower center", ncols=3, markerscale=8, frameon=False)
     save(figure, path)

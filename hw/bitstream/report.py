@@ -60,7 +60,7 @@ def by_module(netlist: Path, family: Family) -> dict[str, Counter]:
 
 def module(cell: str) -> str:
     """The module that a cell of a flattened netlist lies in: `DEPTH` levels, without their numbers."""
-    parts = [part.rstrip("0123456789").rstrip("_") for part in cell.split(".")[:-1][:DEPTH]]
+    parts = [part.rstrip("0123456789").rstrip("_$") for part in cell.split(".")[:-1][:DEPTH]]
     return ".".join(parts) or "top"
 
 
