@@ -16,14 +16,17 @@ def counter(
     """A count of 0, ``step``, … below ``limit``, and whether it is at its last, as is the ``inner`` one
     within it. It goes on, or starts anew, where ``enable`` is high and the inner one is at its last.
 
-    All counters in one another share the ``enable``, which comes late: nothing else waits for it.
+    All counters in one another share the ``enable``, which comes late: nothing else waits for it. Whether the
+    count is at its last is found a cycle ahead, so the limit must stand still while it counts, and a cycle
+    before.
     """
-    count, last = Signal(limit.shape()), Signal()
+    count, ends, last = Signal(limit.shape()), Signal(), Signal()
     following = count + step
-    ends = following >= limit
     m.d.comb += last.eq(inner & ends)
+    m.d.sync += ends.eq(following >= limit)
     with m.If(enable & inner):
         m.d.sync += count.eq(Mux(ends, 0, following))
+        m.d.sync += ends.eq(Mux(ends, step >= limit, following + step >= limit))
     return count, last
 
 

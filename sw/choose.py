@@ -35,12 +35,11 @@ def trained(name: str) -> Path | None:
 
 def fits(model: "GoldenModel", config: AcceleratorConfig) -> bool:
     """Whether an accelerator holds a model."""
-    from sw.compiler.lower import lower
-    from sw.compiler.resources import DoesNotFit, check_memories, check_shapes
+    from sw.compiler import place
+    from sw.compiler.resources import DoesNotFit
 
     try:
-        check_shapes(model, config)
-        check_memories(lower(model, config))
+        place(model, config)
     except DoesNotFit:
         return False
     return True

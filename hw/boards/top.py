@@ -8,6 +8,7 @@ from amaranth.lib.cdc import ResetSynchronizer
 from hw.accelerator import Accelerator
 from hw.boot import FlashBoot
 from hw.config import AcceleratorConfig
+from hw.serial import relay
 from hw.uart import Uart
 
 from .board import Board
@@ -61,15 +62,17 @@ class BoardTop(Elaboratable):
         busy, error = accelerator.busy, accelerator.error
         if board.tables_at is None:
             wiring.connect(m, uart.received, accelerator.rx)
-            wiring.connect(m, accelerator.tx, uart.to_send)
+            answers = accelerator.tx
         else:
             m.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
             self._flash(m, platform, boot)
             wiring.connect(m, uart.received, boot.host_rx)
-            wiring.connect(m, boot.host_tx, uart.to_send)
             wiring.connect(m, boot.link_rx, accelerator.rx)
             wiring.connect(m, accelerator.tx, boot.link_tx)
+            answers = boot.host_tx
             busy, error = busy | boot.busy, error | boot.failed
+        # All behind it that can wait would else wait for the bits of a byte in one cycle.
+        wiring.connect(m, relay(m, answers), uart.to_send)
 
         lamps = accelerator.sealed, busy, error
         for lamp, resource in zip(lamps, board.leds, strict=True):

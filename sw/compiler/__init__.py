@@ -50,6 +50,16 @@ class Program:
         )
 
 
+def place(model: GoldenModel, machine: AcceleratorConfig) -> Lowered:
+    """Lower and schedule; raises `DoesNotFit`."""
+    check_shapes(model, machine)
+    lowered = lower(model, machine)
+    check_memories(lowered)
+    schedule(lowered)
+    check_memories(lowered)  # again: passes differ in their cycles too, which makes the program longer
+    return lowered
+
+
 def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = True) -> Program:
     """Lower, schedule and encode, and with ``check`` run an image through the words.
 
@@ -57,11 +67,7 @@ def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = 
         DoesNotFit: the machine is too small.
         CompilerError: the words compute something else than the model.
     """
-    check_shapes(model, machine)
-    lowered = lower(model, machine)
-    check_memories(lowered)
-    schedule(lowered)
-    check_memories(lowered)  # again: the schedule has changed the program
+    lowered = place(model, machine)
     program = Program(lowered, encode(lowered), sum(item["cycles"] for item in lowered.passes))
     if check:
         check_words(program)

@@ -20,6 +20,7 @@ def test_nested_counters(limit, step):
 
     async def testbench(context):
         expected = [(i, o) for o in range(3) for i in range(0, limit, step)] * 3
+        await context.tick()
         while len(seen) < len(expected):
             context.set(enable, enabled := generator.random() < 0.6)
             i, o = expected[len(seen)]

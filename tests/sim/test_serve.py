@@ -104,7 +104,7 @@ def test_the_terminal_is_gone_afterwards(loopback):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["--config", "3x3"], "unknown accelerator '3x3': there are 2x64, 16x64")]
+    ("arguments", "message"), [(["--config", "3x3"], "unknown accelerator '3x3': there are 2x64, 4x64")]
 )
 def test_bad_input_is_one_line(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -18,7 +18,9 @@ from sw.compiler.schedule import schedule
     ("model", "machine", "cycles"),
     [
         ("digits", "2x64", 44_197),
+        ("digits", "4x64", 22_030),
         ("digits", "16x64", 5482),
+        ("cifar10-nano", "8x64", 38_030),
         ("cifar10-nano", "16x64", 18_829),
         ("cifar10-tiny", "32x128", 38_179),
         ("cifar10-tiny", "64x128", 18_750),
