@@ -58,6 +58,12 @@ def main(argv: list[str] | None = None) -> None:
         "--divisor", type=int, help="clock cycles a bit of the UART, 4 at least (default: the board's)"
     )
     parser.add_argument("--images", type=int, default=1, help="how many (default: 1)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the data set of a trained model, for its test images",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     with one_line_errors(arguments.verbose, failures=(DeviceError,)):
@@ -73,21 +79,20 @@ def main(argv: list[str] | None = None) -> None:
         own = config.name == target.config and baud == target.baud
         folder = BUILD / (target.name if own else f"{target.name}-{config.name}-{baud}")
         try:
-            exact = run(
-                Flow(target, config, target.clock_hz, baud, folder), arguments.model, arguments.images
-            )
+            flow = Flow(target, config, target.clock_hz, baud, folder)
+            exact = run(flow, arguments.model, arguments.images, arguments.data)
         except KeyboardInterrupt:
             sys.exit("\ninterrupted: a netlist and a simulator that were made are kept")
     if not exact:
         sys.exit(1)
 
 
-def run(flow: Flow, name: str, count: int) -> bool:
+def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
     """Synthesise, build, load and compare; writes gatesim.json. Whether all logits were equal."""
     began = time.monotonic()
     flow.synthesise()
     folder = simulator(flow, flow.folder / "gates")
-    what = subject(name, [], count, flow.folder / "model")
+    what = subject(name, [], count, flow.folder / "model", data)
     model = Source(str(flow.folder / "model" / "model.onnx")).compiled(flow.top.config.digest)
     expected = what.model(what.pixels).numpy()
     line = SimulatedLine(folder, byte_cycles=10 * flow.top.divisor, clock_hz=flow.top.clock_hz)
@@ -110,6 +115,7 @@ def run(flow: Flow, name: str, count: int) -> bool:
         "board": flow.target.name,
         "config": flow.top.config.name,
         "model": what.name,
+        "kind": what.kind,
         "images": len(what.pixels),
         "exact": exact,
         "divisor": flow.top.divisor,
@@ -121,8 +127,8 @@ def run(flow: Flow, name: str, count: int) -> bool:
         draft.write_text(json.dumps(summary, indent=1) + "\n")
     verdict = "PASS" if exact == len(what.pixels) else "FAIL"
     print(
-        f"{verdict} {what.name} on the netlist of {flow.target.name}, {flow.top.config.name}: {exact}/"
-        f"{len(what.pixels)} images exact, {cycles:,} cycles"
+        f"{verdict} {what.name} ({what.kind}) on the netlist of {flow.target.name}, {flow.top.config.name}: "
+        f"{exact}/{len(what.pixels)} images exact, {cycles:,} cycles"
     )
     return exact == len(what.pixels)
 
