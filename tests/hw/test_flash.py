@@ -92,3 +92,9 @@ def test_a_board_that_loads_from_its_flash_alone():
     target = replace(board("ulx3s-85f"), volatile=False)
     with pytest.raises(flash.FlashError, match="ulx3s-85f loads from its flash alone: take PERSIST=1"):
         flash.commands(target, persist=False, tables=None)
+
+
+def test_a_board_that_does_not_start_from_tables(tmp_path):
+    target = replace(board("ulx3s-85f"), tables_at=None)
+    with pytest.raises(flash.FlashError, match="ulx3s-85f does not start from tables in its flash"):
+        flash.commands(target, persist=True, tables=tmp_path / "tables.bin")

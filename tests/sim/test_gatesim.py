@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hw.bitstream.flow import Flow
-from hw.boards import board
+from hw.boards import BOARDS, board
 from sim import gatesim
 from sw.devices.device import Result
 from tests.small_machines import MACHINES
@@ -86,8 +86,8 @@ def test_a_logit_that_differs_fails(flow, monkeypatch, capsys, wrong, exact):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ([], "error: BOARD=… is one of ulx3s-85f\n"),
-        (["--board", "x"], "error: unknown board 'x': there are ulx3s-85f\n"),
+        ([], f"error: BOARD=… is one of {', '.join(BOARDS)}\n"),
+        (["--board", "x"], f"error: unknown board 'x': there are {', '.join(BOARDS)}\n"),
         (["--board", "ulx3s-85f", "--divisor", "3"], "error: --divisor must be at least 4, not 3\n"),
         (["--board", "ulx3s-85f", "--config", "7x7"], "error: unknown accelerator '7x7': there are "),
     ],
