@@ -82,10 +82,6 @@ class Gowin(Family):
         return [tool(self.packer), "-d", platform.die, "-o", "top.fs", PLACED]
 
 
-_GOWIN_FLIP_FLOPS = [
-    f"DFF{edge}{kind}" for edge in ("", "N") for kind in ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")
-]
-
 FAMILIES: dict[str, Family] = {
     "ecp5": Ecp5(
         # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
@@ -104,10 +100,12 @@ FAMILIES: dict[str, Family] = {
         bitstream="bit",
     ),
     "gowin": Gowin(
-        synth_opts="",
+        # Distributed RAM lies on 12 of 53 rows, and between chains of carries nextpnr finds no place for it.
+        # Adders made of lookup tables take no more of them.
+        synth_opts="-noalu",
         cells={
-            "lut4": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "RAM16SDP4": 4},
-            "ff": dict.fromkeys(_GOWIN_FLIP_FLOPS, 1),
+            "lut4": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "RAM16SDP4": 4},
+            "ff": {f"DFF{kind}": 1 for kind in ("", "E", "S", "SE", "R", "RE", "P", "PE", "C", "CE")},
             "bram": dict.fromkeys(("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"), 1),
             "dsp": {"MULT9X9": 1, "MULT18X18": 1},
         },

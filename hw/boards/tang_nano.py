@@ -15,6 +15,7 @@ class TangNano20K(GowinPlatform):
     part = "GW2AR-LV18QN88C8/I7"
     family = "GW2AR-18C"
     die = "GW2A-18C"
+    """What nextpnr and Apicula call it: without the RAM in the package."""
     default_clk = "clk27"
     resources = (
         Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), _PLAIN),
