@@ -9,8 +9,7 @@ from models.config import ModelConfig
 from models.freeze import freeze
 from models.golden import GoldenModel
 from models.random import random_model
-from sw.compiler.lower import lower
-from sw.compiler.resources import DoesNotFit, check_memories, check_shapes
+from sw.choose import fits
 
 _SMALL = replace(
     CONFIGS["2x64"],
@@ -115,9 +114,5 @@ def random_models(machine: AcceleratorConfig, seed: int) -> Iterator[GoldenModel
     generator = random.Random(seed)
     while True:
         model = freeze(random_model(random_config(machine, generator), generator.randrange(1 << 30)))
-        try:
-            check_shapes(model, machine)
-            check_memories(lower(model, machine))
-        except DoesNotFit:
-            continue
-        yield model
+        if fits(model, machine):
+            yield model

@@ -41,6 +41,7 @@ def test_presets_go_by_their_shape():
 
 def test_an_unknown_preset():
     with pytest.raises(
-        ConfigError, match="unknown accelerator 'huge': there are 2x64, 16x64, 32x128, 64x128, 64x128-large"
+        ConfigError,
+        match="unknown accelerator 'huge': there are 2x64, 4x64, 8x64, 16x64, 32x128, 64x128, 64x128-large",
     ):
         accelerator("huge")

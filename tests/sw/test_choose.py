@@ -139,7 +139,7 @@ def test_each_preset_has_an_accelerator():
 
 def test_the_accelerator_that_was_asked_for():
     assert machine_for(golden(layers=1), "32x128") is CONFIGS["32x128"]
-    with pytest.raises(ConfigError, match="unknown accelerator '3x3': there are 2x64, 16x64"):
+    with pytest.raises(ConfigError, match="unknown accelerator '3x3': there are 2x64, 4x64, 8x64, 16x64"):
         machine_for(golden(layers=1), "3x3")
     with pytest.raises(ConfigError, match="unknown accelerator '3x3'"):
         Source("digits").machine("3x3")
