@@ -34,7 +34,7 @@ noise: $(STAMP)  ## a thousand faults on the link of the real RTL: no wrong logi
 verilog: $(STAMP)  ## the accelerator CONFIG=… as plain Verilog
 	$(RUN) hw.verilog --config $(or $(CONFIG),16x64) $(ARGS)
 
-bitstream: $(STAMP)  ## the bitstream of BOARD=…, one of ARGS=--list; FREQ=MHz, SEED=1 (minutes to an hour)
+bitstream: $(STAMP)  ## the bitstream of BOARD=…, one of ARGS=--list; FREQ=MHz, SEED=… (minutes to an hour)
 	$(RUN) hw.bitstream $(if $(BOARD),--board $(BOARD)) $(if $(FREQ),--freq $(FREQ)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 flash: $(STAMP)  ## put it on the board; PERSIST=1 into its flash, ARGS="--tables digits" too; ARGS=--dry-run

@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
     parser.add_argument("--freq", type=float, metavar="MHZ", help="clock (default: the board's own)")
     parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
-    parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
+    parser.add_argument("--seed", type=int, help="of the placement (default: the board's own)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     try:
@@ -127,12 +127,13 @@ def _run(arguments: argparse.Namespace) -> None:
     flow.synthesise()
     modules = report.by_module(flow.netlist, flow.family)
     check_size(modules, flow)
-    flow.route(arguments.seed)
+    seed = target.seed if arguments.seed is None else arguments.seed
+    flow.route(seed)
     routed = report.routed(flow.folder, flow.family)
     flow.pack()
     picture = flow.folder / "floorplan.png"
     floorplan.draw(flow.folder / PLACED, f"{target.title}, {config.name}", picture)
-    found = summary(flow, routed, arguments.seed)
+    found = summary(flow, routed, seed)
     with replacing(flow.folder / "summary.json") as draft:
         draft.write_text(json.dumps(found, indent=1) + "\n")
     print(describe(flow, modules, routed))

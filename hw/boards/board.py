@@ -46,6 +46,8 @@ class Board:
     them."""
     volatile: bool = True
     """The programmer reaches the FPGA itself, not only its flash."""
+    seed: int = 1
+    """Of the placement: one that is known to route."""
     flash: tuple[str, int] = ("spi_flash", 0)
     """Resource of the SPI flash."""
     reset: str = "button"

@@ -32,5 +32,6 @@ BOARDS = (
         baud=3_000_000,
         programmer=("--board", "orangeCrab"),
         volatile=False,
+        seed=2,
     ),
 )
