@@ -38,14 +38,23 @@ def update_layout(config: AcceleratorConfig) -> data.StructLayout:
 
     Successive passes differ in few fields, so that this takes less than half the memory of whole passes.
     """
-    layout, groups = pass_layout(config), pass_groups(config)
+    parts = group_slices(config)
     return data.StructLayout(
         {
-            "group": bits_for(len(groups) - 1),
+            "group": bits_for(len(parts) - 1),
             "last": 1,  # of its pass
-            "fields": max(sum(layout[name].width for name in group) for group in groups),
+            "fields": max(part.stop - part.start for part in parts),
         }
     )
+
+
+def group_slices(config: AcceleratorConfig) -> list[slice]:
+    """The bits of each group within a pass."""
+    layout, slices, first = pass_layout(config), [], 0
+    for group in pass_groups(config):
+        slices.append(slice(first, first + sum(layout[name].width for name in group)))
+        first = slices[-1].stop
+    return slices
 
 
 def pass_layout(config: AcceleratorConfig) -> data.StructLayout:

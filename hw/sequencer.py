@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
-from .program import CONTEXTS, OPERATIONS, pass_groups, pass_layout, token_bits, update_layout
+from .program import CONTEXTS, OPERATIONS, group_slices, pass_layout, token_bits, update_layout
 from .tables import table_memories, table_ports
 
 
@@ -139,10 +139,7 @@ class Sequencer(wiring.Component):
             m.d.sync += filling.eq(1)
         with m.Elif(used & program.data.last):
             m.d.sync += filling.eq(0)
-        first = 0
-        for number, group in enumerate(pass_groups(self._config)):
-            size = sum(self._layout[name].width for name in group)
+        for number, part in enumerate(group_slices(self._config)):
             with m.If(used & (program.data.group == number)):
-                m.d.sync += following.as_value()[first : first + size].eq(program.data.fields)
-            first += size
+                m.d.sync += following.as_value()[part].eq(program.data.fields)
         return following, ~filling

@@ -49,9 +49,9 @@ def summary(flow: Flow, routed: report.Routed, seed: int) -> dict:
     return found | {"toolchain": [tools.version("yosys"), tools.version(flow.family.nextpnr)]}
 
 
-def describe(flow: Flow, modules: dict[str, Counter], routed: report.Routed) -> str:
-    """The same for people, by module, with the path that limits the clock."""
-    lines = [report.table(modules)]
+def describe(flow: Flow, routed: report.Routed) -> str:
+    """The same for people, with the path that limits the clock."""
+    lines = []
     for column, (used, available) in routed.usage.items():
         lines.append(f"  {column.upper():<5}{used:>8,} of {available:>8,}  {used / max(1, available):.0%}")
     path, clock = routed.path, f"{routed.fmax_mhz:.1f} MHz of {flow.top.clock_hz / 1e6:g}"
@@ -74,7 +74,7 @@ def listing() -> str:
 
 
 def built() -> str:
-    """What was built here, as Markdown."""
+    """What was built here, as Markdown; raises UsageError where nothing was."""
     rows = [
         "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
         "|---|---|---:|---:|---:|---:|---:|",
@@ -87,6 +87,8 @@ def built() -> str:
         used = (f"{found[column]:,} of {found['available'][column]:,}" for column in COLUMNS)
         clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
         rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
+    if len(rows) == 2:
+        raise UsageError("nothing was built here yet: make bitstream BOARD=…")
     return "\n".join(rows)
 
 
@@ -126,6 +128,7 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"{target.title}: {config.name} at {flow.top.clock_hz / 1e6:g} MHz", flush=True)
     flow.synthesise()
     modules = report.by_module(flow.netlist, flow.family)
+    print(report.table(modules), flush=True)
     check_size(modules, flow)
     seed = target.seed if arguments.seed is None else arguments.seed
     flow.route(seed)
@@ -136,7 +139,7 @@ def _run(arguments: argparse.Namespace) -> None:
     found = summary(flow, routed, seed)
     with replacing(flow.folder / "summary.json") as draft:
         draft.write_text(json.dumps(found, indent=1) + "\n")
-    print(describe(flow, modules, routed))
+    print(describe(flow, routed))
     if not found["met"]:
         raise BuildError(
             f"{target.name} misses {found['clock_mhz']:g} MHz: it reaches {found['fmax_mhz']} MHz; "

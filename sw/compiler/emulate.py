@@ -11,7 +11,7 @@ from hw.loader import local_layout
 from hw.program import (
     SETTINGS_WORD,
     constants_layout,
-    pass_groups,
+    group_slices,
     pass_layout,
     settings_layout,
     update_layout,
@@ -44,18 +44,15 @@ def unpack_bits(word: int, size: int) -> np.ndarray:
 
 def passes(machine: AcceleratorConfig, program: list[int]) -> list[dict[str, int]]:
     """The fields of every pass, from the program's updates."""
-    whole, update, found = pass_layout(machine), update_layout(machine), []
-    sizes = [sum(whole[name].width for name in group) for group in pass_groups(machine)]
-    parts = [0] * len(sizes)
+    whole, update, parts = pass_layout(machine), update_layout(machine), group_slices(machine)
+    bits, found = 0, []
     for word in program:
-        part = unpack(update, word)
-        parts[part["group"]] = part["fields"] & (1 << sizes[part["group"]]) - 1
-        if part["last"]:
-            fields, first = 0, 0
-            for size, value in zip(sizes, parts, strict=True):
-                fields |= value << first
-                first += size
-            found.append(unpack(whole, fields))
+        new = unpack(update, word)
+        part = parts[new["group"]]
+        mask = (1 << part.stop) - (1 << part.start)
+        bits = bits & ~mask | new["fields"] << part.start & mask
+        if new["last"]:
+            found.append(unpack(whole, bits))
     return found
 
 

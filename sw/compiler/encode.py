@@ -12,6 +12,7 @@ from hw.loader import local_layout
 from hw.program import (
     SETTINGS_WORD,
     constants_layout,
+    group_slices,
     pass_groups,
     pass_layout,
     settings_layout,
@@ -62,15 +63,14 @@ def changed_groups(
 
 def program_words(machine: AcceleratorConfig, passes: list[dict[str, int]]) -> list[int]:
     """The updates that make one pass out of the other, from their fields."""
-    whole, update, groups, words = pass_layout(machine), update_layout(machine), pass_groups(machine), []
-    before = None
+    whole, update, parts = pass_layout(machine), update_layout(machine), group_slices(machine)
+    words, before = [], None
     for fields in passes:
         word, changed = pack(whole, fields), changed_groups(machine, before, fields)
         for number in changed:
-            names = [name for name in groups[number] if whole[name].width]
-            first, size = whole[names[0]].offset, sum(whole[name].width for name in names)
-            part = word >> first & (1 << size) - 1
-            words.append(pack(update, {"group": number, "last": number == changed[-1], "fields": part}))
+            part = parts[number]
+            bits = word >> part.start & (1 << part.stop - part.start) - 1
+            words.append(pack(update, {"group": number, "last": number == changed[-1], "fields": bits}))
         before = fields
     return words
 

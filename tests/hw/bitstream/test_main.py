@@ -47,6 +47,7 @@ def test_the_table_has_what_was_built(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
+        (["--table"], "nothing was built here yet: make bitstream BOARD=…"),
         ([], "BOARD=… is one of orangecrab-25f, "),
         (["--board", "x"], "unknown board 'x': there are orangecrab-25f, "),
         (["--board", "ulx3s-85f", "--config", "7x7"], "unknown accelerator '7x7'"),
