@@ -1,5 +1,5 @@
-"""What an accelerator is made of: `AcceleratorConfig`, the only source of shapes in `hw/`, and the
-presets.
+"""What an accelerator is made of: `AcceleratorConfig`, or `ScalarConfig` on the smallest parts, the only
+source of shapes in `hw/`; and the presets.
 """
 
 import json
@@ -57,7 +57,7 @@ class AcceleratorConfig:
     @property
     def digest(self) -> int:
         """32 bits by which host and machine know that they mean the same sizes."""
-        return zlib.crc32(json.dumps(asdict(self), sort_keys=True).encode())
+        return _digest(self)
 
     def __post_init__(self):
         sizes = (
@@ -102,7 +102,39 @@ class AcceleratorConfig:
             raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
 
 
-CONFIGS: dict[str, AcceleratorConfig] = {
+@dataclass(frozen=True)
+class ScalarConfig:
+    """Sizes of one accelerator that has one of everything: a core with firmware (`hw/scalar/`). Making an
+    illegal one raises `ConfigError`.
+    """
+
+    name: str
+    pixels: int = 2 * 256
+    """Bytes of image memory, two images."""
+    widths: Widths = field(default_factory=Widths)
+
+    lanes = 1
+    width = 16
+    """Bits whose agreements are counted in a cycle."""
+
+    def __post_init__(self):
+        if not (type(self.pixels) is int and self.pixels in (2 << bits for bits in range(14))):
+            raise ConfigError(f"pixels must be a power of two, 2 to 16384, not {self.pixels!r}")
+
+    @property
+    def digest(self) -> int:
+        """32 bits by which host and machine know that they mean the same sizes."""
+        return _digest(self)
+
+
+AnyConfig = AcceleratorConfig | ScalarConfig
+
+
+def _digest(config: AnyConfig) -> int:
+    return zlib.crc32(json.dumps(asdict(config), sort_keys=True).encode())
+
+
+CONFIGS: dict[str, AnyConfig] = {
     config.name: config
     for config in (
         # digits, in the smallest space
@@ -117,7 +149,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=80,
             bank_a=1024,
             bank_b=1024,
-            program=8704,
+            program=7168,
             macs=2,
             pixels=2 * 64,
             max_columns=4,
@@ -138,7 +170,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=80,
             bank_a=512,
             bank_b=512,
-            program=4608,
+            program=3584,
             macs=4,
             pixels=2 * 64,
             max_columns=4,
@@ -159,7 +191,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=512,
             bank_a=1536,
             bank_b=1024,
-            program=2560,
+            program=2048,
             macs=8,
             pixels=2 * 3072,
             max_columns=8,
@@ -177,7 +209,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=512,
             bank_a=1024,
             bank_b=512,
-            program=1536,
+            program=1024,
             macs=16,
             pixels=2 * 3072,
             max_channels=64,
@@ -194,7 +226,7 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             signs=512,
             bank_a=512,
             bank_b=512,
-            program=2560,
+            program=2048,
             macs=28,
             pixels=2 * 3072,
         ),
@@ -234,11 +266,13 @@ CONFIGS: dict[str, AcceleratorConfig] = {
             max_classes=1000,
             rows=1024,
         ),
+        # digits, in an iCE40
+        ScalarConfig(name="scalar"),
     )
 }
 
 
-def accelerator(name: str) -> AcceleratorConfig:
+def accelerator(name: str) -> AnyConfig:
     """The preset of that name; raises `ConfigError` with the known ones."""
     if name not in CONFIGS:
         raise ConfigError(f"unknown accelerator {name!r}: there are {', '.join(CONFIGS)}")

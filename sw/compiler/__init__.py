@@ -19,7 +19,7 @@ from .emulate import Emulator
 from .encode import Words, encode
 from .lower import lower
 from .passes import Lowered
-from .resources import check_memories, check_shapes, operations
+from .resources import Operation, check_memories, check_shapes, embedding_cycles, operations
 from .schedule import schedule
 
 
@@ -36,6 +36,31 @@ class Program:
     cycles: int
     """Of the lanes, an image."""
 
+    @property
+    def model(self) -> GoldenModel:
+        """What it computes."""
+        return self.lowered.model
+
+    @property
+    def machine(self) -> AcceleratorConfig:
+        """What it is for."""
+        return self.lowered.machine
+
+    @property
+    def size(self) -> str:
+        """In words."""
+        return f"{len(self.lowered.passes)} passes"
+
+    @property
+    def latency(self) -> int:
+        """Cycles from an image to its result, where none is before it; at most."""
+        config = self.model.config
+        return self.cycles + embedding_cycles(config, self.machine) + len(config.classes) * config.dim
+
+    def operations(self) -> list[Operation]:
+        """What an image's cycles are spent on."""
+        return operations(self.lowered)
+
     def compiled(self) -> Compiled:
         """What the host needs of it."""
         machine = self.lowered.machine
@@ -46,7 +71,7 @@ class Program:
             memories=memories(machine),
             words=self.words,
             cycles=self.cycles,
-            operations={operation.name: operation.cycles for operation in operations(self.lowered)},
+            operations={operation.name: operation.cycles for operation in self.operations()},
         )
 
 

@@ -12,6 +12,7 @@ from hw.program import OPERATIONS
 from models.golden import GoldenModel
 
 from .attention import AttentionPasses
+from .idle import keep_idle
 from .passes import Loads, Lowered, Pass, Result
 
 
@@ -27,7 +28,9 @@ class _Lowering(AttentionPasses):
         for i in range(self.config.layers):
             passes += self._layer(i)
         passes[-1].fields["end"] = 1
-        return Lowered(self.model, self.machine, self._loaded(passes), self.tables, self.regions)
+        passes = self._loaded(passes)
+        keep_idle(passes)
+        return Lowered(self.model, self.machine, passes, self.tables, self.regions)
 
     def _layer(self, i: int) -> Iterator[Pass]:
         layer = f"layers.{i}"

@@ -12,6 +12,7 @@ from models.freeze import freeze
 from models.random import random_model
 from sw.compiler import CompilerError, check_words, compile_model
 from sw.compiler.encode import program_words
+from sw.compiler.idle import USED
 from tests.small_machines import MACHINES, random_models
 
 
@@ -102,8 +103,12 @@ def test_the_check_notices_a_flipped_bit(digits, memory, bit):
     ],
 )
 def test_the_check_notices_a_wrong_field(digits, field, which):
-    """In the first or last pass that has it."""
-    number = which(i for i, item in enumerate(digits.lowered.passes) if item[field])
+    """In the first or last pass that uses it."""
+    number = which(
+        i
+        for i, item in enumerate(digits.lowered.passes)
+        if item[field] and any(item[reason] for reason in USED.get(field, (field,)))
+    )
     passes = [item.fields for item in digits.lowered.passes]
     passes[number] = passes[number] | {field: passes[number][field] ^ 1}
     assert noticed(digits, "program", program_words(CONFIGS["16x64"], passes))
