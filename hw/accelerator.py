@@ -1,4 +1,4 @@
-"""The whole accelerator: the machine and its link."""
+"""The whole accelerator: a machine and its link."""
 
 from amaranth.hdl import Module, ResetInserter, Value
 from amaranth.lib import stream, wiring
@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from sw.protocol import Identity
 
-from .config import AcceleratorConfig
+from .config import AnyConfig, ScalarConfig
 from .link import Link
 from .machine import ANSWER_LATENCY, Machine
+from .scalar.machine import ScalarMachine
 
 BUS = ("select", "address", "data", "write", "read", "commit")
 LAMPS = ("sealed", "busy", "error")
@@ -24,8 +25,8 @@ class Accelerator(wiring.Component):
     answer was an ERROR.
     """
 
-    def __init__(self, config: AcceleratorConfig, clock_hz: int, timeout: int):
-        self._machine = Machine(config)
+    def __init__(self, config: AnyConfig, clock_hz: int, timeout: int):
+        self._machine = (ScalarMachine if isinstance(config, ScalarConfig) else Machine)(config)
         self.identity = Identity(config.digest, clock_hz, self._machine.memories)
         self._link = Link(self.identity, "pixels", timeout)
         super().__init__(

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from sw.compiler import Program
 from sw.compiler.check import Checker, Difference
+from sw.programs import AnyProgram
+from sw.scalar import check as scalar
 
 PORTS = ("acc", "y", "stored", "bits_0", "bits_1")
 """Of a pass, in the order in which a difference would spread."""
@@ -48,8 +50,21 @@ def _numbers(bits: np.ndarray, signed: bool) -> np.ndarray:
     return bits @ weights
 
 
-def compare(program: Program, events: Events, traces: list[dict[str, Tensor]]) -> Iterator[Difference | None]:
+def compare(
+    program: AnyProgram, events: Events, traces: list[dict[str, Tensor]]
+) -> Iterator[Difference | None]:
     """For each image in turn, given its golden trace, the first difference or None."""
+    if isinstance(program, Program):
+        yield from _passes(program, events, traces)
+        return
+    stored = events.where("store")
+    stores = list(zip(stored["store_address"].tolist(), stored["store"].tolist(), strict=True))
+    for number, trace in enumerate(traces):
+        image = stores[number * program.stores : (number + 1) * program.stores]
+        yield scalar.compare(program.firmware, image, trace)
+
+
+def _passes(program: Program, events: Events, traces: list[dict[str, Tensor]]) -> Iterator[Difference | None]:
     acc, result, attention = (events.where(name) for name in ("acc", "result", "attention"))
     columns = {
         "acc": (acc["acc_pass"], acc["acc_number"], np.zeros(len(acc["acc_pass"]), int), {"acc": acc["acc"]}),

@@ -15,13 +15,15 @@ import numpy as np
 from amaranth.hdl import UnusedElaboratable
 
 from models.cli import one_line_errors
+from models.errors import UsageError
 from models.files import replacing
 from sim import build, faults
 from sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, simulator
 from sim.subject import Subject, subject
 from sw.choose import machine_for
-from sw.compiler import Program, compile_model
-from sw.compiler.resources import ideal_cycles, operations
+from sw.compiler import Program
+from sw.compiler.resources import ideal_cycles
+from sw.programs import AnyProgram, compile_model
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -77,14 +79,16 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
     what = subject(arguments.model, arguments.settings, arguments.images, folder, arguments.data)
     machine = machine_for(what.model, arguments.config)
     program = compile_model(what.model, machine)
+    lanes = f"{machine.lanes} lanes" if machine.lanes > 1 else "one lane"
     print(
-        f"{what.name} on {machine.name}: {machine.lanes} lanes of {machine.width} bits; "
-        f"{what.kind}; "
-        f"{len(program.lowered.passes)} passes, {program.cycles} cycles an image",
+        f"{what.name} on {machine.name}: {lanes} of {machine.width} bits; "
+        f"{what.kind}; {program.size}, {program.cycles} cycles an image",
         flush=True,
     )
     expected = expect(what.model, what.pixels)
     running = program
+    if arguments.fault and not isinstance(program, Program):
+        raise UsageError(f"--fault breaks arrays: take another --config than {machine.name}")
     if arguments.fault and arguments.fault != "saturation":
         running = faults.faulty(program, arguments.fault, [one.trace for one in expected])
     built = simulator(machine, arguments.out, arguments.fault if arguments.fault == "saturation" else None)
@@ -106,7 +110,7 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
     return exact == total
 
 
-def _report_images(what: Subject, program: Program, expected: list[Expected], outcome: Outcome) -> int:
+def _report_images(what: Subject, program: AnyProgram, expected: list[Expected], outcome: Outcome) -> int:
     """A line for each image; how many were exact in everything."""
     exact, classes = 0, what.model.config.classes
     values = sum(tensor.numel() for tensor in expected[0].trace.values())
@@ -121,9 +125,9 @@ def _report_images(what: Subject, program: Program, expected: list[Expected], ou
 
 
 def _summary(
-    what: Subject, program: Program, outcome: Outcome, exact: int, seconds: float, speed: float
+    what: Subject, program: AnyProgram, outcome: Outcome, exact: int, seconds: float, speed: float
 ) -> dict:
-    config, machine = what.model.config, program.lowered.machine
+    config, machine = what.model.config, program.machine
     ideal, cycles = ideal_cycles(config, machine), max(result.cycles for result in outcome.results)
     guesses = [int(np.argmax(result.logits)) for result in outcome.results]
     hits = None
@@ -147,15 +151,14 @@ def _summary(
     }
 
 
-def _report_operations(program: Program, outcome: Outcome, images: int) -> None:
+def _report_operations(program: AnyProgram, outcome: Outcome, images: int) -> None:
     """The machine's counters beside the compiler's prediction."""
-    machine = program.lowered.machine
     print(f"\n{'operation':<18}{'cycles':>9}{'counted':>9}{'busy':>8}")
-    for operation in operations(program.lowered):
+    for operation in program.operations():
         counted = outcome.counters[operation.name]
-        busy = operation.busy(machine)
-        print(f"{operation.name:<18}{operation.cycles:>9}{counted / images:>9g}{busy:>8.1%}")
-    ideal = ideal_cycles(program.lowered.model.config, machine)
+        busy = operation.busy(program.machine)
+        print(f"{operation.name:<18}{operation.cycles:>9}{counted / images:>9.7g}{busy:>8.1%}")
+    ideal = ideal_cycles(program.model.config, program.machine)
     print(f"{'all':<18}{program.cycles:>9}{'':>9}{ideal / program.cycles:>8.1%}\n")
 
 

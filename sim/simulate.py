@@ -13,17 +13,15 @@ import hw
 import models
 import sw
 from hw.accelerator import Accelerator
-from hw.config import AcceleratorConfig
-from hw.program import OPERATIONS
+from hw.config import AnyConfig
 from models import arithmetic
 from models.golden import GoldenModel
 from sim import build, faults
 from sim.driver import read_trace
 from sim.observe import Events, compare
-from sw.compiler import Program
 from sw.compiler.check import Difference
-from sw.compiler.resources import embedding_cycles
 from sw.devices.link import load_frames
+from sw.programs import AnyProgram
 from sw.protocol import Identity, encode
 
 CLOCK_HZ = 50_000_000
@@ -45,7 +43,7 @@ class Expected:
 class Job:
     """A program to load, and images to run through it. ``program`` may be faulty, ``expected`` is not."""
 
-    program: Program
+    program: AnyProgram
     pixels: Tensor
     expected: list[Expected]
 
@@ -91,7 +89,7 @@ def _say(line: str) -> None:
 
 
 def simulator(
-    machine: AcceleratorConfig,
+    machine: AnyConfig,
     folder: Path,
     fault: str | None = None,
     notice: Callable[[str], None] = _say,
@@ -115,7 +113,7 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
     ``gaps`` and ``stalls`` are sixteenths of the link's cycles, at random, that bring or take nothing. Raises
     `sim.build.SimulationError` where the machine does not answer as it should.
     """
-    machine = jobs[0].program.lowered.machine
+    machine = jobs[0].program.machine
     accelerator = Accelerator(machine, CLOCK_HZ, TIMEOUT)
     layout = accelerator.signature.members["trace"].shape
     with tempfile.TemporaryDirectory() as scratch:
@@ -123,7 +121,8 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
         parts = [
             _described(job, accelerator.identity, Path(scratch, f"load{i}")) for i, job in enumerate(jobs)
         ]
-        shared = {"counters": len(accelerator.identity.memories) - 1, "operations": len(OPERATIONS)}
+        counters = len(accelerator.identity.memories) - 1
+        shared = {"counters": counters, "operations": accelerator.identity.memories[counters].depth}
         shared |= {"gaps": gaps, "stalls": stalls, "seed": seed, "trace": str(files["trace"])}
         files["job"].write_text(json.dumps(shared | {"jobs": parts}))
         environment = {"BENCH_JOB": str(files["job"]), "BENCH_RESULTS": str(files["results"])}
@@ -131,7 +130,7 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
         came = json.loads(files["results"].read_text())
         starts = [0, *(part["trace_bytes"] for part in came)]
         record = -(-layout.size // 32) * 4
-        outcomes, before = [], [0] * len(OPERATIONS)
+        outcomes, before = [], [0] * shared["operations"]
         for job, part, start in zip(jobs, came, starts, strict=False):
             events = read_trace(files["trace"], layout.size, start // record)
             events = events[: (part["trace_bytes"] - start) // record]
@@ -142,7 +141,6 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
 
 def _described(job: Job, identity: Identity, load: Path) -> dict:
     """A job as the bench reads it."""
-    config, machine = job.program.lowered.model.config, job.program.lowered.machine
     frames = load_frames(job.program.compiled())
     load.write_bytes(b"".join(map(encode, frames)))
     # The end of every memory, to be read back.
@@ -152,13 +150,12 @@ def _described(job: Job, identity: Identity, load: Path) -> dict:
         first = max(0, len(words) - max(1, SAMPLE_BYTES // memory.word_bytes))
         if words:
             samples.append((number, first, memory.pack(words[first:]).hex()))
-    alone = job.program.cycles + embedding_cycles(config, machine) + len(config.classes) * config.dim
     return {
         "load": str(load),
         "answers": len(frames),
         "samples": samples,
         "images": [image.numpy().tobytes().hex() for image in job.pixels],
-        "timeout": 100_000 + 4 * alone + 20 * job.pixels[0].numel(),
+        "timeout": 100_000 + 4 * job.program.latency + 20 * job.pixels[0].numel(),
     }
 
 
@@ -169,12 +166,13 @@ def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome
         *logits, cycles, saturations = np.frombuffer(bytes.fromhex(payload), "<i4").tolist()
         results.append(Result(logits, cycles, saturations, done, difference))
     spent = [(now - then) % (1 << 32) for now, then in zip(part["counters"], before, strict=True)]
-    return Outcome(results, dict(zip(OPERATIONS, spent, strict=True)), part["cycles"])
+    names = (operation.name for operation in job.program.operations())
+    return Outcome(results, dict(zip(names, spent, strict=False)), part["cycles"])
 
 
-def faults_of(program: Program, expected: Expected, result: Result) -> list[str]:
+def faults_of(program: AnyProgram, expected: Expected, result: Result) -> list[str]:
     """Everything about an image that is not as it must be, the first difference first; nothing if all is."""
-    config = program.lowered.model.config
+    config = program.model.config
     logits = expected.trace["logits"][0].tolist()
     found = [str(result.difference)] if result.difference else []
     if result.logits != logits:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw.config import CONFIGS, AcceleratorConfig, accelerator
+from hw.config import CONFIGS, AnyConfig, accelerator
 from models.config import PRESETS, ModelConfig
 from models.errors import UsageError
 from sw.compiled import MANIFEST, load
@@ -33,20 +33,10 @@ def trained(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def fits(model: "GoldenModel", config: AcceleratorConfig) -> bool:
-    """Whether an accelerator holds a model."""
-    from sw.compiler import place
-    from sw.compiler.resources import DoesNotFit
-
-    try:
-        place(model, config)
-    except DoesNotFit:
-        return False
-    return True
-
-
-def machine_for(model: "GoldenModel", name: str | None) -> AcceleratorConfig:
+def machine_for(model: "GoldenModel", name: str | None) -> AnyConfig:
     """The accelerator of that name, or the one that a model is usually run on, or the first it fits."""
+    from sw.programs import fits
+
     if name:
         return accelerator(name)
     if model.config.name in USUAL:
@@ -71,17 +61,17 @@ class Source:
             self.golden = _golden(name)
         self.config: ModelConfig = self._tables.model if self._tables else self.golden.config
 
-    def machine(self, name: str | None) -> AcceleratorConfig:
+    def machine(self, name: str | None) -> AnyConfig:
         """The accelerator to simulate: the one of that name, or else the model's own."""
         if self._tables:
             return accelerator(name or self._tables.accelerator)
         return machine_for(self.golden, name)
 
     def compiled(self, digest: int) -> Model:
-        """For the accelerator with that `AcceleratorConfig.digest`; tables are what they are."""
+        """For the accelerator with that its configuration's digest; tables are what they are."""
         if self._tables:
             return Model(self._tables)
-        from sw.compiler import compile_model
+        from sw.programs import compile_model
 
         machine = next((config for config in CONFIGS.values() if config.digest == digest), None)
         if machine is None:

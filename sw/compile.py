@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from hw.config import AcceleratorConfig, accelerator
+from hw.config import AnyConfig, ScalarConfig, accelerator
 from models import checkpoint, cli
 from models.config import ModelConfig, preset
 from models.errors import UsageError
 from models.freeze import freeze
 from models.golden import GoldenModel, specs
 from sw.compiled import load, save
-from sw.compiler import Program, compile_model
 from sw.compiler.lower import lower
 from sw.compiler.read import read
 from sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
 from sw.compiler.resources import check_shapes
+from sw.programs import AnyProgram, compile_model
 
 
 def model_of(name: str, planning: bool) -> GoldenModel:
@@ -71,22 +71,27 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{arguments.model}: {tables.model.name} for {tables.accelerator}, {words} words, intact")
             return
         model = model_of(arguments.model, arguments.plan)
-        program = _compiled(model, machine, arguments.family, check=not arguments.plan)
-        if not arguments.plan:
-            print(layer_report(program) + "\n")
-        print(operation_report(program))
+        program = _compiled(model, machine, arguments.family, arguments.plan)
         if not arguments.plan:
             folder = arguments.output or Path("build/tables", f"{model.config.name}-{machine.name}")
             save(program.compiled(), folder)
             print(f"\n{folder}: program and tables, checked against the golden model")
 
 
-def _compiled(model: GoldenModel, machine: AcceleratorConfig, family: str, check: bool) -> Program:
-    """Compile, the memories shown first, for they say why where it does not fit."""
+def _compiled(model: GoldenModel, machine: AnyConfig, family: str, planning: bool) -> AnyProgram:
+    """Compile and tell; the memories first, for they say why where it does not fit."""
+    if isinstance(machine, ScalarConfig):
+        program = compile_model(model, machine, not planning)
+        print(f"{model.config.name} on {machine.name}: {program.size}, {program.cycles:,} cycles an image")
+        return program
     check_shapes(model, machine)
     print(f"{model.config.name} on {machine.name} ({machine.lanes} lanes × {machine.width} bits)\n")
     print(memory_report(lower(model, machine), family) + "\n", flush=True)
-    return compile_model(model, machine, check)
+    program = compile_model(model, machine, not planning)
+    if not planning:
+        print(layer_report(program) + "\n")
+    print(operation_report(program))
+    return program
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from models.config import ModelConfig
 from models.freeze import freeze
 from models.golden import GoldenModel
 from models.random import random_model
-from sw.choose import fits
+from sw.programs import fits
 
 _SMALL = replace(
     CONFIGS["2x64"],

@@ -11,8 +11,8 @@ from models.cli import one_line_errors
 from models.config import PRESETS
 from models.errors import UsageError
 from models.files import replacing
-from sw.choose import fits
 from sw.compile import blank
+from sw.programs import fits
 
 from . import BUILD, floorplan, report, tools
 from .families import COLUMNS, PLACED

@@ -1,0 +1,1 @@
+"""The scalar machine: a small core whose firmware runs the network, for parts too small for lanes."""

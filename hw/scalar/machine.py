@@ -1,0 +1,143 @@
+"""The scalar machine behind the link: its core, its memories, images in and results out."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from sw.protocol import ADDRESS_BITS, LENGTH_BITS
+from sw.scalar.isa import ADDRESS, CODE, INSTRUCTION, PIXELS, WORD, memories
+
+from ..config import ScalarConfig
+from ..link import RESULT
+from ..pipeline import registered
+from .core import COUNTER_BITS, ScalarCore
+from .ram import SinglePortRam
+
+PIXEL_BITS = 8
+IMAGES = 2
+"""One that is computed, and the next one."""
+
+TRACE = data.StructLayout({"store_valid": 1, "store_address": ADDRESS, "store": WORD})
+
+
+class ScalarMachine(wiring.Component):
+    """Everything but the link, like `hw.machine.Machine`.
+
+    The host's bus takes a word a cycle: ``write`` puts ``data`` into word ``address`` of memory ``select``, a
+    number in `sw.scalar.isa.memories`; ``answer`` is that word from a cycle later on, as long as ``select``
+    and ``address`` hold still and nothing is written, whatever ``read`` is. Both only while ``idle`` is high,
+    except pixels, which go where the next image's belong, and counters. ``commit`` hands over the image that
+    was written, while ``room`` is high: the core reads its bytes in place of the words of data from `PIXELS`
+    on, half as many as ``config.pixels``.
+
+    ``results`` gives image after image every OUT's word, then the cycles and the saturations, as many as
+    ``result_words`` if the code has an OUT for each of the classes. A reset ends all images; memories and
+    settings stay.
+
+    ``trace`` shows the words that the core stores, for verification.
+    """
+
+    def __init__(self, config: ScalarConfig):
+        self.config, self.memories = config, memories(config.pixels)
+        word = max(memory.width for memory in self.memories)
+        super().__init__(
+            {
+                "select": In(range(len(self.memories))),
+                "address": In(ADDRESS_BITS),
+                "data": In(word),
+                "write": In(1),
+                "read": In(1),
+                "answer": Out(word),
+                "idle": Out(1),
+                "room": Out(1),
+                "commit": In(1),
+                "image_bytes": Out(LENGTH_BITS),
+                "result_words": Out(16),
+                "results": Out(stream.Signature(RESULT)),
+                "trace": Out(TRACE),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.core = core = ScalarCore()
+        m.submodules.ram = ram = SinglePortRam()
+        m.submodules.code = code = memory.Memory(shape=INSTRUCTION, depth=CODE, init=[])
+        read, write = code.read_port(), code.write_port()
+        chosen = {one.name: self.select == number for number, one in enumerate(self.memories)}
+        # Without a reset, like all that the host loads: they outlive the link's RESET.
+        image_bytes, classes = Signal(WORD, reset_less=True), Signal(WORD, reset_less=True)
+        settings = Array([image_bytes, classes])
+        spent = Signal(COUNTER_BITS, reset_less=True)
+        m.d.sync += spent.eq(spent + core.counted)
+        m.d.comb += [
+            self.image_bytes.eq(image_bytes),
+            self.result_words.eq(classes + 2),
+            core.instruction.eq(read.data),
+            read.addr.eq(Mux(self.idle, self.address, core.code_addr)),
+            write.addr.eq(self.address),
+            write.data.eq(self.data),
+            write.en.eq(self.write & chosen["code"]),
+            ram.addr.eq(Mux(self.idle, self.address, core.addr)),
+            ram.write.eq(Mux(self.idle, self.write & chosen["data"], core.write)),
+            ram.data.eq(Mux(self.idle, self.data, core.write_data)),
+            self.trace.store_valid.eq(core.write),
+            self.trace.store_address.eq(core.addr),
+            self.trace.store.eq(core.write_data),
+        ]
+        with m.If(self.write & chosen["settings"]):
+            m.d.sync += settings[self.address[0]].eq(self.data)
+        written, shown = Signal(), Signal()  # which half of the pixels the host writes, and the core sees
+        pixel = self._pixels(m, core, written, shown, self.write & chosen["pixels"])
+        answers = Array([settings[self.address[0]], read.data, ram.answer, pixel, spent])
+        m.d.comb += self.answer.eq(answers[self.select])
+        image = registered(m, core.addr >> self._half == PIXELS)
+        m.d.comb += core.data.eq(Mux(image, pixel, ram.answer))
+
+        done = self._results(m, core)
+        held = Signal(range(IMAGES + 1))
+        m.d.comb += [self.idle.eq(held == 0), self.room.eq(held != IMAGES)]
+        m.d.sync += held.eq(held + self.commit - done)
+        m.d.sync += [written.eq(written ^ self.commit), shown.eq(shown ^ done)]
+        return m
+
+    @property
+    def _half(self) -> int:
+        """Address bits of an image's bytes."""
+        return ceil_log2(self.config.pixels) - 1
+
+    def _pixels(self, m: Module, core: ScalarCore, written: Signal, shown: Signal, write: Signal) -> Signal:
+        """The memory of two images; the byte that the core, or the host, has asked for."""
+        m.submodules.pixels = pixels = memory.Memory(shape=PIXEL_BITS, depth=self.config.pixels, init=[])
+        to, at, own = pixels.write_port(), pixels.read_port(), Cat(self.address[: self._half], written)
+        m.d.comb += [
+            to.addr.eq(own),
+            to.data.eq(self.data),
+            to.en.eq(write),
+            at.addr.eq(Mux(self.idle, own, Cat(core.addr[: self._half], shown))),
+        ]
+        return at.data
+
+    def _results(self, m: Module, core: ScalarCore) -> Signal:
+        """Run the core while there are images; whether an image's last result leaves."""
+        results, word, done = self.results, self.results.p.word, Signal()
+        with m.FSM():
+            with m.State("REST"), m.If(~self.idle):
+                m.d.comb += core.start.eq(1)
+                m.next = "RUN"
+            with m.State("RUN"):
+                m.d.comb += [results.valid.eq(core.results.valid), word.eq(core.results.payload)]
+                m.d.comb += core.results.ready.eq(results.ready)
+                with m.If(core.done):
+                    m.next = "CYCLES"
+            with m.State("CYCLES"):
+                m.d.comb += [results.valid.eq(1), word.eq(core.cycles)]
+                with m.If(results.ready):
+                    m.next = "SATURATIONS"
+            with m.State("SATURATIONS"):
+                m.d.comb += [results.valid.eq(1), word.eq(core.saturations), results.p.last.eq(1)]
+                with m.If(results.ready):
+                    m.d.comb += done.eq(1)
+                    m.next = "REST"
+        return done

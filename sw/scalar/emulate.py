@@ -1,0 +1,142 @@
+"""Emulation: runs the scalar core's code as the core does, with the cycles that it takes."""
+
+from .isa import (
+    ACC,
+    ADDRESS,
+    PIXELS,
+    REGISTERS,
+    SATURATIONS,
+    WORD,
+    Alu,
+    Control,
+    Instruction,
+    Source,
+    decode,
+    signed,
+)
+
+_MASK = (1 << WORD) - 1
+_CYCLES = {Source.MEM: 3, Source.REG: 2, Source.IMM: 2}
+
+
+class FirmwareError(Exception):
+    """Code that does what no code should; the message says where."""
+
+
+class Emulator:
+    """One core with its memories loaded; `run` is an image.
+
+    ``registers`` and ``data`` are as unsigned 16-bit words and stay from image to image, like ACC, T and B.
+    """
+
+    def __init__(self, code: list[int], data: list[int]):
+        self.code = [decode(word) for word in code]
+        self.data = [*data, *[0] * ((1 << ADDRESS) - len(data))]
+        self.registers = [0] * REGISTERS
+        self.acc = self.t = self.b = 0
+        self.results: list[int] = []
+        """ACC at every OUT of the image."""
+        self.stores: list[tuple[int, int]] = []
+        """Addresses and words that the image has stored."""
+        self.saturations = self.cycles = 0
+
+    def show(self, pixels: list[int]) -> None:
+        """Bytes of the next image."""
+        self.data[PIXELS : PIXELS + len(pixels)] = pixels
+
+    def run(self) -> None:
+        """From instruction 0 to HALT. Raises `FirmwareError` where ACC overflows or the code ends."""
+        self.results, self.stores = [], []
+        self.saturations = self.cycles = at = 0
+        while at is not None:
+            if at >= len(self.code):
+                raise FirmwareError(f"the code ends at instruction {len(self.code)}, without a HALT")
+            here = at
+            at = self._step(self.code[at], at + 1)
+            if not -(1 << (ACC - 1)) <= self.acc < 1 << (ACC - 1):
+                raise FirmwareError(f"{self.code[here]}, instruction {here}: ACC overflows")
+
+    def _step(self, one: Instruction, following: int) -> int | None:
+        """Carry out an instruction; where to go on, None where nowhere."""
+        if one.source != Source.NONE:
+            self.cycles += _CYCLES[one.source]
+            self._alu(one.op, self._operand(one))
+            return following
+        self.cycles += 2
+        op, r, immediate = one.op, one.r, one.immediate
+        if op == Control.DJNZ:
+            self.registers[r] = self.registers[r] - 1 & _MASK
+            return immediate if self.registers[r] else following
+        if op == Control.JMP:
+            return immediate
+        if op == Control.HALT:
+            return None
+        if op in (Control.ST, Control.STB):
+            self._store(r, immediate, self.acc if op == Control.ST else self.b)
+        elif op == Control.STR:
+            self.registers[r] = self.acc & _MASK
+        elif op == Control.STBR:
+            self.registers[r] = self.b
+        elif op in (Control.DOT, Control.DOTA):
+            self._dot(op, r, immediate & REGISTERS - 1, immediate >> 6)
+        elif op in (Control.ASR, Control.ASRR):
+            self.cycles += 1 + immediate // 8 + immediate % 8
+            last = self.acc >> immediate - 1 & 1 if immediate else 0
+            self.acc = (self.acc >> immediate) + (last if op == Control.ASRR else 0)
+        elif op == Control.SAT:
+            limit = 1 << SATURATIONS[immediate] - 1
+            clipped = min(max(self.acc, -limit), limit - 1)
+            self.saturations += clipped != self.acc
+            self.acc = clipped
+        elif op == Control.OUT:
+            self.results.append(self.acc)
+        else:
+            assert op == Control.LDX
+            self.cycles += 1
+            self.acc = signed(self.data[self.registers[r] + self.acc & _MASK], WORD)
+        return following
+
+    def _operand(self, one: Instruction) -> int:
+        if one.source == Source.IMM:
+            return one.immediate
+        other = self.acc < 0 if one.op in (Alu.LDP, Alu.MULP) else 0
+        if one.source == Source.REG:
+            return signed(self.registers[one.r + other & REGISTERS - 1], WORD)
+        address = self.registers[one.r]
+        self.registers[one.r] = address + one.immediate & _MASK
+        return signed(self.data[address + other & _MASK], WORD)
+
+    def _alu(self, op: Alu, operand: int) -> None:
+        if op in (Alu.LD, Alu.LDP):
+            self.acc = operand
+        elif op == Alu.ADD:
+            self.acc += operand
+        elif op == Alu.SUB:
+            self.acc -= operand
+        elif op == Alu.MIN:
+            self.acc = min(self.acc, operand)
+        elif op in (Alu.MUL, Alu.MULP):
+            self.acc = signed(self.acc, WORD) * signed(operand, WORD)
+        elif op == Alu.MAC:
+            self.acc += self.t * signed(operand, WORD)
+        elif op == Alu.LDT:
+            self.t = signed(operand, WORD)
+        else:
+            assert op == Alu.BIT
+            self.b = self.b >> 1 | (self.acc + operand >= 0) << (WORD - 1)
+
+    def _store(self, r: int, immediate: int, word: int) -> None:
+        address = self.registers[r]
+        self.data[address] = word & _MASK
+        self.stores.append((address, word & _MASK))
+        self.registers[r] = address + immediate & _MASK
+
+    def _dot(self, op: Control, r: int, count: int, base: int) -> None:
+        ones, address = 0, self.registers[r]
+        for k in range(count):
+            word = self.data[address + k & _MASK]
+            other = self.registers[base + k & REGISTERS - 1]
+            ones += (word & other if op == Control.DOTA else word ^ other ^ _MASK).bit_count()
+        self.acc += 2 * ones
+        self.registers[r] = address + count & _MASK
+        self.cycles += count

@@ -1,0 +1,112 @@
+"""A golden model compiled for the scalar machine, and checked."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from hw.config import ScalarConfig
+from models import arithmetic
+from models.config import ModelConfig
+from models.golden import GoldenModel
+from sw.compiled import Compiled
+from sw.compiler import CompilerError
+from sw.compiler.resources import Operation, bit_macs
+
+from .check import compare
+from .emulate import Emulator
+from .firmware import MARK, Firmware, firmware
+from .isa import CODE, memories
+
+
+@dataclass(frozen=True)
+class ScalarProgram:
+    """A model compiled for a scalar machine."""
+
+    firmware: Firmware
+    machine: ScalarConfig
+    words: dict[str, list[int]]
+    """By the memory's name, from its word 0 on."""
+    cycles: int
+    """Of the core, an image: the same for every image."""
+    stores: int
+    """Words that an image stores."""
+
+    @property
+    def model(self) -> GoldenModel:
+        """What it computes."""
+        return self.firmware.model
+
+    @property
+    def size(self) -> str:
+        """In words."""
+        code, data = len(self.firmware.code), len(self.firmware.data)
+        return f"{code:,} instructions of {CODE:,}, {data:,} words of {MARK:,}"
+
+    @property
+    def latency(self) -> int:
+        """Cycles from an image to its result."""
+        return self.cycles
+
+    def operations(self) -> list[Operation]:
+        """What an image's cycles are spent on."""
+        return [Operation("firmware", 1, self.cycles, sum(bit_macs(self.model.config).values()))]
+
+    def compiled(self) -> Compiled:
+        """What the host needs of it."""
+        return Compiled(
+            model=self.model.config,
+            accelerator=self.machine.name,
+            digest=self.machine.digest,
+            memories=memories(self.machine.pixels),
+            words=self.words,
+            cycles=self.cycles,
+            operations={operation.name: operation.cycles for operation in self.operations()},
+        )
+
+
+def compile_model(model: GoldenModel, machine: ScalarConfig, check: bool = True) -> ScalarProgram:
+    """Write the firmware and run an image through it, and with ``check`` compare every tensor.
+
+    Raises:
+        DoesNotFit: the machine is too small.
+        CompilerError: the firmware computes something else than the model.
+    """
+    made, config = firmware(model, machine), model.config
+    size = math.prod(config.image) * config.channels
+    words = {"settings": [size, len(config.classes)], "code": made.code, "data": made.data}
+    pixels = random_image(config, seed=0)
+    emulator = run(words, pixels)
+    program = ScalarProgram(made, machine, words, emulator.cycles, len(emulator.stores))
+    if check:
+        compare_run(program, emulator, pixels)
+    return program
+
+
+def random_image(config: ModelConfig, seed: int) -> torch.Tensor:
+    """Pixels (1, H, W, channels)."""
+    generator, shape = torch.Generator().manual_seed(seed), (1, *config.image, config.channels)
+    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+
+
+def run(words: dict[str, list[int]], pixels: torch.Tensor) -> Emulator:
+    """A core behind an image."""
+    emulator = Emulator(words["code"], words["data"])
+    emulator.show(pixels.flatten().tolist())
+    emulator.run()
+    return emulator
+
+
+def compare_run(program: ScalarProgram, emulator: Emulator, pixels: torch.Tensor) -> None:
+    """Raise `CompilerError` where what came of an image is not the golden model's."""
+    trace: dict[str, torch.Tensor] = {}
+    with arithmetic.count_saturations() as counter:
+        program.model(pixels, trace)
+    if difference := compare(program.firmware, emulator.stores, trace):
+        raise CompilerError(str(difference))
+    if emulator.results != trace["logits"][0].tolist():
+        raise CompilerError("the logits differ")
+    if emulator.saturations != counter.clipped:
+        raise CompilerError(f"{emulator.saturations} saturations, not {counter.clipped}")
+    if emulator.cycles != program.cycles:
+        raise CompilerError(f"{emulator.cycles} cycles, not {program.cycles} as for another image")

@@ -1,0 +1,110 @@
+"""Golden models as firmware: every tensor, logit and saturation, on the emulated core."""
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+from hw.config import CONFIGS
+from models.config import PRESETS, ModelConfig
+from models.freeze import freeze
+from models.random import random_model
+from sw.compile import blank
+from sw.compiler import CompilerError
+from sw.compiler.resources import DoesNotFit
+from sw.programs import fits
+from sw.scalar.firmware import firmware
+from sw.scalar.isa import memories
+from sw.scalar.program import ScalarProgram, compare_run, compile_model, random_image, run
+from tests.sw.scalar.models import random_models
+
+SCALAR = CONFIGS["scalar"]
+
+WHOLE = ModelConfig(
+    name="random",
+    image=(2, 3),
+    channels=1,
+    mean=(128.0,),
+    patch=1,
+    dim=32,
+    heads=2,
+    layers=2,
+    classes=("a", "b"),
+    mlp_ratio=2,
+    theta=3,
+)
+"""A small network with everything in it."""
+
+
+def again(program: ScalarProgram, seed: int, **words: list[int]) -> None:
+    """Another image through the program, with some of its words replaced."""
+    pixels = random_image(program.model.config, seed)
+    compare_run(program, run(program.words | words, pixels), pixels)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_models(seed):
+    for model in islice(random_models(seed), 4):
+        program = compile_model(model, SCALAR)
+        again(program, seed=1)
+
+
+@pytest.fixture(scope="module")
+def program() -> ScalarProgram:
+    return compile_model(freeze(random_model(WHOLE, 5)), SCALAR)
+
+
+def changed(words: list[int], place: int, bit: int) -> list[int]:
+    return [*words[:place], words[place] ^ 1 << bit, *words[place + 1 :]]
+
+
+def test_a_constant_that_is_wrong_is_seen_where_it_is_used(program):
+    first = SCALAR.pixels // 2  # the first channel's bias, of the embedding
+    with pytest.raises(CompilerError, match=r"embedding\.x, token 0, channel 0: expected"):
+        again(program, 1, data=changed(program.words["data"], first, 13))
+
+
+@pytest.mark.parametrize("tensor", ["x_lo", "query.lo", "value", "attention", "expand", "reduce"])
+def test_a_difference_names_its_tensor(program, tensor):
+    """What is stored in its place is looked at, in the last layer too."""
+    pixels = random_image(program.model.config, 0)
+    emulator = run(program.words, pixels)
+    buffers = [buffer for mark in program.firmware.marks for buffer in mark]
+    (address,) = (b.address for b in buffers if b.tensor == f"layers.{{layer}}.{tensor}")
+    place = max(i for i, (where, _) in enumerate(emulator.stores) if where == address)
+    emulator.stores[place] = address, emulator.stores[place][1] ^ 1
+    with pytest.raises(CompilerError, match=rf"layers\.1\.{tensor}.* 0, .* 0: expected"):
+        compare_run(program, emulator, pixels)
+
+
+def test_an_instruction_that_is_wrong_is_seen(program):
+    code = program.words["code"]
+    rounding = next(place for place, word in enumerate(code) if word & 0x3F == 7 | 3 << 4)
+    with pytest.raises(CompilerError):
+        again(program, 1, code=changed(code, rounding, 0))
+
+
+def test_what_the_host_gets(program):
+    tables = program.compiled()
+    assert tables.memories == memories(SCALAR.pixels)
+    assert tables.words["settings"] == [6, 2]
+    assert tables.operations == {"firmware": program.cycles}
+    assert tables.digest == SCALAR.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dim": 24}, "channels 24, no multiple of 16; channels of a head 12, no multiple of 16"),
+        ({"image": (5, 4)}, "tokens 20, 16 at most"),
+        ({"mlp_ratio": 16}, "channels of the MLP 512, 256 at most"),
+        ({"image": (2, 2), "dim": 256, "mlp_ratio": 1, "layers": 12}, "more than 65,535 words"),
+    ],
+)
+def test_what_does_not_fit(changes, message):
+    with pytest.raises(DoesNotFit, match=f"random does not fit scalar: .*{message}"):
+        firmware(blank(replace(WHOLE, **changes)), SCALAR)
+
+
+def test_which_presets_fit():
+    assert [name for name, model in PRESETS.items() if fits(blank(model), SCALAR)] == ["digits"]
