@@ -6,7 +6,6 @@ of timing; but all that is not initialised in the part begins as noise, and so d
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
@@ -52,8 +51,9 @@ OPTIONS = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")
 NETLIST = "netlist"
 """What the board's top is called in the simulator, whose own is ``top``."""
 
-INPUT = "TRELLIS_INPUT"
-"""What an input pin of an ECP5 is called: Verilator lets no input of the top be an inout within."""
+INPUTS = {"TRELLIS_IO": ("TRELLIS_INPUT", "DIR=INPUT"), "SB_IO": ("SB_INPUT", "PIN_TYPE=6'b000001")}
+"""By primitive, what an input pin is called, and how it is known: Verilator lets no input of the top be an
+inout within."""
 
 _MODULE = re.compile(r"^[ \t]*module\s+\\?([^\s(#;]+).*?^[ \t]*endmodule\b", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -147,29 +147,48 @@ def read(netlist: Path, family: str) -> Netlist:
     """A netlist with the models that it takes; raises `NetlistError` where there are none."""
     if family not in FAMILIES:
         raise NetlistError(f"the family of a netlist must be one of {', '.join(FAMILIES)}, not {family!r}")
-    kinds = {cell["type"] for cell in _top(netlist)["cells"].values()} - {"$scopeinfo"}
-    if "TRELLIS_IO" in kinds:
-        kinds.add(INPUT)
-    return Netlist({"cells.v": cells(kinds, family), f"{NETLIST}.v": _verilog(netlist)}, pins(netlist))
+    design = _design(netlist)
+    kinds = {cell["type"] for cell in _top(design)["cells"].values()} - {"$scopeinfo"}
+    kinds |= {INPUTS[kind][0] for kind in kinds & INPUTS.keys()}
+    return Netlist({"cells.v": cells(kinds, family), f"{NETLIST}.v": _verilog(design)}, _pins(design))
 
 
 def pins(netlist: Path) -> dict[str, tuple[str, int]]:
     """Direction and width of its pins, by name."""
-    return {name: (port["direction"], len(port["bits"])) for name, port in _top(netlist)["ports"].items()}
+    return _pins(_design(netlist))
 
 
-def _top(netlist: Path) -> dict:
-    modules = json.loads(netlist.read_text())["modules"]
-    (top,) = (module for module in modules.values() if int(module["attributes"].get("top", "0"), 2))
+def _design(netlist: Path) -> dict:
+    """The file's; an iCE40's pins, all inout there, have the directions of their buffers."""
+    design = json.loads(netlist.read_text())
+    top, directions = _top(design), {}
+    for cell in top["cells"].values():
+        if cell["type"] == "SB_IO":
+            ends, drives = cell["connections"], int(cell["parameters"]["PIN_TYPE"][:4], 2)
+            (pin,) = ends["PACKAGE_PIN"]
+            directions[pin] = ("inout" if "D_IN_0" in ends else "output") if drives else "input"
+    for port in top["ports"].values():
+        port["direction"] = directions.get(port["bits"][0], port["direction"])
+    return design
+
+
+def _top(design: dict) -> dict:
+    modules = design["modules"].values()
+    (top,) = (module for module in modules if int(module["attributes"].get("top", "0"), 2))
     return top
 
 
-def _verilog(netlist: Path) -> str:
+def _pins(design: dict) -> dict[str, tuple[str, int]]:
+    return {name: (port["direction"], len(port["bits"])) for name, port in _top(design)["ports"].items()}
+
+
+def _verilog(design: dict) -> str:
     """As yosys writes it, without names that nobody reads, which are most of it."""
     with TemporaryDirectory() as scratch:
-        shutil.copy(netlist, Path(scratch, "netlist.json"))
+        Path(scratch, "netlist.json").write_text(json.dumps(design))
         script = f"read_json netlist.json; opt_clean -purge; rename -hide w:* c:*; rename -top {NETLIST}"
-        script += f"; chtype -set {INPUT} t:TRELLIS_IO r:DIR=INPUT %i"
+        for kind, (alone, parameter) in INPUTS.items():
+            script += f"; chtype -set {alone} t:{kind} r:{parameter} %i"
         command = [tool("yosys"), "-q", "-p", f"{script}; write_verilog -noattr netlist.v"]
         subprocess.run(command, cwd=scratch, check=True)
         return Path(scratch, "netlist.v").read_text()

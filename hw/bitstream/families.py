@@ -24,6 +24,13 @@ setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i r:TRANSPARENCY_
 """yosys commands between reading a design and synthesising it."""
 
 
+PREPARE_WITHOUT_DISTRIBUTED = f"""{PREPARE}
+# There is no distributed RAM to ask for: yosys chooses between block RAM and flip-flops.
+setattr -unset ram_style m:*
+"""
+"""The same for parts whose lookup tables are no memories."""
+
+
 @dataclass(frozen=True)
 class Family(ABC):
     """A family and its flow."""
@@ -41,6 +48,9 @@ class Family(ABC):
     """Suffix of what the packer makes."""
     netlist: str = "top.json"
     """What yosys makes."""
+    prepare: str = PREPARE
+    shared: frozenset[str] = frozenset()
+    """Columns whose places are those of another: the netlist says how many are used."""
 
     @abstractmethod
     def route(self, platform: Platform, seed: int) -> list[str]:
@@ -82,6 +92,18 @@ class Gowin(Family):
         return [tool(self.packer), "-d", platform.die, "-o", "top.fs", PLACED]
 
 
+class Ice40(Family):
+    """Lattice iCE40, by Project IceStorm."""
+
+    def route(self, platform: Platform, seed: int) -> list[str]:
+        package = platform.package.lower() + platform._nextpnr_package_options.get(platform.device, "")
+        part = [platform._nextpnr_device_options[platform.device], "--package", package]
+        return [*self._nextpnr(seed), *part, "--pcf", "top.pcf", "--asc", "top.asc"]
+
+    def pack(self, platform: Platform) -> list[str]:
+        return [tool(self.packer), "top.asc", "top.bin"]
+
+
 FAMILIES: dict[str, Family] = {
     "ecp5": Ecp5(
         # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
@@ -115,5 +137,27 @@ FAMILIES: dict[str, Family] = {
         packer="gowin_pack",
         bitstream="fs",
         netlist="top.syn.json",
+    ),
+    "ice40": Ice40(
+        synth_opts="-dsp -device u",
+        cells={
+            # A logic cell is one with a carry and a flip-flop; nextpnr counts those without one too.
+            "lut4": {"SB_LUT4": 1},
+            "ff": {
+                f"SB_DFF{edge}{enable}{reset}": 1
+                for edge in ("", "N")
+                for enable in ("", "E")
+                for reset in ("", "SR", "SS", "R", "S")
+            },
+            "bram": {f"SB_RAM40_4K{edges}": 1 for edges in ("", "NR", "NW", "NRNW")},
+            "dsp": {"SB_MAC16": 1},
+        },
+        bels={"lut4": "ICESTORM_LC", "ff": "ICESTORM_LC", "bram": "ICESTORM_RAM", "dsp": "ICESTORM_DSP"},
+        shared=frozenset({"ff"}),
+        prepare=PREPARE_WITHOUT_DISTRIBUTED,
+        constraints="pcf",
+        nextpnr="nextpnr-ice40",
+        packer="icepack",
+        bitstream="bin",
     ),
 }

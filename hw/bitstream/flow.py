@@ -12,7 +12,7 @@ from hw.boards.top import BoardTop
 from hw.config import AcceleratorConfig
 
 from . import tools
-from .families import FAMILIES, PREPARE
+from .families import FAMILIES
 
 YOSYS_MILESTONES = r"^\d+\.\d+\. Executing"
 NEXTPNR_MILESTONES = r"(Packing|Placed|placement|Running|Routing|arcs|Max frequency|Checksum)"
@@ -45,7 +45,7 @@ class Flow:
     def synthesise(self) -> None:
         """Amaranth and yosys."""
         family, suffixes = self.family, ("il", "ys", self.family.constraints)
-        options = {"script_after_read": PREPARE, "synth_opts": family.synth_opts}
+        options = {"script_after_read": family.prepare, "synth_opts": family.synth_opts}
         plan = self.platform.prepare(self.top, "top", **options)
         texts = {suffix: _text(plan.files[f"top.{suffix}"]) for suffix in suffixes}
         for suffix, text in texts.items():

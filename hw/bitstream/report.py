@@ -38,6 +38,9 @@ def routed(folder: Path, family: Family) -> Routed:
         column: (places[bel]["used"], places[bel]["available"]) if bel in places else (0, 0)
         for column, bel in family.bels.items()
     }
+    if family.shared:
+        cells = sum(by_module(folder / family.netlist, family).values(), Counter())
+        usage |= {column: (cells[column], usage[column][1]) for column in family.shared}
     # The accelerator's clock is the one with the longest path: the pin's own drives the PLL alone.
     inner = [path for path in report["critical_paths"] if path["from"] == path["to"]]
     worst = max(inner, key=lambda path: sum(part["delay"] for part in path["path"]))["path"]

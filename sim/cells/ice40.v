@@ -1,6 +1,8 @@
-// iCE40 primitives that yosys ships as empty boxes: PLLs, after Lattice's "iCE40 sysCLOCK PLL Design and Usage Guide"
-// (FPGA-TN-02052). The input clock, which is then the one that the bench gives, is the output; what it makes of its
-// frequency is not modelled, nor RESETB and phases. LOCK rises behind 16 edges.
+// iCE40 primitives that yosys ships as empty boxes, or with more in them than is asked for here. No timing.
+
+// PLLs, after Lattice's "iCE40 sysCLOCK PLL Design and Usage Guide" (FPGA-TN-02052). The input clock, which is then the
+// one that the bench gives, is the output; what it makes of its frequency is not modelled, nor RESETB and phases. LOCK
+// rises behind 16 edges.
 
 module SB_PLL40_CORE (
     input REFERENCECLK, EXTFEEDBACK, BYPASS, RESETB, LATCHINPUTVALUE, SDI, SCLK,
@@ -38,4 +40,25 @@ endmodule
 module SB_LUT4 (input I0, I1, I2, I3, output O);
     parameter [15:0] LUT_INIT = 16'h0000;
     assign O = LUT_INIT[{I3, I2, I1, I0}];
+endmodule
+
+// A pin; one with registers ends the build. yosys' own takes a CLOCK_ENABLE that is not connected for one that floats,
+// which two-valued Verilator does not know. PULLUP has nothing to pull.
+module SB_INPUT (
+    input PACKAGE_PIN, LATCH_INPUT_VALUE, CLOCK_ENABLE, INPUT_CLK, OUTPUT_CLK, OUTPUT_ENABLE, D_OUT_0, D_OUT_1,
+    output D_IN_0, D_IN_1
+);
+    parameter PIN_TYPE = 6'b000001, PULLUP = 1'b0, NEG_TRIGGER = 1'b0, IO_STANDARD = "SB_LVCMOS";
+    assign D_IN_0 = PACKAGE_PIN;
+endmodule
+
+module SB_IO (
+    inout PACKAGE_PIN,
+    input LATCH_INPUT_VALUE, CLOCK_ENABLE, INPUT_CLK, OUTPUT_CLK, OUTPUT_ENABLE, D_OUT_0, D_OUT_1,
+    output D_IN_0, D_IN_1
+);
+    parameter PIN_TYPE = 6'b000000, PULLUP = 1'b0, NEG_TRIGGER = 1'b0, IO_STANDARD = "SB_LVCMOS";
+    generate if (PIN_TYPE != 6'b101001) $fatal(1, "SB_IO: only plain inputs and outputs are modelled"); endgenerate
+    assign PACKAGE_PIN = OUTPUT_ENABLE ? D_OUT_0 : 1'bz;
+    assign D_IN_0 = PACKAGE_PIN;
 endmodule

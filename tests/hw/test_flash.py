@@ -94,6 +94,12 @@ def test_a_board_that_loads_from_its_flash_alone():
         flash.commands(target, persist=False, tables=None)
 
 
+def test_an_icebreakers_bitstream_goes_into_its_flash(built, capfd):
+    flash.main(["--board", "icebreaker", "--persist", "--dry-run"])
+    command = "openFPGALoader --board ice40_generic --write-flash build/boards/icebreaker/top.bin\n"
+    assert capfd.readouterr().out.endswith(command)
+
+
 def test_a_board_that_does_not_start_from_tables(tmp_path):
     target = replace(board("ulx3s-85f"), tables_at=None)
     with pytest.raises(flash.FlashError, match="ulx3s-85f does not start from tables in its flash"):

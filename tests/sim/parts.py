@@ -203,11 +203,44 @@ class Primitives(wiring.Component):
         return m
 
 
+class Spram(wiring.Component):
+    """An SB_SPRAM256KA that is never asleep."""
+
+    address: In(14)
+    data: In(16)
+    mask: In(4)
+    write: In(1)
+    chip: In(1)
+    output: Out(16)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ram = Instance(
+            "SB_SPRAM256KA",
+            i_CLOCK=ClockSignal(),
+            i_ADDRESS=self.address,
+            i_DATAIN=self.data,
+            i_MASKWREN=self.mask,
+            i_WREN=self.write,
+            i_CHIPSELECT=self.chip,
+            i_STANDBY=Const(0),
+            i_SLEEP=Const(0),
+            i_POWEROFF=Const(1),
+            o_DATAOUT=self.output,
+        )
+        return m
+
+
+PRIMITIVES = {"ecp5": Primitives, "ice40": Spram}
+
+
 class Everything(wiring.Component):
     """All of them, for the family."""
 
     def __init__(self, family: str):
-        self.parts = {"parts": Parts()} | ({"primitives": Primitives()} if family == "ecp5" else {})
+        self.parts = {"parts": Parts()}
+        if family in PRIMITIVES:
+            self.parts["primitives"] = PRIMITIVES[family]()
         members = {}
         for name, part in self.parts.items():
             for path, member in part.signature.members.items():

@@ -20,7 +20,7 @@ from .stepped import Gates
 BLOCK_RAMS = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "gowin": {"SDPX9B", "DPB", "DPX9B", "SPX9"}}
 OTHERS = {
     "ecp5": {"MULT18X18D", "TRELLIS_DPR16X4", "CCU2C"},
-    "ice40": {"SB_MAC16", "SB_CARRY"},
+    "ice40": {"SB_MAC16", "SB_CARRY", "SB_SPRAM256KA"},
     "gowin": {"MULT18X18", "MULT9X9", "RAM16SDP4", "ALU"},
 }
 
@@ -214,6 +214,38 @@ def test_a_pll_of_ecp5_passes_the_clock_on_and_locks(synthesised):
     came = of("primitives", netlist.run([{}] * 40))
     assert [(got["count"] - came[0]["count"]) % 256 for got in came] == [*range(40)]
     assert came[-1]["locked"] == 1
+
+
+def spram_steps(count, seed):
+    generator = random.Random(seed)
+    steps = []
+    for _ in range(count):
+        step = {"address": generator.choice([0, 1, (1 << 13) - 1, 1 << 13, (1 << 14) - 1])}
+        step |= {"data": generator.getrandbits(16), "mask": generator.choice([15, generator.getrandbits(4)])}
+        steps.append(step | {"write": generator.getrandbits(1), "chip": generator.random() < 0.9})
+    return steps
+
+
+@pytest.mark.parametrize("synthesised", ["ice40"], indirect=True)
+def test_an_spram_keeps_what_was_written_by_nibbles(synthesised):
+    *_, netlist = synthesised
+    steps = spram_steps(3000, seed=3)
+    words, shown, seen = {}, [None] * 4, Counter()
+    came = of("primitives", netlist.run(prefixed("primitives", steps)))
+    for cycle, (step, got) in enumerate(zip(steps, came, strict=True)):
+        for i, nibble in enumerate(shown):
+            if nibble is not None:
+                assert got["output"] >> 4 * i & 15 == nibble, f"cycle {cycle}, nibble {i}, {step}"
+                seen[nibble] += 1
+        if step["chip"]:
+            word = words.setdefault(step["address"], [None] * 4)
+            # What it shows behind a write, or of what was never written, nobody knows.
+            shown = [None] * 4 if step["write"] else list(word)
+            for i in range(4):
+                if step["write"] and step["mask"] >> i & 1:
+                    word[i] = step["data"] >> 4 * i & 15
+    assert len(seen) == 16
+    assert min(seen.values()) > 100
 
 
 class Registered(wiring.Component):

@@ -1,13 +1,17 @@
 """Netlists behind their UART pins."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Module
-from amaranth.lib import wiring
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
+from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.bitstream.tools import tool
+from hw.boards import board as named
+from hw.boards.pll import Ice40Pll, Ice40Setting
 from hw.uart import Uart
 from sim import gates
 from sim.library import Simulation
@@ -62,6 +66,55 @@ def test_bytes_go_through_the_pins(board, tmp_path):
             simulation.restart()
 
 
+class Line(Elaboratable):
+    """The iCEBreaker's UART, which sends back what it gets while its button is released."""
+
+    def elaborate(self, platform):
+        m = Module()
+        clock, button, lamp, uart = (
+            platform.request(name, 0, dir="-") for name in ("clk12", "button", "led_g", "uart")
+        )
+        m.submodules.clock = clock = io.Buffer("i", clock)
+        m.submodules.button = button = io.Buffer("i", button)
+        m.submodules.lamp = lamp = io.Buffer("o", lamp)
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        m.submodules.pll = pll = Ice40Pll(Ice40Setting.solve(12_000_000, 18_000_000))
+        m.domains.sync = ClockDomain(reset_less=True)
+        line = Signal(init=1)
+        m.d.comb += [pll.clock.eq(clock.i), ClockSignal().eq(pll.output), lamp.o.eq(pll.locked)]
+        m.d.sync += line.eq(rx.i | button.i)
+        m.d.comb += tx.o.eq(line)
+        return m
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("line")
+    files = named("icebreaker").platform().prepare(Line(), "top").files
+    for name in ("top.il", "top.ys"):
+        (folder / name).write_bytes(files[name] if isinstance(files[name], bytes) else files[name].encode())
+    subprocess.run([tool("yosys"), "-q", "-s", "top.ys"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return folder / "top.json"
+
+
+PADS = {"clock": "clk12_0__io", "rx": "uart_0__rx__io", "tx": "uart_0__tx__io"}
+
+
+def test_the_pins_of_an_ice40_are_what_their_buffers_are(line):
+    directions = {name: direction for name, (direction, _) in gates.pins(line).items()}
+    inputs = {PADS["clock"]: "input", PADS["rx"]: "input", "button_0__io": "input"}
+    assert directions == inputs | {PADS["tx"]: "output", "led_g_0__io": "output"}
+
+
+@pytest.mark.parametrize(("released", "back"), [(1, EVERY), (0, b"")])
+def test_bytes_go_through_an_ice40s_pins_and_pll(line, tmp_path, released, back):
+    ties = {"button_0__io": released}
+    folder = gates.simulate(line, "ice40", DIVISOR, tmp_path / "simulator", ties=ties, **PADS)
+    with Simulation(folder) as simulation:
+        assert exchange(simulation, EVERY) == back
+
+
 def written(folder: Path, **ports: str) -> Path:
     """A netlist with nothing but ports."""
     pins = {name: {"direction": direction, "bits": [2]} for name, direction in ports.items()}
@@ -85,7 +138,7 @@ def written(folder: Path, **ports: str) -> Path:
     ],
 )
 def test_pins_that_are_not_there(tmp_path, monkeypatch, ports, options, message):
-    monkeypatch.setattr(gates, "_verilog", lambda netlist: "")
+    monkeypatch.setattr(gates, "_verilog", lambda design: "")
     with pytest.raises(gates.NetlistError, match=message):
         gates.simulate(written(tmp_path, **ports), "ecp5", DIVISOR, tmp_path / "simulator", **options)
 

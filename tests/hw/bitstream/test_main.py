@@ -48,8 +48,8 @@ def test_the_table_has_what_was_built(tmp_path, monkeypatch, capsys):
     ("arguments", "error"),
     [
         (["--table"], "nothing was built here yet: make bitstream BOARD=…"),
-        ([], "BOARD=… is one of orangecrab-25f, "),
-        (["--board", "x"], "unknown board 'x': there are orangecrab-25f, "),
+        ([], "BOARD=… is one of icebreaker, "),
+        (["--board", "x"], "unknown board 'x': there are icebreaker, "),
         (["--board", "ulx3s-85f", "--config", "7x7"], "unknown accelerator '7x7'"),
         (["--board", "ulx3s-85f", "--freq", "-5"], "--freq must be a positive number, not -5"),
         (["--board", "ulx3s-85f", "--freq", "900"], "ECP5 PLL, 25 MHz to 900 MHz: nothing within 2 % below"),

@@ -48,3 +48,22 @@ def test_the_clock_is_the_slowest_path_within_a_domain(tmp_path):
     assert routed.fmax_mhz == 200.0
     assert (routed.path.start, routed.path.end, routed.path.routing) == ("p", "q", 4.0)
     assert routed.usage == {"lut4": (12, 24), "ff": (0, 0), "bram": (3, 56), "dsp": (0, 0)}
+
+
+def test_a_logic_cell_of_an_ice40_has_a_flip_flop_too(tmp_path):
+    """Its report has no flip-flops: the netlist has."""
+    cells = {
+        "a.x": "SB_DFFESR",
+        "a.y": "SB_DFF",
+        "a.z": "SB_LUT4",
+        "a.m": "SB_RAM40_4K",
+        "a.s": "SB_SPRAM256KA",
+    }
+    netlist = {"modules": {"top": {"cells": {name: {"type": kind} for name, kind in cells.items()}}}}
+    (tmp_path / "top.json").write_text(json.dumps(netlist))
+    parts = [{"delay": 20.0, "type": "routing", "from": {"cell": "x"}, "to": {"cell": "y"}}]
+    paths = [{"from": "posedge a", "to": "posedge a", "path": parts}]
+    used = {"ICESTORM_LC": {"used": 3, "available": 5280}, "ICESTORM_RAM": {"used": 1, "available": 30}}
+    (tmp_path / "report.json").write_text(json.dumps({"critical_paths": paths, "utilization": used}))
+    routed = report.routed(tmp_path, FAMILIES["ice40"])
+    assert routed.usage == {"lut4": (3, 5280), "ff": (2, 5280), "bram": (1, 30), "dsp": (0, 0)}

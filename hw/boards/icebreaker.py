@@ -1,0 +1,36 @@
+"""1BitSquared iCEBreaker: iCE40 UP5K with an FT2232H on the UART."""
+
+from amaranth.build import Attrs, Clock, Pins, Resource
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from .board import Board
+
+
+class ICEBreaker(ICEBreakerPlatform):
+    """With the lamps of the section that can be broken off, and the clock's pin as its PLL takes it: not
+    through a global buffer.
+    """
+
+    resources = (
+        Resource("clk12", 0, Pins("35", dir="i"), Clock(12e6), Attrs(IO_STANDARD="SB_LVCMOS")),
+        *(found for found in ICEBreakerPlatform.resources if found.name != "clk12"),
+        *ICEBreakerPlatform.break_off_pmod,
+    )
+
+
+BOARDS = (
+    Board(
+        name="icebreaker",
+        title="iCEBreaker, iCE40 UP5K",
+        platform=ICEBreaker,
+        family="ice40",
+        capacity={"lut4": 5_280, "ff": 5_280, "bram": 30, "dsp": 8},
+        config="scalar",
+        model="digits",
+        clock_hz=18_000_000,
+        baud=3_000_000,
+        programmer=("--board", "ice40_generic"),
+        volatile=False,
+        leds=(("led_g", 0), ("led_g", 1), ("led_r", 0)),
+    ),
+)

@@ -1,0 +1,76 @@
+import json
+import shlex
+import subprocess
+from collections import Counter
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.bitstream.families import FAMILIES
+from hw.bitstream.tools import tool
+from hw.boards import board
+from hw.tables import sized_memory
+
+REPORT = "--report report.json --seed 7 --timing-allow-fail --write placed.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "route", "pack"),
+    [
+        (
+            "ulx3s-25f",
+            f"nextpnr-ecp5 --json top.json {REPORT} --25k --package CABGA381 --speed 6 --router router2 "
+            "--lpf top.lpf --textcfg top.config",
+            "ecppack --compress --input top.config --bit top.bit",
+        ),
+        (
+            "icebreaker",
+            f"nextpnr-ice40 --json top.json {REPORT} --up5k --package sg48 --pcf top.pcf --asc top.asc",
+            "icepack top.asc top.bin",
+        ),
+        (
+            "tang-nano-20k",
+            f"nextpnr-himbaechel-gowin --json top.syn.json {REPORT} --device GW2AR-LV18QN88C8/I7 "
+            "--vopt=family=GW2A-18C --vopt=cst=top.cst",
+            "gowin_pack -d GW2A-18C -o top.fs placed.json",
+        ),
+    ],
+)
+def test_what_is_run(monkeypatch, name, route, pack):
+    monkeypatch.setattr("hw.bitstream.families.tool", lambda program: program)
+    target = board(name)
+    family, platform = FAMILIES[target.family], target.platform()
+    assert shlex.join(family.route(platform, 7)) == route
+    assert shlex.join(family.pack(platform)) == pack
+
+
+class Shallow(wiring.Component):
+    """A memory that asks for distributed RAM."""
+
+    address: In(4)
+    data: In(8)
+    write: In(1)
+    word: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = sized_memory(8, 16)
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [write.addr.eq(self.address), write.data.eq(self.data), write.en.eq(self.write)]
+        m.d.comb += [read.addr.eq(self.address), self.word.eq(read.data)]
+        return m
+
+
+def test_an_ice40_has_no_distributed_ram_to_ask_for(tmp_path):
+    family = FAMILIES["ice40"]
+    (tmp_path / "top.il").write_text(rtlil.convert(Shallow()))
+    synth = f"synth_ice40 {family.synth_opts} -top top"
+    (tmp_path / "top.ys").write_text(f"read_rtlil top.il\n{family.prepare}\n{synth}\nwrite_json top.json\n")
+    subprocess.run([tool("yosys"), "-q", "-s", "top.ys"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    cells = json.loads((tmp_path / "top.json").read_text())["modules"]["top"]["cells"].values()
+    kinds = Counter(cell["type"] for cell in cells)
+    assert kinds["SB_RAM40_4K"] == 1
+    assert kinds.keys() <= {kind for counts in family.cells.values() for kind in counts} | {"$scopeinfo"}
