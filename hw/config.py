@@ -214,6 +214,22 @@ CONFIGS: dict[str, AnyConfig] = {
             pixels=2 * 3072,
             max_channels=64,
         ),
+        # cifar10-tiny, so that it routes
+        AcceleratorConfig(
+            name="16x128",
+            lanes=16,
+            width=128,
+            weights=12_800,
+            constants=12_288,
+            local=1024,
+            tokens=2560,
+            signs=512,
+            bank_a=1024,
+            bank_b=1024,
+            program=3584,
+            macs=16,
+            pixels=2 * 3072,
+        ),
         # cifar10-tiny
         AcceleratorConfig(
             name="32x128",

@@ -36,12 +36,21 @@ def test_an_illegal_configuration(changes, message):
 def test_presets_go_by_their_shape():
     for name, config in CONFIGS.items():
         assert accelerator(name) is config
-        assert name.split("-")[0] == f"{config.lanes}x{config.width}"
+        shape = f"{config.lanes}x{config.width}" if config.lanes > 1 else "scalar"
+        assert name.split("-")[0] == shape
+
+
+@pytest.mark.parametrize("pixels", [0, 96, 1 << 15, 64.0])
+def test_image_memory_of_a_scalar_machine(pixels):
+    with pytest.raises(ConfigError, match="pixels must be a power of two, 2 to 16384, not"):
+        replace(CONFIGS["scalar"], pixels=pixels)
+
+
+def test_each_has_a_digest_of_its_own():
+    changed = replace(CONFIGS["scalar"], pixels=64)
+    assert len({config.digest for config in (*CONFIGS.values(), changed)}) == len(CONFIGS) + 1
 
 
 def test_an_unknown_preset():
-    with pytest.raises(
-        ConfigError,
-        match="unknown accelerator 'huge': there are 2x64, 4x64, 8x64, 16x64, 32x128, 64x128, 64x128-large",
-    ):
+    with pytest.raises(ConfigError, match=f"unknown accelerator 'huge': there are {', '.join(CONFIGS)}"):
         accelerator("huge")

@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ import torch
 from hw.config import CONFIGS
 from sim.simulate import Job, expect, faults_of, simulate, simulator
 from sim.subject import subject
-from sw.compiler import compile_model
-from sw.compiler.resources import operations
+from sw.programs import compile_model
 from tests.small_machines import MACHINES, random_models
+from tests.sw.scalar.models import random_models as scalar_models
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "sim"
 """Where `make sim` builds too."""
@@ -30,10 +31,10 @@ def random_job(model, machine, images, seed):
 
 def assert_exact(jobs, outcomes):
     for number, (one, outcome) in enumerate(zip(jobs, outcomes, strict=True)):
-        where = f"job {number}, {one.program.lowered.model.config}"
+        where = f"job {number}, {one.program.model.config}"
         for image, (expected, result) in enumerate(zip(one.expected, outcome.results, strict=True)):
             assert not faults_of(one.program, expected, result), f"{where}, image {image}"
-        for operation in operations(one.program.lowered):
+        for operation in one.program.operations():
             spent = outcome.counters[operation.name]
             assert spent == len(one.pixels) * operation.cycles, f"{where}, {operation.name}"
 
@@ -47,6 +48,26 @@ def test_random_models_on_small_machines(name, gaps, stalls):
     models = itertools.islice(random_models(machine, seed=len(name) + gaps), 55)
     jobs = [random_job(model, machine, images=2, seed=i) for i, model in enumerate(models)]
     assert_exact(jobs, simulate(simulator(machine, BUILD), jobs, gaps, stalls))
+
+
+@pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (7, 11)])
+def test_random_models_on_the_scalar_machine(gaps, stalls):
+    """Three images each, the next one coming while one is computed."""
+    machine, models = CONFIGS["scalar"], itertools.islice(scalar_models(gaps), 6)
+    jobs = [random_job(model, machine, images=3, seed=i) for i, model in enumerate(models)]
+    assert_exact(jobs, simulate(simulator(machine, BUILD), jobs, gaps, stalls))
+
+
+def test_a_wrong_word_shows_where_it_is_used():
+    """In the data of a scalar machine, the first channel's bias of the embedding."""
+    machine = CONFIGS["scalar"]
+    one = random_job(next(scalar_models(1)), machine, images=1, seed=0)
+    data, place = list(one.program.words["data"]), machine.pixels // 2
+    data[place] ^= 1 << 13
+    broken = replace(one, program=replace(one.program, words=one.program.words | {"data": data}))
+    (outcome,) = simulate(simulator(machine, BUILD), [broken])
+    (found,) = faults_of(one.program, one.expected[0], outcome.results[0])[:1]
+    assert found.startswith("embedding.x, token 0, channel 0: expected")
 
 
 def test_digits(tmp_path):

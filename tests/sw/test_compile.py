@@ -53,6 +53,15 @@ def test_compiling_writes_tables_and_reports_layers(onnx_file, tmp_path, capsys)
     assert "tables: mine for 16x64, " in capsys.readouterr().out
 
 
+def test_firmware_for_the_scalar_machine(onnx_file, tmp_path, capsys):
+    command.main([str(onnx_file), "--config", "scalar", "-o", str(tmp_path / "tables")])
+    out = capsys.readouterr().out
+    compiled = load(tmp_path / "tables")
+    assert out.startswith("mine on scalar: ")
+    assert f"{compiled.cycles:,} cycles an image" in out
+    assert list(compiled.words) == ["settings", "code", "data"]
+
+
 @pytest.mark.parametrize(
     ("damage", "machine", "message"),
     [
