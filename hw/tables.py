@@ -42,9 +42,9 @@ def shallow(width: int, depth: int) -> bool:
 
 
 def sized_memory(shape: ShapeLike, depth: int) -> Memory:
-    """A memory; synthesis is told if it is shallow."""
-    style = {"ram_style": "distributed"} if shallow(Shape.cast(shape).width, depth) else {}
-    return Memory(shape=shape, depth=depth, init=[], attrs=style)
+    """A memory; synthesis is told what to make it of."""
+    style = "distributed" if shallow(Shape.cast(shape).width, depth) else "block"
+    return Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": style})
 
 
 Tables = Mapping[str, tuple[ShapeLike, int]]
