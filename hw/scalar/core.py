@@ -65,144 +65,146 @@ class ScalarCore(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.registers = registers = Memory(shape=WORD, depth=REGISTERS, init=[])
-        looked_up, kept = registers.read_port(), registers.write_port()
-        acc, t = Signal(signed(ACC), reset_less=True), Signal(signed(WORD), reset_less=True)
-        b = Signal(WORD, reset_less=True)
-        word = data.View(FIELDS, self.instruction)  # stays until the cycle behind ``last``
-        of_alu, of_memory = word.source != Source.NONE, word.source == Source.MEM
+        self._looked_up, self._kept = registers.read_port(), registers.write_port()
+        self._acc = Signal(signed(ACC), reset_less=True)
+        self._b = Signal(WORD, reset_less=True)
+        self._word = data.View(FIELDS, self.instruction)  # stays until the cycle behind ``last``
+        self._of_alu = self._word.source != Source.NONE
+        self._of_memory = self._word.source == Source.MEM
+        self._paired, self._negative = self._alu(Alu.LDP, Alu.MULP), self._acc < 0
+        self._last, self._waiting = Signal(), Signal()
+        self._left = Signal(COUNT_BITS, reset_less=True)  # words of a DOT, places of a shift
+        self._states(m)
+        saturates, coming = self._accumulate(m)
+        moved = self._points(m, coming)
+        self._goes_on(m, moved)
+        m.d.comb += [
+            self.results.valid.eq(self._execute & self._control(Control.OUT)),
+            self.results.payload.eq(self._acc),
+            self._waiting.eq(self.results.valid & ~self.results.ready),
+            self.counted.eq(self.running & ~self._waiting),
+        ]
+        with m.If(self.start):
+            m.d.sync += [self.cycles.eq(0), self.saturations.eq(0)]
+        with m.Else():
+            m.d.sync += self.cycles.eq(self.cycles + self.counted)
+            m.d.sync += self.saturations.eq(self.saturations + saturates)
+        return m
 
-        def alu(*ops: Alu) -> Value:
-            return of_alu & word.op.matches(*ops)
+    def _alu(self, *ops: Alu) -> Value:
+        """Whether the instruction is one of these."""
+        return self._of_alu & self._word.op.matches(*ops)
 
-        def control(*ops: Control) -> Value:
-            return ~of_alu & word.op.matches(*ops)
+    def _control(self, *ops: Control) -> Value:
+        """Whether it is one of these."""
+        return ~self._of_alu & self._word.op.matches(*ops)
 
-        jumps, counts_down, halts = control(Control.JMP), control(Control.DJNZ), control(Control.HALT)
-        stores, keeps = control(Control.ST, Control.STB), control(Control.STR, Control.STBR)
-        dots, loads_indexed = control(Control.DOT, Control.DOTA), control(Control.LDX)
-        paired, negative = alu(Alu.LDP, Alu.MULP), acc < 0
-        coming = Signal()  # the sign that ACC gets while the next instruction's register is looked up
-
-        last, waiting = Signal(), Signal()
-        left = Signal(COUNT_BITS, reset_less=True)  # words of a DOT, places of a shift
+    def _states(self, m: Module) -> None:
+        """What the cycle is for; ``last`` in an instruction's last one."""
+        dots = self._control(Control.DOT, Control.DOTA) & (self._word.immediate[:COUNT_BITS] != 0)
+        halts = self._control(Control.HALT)
         with m.FSM() as fsm:
             with m.State("REST"), m.If(self.start):
                 m.next = "LOOK UP"
             with m.State("LOOK UP"):
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
-                with m.If(of_memory | loads_indexed):
+                with m.If(self._of_memory | self._control(Control.LDX)):
                     m.next = "LOAD"
-                with m.Elif(control(Control.ASR, Control.ASRR)):
+                with m.Elif(self._control(Control.ASR, Control.ASRR)):
                     m.next = "SHIFT"
-                with m.Elif(dots & (word.immediate[:COUNT_BITS] != 0)):
+                with m.Elif(dots):
                     m.next = "DOT"
-                with m.Elif(~waiting):
-                    m.d.comb += last.eq(1)
+                with m.Elif(~self._waiting):
+                    m.d.comb += self._last.eq(1)
                     m.next = "LOOK UP"
                     with m.If(halts):
                         m.next = "REST"
             with m.State("LOAD"):
-                m.d.comb += last.eq(1)
+                m.d.comb += self._last.eq(1)
                 m.next = "LOOK UP"
-            with m.State("DOT"), m.If(left == 1):
-                m.d.comb += last.eq(1)
+            with m.State("DOT"), m.If(self._left == 1):
+                m.d.comb += self._last.eq(1)
                 m.next = "LOOK UP"
-            with m.State("SHIFT"), m.If(left == 0):
-                m.d.comb += last.eq(1)
+            with m.State("SHIFT"), m.If(self._left == 0):
+                m.d.comb += self._last.eq(1)
                 m.next = "LOOK UP"
-        look_up, execute, load = (fsm.ongoing(name) for name in ("LOOK UP", "EXECUTE", "LOAD"))
-        dot, shift = fsm.ongoing("DOT"), fsm.ongoing("SHIFT")
-        by_eight = left >= 8
-        with m.If(execute):
-            m.d.sync += left.eq(word.immediate)
+        states = "LOOK UP", "EXECUTE", "LOAD", "DOT", "SHIFT"
+        self._look_up, self._execute, self._load, self._dot, self._shift = map(fsm.ongoing, states)
+        m.d.comb += [self.running.eq(~fsm.ongoing("REST")), self.done.eq(self._execute & halts)]
+        with m.If(self._execute):
+            m.d.sync += self._left.eq(self._word.immediate)
         with m.Else():
-            m.d.sync += left.eq(left - Mux(shift & by_eight, 8, 1))
+            m.d.sync += self._left.eq(self._left - Mux(self._shift & (self._left >= 8), 8, 1))
 
-        # The register's word, or a DOT's pointer, and where it moves to: one adder for addresses and counts.
+    def _points(self, m: Module, coming: Value) -> Value:
+        """Registers and data: addresses, what is stored and kept. Where the register's word moves to.
+
+        ``coming`` is the sign that ACC gets while the next instruction's register is looked up.
+        """
+        word, execute, looked_up, kept = self._word, self._execute, self._looked_up, self._kept
+        dots, indexed = self._control(Control.DOT, Control.DOTA), self._control(Control.LDX)
+        stores = self._control(Control.ST, Control.STB)
+        keeps, counts_down = self._control(Control.STR, Control.STBR), self._control(Control.DJNZ)
+        # The register's word, or a DOT's pointer: one adder for addresses and counts.
         pointer, base, step, carry = Signal(WORD, reset_less=True), Signal(WORD), Signal(WORD), Signal()
         moved = _sum(base, step, carry)[:WORD]
-        m.d.comb += base.eq(Mux(dot, pointer, looked_up.data))
+        m.d.comb += base.eq(Mux(self._dot, pointer, looked_up.data))
         m.d.sync += pointer.eq(moved)
-        with m.If(execute & loads_indexed):
-            m.d.comb += step.eq(acc)
-        with m.Elif(load | stores):
+        with m.If(execute & indexed):
+            m.d.comb += step.eq(self._acc)
+        with m.Elif(self._load | stores):
             m.d.comb += step.eq(word.immediate)
         with m.Elif(counts_down):
             m.d.comb += step.eq(-1)
         with m.If(dots):
-            m.d.comb += carry.eq(~last)
+            m.d.comb += carry.eq(~self._last)
         with m.Elif(execute):
-            m.d.comb += carry.eq(of_memory & paired & negative)
-        stored = Mux(word.op.matches(Control.STB, Control.STBR), b, acc)
+            m.d.comb += carry.eq(self._of_memory & self._paired & self._negative)
+        stored = Mux(word.op.matches(Control.STB, Control.STBR), self._b, self._acc)
+        found_again = (self._load & self._of_memory) | (self._dot & self._last)
         m.d.comb += [
-            self.addr.eq(Mux(execute & (of_memory | loads_indexed), moved, base)),
+            self.addr.eq(Mux(execute & (self._of_memory | indexed), moved, base)),
             self.write.eq(execute & stores),
             self.write_data.eq(stored),
             kept.addr.eq(word.r),
             kept.data.eq(Mux(keeps, stored, moved)),
-            kept.en.eq((execute & (stores | keeps | counts_down)) | (load & of_memory) | (dot & last)),
+            kept.en.eq((execute & (stores | keeps | counts_down)) | found_again),
         ]
         number = Signal(range(REGISTERS), reset_less=True)
         m.d.sync += number.eq(looked_up.addr)
-        with m.If(dot):
+        with m.If(self._dot):
             m.d.comb += looked_up.addr.eq(number + 1)
         with m.Elif(execute & dots):
             m.d.comb += looked_up.addr.eq(word.immediate[COUNT_BITS:])
         with m.Else():
             # Unchanged while a word of data is waited for: its pointer moves behind that.
-            m.d.comb += looked_up.addr.eq(word.r + ((word.source == Source.REG) & paired & coming))
+            m.d.comb += looked_up.addr.eq(word.r + ((word.source == Source.REG) & self._paired & coming))
+        return moved
 
-        following = Signal.like(self.code_addr)
-        at = Signal.like(self.code_addr)
-        with m.If(halts):
+    def _goes_on(self, m: Module, moved: Value) -> None:
+        """The next instruction's address, in the last cycle of this one."""
+        at, following = Signal.like(self.code_addr), Signal.like(self.code_addr)
+        with m.If(self._control(Control.HALT)):
             m.d.comb += following.eq(0)
-        with m.Elif(jumps | (counts_down & (moved != 0))):
-            m.d.comb += following.eq(word.immediate)
+        with m.Elif(self._control(Control.JMP) | (self._control(Control.DJNZ) & (moved != 0))):
+            m.d.comb += following.eq(self._word.immediate)
         with m.Else():
             m.d.comb += following.eq(at + 1)
-        m.d.comb += self.code_addr.eq(Mux(last, following, at))
+        m.d.comb += self.code_addr.eq(Mux(self._last, following, at))
         m.d.sync += at.eq(self.code_addr)
 
-        out = execute & control(Control.OUT)
-        m.d.comb += [
-            self.results.valid.eq(out),
-            self.results.payload.eq(acc),
-            waiting.eq(out & ~self.results.ready),
-            self.counted.eq(self.running & ~waiting),
-            self.done.eq(execute & halts),
-            self.running.eq(~fsm.ongoing("REST")),
-        ]
-        # Products, and a DOT's ones, come to ACC a cycle late, the last of them as the next instruction is
-        # looked up: else they would be the longest paths.
-        found = load | (execute & of_alu & ~of_memory)  # the operand, so that the ALU ends its work
-        operand, rounding = Signal(signed(R + IMMEDIATE)), Signal(reset_less=True)
-        left_factor, right_factor = (Signal(signed(WORD), reset_less=True) for _ in range(2))
-        multiplied, accumulated = Signal(), Signal()
-        m.d.sync += [
-            left_factor.eq(Mux(word.op == Alu.MAC, t, acc)),
-            right_factor.eq(operand),
-            multiplied.eq(found & alu(Alu.MUL, Alu.MULP)),
-            accumulated.eq(found & alu(Alu.MAC)),
-        ]
-        ones = Signal(range(WORD + 1))
-        both, differ = self.data & looked_up.data, self.data ^ looked_up.data
-        with m.If(dot):
-            m.d.sync += ones.eq(sum(Mux(word.op == Control.DOTA, both, ~differ)))
-        with m.Else():
-            m.d.sync += ones.eq(0)
-
-        # The operand, or what a DOT and an ASRR add and a SAT leaves.
-        wide, narrow = (acc[bits - 1 :] ^ negative.replicate(ACC - bits + 1) for bits in SATURATIONS)
-        clips = Mux(word.immediate[0], narrow.any(), wide.any())
+    def _operand(self, m: Module, ones: Signal, rounding: Signal) -> Signal:
+        """The ALU's, or what a DOT and an ASRR add and a SAT leaves."""
+        word, negative, operand = self._word, self._negative, Signal(signed(R + IMMEDIATE))
         bound = Mux(word.immediate[0], *((1 << bits - 1) - 1 for bits in reversed(SATURATIONS)))
-        with m.If(look_up | dot):
+        with m.If(self._look_up | self._dot):
             m.d.comb += operand.eq(2 * ones)
         with m.Else(), m.Switch(word.source):
             with m.Case(Source.MEM):
                 m.d.comb += operand.eq(self.data.as_signed())
             with m.Case(Source.REG):
-                m.d.comb += operand.eq(looked_up.data.as_signed())
+                m.d.comb += operand.eq(self._looked_up.data.as_signed())
             with m.Case(Source.IMM):
                 m.d.comb += operand.eq(Cat(word.r, word.immediate).as_signed())
             with m.Case(Source.NONE), m.Switch(word.op):
@@ -212,34 +214,57 @@ class ScalarCore(wiring.Component):
                     m.d.comb += operand.eq((bound ^ negative.replicate(WORD)).as_signed())
                 with m.Case(Control.ASRR):
                     m.d.comb += operand.eq(rounding)
+        return operand
 
-        addend, subtracts = Signal(signed(ACC + 1)), alu(Alu.SUB, Alu.MIN) & ~look_up
+    def _accumulate(self, m: Module) -> tuple[Value, Value]:
+        """ACC, T and B; whether a SAT clips, and ACC's sign to be.
+
+        Products, and a DOT's ones, come to ACC a cycle late, the last of them as the next instruction is
+        looked up: else they would be the longest paths.
+        """
+        word, acc, alu, shift = self._word, self._acc, self._alu, self._shift
+        found = self._load | (
+            self._execute & self._of_alu & ~self._of_memory
+        )  # the operand, in its last cycle
+        t, rounding = Signal(signed(WORD), reset_less=True), Signal(reset_less=True)
+        ones = Signal(range(WORD + 1))
+        both, differ = self.data & self._looked_up.data, self.data ^ self._looked_up.data
+        m.d.sync += ones.eq(0)
+        with m.If(self._dot):
+            m.d.sync += ones.eq(sum(Mux(word.op == Control.DOTA, both, ~differ)))
+        operand = self._operand(m, ones, rounding)
+        left_factor, right_factor = (Signal(signed(WORD), reset_less=True) for _ in range(2))
+        multiplied, accumulated = Signal(), Signal()
+        m.d.sync += [
+            left_factor.eq(Mux(word.op == Alu.MAC, t, acc)),
+            right_factor.eq(operand),
+            multiplied.eq(found & alu(Alu.MUL, Alu.MULP)),
+            accumulated.eq(found & alu(Alu.MAC)),
+        ]
+        addend, subtracts = Signal(signed(ACC + 1)), alu(Alu.SUB, Alu.MIN) & ~self._look_up
         m.d.comb += addend.eq(Mux(multiplied | accumulated, left_factor * right_factor, operand))
-        total = _sum(Cat(acc, negative), addend ^ subtracts.replicate(ACC + 1), subtracts)[: ACC + 1]
+        inverted = addend ^ subtracts.replicate(ACC + 1)
+        total = _sum(Cat(acc, self._negative), inverted, subtracts)[: ACC + 1]
         below = total[ACC]
-        m.d.comb += coming.eq(Mux(multiplied, addend[ACC], below))
-        takes = alu(Alu.LD, Alu.LDP) | loads_indexed | (alu(Alu.MIN) & ~below)
-        saturates = execute & control(Control.SAT) & clips
-        with m.If(shift & ~last):
+
+        takes = alu(Alu.LD, Alu.LDP) | self._control(Control.LDX) | (alu(Alu.MIN) & ~below)
+        wide, narrow = (acc[bits - 1 :] ^ self._negative.replicate(ACC - bits + 1) for bits in SATURATIONS)
+        clips = Mux(word.immediate[0], narrow.any(), wide.any())
+        saturates, by_eight = self._execute & self._control(Control.SAT) & clips, self._left >= 8
+        with m.If(shift & ~self._last):
             m.d.sync += acc.eq(Mux(by_eight, acc >> 8, acc >> 1))
             m.d.sync += rounding.eq(Mux(by_eight, acc[7], acc[0]))
         with m.Elif((found & takes) | saturates | multiplied):
             m.d.sync += acc.eq(addend)
-        with m.Elif((found & alu(Alu.ADD, Alu.SUB)) | look_up | dot | shift):
+        with m.Elif((found & alu(Alu.ADD, Alu.SUB)) | self._look_up | self._dot | shift):
             m.d.sync += acc.eq(total)
-        with m.If(execute):
+        with m.If(self._execute):
             m.d.sync += rounding.eq(0)
         with m.If(found & alu(Alu.LDT)):
             m.d.sync += t.eq(operand)
         with m.If(found & alu(Alu.BIT)):
-            m.d.sync += b.eq(Cat(b[1:], ~below))
-
-        with m.If(self.start):
-            m.d.sync += [self.cycles.eq(0), self.saturations.eq(0)]
-        with m.Else():
-            m.d.sync += self.cycles.eq(self.cycles + self.counted)
-            m.d.sync += self.saturations.eq(self.saturations + saturates)
-        return m
+            m.d.sync += self._b.eq(Cat(self._b[1:], ~below))
+        return saturates, Mux(multiplied, addend[ACC], below)
 
 
 def _sum(a: Value, b: Value, carry: Value) -> Value:
