@@ -30,7 +30,9 @@ BOARDS = (
         clock_hz=18_000_000,
         baud=3_000_000,
         programmer=("--board", "ice40_generic"),
+        tables_at=0x2_0000,
         volatile=False,
+        flash=("spi_flash_1x", 0),
         leds=(("led_g", 0), ("led_g", 1), ("led_r", 0)),
     ),
 )
