@@ -9,6 +9,7 @@ from sw.protocol import Identity
 from .config import AnyConfig, ScalarConfig
 from .link import Link
 from .machine import ANSWER_LATENCY, Machine
+from .pipeline import registered
 from .scalar.machine import ScalarMachine
 
 BUS = ("select", "address", "data", "write", "read", "commit")
@@ -44,7 +45,8 @@ class Accelerator(wiring.Component):
         link, machine = self._link, self._machine
         assert ANSWER_LATENCY == link.READ_LATENCY
         m.submodules.link = link
-        m.submodules.machine = ResetInserter(link.reset)(machine)
+        # A cycle late, by when the link takes nothing from it any more: it reaches all of the machine.
+        m.submodules.machine = ResetInserter(registered(m, link.reset))(machine)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, wiring.flipped(self.tx), link.tx)
         wiring.connect(m, machine.results, link.results)

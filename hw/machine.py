@@ -145,27 +145,30 @@ class Machine(wiring.Component):
         m.submodules.counters = counters
         bits = Value.cast(settings)
         parts = [bits[first : first + SETTINGS_WORD] for first in range(0, len(bits), SETTINGS_WORD)]
+        # A cycle late: memories lie all over the part.
+        ports = self.select, self.address, self.data, self.write, self.read
+        select, address, word, write, read = (registered(m, port) for port in ports)
         for number, part in enumerate(parts):
-            with m.If(self.write & (self.select == 0) & (self.address == number)):
-                m.d.sync += part.eq(self.data)
-        answers = [registered(m, Array(parts)[self.address])]
+            with m.If(write & (select == 0) & (address == number)):
+                m.d.sync += part.eq(word)
+        answers = [registered(m, Array(parts)[address])]
         for number, (name, table) in enumerate(self._tables.items(), start=1):
-            chosen = self.select == number
+            chosen = select == number
             half = Mux(self._images.half, self.config.pixels // 2, 0) if name == "pixels" else 0
             m.d.comb += [
-                table.addr.eq(self.address + half),
-                Value.cast(table.data).eq(self.data),
-                table.en.eq(self.write & chosen),
-                table.read.eq(self.read & chosen),
+                table.addr.eq(address + half),
+                Value.cast(table.data).eq(word),
+                table.en.eq(write & chosen),
+                table.read.eq(read & chosen),
             ]
             answers.append(Value.cast(table.answer).as_unsigned())
         # A cycle late: it hangs on the program's word, and the counters are slow.
         operation = Signal(range(len(OPERATIONS)), init=len(OPERATIONS) - 1)
         m.d.sync += operation.eq(self._layers.operation)
-        m.d.comb += [counters.index.eq(operation), counters.addr.eq(self.address)]
+        m.d.comb += [counters.index.eq(operation), counters.addr.eq(address)]
         answers.append(counters.answer)
-        select = registered(m, self.select)
-        m.d.comb += self.answer.eq(registered(m, Array(answers)[select], ANSWER_LATENCY - 1))
+        chosen_answer = Array(answers)[registered(m, select)]
+        m.d.comb += self.answer.eq(registered(m, chosen_answer, ANSWER_LATENCY - 2))
         return settings
 
     def _results(self, m: Module) -> None:
