@@ -7,8 +7,9 @@ from torch import Tensor
 
 from sw.compiler.check import Difference
 
-from .firmware import MARK, Buffer, Firmware
+from .firmware import Firmware
 from .isa import ADDRESS, WORD
+from .layout import MARK, Buffer
 
 
 def compare(

@@ -15,8 +15,9 @@ from sw.compiler.resources import Operation, bit_macs
 
 from .check import compare
 from .emulate import Emulator
-from .firmware import MARK, Firmware, firmware
+from .firmware import Firmware, firmware
 from .isa import CODE, memories
+from .layout import MARK
 
 
 @dataclass(frozen=True)

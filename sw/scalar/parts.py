@@ -1,0 +1,82 @@
+"""What all of a firmware's code is made of: rows of signs, dot products, IRPReLU, loops over tokens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hw.config import ScalarConfig
+from models.golden import GoldenModel
+
+from .assembler import SIGNS, Assembler, At
+from .isa import WORD, Alu, Control
+from .layout import SPLIT, Buffer, Layout
+
+LD, ADD, BIT, LDT, MAC, MUL, MULP = Alu.LD, Alu.ADD, Alu.BIT, Alu.LDT, Alu.MAC, Alu.MUL, Alu.MULP
+ASRR, DOT, SAT, ST, STBR = Control.ASRR, Control.DOT, Control.SAT, Control.ST, Control.STBR
+
+WIDE, FEATURE = 0, 1
+"""What SAT clips to."""
+
+
+class Parts(Layout):
+    """Code for the data of a `Layout`: ``a`` collects it, ``marks`` what is complete when."""
+
+    def __init__(self, model: GoldenModel, machine: ScalarConfig):
+        super().__init__(model, machine)
+        self.a = Assembler()
+        self.marks: list[list[Buffer]] = []
+
+    def _mark(self, *buffers: Buffer) -> None:
+        self.a(LD, len(self.marks))
+        self.a(ST, At("mark"))
+        self.marks.append(list(buffers))
+
+    def _wide(self, name: str, address: int, repeats: int = 1) -> Buffer:
+        return Buffer(name, address, (self.n, self.dim * repeats))
+
+    def _signs(self, words: int) -> None:
+        """A row of signs from where X points, by the moves that S points at; X is behind the row then."""
+        a = self.a
+        for word in range(words):
+            with a.loop("bit", WORD):
+                a(LD, At("X", 1))
+                a(BIT, At("S", 1))
+            a(STBR, SIGNS + word)
+
+    def _dot(self, words: int) -> None:
+        """ACC = W·s of a channel."""
+        self.a(LD, -WORD * words)
+        self.a.dot(DOT, "S", words)
+
+    def _affine_code(self) -> None:
+        self.a(MUL, At("S", 1))
+        self.a(ASRR, 0, self.high)
+        self.a(ADD, At("S", 1))
+
+    def _irprelu(self, shortcut: At, residual: At | None = None) -> None:
+        a = self.a
+        self._affine_code()
+        a(ADD, shortcut)
+        a(SAT, 0, WIDE)
+        a(MULP, At("S", 2))
+        a(ASRR, 0, self.slope_high)
+        a(ADD, At("S", 1))
+        a(ADD, "t")
+        if residual:
+            a(ADD, residual)
+        a(SAT, 0, WIDE)
+
+    @contextmanager
+    def _tokens(self, offsets: bool = True) -> Iterator[None]:
+        """A loop over the tokens, each with the constants from where S is now, and with its t_n."""
+        self.a.set("start", "S")
+        with self.a.loop("token", self.n):
+            self.a.set("S", "start")
+            if offsets:
+                self.a.set("t", At("T", 1))
+            yield
+
+    def _split_constant(self) -> None:
+        a = self.a
+        a(LD, At("S", 1))
+        a(LDT, At("S", 1))
+        a(MAC, 1 << SPLIT)
