@@ -109,6 +109,8 @@ class ScalarConfig:
     """
 
     name: str
+    data: int = 1 << 16
+    """Words of data."""
     pixels: int = 2 * 256
     """Bytes of image memory, two images."""
     widths: Widths = field(default_factory=Widths)
@@ -118,6 +120,8 @@ class ScalarConfig:
     """Bits whose agreements are counted in a cycle."""
 
     def __post_init__(self):
+        if not (type(self.data) is int and 1 <= self.data <= 1 << 16):
+            raise ConfigError(f"data must be 1 to 65536 words, not {self.data!r}")
         if not (type(self.pixels) is int and self.pixels in (2 << bits for bits in range(14))):
             raise ConfigError(f"pixels must be a power of two, 2 to 16384, not {self.pixels!r}")
 
@@ -284,6 +288,8 @@ CONFIGS: dict[str, AnyConfig] = {
         ),
         # digits, in an iCE40
         ScalarConfig(name="scalar"),
+        # digits, in 43 block RAMs
+        ScalarConfig(name="scalar-43k", data=43 * 1024, pixels=2 * 64),
     )
 }
 

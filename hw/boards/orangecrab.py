@@ -32,6 +32,5 @@ BOARDS = (
         baud=3_000_000,
         programmer=("--board", "orangeCrab"),
         volatile=False,
-        seed=2,
     ),
 )

@@ -2,7 +2,6 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -21,6 +20,8 @@ from sw.scalar.isa import (
     R,
     Source,
 )
+
+from ..tables import sized_memory
 
 COUNTER_BITS = 32
 COUNT_BITS = 6
@@ -64,7 +65,7 @@ class ScalarCore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.registers = registers = Memory(shape=WORD, depth=REGISTERS, init=[])
+        m.submodules.registers = registers = sized_memory(WORD, REGISTERS)
         self._looked_up, self._kept = registers.read_port(), registers.write_port()
         self._acc = Signal(signed(ACC), reset_less=True)
         self._b = Signal(WORD, reset_less=True)

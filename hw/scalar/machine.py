@@ -11,6 +11,7 @@ from sw.scalar.isa import ADDRESS, CODE, INSTRUCTION, PIXELS, WORD, memories
 from ..config import ScalarConfig
 from ..link import RESULT
 from ..pipeline import registered
+from ..tables import sized_memory
 from .core import COUNTER_BITS, ScalarCore
 from .ram import SinglePortRam
 
@@ -39,7 +40,7 @@ class ScalarMachine(wiring.Component):
     """
 
     def __init__(self, config: ScalarConfig):
-        self.config, self.memories = config, memories(config.pixels)
+        self.config, self.memories = config, memories(config.data, config.pixels)
         word = max(memory.width for memory in self.memories)
         super().__init__(
             {
@@ -62,7 +63,7 @@ class ScalarMachine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.core = core = ScalarCore()
-        m.submodules.ram = ram = SinglePortRam()
+        m.submodules.ram = ram = SinglePortRam(self.config.data)
         m.submodules.code = code = memory.Memory(shape=INSTRUCTION, depth=CODE, init=[])
         read, write = code.read_port(), code.write_port()
         chosen = {one.name: self.select == number for number, one in enumerate(self.memories)}
@@ -109,7 +110,7 @@ class ScalarMachine(wiring.Component):
 
     def _pixels(self, m: Module, core: ScalarCore, written: Signal, shown: Signal, write: Signal) -> Signal:
         """The memory of two images; the byte that the core, or the host, has asked for."""
-        m.submodules.pixels = pixels = memory.Memory(shape=PIXEL_BITS, depth=self.config.pixels, init=[])
+        m.submodules.pixels = pixels = sized_memory(PIXEL_BITS, self.config.pixels)
         to, at, own = pixels.write_port(), pixels.read_port(), Cat(self.address[: self._half], written)
         m.d.comb += [
             to.addr.eq(own),

@@ -14,7 +14,7 @@ BANK_BITS = 14
 
 
 class SinglePortRam(wiring.Component):
-    """64 Ki words of 16 bits behind one port.
+    """``depth`` words of 16 bits behind one port: 64 Ki on an iCE40.
 
     Where ``write`` is high, ``data`` goes to word ``addr``; elsewhere ``answer`` is that word a cycle later.
     A cycle behind a write it is undefined. What is in the memory at first is undefined, and no reset changes
@@ -26,12 +26,16 @@ class SinglePortRam(wiring.Component):
     data: In(WORD)
     answer: Out(WORD)
 
+    def __init__(self, depth: int):
+        self.depth = depth
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
-        if getattr(platform, "device", None) == "iCE40UP5K":
+        if getattr(platform, "device", None) == "iCE40UP5K" and self.depth == 1 << ADDRESS:
             self._banks(m)
         else:
-            m.submodules.memory = memory = Memory(shape=WORD, depth=1 << ADDRESS, init=[])
+            m.submodules.memory = memory = Memory(shape=WORD, depth=self.depth, init=[])
             read, write = memory.read_port(), memory.write_port()
             m.d.comb += [
                 read.addr.eq(self.addr),

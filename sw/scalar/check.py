@@ -9,7 +9,7 @@ from sw.compiler.check import Difference
 
 from .firmware import Firmware
 from .isa import ADDRESS, WORD
-from .layout import MARK, Buffer
+from .layout import Buffer
 
 
 def compare(
@@ -21,7 +21,7 @@ def compare(
     due = [1 if layerless(buffers) else firmware.model.config.layers for buffers in firmware.marks]
     for address, word in stores:
         memory[address] = word
-        if address != MARK:
+        if address != firmware.mark:
             continue
         for buffer in firmware.marks[word]:
             name = buffer.tensor.format(layer=seen[word])

@@ -14,7 +14,7 @@ from sw.compiler.resources import DoesNotFit
 from .assembler import SIGNS, At
 from .attention import AttentionCode
 from .isa import REGISTERS, WORD, Alu, Control
-from .layout import MARK, Buffer, Full
+from .layout import Buffer, Full
 from .parts import FEATURE, WIDE
 
 LD, ADD, SUB, MIN, MUL, MAC, LDT, BIT, LDP, MULP = Alu
@@ -29,7 +29,10 @@ class Firmware:
     code: list[int]
     data: list[int]
     """Words from address 0 on, unsigned; first those in whose place the core sees the image."""
+    mark: int
+    """Address at which it stores a number when tensors are complete."""
     marks: list[list[Buffer]]
+    """Those tensors, by the number."""
 
 
 def check_shape(model: GoldenModel, machine: ScalarConfig) -> None:
@@ -62,21 +65,29 @@ def firmware(model: GoldenModel, machine: ScalarConfig) -> Firmware:
         return _Builder(model, machine).build()
     except Full:
         name = model.config.name
-        raise DoesNotFit(f"{name} does not fit {machine.name}: more than {MARK:,} words of data") from None
+        raise DoesNotFit(
+            f"{name} does not fit {machine.name}: more than {machine.data - 1:,} words of data"
+        ) from None
 
 
 class _Builder(AttentionCode):
     def build(self) -> Firmware:
         a = self.a
         a.pair("one")
-        for name, value in (("one", 1), ("one'", -1), ("S", self.stream), ("T", self.tokens), ("mark", MARK)):
+        for name, value in (
+            ("one", 1),
+            ("one'", -1),
+            ("S", self.stream),
+            ("T", self.tokens),
+            ("mark", self.mark),
+        ):
             a.set(name, value)
         self._embed()
         with a.loop("layer", self.config.layers):
             self._layer()
         self._head()
         a(HALT)
-        return Firmware(self.model, [one.encode() for one in a.code], self.data.words, self.marks)
+        return Firmware(self.model, [one.encode() for one in a.code], self.data.words, self.mark, self.marks)
 
     def _embed(self) -> None:
         a, config = self.a, self.config

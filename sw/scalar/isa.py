@@ -1,7 +1,7 @@
 """The scalar core's instructions: for `hw/scalar/core.py`, the assembler and the emulator.
 
-State: ACC of 32 bits, T and B of 16, `REGISTERS` of 16 bits, 64 Ki words of data, `CODE` instructions. All
-numbers are two's complement.
+State: ACC of 32 bits, T and B of 16, `REGISTERS` of 16 bits, up to 64 Ki words of data, `CODE` instructions.
+All numbers are two's complement.
 
 An instruction is ``op`` (6 bits, lowest), ``r`` (6), ``immediate`` (12, signed). An ALU's op is its number,
 and its operand's source on top:
@@ -36,8 +36,9 @@ PIXELS = 0
 """Address from which on the core reads the image at hand, a byte a word, in place of the data's own words."""
 
 
-def memories(pixels: int) -> tuple[Memory, ...]:
-    """What the host can fill and read of a scalar machine with so many bytes of image memory, by number.
+def memories(words: int, pixels: int) -> tuple[Memory, ...]:
+    """What the host can fill and read of a machine with so many words of data and bytes of image memory, by
+    number.
 
     Settings are an image's bytes and the number of classes; the counter, which can only be read, has the
     cycles of all images.
@@ -45,7 +46,7 @@ def memories(pixels: int) -> tuple[Memory, ...]:
     return (
         Memory("settings", WORD, 2),
         Memory("code", INSTRUCTION, CODE),
-        Memory("data", WORD, 1 << ADDRESS),
+        Memory("data", WORD, words),
         Memory("pixels", 8, pixels),
         Memory("counters", 2 * WORD, 1),
     )

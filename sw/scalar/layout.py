@@ -2,8 +2,9 @@
 its tensors.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from torch import Tensor
@@ -11,10 +12,7 @@ from torch import Tensor
 from hw.config import ScalarConfig
 from models.golden import GoldenModel, exp_table
 
-from .isa import ADDRESS, WORD
-
-MARK = (1 << ADDRESS) - 1
-"""Address of the word that is stored when tensors are complete: which, `Firmware.marks`."""
+from .isa import WORD
 
 SPLIT = 14
 """Bits of a wide constant that its lower word holds."""
@@ -41,8 +39,9 @@ class Full(Exception):
 class _Data:
     """Words of memory, laid out one after the other."""
 
-    def __init__(self):
+    def __init__(self, size: int):
         self.words: list[int] = []
+        self._size = size
 
     def place(self, values: Iterable[int]) -> int:
         """Their address."""
@@ -50,13 +49,20 @@ class _Data:
         for value in values:
             assert -(1 << WORD >> 1) <= value < 1 << WORD, f"{value} does not fit a word"
             self.words.append(int(value) & (1 << WORD) - 1)
-        if len(self.words) > MARK:
+        if len(self.words) > self._size:
             raise Full
         return address
 
     def reserve(self, count: int) -> int:
         """The address of so many zeros."""
         return self.place([0] * count)
+
+    def share(self, *groups: Sequence[int]) -> list[int]:
+        """Addresses of tensors of these sizes, group after group: those of one group are never there together
+        with another's.
+        """
+        first = self.reserve(max(sum(sizes) for sizes in groups))
+        return [first + start for sizes in groups for start in accumulate([0, *sizes[:-1]])]
 
 
 class Layout:
@@ -68,7 +74,9 @@ class Layout:
 
     def __init__(self, model: GoldenModel, machine: ScalarConfig):
         self.model, self.config, self.c = model, model.config, model.constants
-        self.data = _Data()
+        self.mark = machine.data - 1
+        """Address of the word that is stored when tensors are complete: which, `Firmware.marks`."""
+        self.data = _Data(self.mark)
         self.image = self.data.reserve(machine.pixels // 2)
         config = self.config
         self.n, self.dim, self.words = config.tokens, config.dim, config.dim // WORD
@@ -91,15 +99,18 @@ class Layout:
         line = config.image[1] * config.channels
         corners = (y * config.patch * line + x * config.patch * config.channels for y, x in grid)
         self.corners = data.place(self.image + corner for corner in corners)
-        self.x, self.value, self.context = (data.reserve(n * dim) for _ in range(3))
-        self.parts = data.reserve(2 * n * dim) if config.hfsc else self.x
-        self.bits = data.reserve(2 * len(config.bands) * n * self.words)
+        wide, attention = n * dim, config.heads * n
+        bits = 2 * len(config.bands) * n * self.words
+        self.x = data.reserve(wide)
+        self.parts, self.value, self.context, self.hidden = data.share(
+            (2 * wide if config.hfsc else 0, wide, wide), (wide * config.mlp_ratio,)
+        )
+        if not config.hfsc:
+            self.parts = self.x
+        self.bits, self.columns, self.rows, self.scores, self.entries, self.mean, self.features = data.share(
+            (bits, dim, attention, n, n), (wide,), (dim,)
+        )
         self.planes = data.reserve(dim * self.plane)
-        self.columns = data.reserve(dim)
-        self.rows = data.reserve(config.heads * n)
-        self.scores, self.entries = data.reserve(n), data.reserve(n)
-        self.hidden, self.mean = data.reserve(n * dim * config.mlp_ratio), data.reserve(n * dim)
-        self.features = data.reserve(dim)
         self.windows = data.place(y * self.plane_columns + x for y, x in grid)
         self.middle = self.reach * (self.plane_columns + 1)
         self.insides = data.place(self.planes + y * self.plane_columns + x + self.middle for y, x in grid)

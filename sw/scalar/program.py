@@ -17,7 +17,6 @@ from .check import compare
 from .emulate import Emulator
 from .firmware import Firmware, firmware
 from .isa import CODE, memories
-from .layout import MARK
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class ScalarProgram:
     def size(self) -> str:
         """In words."""
         code, data = len(self.firmware.code), len(self.firmware.data)
-        return f"{code:,} instructions of {CODE:,}, {data:,} words of {MARK:,}"
+        return f"{code:,} instructions of {CODE:,}, {data:,} words of {self.machine.data - 1:,}"
 
     @property
     def latency(self) -> int:
@@ -59,7 +58,7 @@ class ScalarProgram:
             model=self.model.config,
             accelerator=self.machine.name,
             digest=self.machine.digest,
-            memories=memories(self.machine.pixels),
+            memories=memories(self.machine.data, self.machine.pixels),
             words=self.words,
             cycles=self.cycles,
             operations={operation.name: operation.cycles for operation in self.operations()},

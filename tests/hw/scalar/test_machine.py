@@ -14,7 +14,7 @@ from tests.hw.bench import simulate
 CONFIG = ScalarConfig("bench", pixels=128)
 BYTES = CONFIG.pixels // 2
 """Of an image."""
-MEMORIES = memories(CONFIG.pixels)
+MEMORIES = memories(CONFIG.data, CONFIG.pixels)
 NUMBERS = {memory.name: number for number, memory in enumerate(MEMORIES)}
 LONGEST = 10_000
 """Cycles of an image, at most."""

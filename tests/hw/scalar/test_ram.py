@@ -6,6 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 
 from hw.scalar.ram import SinglePortRam
+from sw.scalar.isa import ADDRESS
 from tests.hw.bench import simulate
 from tests.sim.parts import synthesise
 from tests.sim.stepped import Gates
@@ -18,11 +19,11 @@ class OnPart(wiring.Component):
     """The memory, made for an iCE40UP5K."""
 
     def __init__(self):
-        super().__init__(SinglePortRam().signature)
+        super().__init__(SinglePortRam(1 << ADDRESS).signature)
 
     def elaborate(self, platform):
         m = Module()
-        ram = SinglePortRam()
+        ram = SinglePortRam(1 << ADDRESS)
         m.submodules.ram = ram.elaborate(SimpleNamespace(device="iCE40UP5K"))
         m.d.comb += [getattr(ram, name).eq(getattr(self, name)) for name in ("addr", "write", "data")]
         m.d.comb += self.answer.eq(ram.answer)
@@ -51,7 +52,7 @@ def golden(steps):
 
 
 def simulated(steps, folder):
-    ram, answers = SinglePortRam(), []
+    ram, answers = SinglePortRam(1 << ADDRESS), []
 
     async def testbench(context):
         for step in steps:

@@ -67,12 +67,18 @@ def test_a_constant_that_is_wrong_is_seen_where_it_is_used(program):
 @pytest.mark.parametrize("tensor", ["x_lo", "query.lo", "value", "attention", "expand", "reduce"])
 def test_a_difference_names_its_tensor(program, tensor):
     """What is stored in its place is looked at, in the last layer too."""
-    pixels = random_image(program.model.config, 0)
+    pixels, made = random_image(program.model.config, 0), program.firmware
     emulator = run(program.words, pixels)
-    buffers = [buffer for mark in program.firmware.marks for buffer in mark]
-    (address,) = (b.address for b in buffers if b.tensor == f"layers.{{layer}}.{tensor}")
-    place = max(i for i, (where, _) in enumerate(emulator.stores) if where == address)
-    emulator.stores[place] = address, emulator.stores[place][1] ^ 1
+    stores, name = emulator.stores, f"layers.{{layer}}.{tensor}"
+    number, address = next(
+        (number, buffer.address)
+        for number, mark in enumerate(made.marks)
+        for buffer in mark
+        if buffer.tensor == name
+    )
+    complete = max(i for i, store in enumerate(stores) if store == (made.mark, number))
+    place = max(i for i, (where, _) in enumerate(stores[:complete]) if where == address)
+    stores[place] = address, stores[place][1] ^ 1
     with pytest.raises(CompilerError, match=rf"layers\.1\.{tensor}.* 0, .* 0: expected"):
         compare_run(program, emulator, pixels)
 
@@ -86,7 +92,7 @@ def test_an_instruction_that_is_wrong_is_seen(program):
 
 def test_what_the_host_gets(program):
     tables = program.compiled()
-    assert tables.memories == memories(SCALAR.pixels)
+    assert tables.memories == memories(SCALAR.data, SCALAR.pixels)
     assert tables.words["settings"] == [6, 2]
     assert tables.operations == {"firmware": program.cycles}
     assert tables.digest == SCALAR.digest
@@ -107,4 +113,5 @@ def test_what_does_not_fit(changes, message):
 
 
 def test_which_presets_fit():
-    assert [name for name, model in PRESETS.items() if fits(blank(model), SCALAR)] == ["digits"]
+    for machine in (SCALAR, CONFIGS["scalar-43k"]):
+        assert [name for name, model in PRESETS.items() if fits(blank(model), machine)] == ["digits"]
