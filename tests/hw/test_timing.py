@@ -3,14 +3,15 @@ from dataclasses import replace
 import pytest
 
 from hw.binary_lane import lane_latency
-from hw.config import CONFIGS
+from hw.config import CONFIGS, AcceleratorConfig
 from hw.haar import HaarSplit
 from hw.lane_array import LaneArray
 from hw.local_convolution import LocalConvolution
 from hw.postprocess import PostProcess
 from hw.timing import FETCH, timing
 
-MACHINES = [*CONFIGS.values()] + [
+ARRAYS = [config for config in CONFIGS.values() if isinstance(config, AcceleratorConfig)]
+MACHINES = ARRAYS + [
     replace(CONFIGS["2x64"], name=f"{lanes}x{width}, {theta}x{theta}", lanes=lanes, width=width, theta=theta)
     for lanes, width in ((1, 2), (2, 4), (3, 12), (4, 16), (8, 32), (8, 256))
     for theta in (1, 3, 5)
