@@ -129,7 +129,7 @@ class Layers(wiring.Component):
             array.partial.eq(partial),
             array.shortcut.eq(shortcut),
             array.residual.eq(residual),
-            array.slot.eq(self._slot(m, stages.acc)),
+            array.slot.eq(self._late(m, stages.acc, "slot").slot),
         ]
         self._split(m, residual)
         self._results(m, mean)
@@ -159,10 +159,6 @@ class Layers(wiring.Component):
             source = sequencer.index if name == "index" else sequencer.current[name]
             m.d.comb += write.data[name].eq(source)
         return read.data
-
-    def _slot(self, m: Module, stage: int) -> Signal:
-        """The slot of the pass whose token is at ``stage``; a register, as all lanes look it up."""
-        return registered(m, self._late(m, stage - 1, "slot").slot)
 
     def _below(self, count: Value, size: int) -> Value:
         """Bit i is 1 where i < ``count``."""
@@ -250,7 +246,7 @@ class Layers(wiring.Component):
             loader.local,
         )
         used, last = stages.STREAM + 1, stages.STREAM + local.latency - 1
-        weights, shifts = (slots(self._slot(m, stage)) for stage in (used, last))
+        weights, shifts = (slots(self._late(m, stage, "slot").slot) for stage in (used, last))
         m.d.comb += [
             local.enable.eq(pipe[stages.STREAM].enable & (part.differential | part.local)),
             local.first.eq(pipe[stages.STREAM].first),
@@ -377,7 +373,7 @@ class Layers(wiring.Component):
             loader.late_lane,
             loader.late_slot,
             loader.moves,
-        )(self._slot(m, stages.result))
+        )(self._late(m, stages.result, "slot").slot)
         phase = pipe[stages.result].phase
         self._bands = [Mux(phase, hi, lo) for lo, hi in zip(haar.lo, haar.hi, strict=True)]
         signs = []
