@@ -3,11 +3,11 @@
 Its figures are a preset's, and it says what it was made from, by which a test sees when it is out of date.
 """
 
+import argparse
 import hashlib
 import io
 import math
 import re
-import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -301,4 +301,6 @@ def main(path: Path = PICTURE) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, help="where it is written")
+    main(parser.parse_args().picture)

@@ -35,7 +35,7 @@ def test_a_baud_rate_that_the_clock_does_not_divide_into():
     target = board("ulx3s-85f")
     assert target.divisor(60_000_000, 3_000_000) == 20
     assert target.divisor(61_000_000, 3_000_000) == 20
-    with pytest.raises(BoardError, match=r"60 MHz makes 12,000,000 baud of 11,500,000, \+4.3 %|\+4.3%"):
+    with pytest.raises(BoardError, match=r"60 MHz makes 12,000,000 baud of 11,500,000, \+4\.3%"):
         target.divisor(60_000_000, 11_500_000)
 
 
