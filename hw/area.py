@@ -51,12 +51,10 @@ class Slice(wiring.Component):
             "differential",
             "centre",
             "load",
-            "load_lane",
             "weights",
             "shift",
             "swap",
             "write",
-            "write_lane",
         )
         self.inputs = (*inputs, "write_slot", "constants", "slot", "token")
         ports = {name: In(self.array.signature.members[name].shape) for name in self.inputs}

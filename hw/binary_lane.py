@@ -22,8 +22,9 @@ class BinaryLane(wiring.Component):
     and ``mask``, one word a cycle, always ready. With n = low + high and k the ones of the mask, the dot
     product of the signs is 2·n − k; a mask of Â with an activation of ones makes n = popcount(Â & V).
 
-    The next weights come in behind the current ones: whole with ``load``, or bit by bit with ``shift``, the
-    first of them ending lowest. ``swap`` makes them current for the activation of the cycle after.
+    The next weights, ``following``, come in behind the current ones: whole with ``load``, or bit by bit with
+    ``shift``, the first of them ending lowest. ``swap`` makes them current for the activation of the cycle
+    after.
     """
 
     def __init__(self, width: int):
@@ -41,6 +42,7 @@ class BinaryLane(wiring.Component):
                 "shift": In(1),
                 "bit": In(1),
                 "swap": In(1),
+                "following": Out(width),
                 "low": Out(count),
                 "high": Out(count),
             }
@@ -53,13 +55,13 @@ class BinaryLane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        current, following = Signal(self.width), Signal(self.width)
+        current = Signal(self.width)
         with m.If(self.load):
-            m.d.sync += following.eq(self.weights)
+            m.d.sync += self.following.eq(self.weights)
         with m.Elif(self.shift):
-            m.d.sync += following.eq(Cat(following[1:], self.bit))
+            m.d.sync += self.following.eq(Cat(self.following[1:], self.bit))
         with m.If(self.swap):
-            m.d.sync += current.eq(following)
+            m.d.sync += current.eq(self.following)
 
         agreements = Signal(self.width)
         m.d.sync += agreements.eq(~(current ^ self.activation) & self.mask)

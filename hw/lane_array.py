@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from models.config import Widths
 
 from .binary_lane import BinaryLane
-from .pipeline import registered
+from .pipeline import chained, registered
 from .popcount import Popcount
 from .postprocess import PostProcess, lane_constants
 
@@ -35,9 +35,11 @@ class LaneArray(wiring.Component):
 
     ``clipped`` has a bit for each lane's first saturation, then one for each lane's second.
 
-    ``load`` gives ``weights`` to lane ``load_lane`` as its next ones, ``write`` gives ``constants`` to slot
-    ``write_slot`` of lane ``write_lane``. ``shift`` moves each lane's own ``bits`` into its next weights (V's
-    columns); ``swap`` makes the next weights of all lanes current.
+    What is loaded goes from lane to lane, entering at the last: ``load`` takes ``weights`` and moves every
+    lane's next weights to the one before it, so that a word a lane, lane 0's first, fills them all.
+    ``constants`` move in every cycle; ``write``, beside the last of a word a lane, puts them into slot
+    ``write_slot``. ``shift`` moves each lane's own ``bits`` into its next weights (V's columns); ``swap``
+    makes the next weights of all lanes current.
     """
 
     def __init__(self, lanes: int, width: int, widths: Widths, slots: int):
@@ -52,12 +54,10 @@ class LaneArray(wiring.Component):
                 "activation": In(width),
                 "mask": In(width),
                 "load": In(1),
-                "load_lane": In(range(lanes)),
                 "weights": In(width),
                 "shift": In(1),
                 "swap": In(1),
                 "write": In(1),
-                "write_lane": In(range(lanes)),
                 "write_slot": In(range(slots)),
                 "constants": In(lane_constants(widths)),
                 "gate": In(lanes),
@@ -85,19 +85,21 @@ class LaneArray(wiring.Component):
         m = Module()
         ones = self._mask_count(m)
         gate = registered(m, self.gate)
+        weights = [*(lane.following for lane in self._array[1:]), self.weights]
+        constants = chained(m, self.constants, self.lanes)
         for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
             m.submodules[f"array_{i}"], m.submodules[f"post_{i}"] = array, post
             m.d.comb += [
                 array.activation.eq(self.activation),
                 array.mask.eq(self.mask),
-                array.load.eq(self.load & (self.load_lane == i)),
-                array.weights.eq(self.weights),
+                array.load.eq(self.load),
+                array.weights.eq(weights[i]),
                 array.shift.eq(self.shift),
                 array.bit.eq(post.bit),
                 array.swap.eq(self.swap),
-                post.write.eq(self.write & (self.write_lane == i)),
+                post.write.eq(self.write),
                 post.write_slot.eq(self.write_slot),
-                post.constants.eq(self.constants),
+                post.constants.eq(constants[i]),
                 post.slot.eq(self.slot),
                 post.acc.eq(self.acc[i]),
                 post.shortcut.eq(self.shortcut[i]),

@@ -15,9 +15,9 @@ from .attention import Attention
 from .config import AcceleratorConfig
 from .haar import HaarSplit
 from .lane_array import LaneArray
-from .loader import Loader, local_layout
+from .loader import Loader
 from .local_convolution import LocalConvolution
-from .pipeline import registered
+from .pipeline import chained, registered
 from .pool import Pool
 from .popcount import Popcount
 from .program import CONTEXTS, pass_layout, settings_layout
@@ -138,7 +138,9 @@ class Layers(wiring.Component):
         return m
 
     def _late(self, m: Module, stage: int, *names: str) -> data.View:
-        """Fields of the pass whose token is at ``stage``, 1 or later."""
+        """Fields of the pass whose token is at ``stage``, 2 or later, out of registers: a look-up and then
+        wires to all lanes would be the longest path.
+        """
         layout = data.StructLayout(
             {
                 name: self._sequencer.index.shape() if name == "index" else self._pass[name].shape
@@ -153,12 +155,12 @@ class Layers(wiring.Component):
         m.d.comb += [
             write.addr.eq(sequencer.token.context),
             write.en.eq(sequencer.fresh),
-            read.addr.eq(self._pipe[stage].context),
+            read.addr.eq(self._pipe[stage - 1].context),
         ]
         for name in names:
             source = sequencer.index if name == "index" else sequencer.current[name]
             m.d.comb += write.data[name].eq(source)
-        return read.data
+        return registered(m, read.data)
 
     def _below(self, count: Value, size: int) -> Value:
         """Bit i is 1 where i < ``count``."""
@@ -204,22 +206,23 @@ class Layers(wiring.Component):
             loader.begin.eq(registered(m, sequencer.fresh & loads, stages.load)),
             loader.parts.eq(current),
             array.load.eq(loader.load),
-            array.load_lane.eq(loader.lane),
             array.weights.eq(loader.weights),
             array.write.eq(loader.load_constants),
-            array.write_lane.eq(loader.late_lane),
             array.write_slot.eq(loader.late_slot),
             array.constants.eq(loader.constants),
             array.swap.eq(registered(m, sequencer.fresh & current.swap, stages.activation - 1)),
         ]
 
-    def _lane_slots(self, m: Module, name: str, shape, enable: Value, lane: Value, slot: Value, value: Value):
-        """A small memory in every lane; a function that reads word ``address`` of all lanes."""
+    def _lane_slots(self, m: Module, name: str, word: data.View, enable: Value, slot: Value):
+        """A small memory in every lane, written where ``enable`` is high, when the last lane's ``word`` is
+        here and the others' have gone to theirs; a function that reads word ``address`` of all lanes.
+        """
         memories = []
-        for i in range(self.config.lanes):
-            m.submodules[f"{name}_{i}"] = memory = Memory(shape=shape, depth=self.config.slots, init=[])
+        for i, value in enumerate(chained(m, word, self.config.lanes)):
+            memory = Memory(shape=word.shape(), depth=self.config.slots, init=[])
+            m.submodules[f"{name}_{i}"] = memory
             write = memory.write_port()
-            m.d.comb += [write.addr.eq(slot), write.data.eq(value), write.en.eq(enable & (lane == i))]
+            m.d.comb += [write.addr.eq(slot), write.data.eq(value), write.en.eq(enable)]
             memories.append(memory)
 
         def read(address: Value):
@@ -236,15 +239,7 @@ class Layers(wiring.Component):
         loader, local, stages, pipe = self._loader, self._local, self.stages, self._pipe
         lanes = self.config.lanes
         part = self._late(m, stages.STREAM, "differential", "local", "chunk")
-        slots = self._lane_slots(
-            m,
-            "local_slots",
-            local_layout(self.config),
-            loader.load_local,
-            loader.lane,
-            loader.slot,
-            loader.local,
-        )
+        slots = self._lane_slots(m, "local_slots", loader.local, loader.load_local, loader.slot)
         used, last = stages.STREAM + 1, stages.STREAM + local.latency - 1
         weights, shifts = (slots(self._late(m, stage, "slot").slot) for stage in (used, last))
         m.d.comb += [
@@ -365,15 +360,8 @@ class Layers(wiring.Component):
             haar.x.eq(x),
             haar.counted.eq(self._below(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),
         ]
-        moves = self._lane_slots(
-            m,
-            "moves",
-            loader.moves.shape(),
-            loader.load_moves,
-            loader.late_lane,
-            loader.late_slot,
-            loader.moves,
-        )(self._late(m, stages.result, "slot").slot)
+        slots = self._lane_slots(m, "moves", loader.moves, loader.load_moves, loader.late_slot)
+        moves = slots(self._late(m, stages.result, "slot").slot)
         phase = pipe[stages.result].phase
         self._bands = [Mux(phase, hi, lo) for lo, hi in zip(haar.lo, haar.hi, strict=True)]
         signs = []

@@ -1,4 +1,4 @@
-"""The loader: weights, constants and local weights of a later pass, a lane a cycle, behind the present."""
+"""The loader: weights, constants and local weights of a later pass, a lane's a cycle, behind the present."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -17,13 +17,15 @@ def local_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 class Loader(wiring.Component):
-    """Carries out the load part of the pass ``parts``, from ``begin`` on: a lane a cycle, lane 0 at once.
+    """Carries out the load part of the pass ``parts``, from ``begin`` on: a lane's words a cycle, lane 0's at
+    once.
 
     Lane i's words are at the bases + i; with ``same_constants`` all lanes take the constants at their base.
-    `FETCH` cycles behind a lane's beginning come ``weights`` for ``lane``, with ``load``, and ``local`` for
-    ``slot`` of it, with ``load_local``; a cycle behind them ``constants`` for ``late_slot`` of ``late_lane``,
-    shifted left as the pass says, with ``load_constants``, or the Haar unit's four ``moves``, the word's
-    lowest bits, with ``load_moves``. What the pass does not load has its strobe low.
+    `FETCH` cycles behind a lane's beginning come its ``weights``, with ``load``, and ``local``; a cycle
+    behind them its ``constants``, shifted left as the pass says, and the Haar unit's four ``moves``, the
+    constants' lowest bits. With the last lane's comes the strobe by which all lanes put theirs away:
+    ``load_local`` for ``slot``, ``load_constants`` or ``load_moves`` for ``late_slot``. What the pass does
+    not load has its strobe low.
 
     Where weights are keys, ``keys`` is high with the ``key_address`` of sign memory 1 a cycle behind a lane's
     beginning, and its word must be in ``key`` the cycle after. The next load may begin in the cycle behind
@@ -38,7 +40,7 @@ class Loader(wiring.Component):
             "constants_table": (constants_layout(config), config.constants),
             "local_table": (local_layout(config), config.local),
         }
-        lanes, slots = range(config.lanes), range(config.slots)
+        slots = range(config.slots)
         super().__init__(
             table_ports(self._tables)
             | {
@@ -49,13 +51,11 @@ class Loader(wiring.Component):
                 "key": In(config.width),
                 "load": Out(1),
                 "load_local": Out(1),
-                "lane": Out(lanes),
                 "slot": Out(slots),
                 "weights": Out(config.width),
                 "local": Out(local_layout(config)),
                 "load_constants": Out(1),
                 "load_moves": Out(1),
-                "late_lane": Out(lanes),
                 "late_slot": Out(slots),
                 "constants": Out(lane_constants(config.widths)),
                 "moves": Out(data.ArrayLayout(config.widths.offset, 4)),
@@ -66,6 +66,7 @@ class Loader(wiring.Component):
         m = Module()
         weights, constants, local = table_memories(m, self, self._tables)
         parts, busy, lane = Signal(self._pass), Signal(), Signal(range(self.config.lanes))
+        last = lane == self.config.lanes - 1
         with m.If(self.begin):
             m.d.sync += [busy.eq(1), lane.eq(0), parts.eq(self.parts)]
             m.d.sync += [
@@ -75,7 +76,7 @@ class Loader(wiring.Component):
                 local.addr.eq(self.parts.local_base),
             ]
         with m.Elif(busy):
-            m.d.sync += [lane.eq(lane + 1), busy.eq(lane != self.config.lanes - 1)]
+            m.d.sync += [lane.eq(lane + 1), busy.eq(~last)]
             m.d.sync += [weights.addr.eq(weights.addr + 1), local.addr.eq(local.addr + 1)]
             m.d.sync += self.key_address.eq(self.key_address + 1)
             m.d.sync += constants.addr.eq(constants.addr + ~parts.same_constants)
@@ -91,8 +92,7 @@ class Loader(wiring.Component):
         ]
         m.d.comb += [
             self.load.eq(later(parts.load_weights | parts.load_keys, 2)),
-            self.load_local.eq(later(parts.load_local, 2)),
-            self.lane.eq(registered(m, lane, 2)),
+            self.load_local.eq(later(last & parts.load_local, 2)),
             self.slot.eq(registered(m, parts.load_slot, 2)),
         ]
         stored = registered(m, constants.data)
@@ -107,9 +107,8 @@ class Loader(wiring.Component):
             self.moves.eq(stored),
         ]
         m.d.comb += [
-            self.load_constants.eq(later(parts.load_constants & ~parts.load_moves, 3)),
-            self.load_moves.eq(later(parts.load_constants & parts.load_moves, 3)),
-            self.late_lane.eq(registered(m, self.lane)),
+            self.load_constants.eq(later(last & parts.load_constants & ~parts.load_moves, 3)),
+            self.load_moves.eq(later(last & parts.load_constants & parts.load_moves, 3)),
             self.late_slot.eq(registered(m, self.slot)),
         ]
         return m

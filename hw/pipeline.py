@@ -11,3 +11,15 @@ def registered(m: Module, value: Value | data.View, cycles: int = 1) -> Signal |
         m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def chained(m: Module, word: Value | data.View, lanes: int) -> list[Value | data.View]:
+    """``word`` as it goes from lane to lane, a cycle each, entering at the last of them: `lanes` words one
+    behind the other lie in the lanes in their order as the last one of them enters.
+
+    Wires to the neighbour only, where a word to all lanes would take some from one place to all others.
+    """
+    words = [word]
+    for _ in range(lanes - 1):
+        words.append(registered(m, words[-1]))
+    return words[::-1]

@@ -19,10 +19,8 @@ async def load(context, array, weights, constants, slot):
     """Weights (lanes, K) of ±1 and constants, one lane a cycle, then made current."""
     for lane in range(array.lanes):
         context.set(array.load, 1)
-        context.set(array.load_lane, lane)
         context.set(array.weights, pack(weights[lane]))
-        context.set(array.write, 1)
-        context.set(array.write_lane, lane)
+        context.set(array.write, lane == array.lanes - 1)
         context.set(array.write_slot, slot)
         context.set(array.constants, {name: int(value[lane]) for name, value in constants.items()})
         await context.tick()

@@ -1,4 +1,5 @@
 import random
+from collections import deque
 from dataclasses import replace
 
 import pytest
@@ -75,7 +76,9 @@ COMBINATIONS = [
 
 
 def golden(config, tables, loads):
-    """What comes out in each cycle, by the name of its strobe, given (begin, parts) of each load."""
+    """What comes out in each cycle, by the name of its strobe, given (begin, parts) of each load. A load's
+    constants, moves and local weights are those of all lanes, as they have come when its strobe does.
+    """
     events = {}
 
     def event(cycle, name, *values):
@@ -87,24 +90,27 @@ def golden(config, tables, loads):
             word = parts["weights_base"] + lane
             if parts["load_keys"]:
                 event(begin + lane + 1, "keys", word)
-                event(cycle, "load", lane, tables["signs"][word])
+                event(cycle, "load", tables["signs"][word])
             elif parts["load_weights"]:
-                event(cycle, "load", lane, tables["weights_table"][word])
-            if parts["load_local"]:
-                local = tables["local_table"][parts["local_base"] + lane]
-                event(cycle, "load_local", lane, slot, local)
-            if not parts["load_constants"]:
-                continue
-            word = tables["constants_table"][
-                parts["constants_base"] + (0 if parts["same_constants"] else lane)
-            ]
-            if parts["load_moves"]:
-                event(cycle + 1, "load_moves", lane, slot, word % (1 << 4 * config.widths.offset))
-                continue
-            c = constants_layout(config).from_bits(word)
+                event(cycle, "load", tables["weights_table"][word])
+        if parts["load_local"]:
+            base = parts["local_base"]
+            event(cycle, "load_local", slot, tables["local_table"][base : base + config.lanes])
+        if not parts["load_constants"]:
+            continue
+        words = [
+            tables["constants_table"][parts["constants_base"] + (0 if parts["same_constants"] else lane)]
+            for lane in range(config.lanes)
+        ]
+        if parts["load_moves"]:
+            moves = [word % (1 << 4 * config.widths.offset) for word in words]
+            event(cycle + 1, "load_moves", slot, moves)
+            continue
+        constants = []
+        for c in map(constants_layout(config).from_bits, words):
             slopes = (slope << parts["slope_shift"] for slope in (c.positive, c.negative))
-            constants = (c.a << parts["affine_shift"], c.b, *slopes, c.offset, c.move)
-            event(cycle + 1, "load_constants", lane, slot, constants)
+            constants.append((c.a << parts["affine_shift"], c.b, *slopes, c.offset, c.move))
+        event(cycle + 1, "load_constants", slot, constants)
     return events
 
 
@@ -124,32 +130,30 @@ def rtl(block, config, tables, loads):
                 await context.tick()
             context.set(port.en, 0)
         asked = None
+        passed = {name: deque(maxlen=config.lanes) for name in ("local", "moves", "constants")}
         for cycle in range(cycles):
             context.set(block.begin, cycle in begins)
             parts = begins.get(cycle) or drawn_load(config, generator, LOADS)
             context.set(block.parts, parts)
             context.set(block.key, generator.getrandbits(config.width) if asked is None else asked)
+            passed["local"].append(context.get(block.local.as_value()))
+            passed["moves"].append(context.get(block.moves.as_value()))
+            c = context.get(block.constants)
+            passed["constants"].append((c.a, c.b, c.positive, c.negative, c.offset, c.move))
             strobes = {name for name in FLAGS if context.get(getattr(block, name))}
             if strobes:
-                events[cycle] = {name: outputs(context, name) for name in strobes}
+                events[cycle] = {name: outputs(context, name, passed) for name in strobes}
             word = context.get(block.key_address)
             asked = tables["signs"][word] if "keys" in strobes else None
             await context.tick()
 
-    def outputs(context, name):
-        get = context.get
-        lane, slot = get(block.lane), get(block.slot)
+    def outputs(context, name, passed):
         if name == "keys":
-            return (get(block.key_address),)
+            return (context.get(block.key_address),)
         if name == "load":
-            return lane, get(block.weights)
-        if name == "load_local":
-            return lane, slot, get(block.local.as_value())
-        lane, slot = get(block.late_lane), get(block.late_slot)
-        if name == "load_moves":
-            return lane, slot, get(block.moves.as_value())
-        c = get(block.constants)
-        return lane, slot, (c.a, c.b, c.positive, c.negative, c.offset, c.move)
+            return (context.get(block.weights),)
+        slot = block.slot if name == "load_local" else block.late_slot
+        return context.get(slot), list(passed[name.removeprefix("load_")])
 
     simulate(block, testbench)
     return events
