@@ -8,6 +8,11 @@ from dataclasses import asdict, dataclass, field
 
 from models.config import ConfigError, Widths
 
+FORMAT = 1
+"""Of what the host loads. It is part of a digest: raise it when a table's words come to mean something else,
+and a bitstream of before refuses them.
+"""
+
 
 @dataclass(frozen=True)
 class AcceleratorConfig:
@@ -56,7 +61,7 @@ class AcceleratorConfig:
 
     @property
     def digest(self) -> int:
-        """32 bits by which host and machine know that they mean the same sizes."""
+        """32 bits by which host and machine know that they mean the same words of the same sizes."""
         return _digest(self)
 
     def __post_init__(self):
@@ -127,7 +132,7 @@ class ScalarConfig:
 
     @property
     def digest(self) -> int:
-        """32 bits by which host and machine know that they mean the same sizes."""
+        """32 bits by which host and machine know that they mean the same words of the same sizes."""
         return _digest(self)
 
 
@@ -135,7 +140,7 @@ AnyConfig = AcceleratorConfig | ScalarConfig
 
 
 def _digest(config: AnyConfig) -> int:
-    return zlib.crc32(json.dumps(asdict(config), sort_keys=True).encode())
+    return zlib.crc32(json.dumps({"format": FORMAT} | asdict(config), sort_keys=True).encode())
 
 
 CONFIGS: dict[str, AnyConfig] = {

@@ -198,8 +198,8 @@ def _check_accelerator(name: str, digest: int, wanted: AcceleratorConfig | None)
     if known.name != name:
         raise TablesError(f"these tables are for {name}, not for {known.name}: compile for {known.name}")
     raise TablesError(
-        f"these tables are for a {name} of other sizes (digest {digest:#010x}, not {known.digest:#010x}): "
-        f"{_AGAIN}"
+        f"these tables are for a {name} of other sizes or of another version "
+        f"(digest {digest:#010x}, not {known.digest:#010x}): {_AGAIN}"
     )
 
 

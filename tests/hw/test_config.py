@@ -1,9 +1,20 @@
+import zlib
 from dataclasses import replace
 
 import pytest
 
-from hw.config import CONFIGS, accelerator
+from hw.config import CONFIGS, FORMAT, accelerator
+from hw.loader import local_layout
+from hw.program import (
+    OPERATIONS,
+    constants_layout,
+    group_slices,
+    pass_layout,
+    settings_layout,
+    update_layout,
+)
 from models.config import ConfigError, Widths
+from sw.scalar import isa
 
 SMALL = CONFIGS["2x64"]
 
@@ -49,6 +60,16 @@ def test_image_memory_of_a_scalar_machine(pixels):
 def test_each_has_a_digest_of_its_own():
     changed = replace(CONFIGS["scalar"], pixels=64)
     assert len({config.digest for config in (*CONFIGS.values(), changed)}) == len(CONFIGS) + 1
+
+
+def test_a_format_of_tables_has_a_number():
+    """Where this fails, tables do not mean what they did: raise `FORMAT` and put both new numbers here."""
+    config = CONFIGS["8x64"]
+    layouts = pass_layout, update_layout, settings_layout, constants_layout, local_layout
+    words = [repr(layout(config)) for layout in layouts] + [repr(group_slices(config)), repr(OPERATIONS)]
+    fields = isa.OP, isa.R, isa.IMMEDIATE, isa.SATURATIONS, isa.PIXELS, isa.memories(1, 1)
+    words += [repr(fields), *(repr(list(names)) for names in (isa.Source, isa.Alu, isa.Control))]
+    assert (FORMAT, zlib.crc32("".join(words).encode())) == (1, 0xBDAA29F8)
 
 
 def test_an_unknown_preset():

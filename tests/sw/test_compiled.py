@@ -364,7 +364,8 @@ def test_tables_for_an_accelerator_that_has_changed(digits, tmp_path):
     save(digits, tmp_path)
     message = refusal(tmp_path, accelerator=other)
     digest = f"digest {MACHINE.digest:#010x}, not {other.digest:#010x}"
-    assert message.startswith(f"these tables are for a 16x64 of other sizes ({digest}): compile again")
+    expected = f"these tables are for a 16x64 of other sizes or of another version ({digest}): compile again"
+    assert message.startswith(expected)
     save(replace(digits, digest=other.digest), tmp_path)
     assert load(tmp_path, accelerator=other).digest == other.digest
     assert f"digest {other.digest:#010x}, not {MACHINE.digest:#010x}" in refusal(tmp_path)
