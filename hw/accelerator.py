@@ -7,14 +7,12 @@ from amaranth.lib.wiring import In, Out
 from sw.protocol import Identity
 
 from .config import AnyConfig, ScalarConfig
-from .link import Link
+from .link import Link, machine_ports
 from .machine import ANSWER_LATENCY, Machine
 from .pipeline import registered
 from .scalar.machine import ScalarMachine
 
-BUS = ("select", "address", "data", "write", "read", "commit")
 LAMPS = ("sealed", "busy", "error")
-ANSWERS = ("answer", "idle", "room", "image_bytes", "result_words")
 
 
 class Accelerator(wiring.Component):
@@ -49,9 +47,13 @@ class Accelerator(wiring.Component):
         m.submodules.machine = ResetInserter(registered(m, link.reset))(machine)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, wiring.flipped(self.tx), link.tx)
-        wiring.connect(m, machine.results, link.results)
-        m.d.comb += [getattr(machine, name).eq(getattr(link, name)) for name in BUS]
-        m.d.comb += [getattr(link, name).eq(getattr(machine, name)) for name in ANSWERS]
+        for name, port in machine_ports(self.identity.memories).items():
+            if port.is_signature:
+                wiring.connect(m, getattr(machine, name), getattr(link, name))
+            elif port.flow is In:
+                m.d.comb += getattr(machine, name).eq(getattr(link, name))
+            else:
+                m.d.comb += getattr(link, name).eq(getattr(machine, name))
         m.d.comb += [self.sealed.eq(link.sealed), self.busy.eq(~machine.idle), self.error.eq(link.error)]
         valid = [self.trace[name] for name, _ in self.trace.shape() if name.endswith("_valid")]
         m.d.comb += [self.trace.eq(machine.trace), self.trace_valid.eq(sum(valid, Value.cast(0)) != 0)]

@@ -1,19 +1,40 @@
 """The byte link: frames of the host in, words for the memories and images out, and answers back."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import ceil_log2
 
-from sw.protocol import ADDRESS_BITS, LENGTH_BITS, ErrorCode, FrameType, Identity
+from sw.protocol import ADDRESS_BITS, LENGTH_BITS, ErrorCode, FrameType, Identity, Memory
 
 from .frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
 
 RESULT_BYTES = 4
 
 RESULT = data.StructLayout({"word": 8 * RESULT_BYTES, "last": 1})
-"""A word of an image's result."""
+"""A word of an image's result: its logits, then its cycles, then its saturations."""
+
+
+def machine_ports(memories: Sequence[Memory]) -> dict[str, Member]:
+    """What is between `Link` and a machine with these memories, from the machine's side."""
+    word = max(memory.width for memory in memories)
+    return {
+        "select": In(range(len(memories))),
+        "address": In(ADDRESS_BITS),
+        "data": In(word),
+        "write": In(1),
+        "read": In(1),
+        "answer": Out(word),
+        "idle": Out(1),
+        "room": Out(1),
+        "image_bytes": Out(LENGTH_BITS),
+        "commit": In(1),
+        "results": Out(stream.Signature(RESULT)),
+        "result_words": Out(16),
+    }
 
 
 class Link(wiring.Component):
@@ -51,23 +72,12 @@ class Link(wiring.Component):
             raise ValueError(f"Link pixels must be one of the memories {', '.join(names)}, not {pixels!r}")
         self.identity, self.pixels = identity, names.index(pixels)
         self._receiver, self._words = FrameReceiver(timeout), Words(identity.memories)
-        word_bits = len(self._words.data)
+        machine = {name: port.flip() for name, port in machine_ports(identity.memories).items()}
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
                 "tx": Out(stream.Signature(8)),
-                "select": Out(range(len(names))),
-                "address": Out(ADDRESS_BITS),
-                "data": Out(word_bits),
-                "write": Out(1),
-                "read": Out(1),
-                "answer": In(word_bits),
-                "idle": In(1),
-                "room": In(1),
-                "image_bytes": In(LENGTH_BITS),
-                "commit": Out(1),
-                "results": In(stream.Signature(RESULT)),
-                "result_words": In(16),
+                **machine,
                 "reset": Out(1),
                 "sealed": Out(1),
                 "error": Out(1),

@@ -5,16 +5,17 @@ import warnings
 from functools import cache
 
 from amaranth.hdl import Array, Module, Mux, Signal, UnusedElaboratable, Value, signed
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import Out
 
-from sw.protocol import ADDRESS_BITS, LENGTH_BITS, Memory
+from sw.protocol import Memory
 
 from .config import AcceleratorConfig
 from .counters import Counters
 from .head import Head
 from .images import Images
 from .layers import Layers, trace_layout
+from .link import machine_ports
 from .pipeline import registered
 from .program import OPERATIONS, SETTINGS_WORD, settings_layout
 from .serial import relay
@@ -22,9 +23,6 @@ from .serial import relay
 COUNTER_BITS = 32
 ANSWER_LATENCY = 4
 """Cycles from ``read`` to ``answer``."""
-
-RESULT = data.StructLayout({"word": COUNTER_BITS, "last": 1})
-"""A word of an image's result: its logits, then its cycles, then its saturations."""
 
 
 @cache
@@ -71,7 +69,6 @@ class Machine(wiring.Component):
         settings = Memory("settings", SETTINGS_WORD, -(-self._settings.size // SETTINGS_WORD))
         self.memories = settings, *tables, counters
         """By number. Counters can only be read."""
-        word = max(memory.width for memory in self.memories)
         wide = data.ArrayLayout(signed(w.wide), config.lanes)
         sums = head.signature.members["sums"].signature.members["payload"].shape
         trace = {name: field.shape for name, field in trace_layout(config)}
@@ -82,23 +79,7 @@ class Machine(wiring.Component):
             "sum_valid": 1,
             "sum": sums,
         }
-        super().__init__(
-            {
-                "select": In(range(len(self.memories))),
-                "address": In(ADDRESS_BITS),
-                "data": In(word),
-                "write": In(1),
-                "read": In(1),
-                "answer": Out(word),
-                "idle": Out(1),
-                "room": Out(1),
-                "commit": In(1),
-                "image_bytes": Out(LENGTH_BITS),
-                "result_words": Out(16),
-                "results": Out(stream.Signature(RESULT)),
-                "trace": Out(data.StructLayout(trace)),
-            }
-        )
+        super().__init__(machine_ports(self.memories) | {"trace": Out(data.StructLayout(trace))})
 
     def elaborate(self, platform):
         m = Module()

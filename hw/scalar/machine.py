@@ -1,15 +1,14 @@
 """The scalar machine behind the link: its core, its memories, images in and results out."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
 
-from sw.protocol import ADDRESS_BITS, LENGTH_BITS
 from sw.scalar.isa import ADDRESS, CODE, INSTRUCTION, PIXELS, WORD, memories
 
 from ..config import ScalarConfig
-from ..link import RESULT
+from ..link import machine_ports
 from ..pipeline import registered
 from ..tables import sized_memory
 from .core import COUNTER_BITS, ScalarCore
@@ -41,24 +40,7 @@ class ScalarMachine(wiring.Component):
 
     def __init__(self, config: ScalarConfig):
         self.config, self.memories = config, memories(config.data, config.pixels)
-        word = max(memory.width for memory in self.memories)
-        super().__init__(
-            {
-                "select": In(range(len(self.memories))),
-                "address": In(ADDRESS_BITS),
-                "data": In(word),
-                "write": In(1),
-                "read": In(1),
-                "answer": Out(word),
-                "idle": Out(1),
-                "room": Out(1),
-                "commit": In(1),
-                "image_bytes": Out(LENGTH_BITS),
-                "result_words": Out(16),
-                "results": Out(stream.Signature(RESULT)),
-                "trace": Out(TRACE),
-            }
-        )
+        super().__init__(machine_ports(self.memories) | {"trace": Out(TRACE)})
 
     def elaborate(self, platform):
         m = Module()
