@@ -1,6 +1,6 @@
 """The sequencer: pass after pass of the program, token after token of a pass."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -72,16 +72,11 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         current, token = self.current, self.token
-        running, left, ready, final, load = (
-            Signal(),
-            Signal.like(current.cycles),
-            Signal(),
-            Signal(),
-            Signal(),
-        )
+        running, ready, final, load = (Signal() for _ in range(4))
+        left = Signal(signed(len(current.cycles) + 1))  # to −1: a sign is at hand sooner than a comparison
         following, complete = self._following(m, load)
         m.d.comb += [
-            ready.eq(~running | (left == 0)),
+            ready.eq(~running | (left < 0)),
             final.eq(~running | current.end),
             # Passes behind another one are complete by then: the compiler has seen to that.
             self.begin.eq(ready & final & self.start & complete),
@@ -98,7 +93,7 @@ class Sequencer(wiring.Component):
                 running.eq(1),
                 current.eq(following),
                 self.index.eq(Mux(self.begin, 0, self.index + 1)),
-                left.eq(following.cycles - 1),
+                left.eq(following.cycles - 2),
             ]
         with m.Elif(self.done):
             m.d.sync += running.eq(0)
@@ -132,7 +127,8 @@ class Sequencer(wiring.Component):
         touched = self.program.en | self.program.read
         m.d.comb += [
             used.eq(filling & valid),
-            program.addr.eq(Mux(load & following.end, 0, address + used)),
+            # Once a program's last pass is complete its first one is next.
+            program.addr.eq(Mux(~filling & following.end, 0, address + used)),
         ]
         m.d.sync += [valid.eq(~touched), address.eq(Mux(touched, 0, program.addr))]
         with m.If(touched | load):
