@@ -1,6 +1,6 @@
 """The whole accelerator: a machine and its link."""
 
-from amaranth.hdl import Module, ResetInserter, Value
+from amaranth.hdl import Module, ResetInserter, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,9 +22,13 @@ class Accelerator(wiring.Component):
     nothing. ``clock_hz`` is what IDENTIFY tells; ``timeout``, in cycles, ends a frame that was cut. For
     lamps: ``sealed``, the tables are whole; ``busy``, an image is in the machine; ``error``, the latest
     answer was an ERROR.
+
+    ``reset`` is for a clock domain that has none: a domain's own would meet the link's in front of every
+    register of the machine.
     """
 
-    def __init__(self, config: AnyConfig, clock_hz: int, timeout: int):
+    def __init__(self, config: AnyConfig, clock_hz: int, timeout: int, reset: ValueLike = 0):
+        self._reset = Value.cast(reset)
         self._machine = (ScalarMachine if isinstance(config, ScalarConfig) else Machine)(config)
         self.identity = Identity(config.digest, clock_hz, self._machine.memories)
         self._link = Link(self.identity, "pixels", timeout)
@@ -42,9 +46,9 @@ class Accelerator(wiring.Component):
         m = Module()
         link, machine = self._link, self._machine
         assert ANSWER_LATENCY == link.READ_LATENCY
-        m.submodules.link = link
+        m.submodules.link = ResetInserter(self._reset)(link)
         # A cycle late, by when the link takes nothing from it any more: it reaches all of the machine.
-        m.submodules.machine = ResetInserter(registered(m, link.reset))(machine)
+        m.submodules.machine = ResetInserter(registered(m, link.reset | self._reset))(machine)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, wiring.flipped(self.tx), link.tx)
         for name, port in machine_ports(self.identity.memories).items():

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .pipeline import streamed
 from .popcount import Popcount, popcount_latency
 
 
@@ -55,16 +56,16 @@ class BinaryLane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        current = Signal(self.width)
+        current, following = (Signal(self.width, reset_less=True) for _ in range(2))
+        m.d.comb += self.following.eq(following)
         with m.If(self.load):
-            m.d.sync += self.following.eq(self.weights)
+            m.d.sync += following.eq(self.weights)
         with m.Elif(self.shift):
-            m.d.sync += self.following.eq(Cat(self.following[1:], self.bit))
+            m.d.sync += following.eq(Cat(following[1:], self.bit))
         with m.If(self.swap):
-            m.d.sync += current.eq(self.following)
+            m.d.sync += current.eq(following)
 
-        agreements = Signal(self.width)
-        m.d.sync += agreements.eq(~(current ^ self.activation) & self.mask)
+        agreements = streamed(m, ~(current ^ self.activation) & self.mask)
         half = self.width // 2
         m.submodules.low, m.submodules.high = low, high = self._halves
         m.d.comb += [low.bits.eq(agreements[:half]), high.bits.eq(agreements[half:])]

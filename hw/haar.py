@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .line_buffer import LineBuffer
+from .pipeline import streamed
 from .popcount import Popcount
 from .postprocess import saturate
 
@@ -84,10 +85,13 @@ class HaarSplit(wiring.Component):
 
     def _split(self, m: Module, lane: int, first_row: Signal, right_edge: Signal, clipped: Signal):
         above, below = self._line.above[lane], self.x[lane]
-        right, left = (Signal(signed(self.wide + 1)) for _ in range(2))  # sums of the window's columns
-        top_right, top_left, x, lo = (Signal(signed(self.wide)) for _ in range(4))
+        right, left = (
+            Signal(signed(self.wide + 1), reset_less=True) for _ in range(2)
+        )  # the window's columns
+        top_right, top_left = (Signal(signed(self.wide), reset_less=True) for _ in range(2))
         with m.If(self.enable):
             m.d.sync += [right.eq(above + Mux(first_row, above, below)), left.eq(right)]  # 1
             m.d.sync += [top_right.eq(above), top_left.eq(top_right)]
-        m.d.sync += [lo.eq((left + Mux(right_edge, left, right)) >> 2), x.eq(top_left)]  # 2
-        m.d.sync += [self.lo[lane].eq(lo), self.hi[lane].eq(saturate(m, x - lo, self.wide, clipped))]  # 3
+        lo = streamed(m, ((left + Mux(right_edge, left, right)) >> 2)[: self.wide].as_signed())  # 2
+        hi = saturate(m, streamed(m, top_left) - lo, self.wide, clipped)
+        m.d.comb += [self.lo[lane].eq(streamed(m, lo)), self.hi[lane].eq(streamed(m, hi))]  # 3

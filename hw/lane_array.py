@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from models.config import Widths
 
 from .binary_lane import BinaryLane
-from .pipeline import chained, registered
+from .pipeline import chained, streamed
 from .popcount import Popcount
 from .postprocess import PostProcess, lane_constants
 
@@ -84,7 +84,7 @@ class LaneArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         ones = self._mask_count(m)
-        gate = registered(m, self.gate)
+        gate = streamed(m, self.gate)
         weights = [*(lane.following for lane in self._array[1:]), self.weights]
         constants = chained(m, self.constants, self.lanes)
         for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
@@ -108,17 +108,18 @@ class LaneArray(wiring.Component):
                 self.y[i].eq(post.y),
                 self.bits[i].eq(post.bit),
             ]
-            dot, others = Signal(signed(self.widths.wide)), Signal(signed(self.widths.wide))
+            dot, others, acc = (Signal(signed(self.widths.wide), reset_less=True) for _ in range(3))
             own = Mux(self.centre[i], ones << 1, 0)
-            k = registered(m, Mux(self.differential, own, ones))
+            k = streamed(m, Mux(self.differential, own, ones))
             with m.If(gate[i]):
                 m.d.sync += dot.eq(((array.low + array.high) << 1) - k)
             with m.Else():
                 m.d.sync += dot.eq(0)
             m.d.sync += [
                 others.eq(self.partial[i] + self.extra[i]),
-                self.acc[i].eq(dot + others),
+                acc.eq(dot + others),
             ]
+            m.d.comb += self.acc[i].eq(acc)
             m.d.comb += Cat(self.clipped[i], self.clipped[self.lanes + i]).eq(post.clipped)
         return m
 

@@ -17,13 +17,13 @@ from .haar import HaarSplit
 from .lane_array import LaneArray
 from .loader import Loader
 from .local_convolution import LocalConvolution
-from .pipeline import chained, registered
+from .pipeline import chained, registered, streamed
 from .pool import Pool
 from .popcount import Popcount
 from .program import CONTEXTS, pass_layout, settings_layout
 from .sequencer import Sequencer, token_layout
 from .softmax import RowMaximum
-from .tables import sized_memory, table_memories, table_ports
+from .tables import BANK_SPARE, Columns, sized_memory, table_memories, table_ports
 from .timing import timing
 
 
@@ -160,7 +160,7 @@ class Layers(wiring.Component):
         for name in names:
             source = sequencer.index if name == "index" else sequencer.current[name]
             m.d.comb += write.data[name].eq(source)
-        return registered(m, read.data)
+        return streamed(m, read.data)
 
     def _below(self, count: Value, size: int) -> Value:
         """Bit i is 1 where i < ``count``."""
@@ -183,14 +183,14 @@ class Layers(wiring.Component):
                 m.d.comb += loader.key.eq(read.data)
                 with m.If(loader.keys):
                     m.d.comb += read.addr.eq(loader.key_address)
-            words.append(registered(m, read.data))
+            words.append(streamed(m, read.data))
             self._sign_writes.append(write)
         return words[0], words[1]
 
     def _write_signs(self, m: Module, i: int, enable: Value, address: Value, chunk: Value, bits: Value):
         """Write ``bits`` into a sign memory a cycle later; returns what is being written."""
         write = self._sign_writes[i]
-        later = registered(m, bits)
+        later = streamed(m, bits)
         m.d.sync += write.addr.eq(address)
         m.d.comb += write.data.eq(later.replicate(self.config.width // self.config.lanes))
         m.d.sync += write.en.eq(Mux(enable, 1 << chunk, 0))
@@ -255,9 +255,9 @@ class Layers(wiring.Component):
         wait = stages.operands - 1 - (stages.STREAM + local.latency)
         centre = registered(m, local.centre, wait)
         joins = self._late(m, stages.operands - 1, "local").local
-        extra = Signal(self._wide)
+        extra = Signal(self._wide, reset_less=True)
         for lane in range(lanes):
-            total = registered(m, local.sum[lane], wait) + Mux(centre[lane], 1, -1)
+            total = streamed(m, local.sum[lane], wait) + Mux(centre[lane], 1, -1)
             m.d.sync += extra[lane].eq(Mux(joins, total, 0))
         return centre, extra
 
@@ -273,9 +273,9 @@ class Layers(wiring.Component):
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
         gate = self._below(late.gate_high, config.lanes) & ~self._below(late.gate_low, config.lanes)
         m.d.comb += [
-            array.activation.eq(registered(m, Mux(part.activation == 0, ~0, signs), wait)),
-            array.mask.eq(registered(m, Mux(part.row_mask, word_0, ~0) & registered(m, bounded), wait)),
-            array.gate.eq(registered(m, gate)),
+            array.activation.eq(streamed(m, Mux(part.activation == 0, ~0, signs), wait)),
+            array.mask.eq(streamed(m, Mux(part.row_mask, word_0, ~0) & streamed(m, bounded), wait)),
+            array.gate.eq(streamed(m, gate)),
             array.differential.eq(self._late(m, stages.operands - 1, "differential").differential),
         ]
 
@@ -289,9 +289,9 @@ class Layers(wiring.Component):
         (token,) = table_memories(m, self, self._tables)
         reads = []
         for name, depth in (("a", config.bank_a), ("b", config.bank_b)):
-            m.submodules[f"bank_{name}"] = memory = Memory(shape=self._wide, depth=depth, init=[])
-            setattr(self, f"_write_{name}", memory.write_port())
-            reads.append(memory.read_port())
+            m.submodules[f"bank_{name}"] = memory = Columns(self._wide, depth, BANK_SPARE)
+            setattr(self, f"_write_{name}", memory.write)
+            reads.append(memory.read)
         read_a, read_b = reads
         address_a, address_b = Signal.like(read_a.addr), Signal.like(read_b.addr)
 
@@ -333,11 +333,11 @@ class Layers(wiring.Component):
 
         def operand(flag: Value, word: Value) -> Signal:
             here = registered(m, flag, 2)
-            register = Signal(self._wide)
+            register = Signal(self._wide, reset_less=True)
             m.d.sync += Value.cast(register).eq(Mux(here, word, 0))
             return register
 
-        t = Signal(signed(config.widths.offset))
+        t = Signal(signed(config.widths.offset), reset_less=True)
         m.d.sync += t.eq(Mux(registered(m, use_token, 2), token.data, 0))
         m.d.comb += self._array.token.eq(t)
         return (
@@ -382,7 +382,7 @@ class Layers(wiring.Component):
         part = self._late(m, stages.result, *names)
         live, second = token.live, token.phase & part.haar
 
-        stored = Signal(self._wide)
+        stored = Signal(self._wide, reset_less=True)
         for lane in range(config.lanes):
             value = Mux(part.haar, self._bands[lane], array.y[lane])
             m.d.sync += stored[lane].eq(mean[lane] + (value >> part.share))

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .pipeline import registered
+from .pipeline import streamed
 
 LEVELS_PER_STAGE = 2
 """Full adders in a row between two registers."""
@@ -55,12 +55,12 @@ class Popcount(wiring.Component):
         for level in range(1, len(full_adder_levels(self.width)) + 1):
             columns = _add_columns(columns)
             if level % LEVELS_PER_STAGE == 0:
-                columns = [[registered(m, bit) for bit in column] for column in columns]
+                columns = [[streamed(m, bit) for bit in column] for column in columns]
         rows = [
             sum(column[row] << i if row < len(column) else 0 for i, column in enumerate(columns))
             for row in (0, 1)
         ]
-        m.d.sync += self.count.eq(rows[0] + rows[1])
+        m.d.comb += self.count.eq(streamed(m, rows[0] + rows[1]))
         return m
 
 

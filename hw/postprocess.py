@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from models.config import Widths
 
-from .pipeline import registered
+from .pipeline import streamed
 
 
 def lane_constants(widths: Widths) -> data.StructLayout:
@@ -89,7 +89,7 @@ class PostProcess(wiring.Component):
 
         slots = [self.slot]
         for _ in range(self.LATENCY - 1):
-            slots.append(registered(m, slots[-1]))
+            slots.append(streamed(m, slots[-1]))
 
         def constants(stage: int, *names: str) -> list[Value]:
             """Constants of the token that is ``stage`` cycles behind its ``acc``."""
@@ -104,14 +104,14 @@ class PostProcess(wiring.Component):
         (a,), (b,), (move,) = constants(0, "a"), constants(2, "b"), constants(6, "move")
         positive, negative, offset = constants(4, "positive", "negative", "offset")
 
-        product = registered(m, registered(m, self.acc) * registered(m, a))  # 1, 2
-        affine = registered(m, round_shift(product, b, self.widths.affine_shift[1]))  # 3
+        product = streamed(m, streamed(m, self.acc) * streamed(m, a))  # 1, 2
+        affine = streamed(m, round_shift(product, b, self.widths.affine_shift[1]))  # 3
         clipped_d, clipped_y = Signal(), Signal()
-        d = registered(m, saturate(m, affine + self.shortcut, bits, clipped_d))  # 4
-        scaled = registered(m, d * Mux(d < 0, negative, positive))  # 5
-        offsets = registered(m, offset + self.token + self.residual)  # 5
+        d = streamed(m, saturate(m, affine + self.shortcut, bits, clipped_d))  # 4
+        scaled = streamed(m, d * Mux(d < 0, negative, positive))  # 5
+        offsets = streamed(m, offset + self.token + self.residual)  # 5
         total = round_shift(scaled, offsets, self.widths.slope_shift[1])
-        y = registered(m, saturate(m, total, bits, clipped_y))  # 6
-        m.d.sync += [self.y.eq(y), self.bit.eq(y + move >= 0)]  # 7
-        m.d.sync += self.clipped.eq(Cat(registered(m, clipped_d, 3), registered(m, clipped_y)))
+        y = streamed(m, saturate(m, total, bits, clipped_y))  # 6
+        m.d.comb += [self.y.eq(streamed(m, y)), self.bit.eq(streamed(m, y + move >= 0))]  # 7
+        m.d.comb += self.clipped.eq(Cat(streamed(m, clipped_d, 4), streamed(m, clipped_y, 2)))
         return m

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.data import View
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -24,21 +24,56 @@ BLOCKS = ((2048, 9), (1024, 18), (512, 36))
 SPARE = 1.05
 """Block RAMs, in proportion to as few as there can be, that a deep table may take to be made of deep ones."""
 
+BANK_SPARE = 1.25
+"""The like of a bank, at whose place a part has the least wires to spare."""
 
-def column_bits(width: int, depth: int) -> int:
-    """Bits of a column of block RAMs, of which a table is made.
+
+def column_bits(width: int, depth: int, spare: float = SPARE) -> int:
+    """Bits of a column of block RAMs, of which a table is made that may take ``spare`` times as few as there
+    can be.
 
     A table of wide block RAMs takes more wires than any other part of the machine: 25 of them on top of one
     another have 25 words to choose from, 7 deep ones have 7.
     """
     blocks = {bits: math.ceil(depth / words) * math.ceil(width / bits) for words, bits in BLOCKS}
-    return next(bits for bits, count in blocks.items() if count <= SPARE * min(blocks.values()))
+    return next(bits for bits, count in blocks.items() if count <= spare * min(blocks.values()))
 
 
 def shallow(width: int, depth: int) -> bool:
     """Whether a memory is better made of distributed RAMs."""
     words, bits = DISTRIBUTED
     return math.ceil(depth / words) * math.ceil(width / bits) <= SHALLOW
+
+
+class Columns(wiring.Component):
+    """A memory of such columns, or one that is `shallow`. Its ports are those of `amaranth.lib.memory`: the
+    word at ``read.addr`` is in ``read.data`` a cycle later where ``read.en`` is high.
+    """
+
+    def __init__(self, shape: ShapeLike, depth: int, spare: float = SPARE):
+        self._depth, width = depth, Shape.cast(shape).width
+        bits = width if shallow(width, depth) else column_bits(width, depth, spare)
+        self._columns = [slice(first, min(first + bits, width)) for first in range(0, width, bits)]
+        address = ceil_log2(depth)
+        ports = {"read": ReadPort, "write": WritePort}
+        signatures = {name: port.Signature(addr_width=address, shape=shape) for name, port in ports.items()}
+        super().__init__({name: Out(signature) for name, signature in signatures.items()})
+
+    def elaborate(self, platform):
+        m = Module()
+        for number, column in enumerate(self._columns):
+            memory = sized_memory(column.stop - column.start, self._depth)
+            m.submodules[f"column_{number}"] = memory
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [
+                write.addr.eq(self.write.addr),
+                write.data.eq(Value.cast(self.write.data)[column]),
+                write.en.eq(self.write.en),
+                read.addr.eq(self.read.addr),
+                read.en.eq(self.read.en),
+                Value.cast(self.read.data)[column].eq(read.data),
+            ]
+        return m
 
 
 def sized_memory(shape: ShapeLike, depth: int) -> Memory:
@@ -81,22 +116,16 @@ def table_memories(m: Module, component: wiring.Component, tables: Tables) -> li
     """The memories behind a component's `table_ports`, as the component reads them."""
     reads = []
     for name, (shape, depth) in tables.items():
-        host, width = getattr(component, name), Shape.cast(shape).width
-        own = TableRead(Signal(ceil_log2(depth)), Signal(shape), Signal(init=1))
-        bits = width if shallow(width, depth) else column_bits(width, depth)
-        for number, first in enumerate(range(0, width, bits)):
-            column = slice(first, first + bits)
-            stored = Value.cast(host.data)[column]
-            m.submodules[f"{name}_{number}"] = words = sized_memory(stored.shape(), depth)
-            write, read = words.write_port(), words.read_port()
-            m.d.comb += [
-                write.addr.eq(host.addr),
-                write.data.eq(stored),
-                write.en.eq(host.en),
-                read.addr.eq(Mux(host.read, host.addr, own.addr)),
-                read.en.eq(host.read | own.en),
-                Value.cast(own.data)[column].eq(read.data),
-            ]
-        m.d.comb += host.answer.eq(own.data)
+        host = getattr(component, name)
+        m.submodules[name] = words = Columns(shape, depth)
+        own = TableRead(Signal(ceil_log2(depth)), words.read.data, Signal(init=1))
+        m.d.comb += [
+            words.write.addr.eq(host.addr),
+            words.write.data.eq(host.data),
+            words.write.en.eq(host.en),
+            words.read.addr.eq(Mux(host.read, host.addr, own.addr)),
+            words.read.en.eq(host.read | own.en),
+            host.answer.eq(own.data),
+        ]
         reads.append(own)
     return reads

@@ -1,9 +1,9 @@
 """`BoardTop`: the accelerator on a board, with its clock, its UART, its lamps and its button."""
 
 from amaranth.build import Platform
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Mux, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Mux, ResetInserter, Signal
 from amaranth.lib import io, wiring
-from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.cdc import AsyncFFSynchronizer
 
 from hw.accelerator import Accelerator
 from hw.boot import FlashBoot
@@ -49,14 +49,16 @@ class BoardTop(Elaboratable):
         board = self.board
         clock = self._pin(m, "i", platform.request(platform.default_clk, dir="-"))
         m.submodules.pll = source = self._pll(self.setting)
-        m.domains.sync = ClockDomain()
+        m.domains.sync = ClockDomain(reset_less=True)
         pressed = self._pin(m, "i", platform.request(board.reset, 0, dir="-"))
-        m.submodules.reset = ResetSynchronizer(~source.locked | pressed)
+        reset, around = Signal(), Module()
+        m.submodules.reset = AsyncFFSynchronizer(~source.locked | pressed, reset)
+        m.submodules.around = ResetInserter(reset)(around)
         m.d.comb += [source.clock.eq(clock), ClockSignal().eq(source.output)]
 
         timeout = round(self.clock_hz * SECONDS_OF_SILENCE)
-        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, timeout)
-        m.submodules.uart = uart = Uart(self.divisor)
+        m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, timeout, reset)
+        around.submodules.uart = uart = Uart(self.divisor)
         pins = platform.request("uart", 0, dir="-")
         m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
         busy, error = accelerator.busy, accelerator.error
@@ -64,7 +66,7 @@ class BoardTop(Elaboratable):
             wiring.connect(m, uart.received, accelerator.rx)
             answers = accelerator.tx
         else:
-            m.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
+            around.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
             self._flash(m, platform, boot)
             wiring.connect(m, uart.received, boot.host_rx)
             wiring.connect(m, boot.link_rx, accelerator.rx)
@@ -72,11 +74,11 @@ class BoardTop(Elaboratable):
             answers = boot.host_tx
             busy, error = busy | boot.busy, error | boot.failed
         # All behind it that can wait would else wait for the bits of a byte in one cycle.
-        wiring.connect(m, relay(m, answers), uart.to_send)
+        wiring.connect(m, relay(around, answers), uart.to_send)
 
         lamps = accelerator.sealed, busy, error
         for lamp, resource in zip(lamps, board.leds, strict=True):
-            m.d.comb += self._pin(m, "o", platform.request(*resource, dir="-")).eq(self._glow(m, lamp))
+            m.d.comb += self._pin(m, "o", platform.request(*resource, dir="-")).eq(self._glow(around, lamp))
         return m
 
     def _flash(self, m: Module, platform: Platform, boot: FlashBoot) -> None:
