@@ -5,7 +5,7 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
-from hw.tables import column_bits, shallow, sized_memory, table_memories, table_ports
+from hw.tables import BANK_SPARE, column_bits, shallow, sized_memory, table_memories, table_ports
 
 from .bench import simulate
 
@@ -115,6 +115,10 @@ def test_a_table_of_columns():
 )
 def test_columns_are_as_deep_as_costs_few_block_rams(width, depth, bits):
     assert column_bits(width, depth) == bits
+
+
+def test_a_bank_is_rather_of_deep_ones():
+    assert (column_bits(96, 1536), column_bits(96, 1536, BANK_SPARE)) == (36, 9)
 
 
 @pytest.mark.parametrize(("width", "depth", "is_shallow"), [(43, 64, True), (64, 80, False), (8, 128, True)])
