@@ -63,7 +63,7 @@ class Link(wiring.Component):
     is still being sent, and while a READ is answered, `READ_LATENCY` + 2 cycles a byte.
     """
 
-    READ_LATENCY = 4
+    READ_LATENCY = 5
     IN_FLIGHT = 4
 
     def __init__(self, identity: Identity, pixels: str, timeout: int):

@@ -16,12 +16,12 @@ from .head import Head
 from .images import Images
 from .layers import Layers, trace_layout
 from .link import machine_ports
-from .pipeline import registered
+from .pipeline import registered, streamed
 from .program import OPERATIONS, SETTINGS_WORD, settings_layout
 from .serial import relay
 
 COUNTER_BITS = 32
-ANSWER_LATENCY = 4
+ANSWER_LATENCY = 5
 """Cycles from ``read`` to ``answer``."""
 
 
@@ -126,21 +126,21 @@ class Machine(wiring.Component):
         m.submodules.counters = counters
         bits = Value.cast(settings)
         parts = [bits[first : first + SETTINGS_WORD] for first in range(0, len(bits), SETTINGS_WORD)]
-        # A cycle late: memories lie all over the part.
+        # A cycle late, and one more for the memories, which lie all over the part.
         ports = self.select, self.address, self.data, self.write, self.read
         select, address, word, write, read = (registered(m, port) for port in ports)
         for number, part in enumerate(parts):
             with m.If(write & (select == 0) & (address == number)):
                 m.d.sync += part.eq(word)
-        answers = [registered(m, Array(parts)[address])]
+        answers, far_word = [registered(m, Array(parts)[address])], streamed(m, word)
         for number, (name, table) in enumerate(self._tables.items(), start=1):
             chosen = select == number
             half = Mux(self._images.half, self.config.pixels // 2, 0) if name == "pixels" else 0
             m.d.comb += [
-                table.addr.eq(address + half),
-                Value.cast(table.data).eq(word),
-                table.en.eq(write & chosen),
-                table.read.eq(read & chosen),
+                table.addr.eq(streamed(m, address + half)),
+                Value.cast(table.data).eq(far_word),
+                table.en.eq(registered(m, write & chosen)),
+                table.read.eq(registered(m, read & chosen)),
             ]
             answers.append(Value.cast(table.answer).as_unsigned())
         # A cycle late: it hangs on the program's word, and the counters are slow.
@@ -149,7 +149,7 @@ class Machine(wiring.Component):
         m.d.comb += [counters.index.eq(operation), counters.addr.eq(address)]
         answers.append(counters.answer)
         chosen_answer = Array(answers)[registered(m, select)]
-        m.d.comb += self.answer.eq(registered(m, chosen_answer, ANSWER_LATENCY - 2))
+        m.d.comb += self.answer.eq(registered(m, chosen_answer, ANSWER_LATENCY - 3))
         return settings
 
     def _results(self, m: Module) -> None:
