@@ -88,23 +88,28 @@ class PostProcess(wiring.Component):
         bits = self.widths.wide
 
         slots = [self.slot]
-        for _ in range(self.LATENCY - 1):
+        for _ in range(self.LATENCY - 2):
             slots.append(streamed(m, slots[-1]))
 
         def constants(stage: int, *names: str) -> list[Value]:
-            """Constants of the token that is ``stage`` cycles behind its ``acc``."""
+            """Constants of the token that is ``stage`` cycles behind its ``acc``, found a cycle before."""
             layout = data.StructLayout({name: self.constants.shape()[name].shape for name in names})
             memory = Memory(shape=layout, depth=self.slots, init=[])
             m.submodules["_".join(names)] = memory
             write, read = memory.write_port(), memory.read_port(domain="comb")
-            m.d.comb += [write.addr.eq(self.write_slot), write.en.eq(self.write), read.addr.eq(slots[stage])]
+            m.d.comb += [
+                write.addr.eq(self.write_slot),
+                write.en.eq(self.write),
+                read.addr.eq(slots[stage - 1]),
+            ]
             m.d.comb += [write.data[name].eq(self.constants[name]) for name in names]
-            return [read.data[name] for name in names]
+            found = streamed(m, read.data)
+            return [found[name] for name in names]
 
-        (a,), (b,), (move,) = constants(0, "a"), constants(2, "b"), constants(6, "move")
+        (a,), (b,), (move,) = constants(1, "a"), constants(2, "b"), constants(6, "move")
         positive, negative, offset = constants(4, "positive", "negative", "offset")
 
-        product = streamed(m, streamed(m, self.acc) * streamed(m, a))  # 1, 2
+        product = streamed(m, streamed(m, self.acc) * a)  # 1, 2
         affine = streamed(m, round_shift(product, b, self.widths.affine_shift[1]))  # 3
         clipped_d, clipped_y = Signal(), Signal()
         d = streamed(m, saturate(m, affine + self.shortcut, bits, clipped_d))  # 4
