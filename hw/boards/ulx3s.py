@@ -14,8 +14,8 @@ _LARGE = Board(
     capacity=ECP5_85F,
     config="16x128",
     model="cifar10-tiny",
-    clock_hz=50_000_000,
-    baud=2_000_000,
+    clock_hz=60_000_000,
+    baud=3_000_000,
     programmer=("--board", "ulx3s"),
     tables_at=0x20_0000,
     reset="button_fire",
@@ -30,7 +30,5 @@ BOARDS = (
         capacity=ECP5_25F,
         config="8x64",
         model="cifar10-nano",
-        clock_hz=60_000_000,
-        baud=3_000_000,
     ),
 )
