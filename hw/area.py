@@ -35,6 +35,9 @@ from .softmax import BinarySoftmax, RowMaximum
 BANK_DEPTH = 512
 """Words of a bank: what one ECP5 block RAM holds at 36 bits."""
 
+TOKENS = 64
+"""Of a CIFAR-10 image, bits of a column of V."""
+
 ECP5 = FAMILIES["ecp5"]
 
 
@@ -42,7 +45,7 @@ class Slice(wiring.Component):
     """Lanes with both their banks: A gives partial sums and shortcuts and takes y, B gives residuals."""
 
     def __init__(self, lanes: int, width: int, widths: Widths, slots: int = 16):
-        self.array = LaneArray(lanes, width, widths, slots)
+        self.array = LaneArray(lanes, width, min(width, TOKENS), widths, slots)
         self.wide = data.ArrayLayout(signed(widths.wide), lanes)
         inputs = (
             "activation",
@@ -139,13 +142,13 @@ def main(argv: list[str] | None = None) -> None:
 def _report(width: int, routed: bool, seed: int) -> None:
     widths = Widths()
     blocks = {
-        f"lane's array, {width} bits": BinaryLane(width),
+        f"lane's array, {width} bits": BinaryLane(width, min(width, TOKENS)),
         "lane's post-processing": PostProcess(widths, widths.wide, slots=16),
         "eight lanes' Haar split": HaarSplit(8, widths.wide, max_columns=16),
         "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
         "softmax, 32 scores a cycle": BinarySoftmax(32, widths, max_tiles=4),
         "row maximum, 64 lanes": RowMaximum(64, widths.wide, max_rows=64),
-        "embedding of cifar10-tiny, 28 at once": Embedding(28, widths, 64, 128, 48, 2 * 3072),
+        "embedding of cifar10-tiny, 13 at once": Embedding(13, widths, 64, 128, 48, 2 * 3072),
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }

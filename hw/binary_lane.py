@@ -24,14 +24,16 @@ class BinaryLane(wiring.Component):
     product of the signs is 2·n − k; a mask of Â with an activation of ones makes n = popcount(Â & V).
 
     The next weights, ``following``, come in behind the current ones: whole with ``load``, or bit by bit with
-    ``shift``, the first of them ending lowest. ``swap`` makes them current for the activation of the cycle
-    after.
+    ``shift``, which moves the highest ``column`` of them down and leaves the others. ``swap`` makes them
+    current for the activation of the cycle after.
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, column: int):
         if not (isinstance(width, int) and width >= 2 and width % 2 == 0):
             raise ValueError(f"BinaryLane width must be an even integer of at least 2, not {width!r}")
-        self.width = width
+        if not (isinstance(column, int) and 1 <= column <= width):
+            raise ValueError(f"BinaryLane column must be an integer from 1 to {width}, not {column!r}")
+        self.width, self.column = width, column
         self._halves = Popcount(width // 2), Popcount(width // 2)
         count = width.bit_length() - 1
         super().__init__(
@@ -61,7 +63,9 @@ class BinaryLane(wiring.Component):
         with m.If(self.load):
             m.d.sync += following.eq(self.weights)
         with m.Elif(self.shift):
-            m.d.sync += following.eq(Cat(following[1:], self.bit))
+            # Where rows and columns of attention are short, this saves a LUT4 a bit of the others.
+            column = following[-self.column :]
+            m.d.sync += column.eq(Cat(column[1:], self.bit))
         with m.If(self.swap):
             m.d.sync += current.eq(following)
 

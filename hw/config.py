@@ -3,6 +3,7 @@ source of shapes in `hw/`; and the presets.
 """
 
 import json
+import math
 import zlib
 from dataclasses import asdict, dataclass, field
 
@@ -58,6 +59,11 @@ class AcceleratorConfig:
     slots: int = 16
     """Tiles whose constants a lane holds: one leaves sums as they are, the others are loaded in turn."""
     widths: Widths = field(default_factory=Widths)
+
+    @property
+    def column(self) -> int:
+        """Bits of a lane's weights that a column of V can take, the highest ones."""
+        return min(self.width, self.lanes * math.ceil(self.max_tokens / self.lanes))
 
     @property
     def digest(self) -> int:
@@ -236,7 +242,7 @@ CONFIGS: dict[str, AnyConfig] = {
             bank_a=1024,
             bank_b=1024,
             program=3584,
-            macs=16,
+            macs=8,
             pixels=2 * 3072,
         ),
         # cifar10-tiny
@@ -252,7 +258,7 @@ CONFIGS: dict[str, AnyConfig] = {
             bank_a=512,
             bank_b=512,
             program=2048,
-            macs=28,
+            macs=13,
             pixels=2 * 3072,
         ),
         AcceleratorConfig(

@@ -69,7 +69,7 @@ class Layers(wiring.Component):
         w, lanes = config.widths, config.lanes
         self._wide = data.ArrayLayout(signed(w.wide), lanes)
         self._sequencer, self._loader = Sequencer(config), Loader(config)
-        self._array = LaneArray(lanes, config.width, w, config.slots)
+        self._array = LaneArray(lanes, config.width, config.column, w, config.slots)
         self._attention = Attention(config)
         self._maximum = RowMaximum(lanes, w.wide, config.rows)
         self._haar = HaarSplit(lanes, w.wide, config.max_columns)

@@ -39,8 +39,8 @@ MACHINES: dict[str, AcceleratorConfig] = {
         replace(_SMALL, name="6x18", lanes=6, width=18, theta=5, slots=3, macs=5),
         # A word a tile.
         replace(_SMALL, name="8x8", lanes=8, width=8, macs=8),
-        # Everything in one tile and one word.
-        replace(_SMALL, name="24x48", lanes=24, width=48, theta=1, macs=15, max_channels=24),
+        # Everything in one tile and one word, of which a column of V takes two thirds.
+        replace(_SMALL, name="24x72", lanes=24, width=72, theta=1, macs=15, max_channels=24),
     )
 }
 

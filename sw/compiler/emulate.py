@@ -206,8 +206,9 @@ class Emulator:
         if f["accumulate"]:
             stored = stored + self._at(self.a, f["base_a"], numbers)
         if f["columns"]:
+            column = self.following[:, -machine.column :]
             for row in bits:
-                self.following = np.concatenate([self.following[:, 1:], row[:, None]], axis=1)
+                column[:] = np.concatenate([column[:, 1:], row[:, None]], axis=1)
         kept = numbers[live]
         if f["write_a"]:
             self._put(self.a, f["base_a"], kept, stored[live])

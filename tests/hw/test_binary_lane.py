@@ -16,8 +16,8 @@ def signs(word: int, width: int) -> torch.Tensor:
 async def give_weights(context, lane: BinaryLane, weights: int, by_shifting: bool) -> None:
     if by_shifting:
         context.set(lane.shift, 1)
-        for i in range(lane.width):
-            context.set(lane.bit, weights >> i & 1)
+        for i in range(lane.column):
+            context.set(lane.bit, weights >> lane.width - lane.column + i & 1)
             await context.tick()
         context.set(lane.shift, 0)
     else:
@@ -35,7 +35,7 @@ def test_masked_dot_products(width, by_shifting):
     inputs = [(generator.getrandbits(width), generator.getrandbits(width)) for _ in range(30)]
     inputs += [(ones, ones), (0, ones), (ones, 0), (generator.getrandbits(width), ones)]
     inputs += [(ones, generator.getrandbits(width))]  # the context's use: a mask of Â, an activation of ones
-    lane = BinaryLane(width)
+    lane = BinaryLane(width, width)
     counts = []
 
     async def testbench(context):
@@ -65,7 +65,7 @@ def test_masked_dot_products(width, by_shifting):
 
 
 def test_the_next_weights_load_behind_the_current_ones():
-    lane = BinaryLane(8)
+    lane = BinaryLane(8, 8)
 
     async def testbench(context):
         context.set(lane.activation, 0xFF)
@@ -89,4 +89,23 @@ def test_the_next_weights_load_behind_the_current_ones():
 @pytest.mark.parametrize("width", [0, 1, 7, 2.0])
 def test_a_width_that_is_none(width):
     with pytest.raises(ValueError, match="BinaryLane width must be an even integer of at least 2, not "):
-        BinaryLane(width)
+        BinaryLane(width, 1)
+
+
+def test_a_short_column_leaves_the_other_weights():
+    lane = BinaryLane(8, 3)
+
+    async def testbench(context):
+        context.set(lane.activation, 0xFF)
+        context.set(lane.mask, 0xFF)
+        await give_weights(context, lane, 0b010_10011, by_shifting=False)
+        await give_weights(context, lane, 0b110_00000, by_shifting=True)
+        assert context.get(lane.following) == 0b110_10011
+
+    simulate(lane, testbench)
+
+
+@pytest.mark.parametrize("column", [0, 9, 2.0])
+def test_a_column_that_is_none(column):
+    with pytest.raises(ValueError, match="BinaryLane column must be an integer from 1 to 8, not "):
+        BinaryLane(8, column)

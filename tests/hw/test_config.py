@@ -51,6 +51,18 @@ def test_presets_go_by_their_shape():
         assert name.split("-")[0] == shape
 
 
+@pytest.mark.parametrize(
+    ("name", "column"), [("2x64", 16), ("16x64", 64), ("32x128", 64), ("64x128-large", 128)]
+)
+def test_a_column_of_v_has_a_bit_a_token(name, column):
+    assert accelerator(name).column == column
+
+
+@pytest.mark.parametrize(("lanes", "column"), [(6, 42), (18, 54)])
+def test_a_column_of_v_takes_whole_tiles(lanes, column):
+    assert replace(SMALL, lanes=lanes, width=54, max_tokens=40).column == column
+
+
 @pytest.mark.parametrize("pixels", [0, 96, 1 << 15, 64.0])
 def test_image_memory_of_a_scalar_machine(pixels):
     with pytest.raises(ConfigError, match="pixels must be a power of two, 2 to 16384, not"):

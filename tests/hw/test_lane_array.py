@@ -48,7 +48,7 @@ def test_a_projection_over_two_steps(lanes, width):
     """
     generator = torch.Generator().manual_seed(lanes)
     widths = Widths()
-    array = LaneArray(lanes, width, widths, slots=2)
+    array = LaneArray(lanes, width, width, widths, slots=2)
     valid = [width, max(1, width - 3)]  # inputs of each step: the last word is not full
     tokens = 12
     limit = 1 << (widths.wide - 1)
@@ -118,14 +118,16 @@ def test_a_projection_over_two_steps(lanes, width):
     assert results["clipped"] == counter.clipped
 
 
-def test_columns_shift_in_and_become_weights():
+@pytest.mark.parametrize("column", [8, 5])
+def test_columns_shift_in_and_become_weights(column):
     """Each lane's own bits, token after token, then a masked word of ones counts them: ΣÂV = 2·n − k, less
-    k·V_i where the differential term is asked for, in the lanes of the gate.
+    k·V_i where the differential term is asked for, in the lanes of the gate. The bits that a short column leaves keep what they were loaded with.
     """
     generator = random.Random(0)
     lanes, width = 3, 8
-    array = LaneArray(lanes, width, Widths(), slots=2)
-    columns = [generator.getrandbits(width) for _ in range(lanes)]
+    array = LaneArray(lanes, width, column, Widths(), slots=2)
+    low = width - column
+    columns = [generator.getrandbits(column) << low | (1 << low) - 1 for _ in range(lanes)]
     one = 1 << Widths().slope_shift[1]
     identity = {"a": 0, "b": 0, "positive": one, "negative": one, "offset": 0, "move": 0}
 
@@ -133,9 +135,9 @@ def test_columns_shift_in_and_become_weights():
         constants = {name: torch.full((lanes,), value) for name, value in identity.items()}
         await load(context, array, torch.ones(lanes, width, dtype=torch.int64), constants, 0)
         delay = PostProcess.LATENCY - PostProcess.SHORTCUT
-        for cycle in range(width + delay):
-            if cycle < width:
-                context.set(array.shortcut, [(column >> cycle & 1) - 1 for column in columns])
+        for cycle in range(column + delay):
+            if cycle < column:
+                context.set(array.shortcut, [(bits >> low + cycle & 1) - 1 for bits in columns])
             context.set(array.shift, cycle >= delay)
             await context.tick()
         context.set(array.shift, 0)
@@ -147,7 +149,7 @@ def test_columns_shift_in_and_become_weights():
         context.set(array.mask, mask)
         context.set(array.gate, gate)
         context.set(array.centre, centre)
-        v = [[1 if column >> j & 1 else -1 for j in range(width)] for column in columns]
+        v = [[1 if bits >> j & 1 else -1 for j in range(width)] for bits in columns]
         sums = [sum(sign for j, sign in enumerate(row) if mask >> j & 1) for row in v]
         for differential in (0, 1):
             context.set(array.differential, differential)
@@ -165,4 +167,4 @@ def test_columns_shift_in_and_become_weights():
 @pytest.mark.parametrize("lanes", [0, -2, 1.5])
 def test_a_number_of_lanes_that_is_none(lanes):
     with pytest.raises(ValueError, match="LaneArray lanes must be a positive integer, not "):
-        LaneArray(lanes, 8, Widths(), 2)
+        LaneArray(lanes, 8, 8, Widths(), 2)

@@ -9,7 +9,7 @@ from models.config import Widths
 
 
 def test_the_text_is_always_the_same():
-    assert verilog(LaneArray(2, 8, Widths(), 2)) == verilog(LaneArray(2, 8, Widths(), 2))
+    assert verilog(LaneArray(2, 8, 8, Widths(), 2)) == verilog(LaneArray(2, 8, 8, Widths(), 2))
 
 
 def test_an_accelerator_is_written(tmp_path, capsys):

@@ -40,7 +40,7 @@ def assert_exact(jobs, outcomes):
 
 
 @pytest.mark.parametrize(
-    ("name", "gaps", "stalls"), [("4x16", 0, 0), ("6x18", 9, 0), ("8x8", 0, 12), ("24x48", 5, 9)]
+    ("name", "gaps", "stalls"), [("4x16", 0, 0), ("6x18", 9, 0), ("8x8", 0, 12), ("24x72", 5, 9)]
 )
 def test_random_models_on_small_machines(name, gaps, stalls):
     """One after the other on a machine that is never reset: 55 models, two images each."""
