@@ -20,8 +20,8 @@ class HaarSplit(wiring.Component):
     counts the lanes that are 1 in ``counted`` a cycle before ``hi``.
 
     ``columns`` (1 to ``max_columns``) holds still from an image's first token to its last result. ``first``
-    comes with token 0 of an image and with the token behind its last, the next image's or filler: wherever a
-    counter of tokens modulo N is 0. Behind the last image `lead` tokens of filler push its last windows out;
+    comes a cycle before token 0 of an image and before the token behind its last, the next image's or filler:
+    wherever a counter of tokens modulo N becomes 0. Behind the last image `lead` tokens of filler push its last windows out;
     their value does not matter. The grid's edges follow from where rows and images begin, so the rows need no
     counting.
     """
@@ -72,10 +72,12 @@ class HaarSplit(wiring.Component):
         ]
 
         # Above a token of an image's first row lies a last row, left of one that begins a row a last column.
-        first_row, was_first_row, right_edge = Signal(), Signal(), Signal()
-        m.d.comb += first_row.eq(Mux(line.begins_row, self.first, was_first_row))
+        first_row, last_was, was, right_edge = (Signal() for _ in range(4))
+        m.d.comb += was.eq(Mux(self.enable, first_row, last_was))
+        # A register, as it goes to every lane.
+        m.d.sync += [last_was.eq(was), first_row.eq(Mux(line.next_begins_row, self.first, was))]
         with m.If(self.enable):
-            m.d.sync += [was_first_row.eq(first_row), right_edge.eq(line.begins_row)]
+            m.d.sync += right_edge.eq(line.begins_row)
 
         clipped = Signal(self.lanes)
         m.d.sync += clips.bits.eq(clipped & self.counted)

@@ -244,7 +244,7 @@ class Layers(wiring.Component):
         weights, shifts = (slots(self._late(m, stage, "slot").slot) for stage in (used, last))
         m.d.comb += [
             local.enable.eq(pipe[stages.STREAM].enable & (part.differential | part.local)),
-            local.first.eq(pipe[stages.STREAM].first),
+            local.first.eq(pipe[stages.STREAM - 1].first),
             local.columns.eq(self.settings.columns),
             local.taps.eq(self.settings.taps),
             local.v.eq(word_1.word_select(part.chunk, lanes)),
@@ -355,7 +355,7 @@ class Layers(wiring.Component):
         config, arrives = self.config, stages.result - HaarSplit.LATENCY
         m.d.comb += [
             haar.enable.eq(pipe[arrives].enable & self._late(m, arrives, "haar").haar),
-            haar.first.eq(pipe[arrives].first),
+            haar.first.eq(pipe[arrives - 1].first),
             haar.columns.eq(self.settings.columns),
             haar.x.eq(x),
             haar.counted.eq(self._below(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),

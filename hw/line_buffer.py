@@ -11,9 +11,12 @@ class LineBuffer(wiring.Component):
 
     Tokens come row by row, one in every cycle with ``enable`` high; while it is low everything holds.
     ``columns`` (1 to ``max_columns``) is the width of the grid and holds still while an image passes.
-    ``first`` comes with token 0 of an image and with the token behind its last, the next image's or filler;
-    between them the buffer counts. ``above`` and ``begins_row`` (the token is its row's first) belong to the
-    token that is being taken, in the same cycle; above an image's first row lies nothing of its own.
+    ``first`` comes a cycle before token 0 of an image, and before the token behind its last, the next image's
+    or filler; between them the buffer counts. ``above`` and ``begins_row`` (the token is its row's first)
+    belong to the token that is being taken, in the same cycle; above an image's first row lies nothing of its
+    own.
+
+    The column is a register, and so is ``begins_row``: from both go wires to every lane.
 
     The memory is read asynchronously where it is written: distributed RAM, sixteen columns a cell on ECP5.
     """
@@ -29,6 +32,7 @@ class LineBuffer(wiring.Component):
                 "columns": In(range(max_columns + 1)),
                 "word": In(shape),
                 "above": Out(shape),
+                "next_begins_row": Out(1),
                 "begins_row": Out(1),
             }
         )
@@ -39,17 +43,21 @@ class LineBuffer(wiring.Component):
         m.submodules.memory = memory = Memory(shape=shape, depth=self.max_columns, init=[])
         read, write = memory.read_port(domain="comb"), memory.write_port()
 
-        following = Signal(range(self.max_columns))
-        column = Signal.like(following)
+        # Of the token at hand, of the one behind the last that was taken, and of the one in the next cycle.
+        column, kept, following = (Signal(range(self.max_columns)) for _ in range(3))
+        after = Mux(column + 1 == self.columns, 0, column + 1)
         m.d.comb += [
-            column.eq(Mux(self.first, 0, following)),
-            self.begins_row.eq(column == 0),
+            following.eq(Mux(self.enable, after, kept)),
+            self.next_begins_row.eq(self.first | (following == 0)),
             read.addr.eq(column),
             self.above.eq(read.data),
             write.addr.eq(column),
             write.data.eq(self.word),
             write.en.eq(self.enable),
         ]
-        with m.If(self.enable):
-            m.d.sync += following.eq(Mux(column + 1 == self.columns, 0, column + 1))
+        m.d.sync += [
+            kept.eq(following),
+            column.eq(Mux(self.first, 0, following)),
+            self.begins_row.eq(self.next_begins_row),
+        ]
         return m

@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .line_buffer import LineBuffer
+from .pipeline import registered
 from .popcount import Popcount, popcount_latency
 
 
@@ -28,8 +29,8 @@ class LocalConvolution(wiring.Component):
     whose lead it keeps. Taps outside the grid count 0.
 
     ``columns`` (1 to ``max_columns``), ``weights``, ``taps`` and ``local_shift`` hold still from an image's
-    first token to its last result. ``first`` comes with token 0 of an image and with the token behind its
-    last, the next image's or filler: wherever a counter of tokens modulo N is 0. Behind the last image `lead`
+    first token to its last result. ``first`` comes a cycle before token 0 of an image and before the token
+    behind its last, the next image's or filler: wherever a counter of tokens modulo N becomes 0. Behind the last image `lead`
     tokens of filler push its last windows out; their value does not matter. The grid's edges follow from
     where rows and images begin, so the rows need no counting.
     """
@@ -115,7 +116,8 @@ class LocalConvolution(wiring.Component):
         columns = [Signal(self.theta - 1) for _ in range(2)]
         rows = [Signal(self.theta - 1) for _ in range(self.reach + 1)]
         m.d.comb += columns[0].eq(Cat(begins_row, columns[1]))
-        m.d.comb += rows[0].eq(Mux(begins_row, Cat(self.first, rows[1]), rows[1]))
+        first = registered(m, self.first)
+        m.d.comb += rows[0].eq(Mux(begins_row, Cat(first, rows[1]), rows[1]))
         with m.If(self.enable):
             for history in (columns, rows):
                 m.d.sync += [then.eq(now) for now, then in pairwise(history)]

@@ -49,23 +49,28 @@ def stream(
         for name, value in held.items():
             context.set(getattr(design, name), value)
 
-        async def cycle(enable, first, word):
+        async def cycle(enable, word, next_first):
             context.set(design.enable, enable)
-            context.set(design.first, first)
+            context.set(design.first, next_first)
             context.set(getattr(design, port), word)
             for name, values in trace.items():
                 values.append(context.get(Value.cast(getattr(design, name))))
             await context.tick()
 
-        async def noise():
-            await cycle(0, generator.getrandbits(1), filler())
+        async def noise(next_first=None):
+            await cycle(0, filler(), generator.getrandbits(1) if next_first is None else next_first)
 
-        for columns, first, word in tokens:
+        firsts = [first for _, first, _ in tokens]
+        await noise(firsts[0])
+        for (columns, _, word), next_first in zip(tokens, [*firsts[1:], 0], strict=True):
+            pause = 0
             while generator.random() < gaps:
-                await noise()
+                pause += 1
             context.set(design.columns, columns)
             taken.append(len(next(iter(trace.values()))))
-            await cycle(1, first, word)
+            await cycle(1, word, generator.getrandbits(1) if pause else next_first)
+            for left in reversed(range(pause)):
+                await noise(None if left else next_first)
         for _ in range(max(outputs.values()) + 10):
             await noise()
 
