@@ -21,9 +21,9 @@ class HaarSplit(wiring.Component):
 
     ``columns`` (1 to ``max_columns``) holds still from an image's first token to its last result. ``first``
     comes a cycle before token 0 of an image and before the token behind its last, the next image's or filler:
-    wherever a counter of tokens modulo N becomes 0. Behind the last image `lead` tokens of filler push its last windows out;
-    their value does not matter. The grid's edges follow from where rows and images begin, so the rows need no
-    counting.
+    wherever a counter of tokens modulo N becomes 0. Behind the last image `lead` tokens of filler push its
+    last windows out; their value does not matter. The grid's edges follow from where rows and images begin,
+    so the rows need no counting.
     """
 
     LATENCY = 3

@@ -16,7 +16,8 @@ class LineBuffer(wiring.Component):
     belong to the token that is being taken, in the same cycle; above an image's first row lies nothing of its
     own.
 
-    The column is a register, and so is ``begins_row``: from both go wires to every lane.
+    The column is a register, and so is ``begins_row``, as from them go wires to every lane;
+    ``next_begins_row`` is what it will be in the next cycle.
 
     The memory is read asynchronously where it is written: distributed RAM, sixteen columns a cell on ECP5.
     """

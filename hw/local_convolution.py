@@ -30,9 +30,9 @@ class LocalConvolution(wiring.Component):
 
     ``columns`` (1 to ``max_columns``), ``weights``, ``taps`` and ``local_shift`` hold still from an image's
     first token to its last result. ``first`` comes a cycle before token 0 of an image and before the token
-    behind its last, the next image's or filler: wherever a counter of tokens modulo N becomes 0. Behind the last image `lead`
-    tokens of filler push its last windows out; their value does not matter. The grid's edges follow from
-    where rows and images begin, so the rows need no counting.
+    behind its last, the next image's or filler: wherever a counter of tokens modulo N becomes 0. Behind the
+    last image `lead` tokens of filler push its last windows out; their value does not matter. The grid's
+    edges follow from where rows and images begin, so the rows need no counting.
     """
 
     def __init__(self, lanes: int, theta: int, max_columns: int, shift_bits: int):

@@ -121,8 +121,8 @@ def test_a_projection_over_two_steps(lanes, width):
 @pytest.mark.parametrize("column", [8, 5])
 def test_columns_shift_in_and_become_weights(column):
     """Each lane's own bits, token after token, then a masked word of ones counts them: ΣÂV = 2·n − k, less
-    k·V_i where the differential term is asked for, in the lanes of the gate. The bits that a short column leaves keep what they were loaded
-    with.
+    k·V_i where the differential term is asked for, in the lanes of the gate. The bits that a short column
+    leaves keep what they were loaded with.
     """
     generator = random.Random(0)
     lanes, width = 3, 8
