@@ -229,7 +229,7 @@ CONFIGS: dict[str, AnyConfig] = {
             pixels=2 * 3072,
             max_channels=64,
         ),
-        # cifar10-tiny, so that it routes
+        # cifar10-tiny, at the higher clock
         AcceleratorConfig(
             name="16x128",
             lanes=16,

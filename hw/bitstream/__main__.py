@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 
 from hw.boards import BOARDS, board
+from hw.boards.board import PLACERS
 from hw.config import accelerator
 from models.cli import one_line_errors
 from models.config import PRESETS
@@ -102,6 +103,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--freq", type=float, metavar="MHZ", help="clock (default: the board's own)")
     parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
     parser.add_argument("--seed", type=int, help="of the placement (default: the board's own)")
+    parser.add_argument("--placer", choices=PLACERS, help="of nextpnr (default: the board's own)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     try:
@@ -131,7 +133,7 @@ def _run(arguments: argparse.Namespace) -> None:
     print(report.table(modules), flush=True)
     check_size(modules, flow)
     seed = target.seed if arguments.seed is None else arguments.seed
-    flow.route(seed)
+    flow.route(seed, arguments.placer or target.placer)
     routed = report.routed(flow.folder, flow.family)
     flow.pack()
     picture = flow.folder / "floorplan.png"

@@ -53,28 +53,28 @@ class Family(ABC):
     """Columns whose places are those of another: the netlist says how many are used."""
 
     @abstractmethod
-    def route(self, platform: Platform, seed: int) -> list[str]:
+    def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         """nextpnr on the netlist, its report into ``report.json``."""
 
     @abstractmethod
     def pack(self, platform: Platform) -> list[str]:
         """The packer on what nextpnr wrote."""
 
-    def _nextpnr(self, seed: int) -> list[str]:
+    def _nextpnr(self, seed: int, placer: str) -> list[str]:
         command = [tool(self.nextpnr), "--json", self.netlist, "--report", "report.json"]
         # A clock that is missed is this flow's own error, with more to say than nextpnr.
-        return [*command, "--seed", str(seed), "--timing-allow-fail", "--write", PLACED]
+        return [*command, "--seed", str(seed), "--placer", placer, "--timing-allow-fail", "--write", PLACED]
 
 
 class Ecp5(Family):
     """Lattice ECP5, by Project Trellis."""
 
-    def route(self, platform: Platform, seed: int) -> list[str]:
+    def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         package = platform._nextpnr_package_options[platform.package].upper()
         part = [platform._nextpnr_device_options[platform.device], "--package", package]
         files = ["--lpf", "top.lpf", "--textcfg", "top.config"]
         # router1, the default here, takes an hour on half an 85F.
-        return [*self._nextpnr(seed), *part, "--speed", platform.speed, "--router", "router2", *files]
+        return [*self._nextpnr(seed, placer), *part, "--speed", platform.speed, "--router", "router2", *files]
 
     def pack(self, platform: Platform) -> list[str]:
         return [tool(self.packer), "--compress", "--input", "top.config", "--bit", "top.bit"]
@@ -83,10 +83,10 @@ class Ecp5(Family):
 class Gowin(Family):
     """Gowin, by Project Apicula."""
 
-    def route(self, platform: Platform, seed: int) -> list[str]:
+    def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         options = {"family": platform.die, "cst": "top.cst"}
         part = ["--device", platform.part, *(f"--vopt={name}={value}" for name, value in options.items())]
-        return [*self._nextpnr(seed), *part]
+        return [*self._nextpnr(seed, placer), *part]
 
     def pack(self, platform: Platform) -> list[str]:
         return [tool(self.packer), "-d", platform.die, "-o", "top.fs", PLACED]
@@ -95,10 +95,10 @@ class Gowin(Family):
 class Ice40(Family):
     """Lattice iCE40, by Project IceStorm."""
 
-    def route(self, platform: Platform, seed: int) -> list[str]:
+    def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         package = platform.package.lower() + platform._nextpnr_package_options.get(platform.device, "")
         part = [platform._nextpnr_device_options[platform.device], "--package", package]
-        return [*self._nextpnr(seed), *part, "--pcf", "top.pcf", "--asc", "top.asc"]
+        return [*self._nextpnr(seed, placer), *part, "--pcf", "top.pcf", "--asc", "top.asc"]
 
     def pack(self, platform: Platform) -> list[str]:
         return [tool(self.packer), "top.asc", "top.bin"]

@@ -54,10 +54,10 @@ class Flow:
             if due:
                 tools.run("yosys", [tools.tool("yosys"), "-s", "top.ys"], self.folder, YOSYS_MILESTONES)
 
-    def route(self, seed: int) -> None:
+    def route(self, seed: int, placer: str) -> None:
         """nextpnr; its report is ``report.json`` in the folder."""
         pins = (self.folder / f"top.{self.family.constraints}").read_text()
-        command = self.family.route(self.platform, seed)
+        command = self.family.route(self.platform, seed, placer)
         inputs = self.netlist.read_text(), pins, *command[1:], tools.version(self.family.nextpnr)
         with self._stage("place and route", *inputs) as due:
             if due:

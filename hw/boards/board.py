@@ -11,6 +11,8 @@ BAUD_TOLERANCE = 0.02
 """Both ends of a UART sample by their own clock, and may drift apart by half a bit in the ten of a byte; the
 other end needs its share of that."""
 
+PLACERS = ("heap", "static")
+
 ECP5_25F = {"lut4": 24_288, "ff": 24_288, "bram": 56, "dsp": 28}
 ECP5_85F = {"lut4": 83_640, "ff": 83_640, "bram": 208, "dsp": 156}
 
@@ -48,6 +50,8 @@ class Board:
     """The programmer reaches the FPGA itself, not only its flash."""
     seed: int = 1
     """Of the placement: one that is known to route."""
+    placer: str = "heap"
+    """Of nextpnr, one of `PLACERS`: static takes longer, and finds shorter wires in large parts."""
     flash: tuple[str, int] = ("spi_flash", 0)
     """Resource of the SPI flash."""
     reset: str = "button"

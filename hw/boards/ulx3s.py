@@ -12,12 +12,13 @@ _LARGE = Board(
     platform=ULX3S_85F_Platform,
     family="ecp5",
     capacity=ECP5_85F,
-    config="16x128",
+    config="32x128",
     model="cifar10-tiny",
-    clock_hz=60_000_000,
-    baud=3_000_000,
+    clock_hz=40_000_000,
+    baud=2_000_000,
     programmer=("--board", "ulx3s"),
     tables_at=0x20_0000,
+    placer="static",
     reset="button_fire",
 )
 BOARDS = (
@@ -30,5 +31,8 @@ BOARDS = (
         capacity=ECP5_25F,
         config="8x64",
         model="cifar10-nano",
+        clock_hz=60_000_000,
+        baud=3_000_000,
+        placer="heap",
     ),
 )

@@ -44,7 +44,7 @@ def elaborated(tmp_path_factory):
 
 def build(flow, seed=1):
     flow.synthesise()
-    flow.route(seed)
+    flow.route(seed, "heap")
     flow.pack()
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from hw.bitstream.families import FAMILIES
 from hw.boards import BOARDS, board
-from hw.boards.board import BoardError
+from hw.boards.board import PLACERS, BoardError
 from hw.boards.top import BoardTop
 from hw.config import CONFIGS
 from models.config import PRESETS
@@ -13,6 +13,7 @@ def test_every_board_names_what_is_there(target):
     assert target.family in FAMILIES
     assert target.config in CONFIGS
     assert target.model in PRESETS
+    assert target.placer in PLACERS
     assert target.divisor() >= 4
 
 
