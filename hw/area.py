@@ -18,7 +18,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from models import cli
-from models.config import Widths
+from models.config import Widths, preset
 
 from .binary_lane import BinaryLane
 from .bitstream.families import COLUMNS, FAMILIES, PREPARE
@@ -35,8 +35,8 @@ from .softmax import BinarySoftmax, RowMaximum
 BANK_DEPTH = 512
 """Words of a bank: what one ECP5 block RAM holds at 36 bits."""
 
-TOKENS = 64
-"""Of a CIFAR-10 image, bits of a column of V."""
+TOKENS = preset("cifar10-tiny").tokens
+"""Bits of a column of V."""
 
 ECP5 = FAMILIES["ecp5"]
 

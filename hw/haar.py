@@ -74,7 +74,7 @@ class HaarSplit(wiring.Component):
         # Above a token of an image's first row lies a last row, left of one that begins a row a last column.
         first_row, last_was, was, right_edge = (Signal() for _ in range(4))
         m.d.comb += was.eq(Mux(self.enable, first_row, last_was))
-        # A register, as it goes to every lane.
+        # `was` is the last taken token's, this cycle's too; `first_row` a register, as it goes to every lane.
         m.d.sync += [last_was.eq(was), first_row.eq(Mux(line.next_begins_row, self.first, was))]
         with m.If(self.enable):
             m.d.sync += right_edge.eq(line.begins_row)

@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
     parser.add_argument("--freq", type=float, metavar="MHZ", help="clock (default: the board's own)")
     parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
-    parser.add_argument("--seed", type=int, help="of the placement (default: the board's own)")
+    parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
     parser.add_argument("--placer", choices=PLACERS, help="of nextpnr (default: the board's own)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
@@ -132,13 +132,12 @@ def _run(arguments: argparse.Namespace) -> None:
     modules = report.by_module(flow.netlist, flow.family)
     print(report.table(modules), flush=True)
     check_size(modules, flow)
-    seed = target.seed if arguments.seed is None else arguments.seed
-    flow.route(seed, arguments.placer or target.placer)
+    flow.route(arguments.seed, arguments.placer or target.placer)
     routed = report.routed(flow.folder, flow.family)
     flow.pack()
     picture = flow.folder / "floorplan.png"
     floorplan.draw(flow.folder / PLACED, f"{target.title}, {config.name}", picture)
-    found = summary(flow, routed, seed)
+    found = summary(flow, routed, arguments.seed)
     with replacing(flow.folder / "summary.json") as draft:
         draft.write_text(json.dumps(found, indent=1) + "\n")
     print(describe(flow, routed))

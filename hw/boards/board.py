@@ -48,8 +48,6 @@ class Board:
     them."""
     volatile: bool = True
     """The programmer reaches the FPGA itself, not only its flash."""
-    seed: int = 1
-    """Of the placement: one that is known to route."""
     placer: str = "heap"
     """Of nextpnr, one of `PLACERS`: static takes longer, and finds shorter wires in large parts."""
     flash: tuple[str, int] = ("spi_flash", 0)

@@ -96,8 +96,6 @@ def test_a_short_column_leaves_the_other_weights():
     lane = BinaryLane(8, 3)
 
     async def testbench(context):
-        context.set(lane.activation, 0xFF)
-        context.set(lane.mask, 0xFF)
         await give_weights(context, lane, 0b010_10011, by_shifting=False)
         await give_weights(context, lane, 0b110_00000, by_shifting=True)
         assert context.get(lane.following) == 0b110_10011

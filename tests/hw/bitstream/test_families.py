@@ -14,7 +14,7 @@ from hw.bitstream.tools import tool
 from hw.boards import board
 from hw.tables import sized_memory
 
-REPORT = "--report report.json --seed 7 --placer heap --timing-allow-fail --write placed.json"
+REPORT = "--report report.json --seed 7 --placer static --timing-allow-fail --write placed.json"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_is_run(monkeypatch, name, route, pack):
     monkeypatch.setattr("hw.bitstream.families.tool", lambda program: program)
     target = board(name)
     family, platform = FAMILIES[target.family], target.platform()
-    assert shlex.join(family.route(platform, 7, "heap")) == route
+    assert shlex.join(family.route(platform, 7, "static")) == route
     assert shlex.join(family.pack(platform)) == pack
 
 

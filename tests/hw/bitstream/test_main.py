@@ -45,6 +45,30 @@ def test_the_table_has_what_was_built(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "routed"),
+    [
+        (["--board", "ulx3s-85f"], (1, "static")),
+        (["--board", "ulx3s-25f"], (1, "heap")),
+        (["--board", "ulx3s-85f", "--seed", "3", "--placer", "heap"], (3, "heap")),
+    ],
+)
+def test_seed_and_placer(tmp_path, monkeypatch, arguments, routed):
+    asked = []
+
+    def route(flow, *how):
+        asked.append(how)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hw.bitstream.__main__.BUILD", tmp_path)
+    monkeypatch.setattr(Flow, "synthesise", lambda flow: None)
+    monkeypatch.setattr("hw.bitstream.report.by_module", lambda *netlist: {})
+    monkeypatch.setattr(Flow, "route", route)
+    with pytest.raises(SystemExit, match="interrupted"):
+        main(arguments)
+    assert asked == [routed]
+
+
+@pytest.mark.parametrize(
     ("arguments", "error"),
     [
         (["--table"], "nothing was built here yet: make bitstream BOARD=…"),
