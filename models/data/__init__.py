@@ -21,7 +21,8 @@ def load(config: ModelConfig | str, folder: Path | None = None) -> DataSet:
     """The data set that a configuration, or the preset of that name, is trained on; raises `DataError`.
 
     `digits` comes with scikit-learn. Everything else is read from ``folder``: the official archives of
-    CIFAR-10 and CIFAR-100, or images in `train/<class>/` and `test/<class>/`, or tar archives of such. Labels
+    CIFAR-10 and CIFAR-100, or images in `train/<class>/` and `test/<class>/`, or tar archives of such; where
+    there is no `val/<class>/` beside them, validation images are held out of the training images. Labels
     count through the configuration's classes; where those are mere placeholders, through the data set's own.
     """
     if isinstance(config, str):
@@ -36,14 +37,16 @@ def load(config: ModelConfig | str, folder: Path | None = None) -> DataSet:
         raise DataError(f"{folder}: no such file or folder; --data takes a folder of images or a tar of one")
     if archive := cifar.find(folder):
         train, test, classes = cifar.read_splits(archive, config.image, config.channels)
+        found = hold_out(train, test, classes)
     elif has_images(folder):
-        train, test, classes = read_splits(folder, config.image, config.channels)
+        train, validation, test, classes = read_splits(folder, config.image, config.channels)
+        found = DataSet(train, validation, test, classes) if validation else hold_out(train, test, classes)
     else:
         raise DataError(
             f"{folder} has neither train/<class>/ with images nor a .tar, .tar.gz or .tgz of them, "
             "nor CIFAR's official files"
         )
-    return _named(hold_out(train, test, classes), config, folder)
+    return _named(found, config, folder)
 
 
 def _named(data: DataSet, config: ModelConfig, folder: Path) -> DataSet:

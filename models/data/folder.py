@@ -4,10 +4,11 @@ CIFAR-10, Tiny-ImageNet and ImageNet come so, some with `val` for `test` and wit
 each class.
 """
 
-import io
 import os
+import sys
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -15,16 +16,23 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from ..pixels import fitted
+from ..cli import printable
+from ..pictures import PictureError, convert, files_below, is_hidden, is_named_like_one
 from .split import DataError, Split
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".gif"}
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
-_SPLITS = {"train": "train", "training": "train", "test": "test", "val": "test", "validation": "test"}
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""By the name of its folder, the split."""
+
+_REASONS = 5
+"""Why files were passed over, at most, in one line."""
 
 Entry = tuple[str, str, str, Callable[[], bytes]]
 """(split, class, name for messages, how to read it)."""
@@ -32,7 +40,7 @@ Entry = tuple[str, str, str, Callable[[], bytes]]
 
 def is_tar(path: Path) -> bool:
     """Whether that looks like an archive of images."""
-    return path.is_file() and path.name.endswith(TAR_SUFFIXES)
+    return path.is_file() and path.name.endswith(TAR_SUFFIXES) and not is_hidden(path.name)
 
 
 def has_images(path: Path) -> bool:
@@ -42,42 +50,75 @@ def has_images(path: Path) -> bool:
     return is_tar(path)
 
 
-def read_splits(path: Path, image: tuple[int, int], channels: int) -> tuple[Split, Split, tuple[str, ...]]:
-    """(train, test, class names in alphabetic order) of a folder, a tar of one, or a folder of such tars.
+def read_splits(
+    path: Path, image: tuple[int, int], channels: int
+) -> tuple[Split, Split | None, Split, tuple[str, ...]]:
+    """(train, validation, test, class names in alphabetic order) of a folder, a tar of one, or a folder of
+    such tars. Where only one of validation and test is there, it is the test split.
 
-    Images of another size are scaled to cover height × width and cut in the centre. Raises `DataError` where
-    a split or a class is missing, an archive is truncated or an image is none.
+    Every picture goes through `models.pictures.convert`. Hidden files and folders count for nothing; how many
+    others were passed over is said on stderr in one line, and why. Raises `DataError` where a split or a
+    class is missing, an archive is truncated or a picture cannot be used.
     """
-    pixels: dict[str, list[np.ndarray]] = {"train": [], "test": []}
-    names: dict[str, list[str]] = {"train": [], "test": []}
+    pixels: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
+    names: dict[str, list[str]] = {split: [] for split in pixels}
+    passed, refused = Counter[str](), list[str]()
     with tqdm(desc=f"reading {path.name}", unit=" images", leave=False) as bar:
-        for split, label, array in _decoded(_entries(path), image, channels):
-            pixels[split].append(array)
-            names[split].append(label)
+        for split, label, came in _decoded(_entries(path, passed), image, channels):
             bar.update()
-    for split, found in names.items():
-        if not found:
-            raise DataError(f"{path} has no {split} images: they are looked for in {split}/<class>/")
-    classes = tuple(sorted(set(names["train"])))
-    for split, other in (("train", "test"), ("test", "train")):
-        if missing := sorted(set(names[other]) - set(names[split])):
-            raise DataError(f"{path}: class {missing[0]!r} has {other} images but no {split} images")
+            if isinstance(came, PictureError):
+                refused.append(str(came))
+                continue
+            pixels[split].append(came)
+            names[split].append(label)
+    if total := passed.total():
+        reasons = [f"{count:,} {reason}" for reason, count in passed.most_common(_REASONS) if count]
+        rest = " and others" * (len(passed) > _REASONS)
+        print(printable(f"{path}: {total:,} files passed over: {', '.join(reasons)}{rest}"), file=sys.stderr)
+    if refused:
+        count = sum(map(len, pixels.values())) + len(refused)
+        first = f"{len(refused):,} of {count:,} pictures cannot be used, the first: {refused[0]}"
+        raise DataError(f"{path}: {first}")
+    if not names["test"]:
+        for part in (pixels, names):
+            part["test"], part["validation"] = part["validation"], []
+    classes = _classes(path, names)
     index = {name: i for i, name in enumerate(classes)}
     splits = [
         Split(torch.from_numpy(np.stack(pixels[s])), torch.tensor([index[name] for name in names[s]]))
-        for s in ("train", "test")
+        if names[s]
+        else None
+        for s in ("train", "validation", "test")
     ]
-    return splits[0], splits[1], classes
+    return *splits, classes
+
+
+def _classes(path: Path, names: dict[str, list[str]]) -> tuple[str, ...]:
+    """All classes, each of which every split must have; raises `DataError`."""
+    for split in ("train", "test"):
+        if not names[split]:
+            raise DataError(f"{path} has no {split} images: they are looked for in {split}/<class>/")
+    found = {split: set(several) for split, several in names.items() if several}
+    for split in found:
+        for other in found:
+            if missing := sorted(found[other] - found[split]):
+                raise DataError(f"{path}: class {missing[0]!r} has {other} images but no {split} images")
+    return tuple(sorted(found["train"]))
 
 
 def _decoded(
     entries: Iterator[Entry], image: tuple[int, int], channels: int
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(split, class, pixels), decoded on every core, in order, a bounded number of files ahead."""
+) -> Iterator[tuple[str, str, np.ndarray | PictureError]]:
+    """(split, class, pixels or why there are none), decoded on every core, in order, a bounded number of
+    files ahead.
+    """
 
-    def decode(entry: Entry, data: bytes) -> tuple[str, str, np.ndarray]:
+    def decode(entry: Entry, data: bytes) -> tuple[str, str, np.ndarray | PictureError]:
         split, label, name, _ = entry
-        return split, label, decode_image(data, name, image, channels)
+        try:
+            return split, label, convert(data, *image, channels)[0]
+        except PictureError as error:
+            return split, label, PictureError(f"{name}: {error}")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while chunk := list(islice(entries, 1024)):
@@ -85,49 +126,139 @@ def _decoded(
             yield from pool.map(decode, chunk, [entry[3]() for entry in chunk])
 
 
-def decode_image(data: bytes, name: str, image: tuple[int, int], channels: int) -> np.ndarray:
-    """An encoded image as uint8 (height, width, channels)."""
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            return fitted(ImageOps.exif_transpose(file), *image, channels)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{name} is no whole image: {error}") from None
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    """The images below ``path``, sorted within each archive and split."""
+def _entries(path: Path, passed: Counter[str]) -> Iterator[Entry]:
+    """The images below ``path``, sorted within each archive and split; ``passed`` counts other files."""
     if is_tar(path):
-        yield from _tar_entries(path)
+        yield from _tar_entries(path, passed)
         return
-    for archive in sorted(p for p in path.iterdir() if is_tar(p)):
-        yield from _tar_entries(archive)
-    for folder in sorted(p for p in path.iterdir() if p.is_dir() and p.name in _SPLITS):
-        for file in sorted(folder.rglob("*")):
-            if place := _place(PurePosixPath(file.relative_to(path).as_posix())):
-                yield *place, str(file), file.read_bytes
+    try:
+        shown = sorted(each for each in path.iterdir() if not is_hidden(each.name))
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    for each in shown:
+        if is_tar(each):
+            yield from _tar_entries(each, passed)
+    for each in shown:
+        if each.is_dir():
+            if each.name in _SPLITS:
+                yield from _split_entries(each, passed)
+            else:
+                passed[f"in {each.name}/, which is no split"] += _count(each)
 
 
-def _tar_entries(path: Path) -> Iterator[Entry]:
+def _count(folder: Path) -> int:
+    return sum(1 for _ in files_below(folder, lambda path, error: None))
+
+
+def _split_entries(folder: Path, passed: Counter[str]) -> Iterator[Entry]:
+    """The images of a split's folder. Links are followed; a real folder is of one class only, its own."""
+    split = _SPLITS[folder.name]
+    try:
+        shown = sorted(each for each in folder.iterdir() if not is_hidden(each.name))
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    classes: dict[Path, Path] = {}
+    for each in shown:
+        if not each.is_dir():
+            passed["in no class's folder"] += 1
+        elif (other := classes.setdefault(each.resolve(), each)) != each:
+            raise DataError(f"{each} and {other} are the same folder: one of its names is a class too many")
+
+    def failed(where: Path, error: OSError) -> None:
+        if not where.is_symlink() or where.exists():
+            raise _unreadable(where, error) from None
+        passed["links to nothing"] += 1
+
+    seen = set(classes)
+    for each in classes.values():
+        for file in sorted(files_below(each, failed, seen)):
+            if is_named_like_one(file.name):
+                yield split, each.name, str(file), _reader(file)
+            else:
+                passed[_not_like_one(file.name)] += 1
+
+
+def _reader(file: Path) -> Callable[[], bytes]:
+    def read() -> bytes:
+        try:
+            # A pipe would be waited for, for ever.
+            return file.read_bytes() if file.is_file() else b""
+        except OSError as error:
+            raise _unreadable(file, error) from None
+
+    return read
+
+
+def _not_like_one(name: str) -> str:
+    suffix = PurePosixPath(name).suffix.lower()
+    return f"that end in {suffix}" if suffix else "without a suffix"
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read: {error.strerror or error}")
+
+
+def _tar_entries(path: Path, passed: Counter[str]) -> Iterator[Entry]:
+    """As `_split_entries`, in the order of the file: a compressed one cannot be read in any other without
+    starting again. What is a link to a file in it comes at the end, in the order of those.
+    """
+
+    def entry(member: tarfile.TarInfo, place: tuple[str, str], name: str) -> Entry:
+        data = archive.extractfile(member).read()
+        return *place, f"{path}: {name}", lambda: data
+
     try:
         with tarfile.open(path) as archive:
-            # In the order of the file: a compressed one cannot be read in any other without starting again.
+            others: list[tuple[tarfile.TarInfo, tuple[str, str]]] = []
             for member in archive:
-                if member.isfile() and (place := _place(PurePosixPath(member.name))):
-                    data = archive.extractfile(member).read()
-                    yield *place, f"{path}: {member.name}", lambda data=data: data
+                if place := _place(PurePosixPath(member.name), member, passed):
+                    if member.isfile():
+                        yield entry(member, place, member.name)
+                    else:
+                        others.append((member, place))
             # The end is a block of zeros. Without one, tarfile is content with the end of the file.
             if archive.fileobj.tell() == archive.offset:
                 raise tarfile.ReadError("it ends too soon")
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            links = [(_target(archive, member), place, member.name) for member, place in others]
+            passed["links to nothing"] += sum(target is None for target, _, _ in links)
+            there = [link for link in links if link[0]]
+            for target, place, name in sorted(there, key=lambda link: link[0].offset_data):
+                yield entry(target, place, name)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         reason = (str(error) or "it ends too soon").splitlines()[0].rstrip(":")
         raise DataError(f"{path} is truncated or no tar archive ({reason}): fetch it again") from None
+    except OSError as error:
+        if error.errno:
+            raise _unreadable(path, error) from None
+        raise DataError(f"{path} is truncated or no tar archive ({error}): fetch it again") from None
 
 
-def _place(name: PurePosixPath) -> tuple[str, str] | None:
-    """(split, class) of the image of that path, None if it is no image of a split."""
-    if name.suffix.lower() not in IMAGE_SUFFIXES:
+def _target(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """The file of the archive that a link in it leads to, if it does."""
+    for _ in range(40):  # as many links after one another as Linux follows
+        if member.isfile():
+            return member
+        if not (member.islnk() or member.issym()):
+            return None
+        name = member.linkname
+        if member.issym():  # as it is written, that is from where the link lies
+            name = os.path.normpath(PurePosixPath(member.name).parent / name)
+        try:
+            member = archive.getmember(name)
+        except KeyError:
+            return None
+    return None
+
+
+def _place(name: PurePosixPath, member: tarfile.TarInfo, passed: Counter[str]) -> tuple[str, str] | None:
+    """(split, class) of the image of that path, None if it is no image of a split; those are counted."""
+    if member.isdir() or any(is_hidden(part) for part in name.parts if part != ".."):
+        return None
+    if not is_named_like_one(name.name):
+        passed["links to folders" if member.issym() else _not_like_one(name.name)] += 1
         return None
     for i, part in enumerate(name.parts[:-2]):
         if part in _SPLITS:
             return _SPLITS[part], name.parts[i + 1]
+    passed["in no split's class"] += 1
     return None

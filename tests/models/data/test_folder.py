@@ -1,5 +1,7 @@
 import io
+import struct
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -90,8 +92,9 @@ def test_images_are_scaled_and_cut_to_the_networks_size(tmp_path, files):
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     files = {name: file.getvalue() for name in files}
-    train, _, _ = read_splits(write_folder(tmp_path, files), (4, 4), 1)
+    train, validation, _, _ = read_splits(write_folder(tmp_path, files), (4, 4), 1)
     assert train.pixels.shape == (24, 4, 4, 1)
+    assert validation is None
     assert (train.pixels[:, :, 1:3] > 180).all()
 
 
@@ -113,8 +116,11 @@ def without(files, part):
         (lambda f: without(f, "bee"), "has no class 'bee', which cifar10-nano is to tell apart"),
         (lambda f: without(f, "test"), "no test images: they are looked for in test/<class>/"),
         (lambda f: f | {f"{s}/dog/1{i}.png": encoded(7) for s in COUNTS for i in "ab"}, "a class 'dog' that"),
-        (lambda f: f | {"train/ant/3.png": b"nonsense"}, "3.png is no whole image"),
-        (lambda f: f | {"train/ant/4.png": f["train/ant/4.png"][:50]}, "4.png is no whole image"),
+        (
+            lambda f: f | {"train/ant/3.png": b"nonsense", "test/bee/0.png": b""},
+            r"2 of 33 pictures cannot be used, the first: .*/[03]\.png: (zero bytes|not an image that can)",
+        ),
+        (lambda f: f | {"train/ant/4.png": f["train/ant/4.png"][:50]}, r"4\.png: damaged or incomplete \("),
         (
             lambda f: {n: c for n, c in f.items() if "train" not in n or "/0" in n},
             "at least two of each class",
@@ -147,3 +153,169 @@ def test_where_there_are_no_images(tmp_path):
         data.load(CONFIG, tmp_path)
     with pytest.raises(DataError, match="leave --data out"):
         data.load("digits", tmp_path)
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_val_beside_test_is_the_validation_split(tmp_path, files, form):
+    files |= {f"{split}/{c}/v.png": encoded(70) for c in ("ant", "bee", "cat") for split in ("val", "valid")}
+    found = data.load(CONFIG, written(form, tmp_path, files))
+    assert [len(s) for s in (found.train, found.validation, found.test)] == [24, 6, 9]
+    assert (found.validation.pixels == 70).all()
+    (tmp_path / "less").mkdir()
+    with pytest.raises(DataError, match="class 'cat' has train images but no validation images"):
+        data.load(CONFIG, written(form, tmp_path / "less", without(without(files, "val/cat"), "valid/cat")))
+
+
+def passed_over(path, capfd):
+    """(values of the training images by class, what was said of files that were passed over)."""
+    train, _, _, classes = read_splits(path, (4, 4), 3)
+    values = {
+        name: sorted(train.pixels[train.labels == i, 0, 0, 0].tolist()) for i, name in enumerate(classes)
+    }
+    lines = capfd.readouterr().err.replace("\r", "\n").splitlines()
+    return values, [line for line in lines if "passed over" in line]
+
+
+BASE = {"ant": list(range(8)), "bee": list(range(100, 108)), "cat": list(range(200, 208))}
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_hidden_files_and_folders_count_for_nothing(tmp_path, files, form, capfd):
+    extra = (
+        "train/ant/._0.png",
+        "train/.ipynb_checkpoints/0.png",
+        ".cache/train/ant/0.png",
+        "._test/ant/0.png",
+    )
+    files |= dict.fromkeys((*extra, "__MACOSX/train/ant/._0.png", "train/.DS_Store"), b"\0\5\x16\7")
+    path = written(form, tmp_path, files)
+    if form == "folder":
+        (path / "._more.tar").write_bytes(b"\0\5\x16\7")
+    assert passed_over(path, capfd) == (BASE, [])
+
+
+SUFFIXES = ["tif", "avif", "jp2", "tga", "ico", "PNG", "jpeg"]
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_every_format_that_is_read_is_taken(tmp_path, files, form, capfd):
+    for i, suffix in enumerate(SUFFIXES):
+        file = io.BytesIO()
+        Image.new("RGB", (16, 16), (100 + i,) * 3).save(
+            file, Image.registered_extensions()[f".{suffix.lower()}"]
+        )
+        files[f"train/ant/{suffix}.{suffix}"] = file.getvalue()
+    values, said = passed_over(written(form, tmp_path, files), capfd)
+    assert len(values["ant"]) == 8 + len(SUFFIXES)
+    assert not said
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_files_that_are_passed_over_are_counted(tmp_path, files, form, capfd):
+    files |= dict.fromkeys(
+        ("train/ant/a.txt", "train/bee/b.txt", "test/cat/c.heic", "train/ant/Thumbs"), b"x"
+    )
+    files["train/stray.png"] = files["extra/ant/0.png"] = encoded(1)
+    path = written(form, tmp_path, files)
+    values, [said] = passed_over(path, capfd)
+    assert values == BASE
+    where = {
+        "folder": "1 in no class's folder, 1 in extra/, which is no split",
+        "tar": "2 in no split's class",
+    }[form]
+    assert said.startswith(f"{path}: 6 files passed over: 2 ")
+    for part in ("2 that end in .txt", "1 that end in .heic", "1 without a suffix", *where.split(", ")):
+        assert part in said
+
+
+def test_linked_folders_of_a_class_and_linked_files(tmp_path, files, capfd):
+    path = write_folder(tmp_path / "set", without(files, "train/cat"))
+    outside = write_folder(tmp_path / "outside", {n[6:]: c for n, c in files.items() if "train/cat" in n})
+    (path / "train" / "cat").symlink_to(outside / "cat")
+    more = write_folder(tmp_path / "more", {"deep/9.png": encoded(9), "0.png": encoded(10)})
+    (path / "train" / "ant" / "more").symlink_to(more)
+    (more / "deep" / "round").symlink_to(more)
+    (path / "train" / "ant" / "11.png").symlink_to(more / "0.png")
+    (path / "train" / "ant" / "gone.png").symlink_to(more / "nowhere")
+    values, [said] = passed_over(path, capfd)
+    assert values == BASE | {"ant": [*range(8), 9, 10, 10]}
+    assert said.endswith("1 files passed over: 1 links to nothing")
+
+
+def test_classes_that_link_to_each_other_keep_their_pictures(tmp_path, files, capfd):
+    path = write_folder(tmp_path, files)
+    for one in BASE:
+        for other in BASE.keys() - {one}:
+            (path / "train" / one / f"to {other}").symlink_to(path / "train" / other)
+    assert passed_over(path, capfd) == (BASE, [])
+
+
+def test_two_names_of_one_class(tmp_path, files):
+    path = write_folder(tmp_path, files)
+    (path / "train" / "dog").symlink_to("cat")
+    with pytest.raises(DataError, match=r"train/dog and .*train/cat are the same folder: one of its names"):
+        read_splits(path, (4, 4), 3)
+
+
+@pytest.mark.parametrize("name", ["images.tar", "images.tar.gz"])
+def test_links_in_an_archive(tmp_path, files, name, capfd):
+    path = write_tar(tmp_path / name, files)
+    targets = {
+        "train/bee/a.png": (tarfile.LNKTYPE, "train/ant/7.png"),
+        "train/bee/b.png": (tarfile.LNKTYPE, "train/cat/0.png"),
+        "train/bee/c.png": (tarfile.SYMTYPE, "../ant/3.png"),
+        "train/bee/d.png": (tarfile.SYMTYPE, "c.png"),
+        "train/bee/gone.png": (tarfile.SYMTYPE, "nowhere.png"),
+        "train/bee/self.png": (tarfile.SYMTYPE, "self.png"),
+        "train/dog": (tarfile.SYMTYPE, "cat"),
+    }
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for at, (link, (kind, target)) in enumerate(targets.items()):
+            member = tarfile.TarInfo(link)
+            member.type, member.linkname = kind, target
+            if at % 2:
+                archive.addfile(member)  # in front of what it leads to
+        for file, content in files.items():
+            member = tarfile.TarInfo(file)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for at, (link, (kind, target)) in enumerate(targets.items()):
+            member = tarfile.TarInfo(link)
+            member.type, member.linkname = kind, target
+            if not at % 2:
+                archive.addfile(member)
+    values, [said] = passed_over(path, capfd)
+    assert values == BASE | {"bee": sorted([*BASE["bee"], 7, 200, 3, 3])}
+    assert said.endswith("3 files passed over: 2 links to nothing, 1 links to folders")
+
+
+def test_what_cannot_be_read_is_not_left_out(tmp_path, files, monkeypatch):
+    path = write_folder(tmp_path, files)
+    denied = PermissionError(13, "Permission denied")
+
+    def refuses(wanted, before):
+        def call(self, *arguments, **options):  # by hand: root may read everything
+            if self.name == wanted:
+                raise denied
+            return before(self, *arguments, **options)
+
+        return call
+
+    for method, name in (("read_bytes", "3.png"), ("iterdir", "bee"), ("iterdir", "train")):
+        with monkeypatch.context() as context:
+            context.setattr(type(path), method, refuses(name, getattr(type(path), method)))
+            with pytest.raises(DataError, match=rf"{name} cannot be read: Permission denied"):
+                read_splits(path, (4, 4), 3)
+    write_tar(path / "z.tar", {})
+    with monkeypatch.context() as context:
+        context.setattr(tarfile, "open", lambda path: (_ for _ in ()).throw(denied))
+        with pytest.raises(DataError, match=r"z\.tar cannot be read: Permission denied"):
+            read_splits(path, (4, 4), 3)
+
+
+def test_a_picture_of_200_megapixels_is_a_line_with_its_name(tmp_path, files):
+    header = struct.pack(">4sIIBBBBB", b"IHDR", 20_000, 10_000, 8, 0, 0, 0, 0)
+    chunks = [struct.pack(f">I{len(x)}sI", len(x) - 4, x, zlib.crc32(x)) for x in (header, b"IDAT", b"IEND")]
+    files["train/ant/huge.png"] = b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    with pytest.raises(DataError, match=r"ant/huge\.png: more than 64 million pixels: scale it down first"):
+        read_splits(write_folder(tmp_path, files), (4, 4), 3)
