@@ -13,8 +13,15 @@ PERSIST ?=
 STAMP := .venv/installed
 RUN := .venv/bin/python -m
 
-# What a user's shell carries must not reach the tools: options meant for this make, another environment's packages.
-unexport MAKEFLAGS VIRTUAL_ENV PYTHONHOME PYTHONPATH
+# What a user's shell carries must not reach the tools: options meant for this make, another environment's packages,
+# another Verilator or cocotb's settings, and what takes the asserts out of the tests.
+unexport MAKEFLAGS GNUMAKEFLAGS MFLAGS MAKEFILES $(filter VERILATOR_% COCOTB_%,$(.VARIABLES))
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONOPTIMIZE
+
+# .venv is full of absolute paths: one that was made for another folder counts as none, and is made anew.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
 
 .PHONY: help sim infer noise verilog bitstream flash gatesim lint test mutate data train bench area clean distclean
 
