@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +10,16 @@ from amaranth.back import verilog as backend
 from amaranth.hdl import Const, Value
 from amaranth.lib import wiring
 
-from models.cli import one_line_errors
+from models.cli import command, one_line_errors
 from models.errors import UsageError
-from models.files import replacing
+from models.files import write_text
+from models.places import build_folder
 
 from .accelerator import Accelerator
 from .config import CONFIGS, accelerator
+
+_TRIGGER = re.compile(r"reg (\\\$auto\$verilog_backend\S+) += 0;")
+"""What yosys declares in a module with processes, and names in each of them to have it run at time 0."""
 
 
 def ports(component: wiring.Component) -> Iterator[tuple[str, bool, Value]]:
@@ -26,32 +31,51 @@ def ports(component: wiring.Component) -> Iterator[tuple[str, bool, Value]]:
 def verilog(component: wiring.Component, name: str = "top") -> str:
     """The component as plain Verilog, module ``name``, with its `ports` and ``clk`` and ``rst``. Constants,
     such as the ready of an always-ready stream, are no ports.
+
+    The text is Verilog-2005, and means the same where a tool reads it as SystemVerilog.
     """
     signals = {path: (value, None) for path, _, value in ports(component) if not isinstance(value, Const)}
     gc.disable()  # or it looks through a growing design again and again: two fifths of the time
     try:
-        return backend.convert(component, name=name, ports=signals, emit_src=False, strip_internal_attrs=True)
+        text = backend.convert(component, name=name, ports=signals, emit_src=False, strip_internal_attrs=True)
     finally:
         gc.enable()
+    return _started(text)
 
 
+def _started(text: str) -> str:
+    """The text with every ``always @*`` run at time 0, whichever standard a simulator reads it by.
+
+    The initial value of a declaration is no event in SystemVerilog, where a process that waits for one would
+    leave its outputs at X. A nonblocking assignment is one in both, and comes when every process is waiting.
+    """
+    started = (
+        r"reg \1 ; /* verilator lint_off INITIALDLY */ initial \1 <= 0; /* verilator lint_on INITIALDLY */"
+    )
+    return _TRIGGER.sub(started, text)
+
+
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="make verilog", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="make verilog", description="An accelerator as plain Verilog, for other flows."
+    )
     parser.add_argument("--config", required=True, metavar="CONFIG", help=f"one of {', '.join(CONFIGS)}")
     parser.add_argument("--clock", type=int, default=50_000_000, help="in Hz (default: 50 MHz)")
     parser.add_argument("--timeout", type=int, default=1 << 16, help="of a frame that was cut, in cycles")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="(default: build/verilog/CONFIG.v)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="(default: verilog/CONFIG.v in the build folder)"
+    )
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False):
         config = accelerator(arguments.config)
         if arguments.clock < 1 or arguments.timeout < 2:
             raise UsageError("--clock must be at least 1, --timeout at least 2")
-        path = arguments.output or Path("build/verilog", f"{config.name}.v")
+        path = arguments.output or build_folder("verilog", f"{config.name}.v")
         print(f"elaborating {config.name}: seconds, up to half a minute for 64 lanes", flush=True)
         text = verilog(Accelerator(config, arguments.clock, arguments.timeout), "haarlequin")
-        with replacing(path) as draft:
-            draft.write_text(text)
+        write_text(path, text)
         print(f"{path}: module haarlequin, {text.count(chr(10)):,} lines; rx and tx speak docs/protocol.md")
 
 

@@ -25,7 +25,7 @@ from .freeze import freeze
 from .golden import FEATURE_BITS, GoldenModel, Spec, exp_table, specs
 from .onnx_functions import DOMAIN, DOMAIN_VERSION, FUNCTIONS, ONNX_OPSET
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Metadata `haarlequin.version`: what a reader of the file must know."""
 
 CHECKSUM = f"{DOMAIN}.crc32"
@@ -38,7 +38,7 @@ _EXP_TABLE = "exp_table"
 def export(golden: GoldenModel) -> onnx.ModelProto:
     """The golden model as ONNX: `pixels` uint8 (batch, H, W, channels) → `logits` int64 (batch, classes).
 
-    The batch is any; every tensor of the graph carries its type and shape.
+    The batch is any, 0 included; every tensor of the graph carries its type and shape.
     """
     config = golden.config
     nodes = _Writer(golden).model()
@@ -135,6 +135,7 @@ class _Writer:
         self.config, self.constants = golden.config, golden.constants
         self.rows, self.cols = golden.config.grid
         self.wide = golden.config.widths.wide
+        self.heads = {"heads": self.config.heads, "d": self.config.dim // self.config.heads}
         self.nodes: list[onnx.NodeProto] = []
 
     def model(self) -> list[onnx.NodeProto]:
@@ -159,6 +160,7 @@ class _Writer:
             patch=self.config.patch,
             rows=self.rows,
             cols=self.cols,
+            channels=self.config.channels,
             wide_bits=self.wide,
         )
 
@@ -172,10 +174,10 @@ class _Writer:
         return self.projection(f"{layer}.output", ctx, ctx, residual=x)
 
     def mlp(self, layer: str, x: str) -> str:
-        ratio = self.config.mlp_ratio
-        repeated = self.node("RepeatChannels", [x], [f"{layer}.repeated"], repeats=ratio)
+        repeats = {"repeats": self.config.mlp_ratio, "channels": self.config.dim}
+        repeated = self.node("RepeatChannels", [x], [f"{layer}.repeated"], **repeats)
         u = self.projection(f"{layer}.expand", x, repeated)
-        mean = self.node("MeanOfRepeats", [u], [f"{layer}.mean"], repeats=ratio)
+        mean = self.node("MeanOfRepeats", [u], [f"{layer}.mean"], **repeats)
         return self.projection(f"{layer}.reduce", u, mean, residual=x)
 
     def bands(self, layer: str, x: str) -> list[str]:
@@ -183,7 +185,8 @@ class _Writer:
         parts = [x]
         if self.config.hfsc:
             parts = [f"{layer}.x_lo", f"{layer}.x_hi"]
-            self.node("HaarSplit", [x], parts, rows=self.rows, cols=self.cols, wide_bits=self.wide)
+            shape = {"rows": self.rows, "cols": self.cols, "channels": self.config.dim}
+            self.node("HaarSplit", [x], parts, **shape, wide_bits=self.wide)
         return [
             self.sign_projection(f"{layer}.{role}.{band}", part)
             for band, part in zip(self.config.bands, parts, strict=True)
@@ -195,18 +198,18 @@ class _Writer:
             "HFSCAttention" if self.config.hfsc else "BinaryAttention",
             [*bands, f"{layer}.attention.score_weight", _EXP_TABLE, f"{layer}.attention.threshold"],
             [f"{layer}.attention", f"{layer}.scores"],
-            heads=self.config.heads,
+            **self.heads,
             shift=self.config.score_shift,
             fraction=self.config.widths.threshold,
         )
 
     def context(self, layer: str, attention: str, v: str) -> str:
-        inputs, acc, heads = [attention, v], [f"{layer}.context.acc"], self.config.heads
+        inputs, acc = [attention, v], [f"{layer}.context.acc"]
         if not self.config.diba:
-            return self.node("Context", inputs, acc, heads=heads)
+            return self.node("Context", inputs, acc, **self.heads)
         inputs += self.parts(f"{layer}.local", "weight", "shift")
         shape = {"channels": self.config.dim, "rows": self.rows, "cols": self.cols}
-        return self.node("DIBA", inputs, acc, heads=heads, **shape)
+        return self.node("DIBA", inputs, acc, **self.heads, **shape)
 
     def binary_linear(self, name: str, x: str) -> str:
         inputs = [x, *self.parts(name, "move", "weight")]
@@ -253,6 +256,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@cli.command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)

@@ -12,7 +12,8 @@ are stored and are cast here. Four things about the standard ops shaped the bodi
 32475), and
   `ReduceSum` adds int64 as float64: the first are avoided, and no sum reaches 2^53.
 - onnxruntime plans memory in quadratic time where it cannot infer shapes. New shapes are therefore made of
-  attributes alone: loading deit-tiny-224 took 12 s otherwise, and takes 2.
+  attributes alone: loading deit-tiny-224 took 12 s otherwise, and takes 2. None of their sizes is left to be
+  inferred as −1 either: of a batch of 0 images, all sizes would do, and `Reshape` refuses to choose.
 """
 
 from string import Template
@@ -112,19 +113,21 @@ _ENDS = [
         "x = sat(sat(affine((W·(pixel − 128) + bias) >> acc_shift)) + position), W over a patch row by row, "
         "channels last; pixels (batch, rows·patch, cols·patch, channels). W·pixel in float64: within "
         "patch²·channels·2^14 < 2^30.",
-        """Embedding <acc_shift, shift, patch, rows, cols, wide_bits>
+        """Embedding <acc_shift, shift, patch, rows, cols, channels, wide_bits>
             (pixels, weight, bias, a, b, position) => (x)
         {
             batch = Constant <value_ints = [0]> ()
-            rest = Constant <value_ints = [-1]> ()
             rows1 = haarlequin.Extent <size: int = @rows> ()
             cols1 = haarlequin.Extent <size: int = @cols> ()
             patch1 = haarlequin.Extent <size: int = @patch> ()
-            tiled = Concat <axis = 0> (batch, rows1, patch1, cols1, patch1, rest)
+            channels1 = haarlequin.Extent <size: int = @channels> ()
+            tiled = Concat <axis = 0> (batch, rows1, patch1, cols1, patch1, channels1)
             tiles = Reshape (pixels, tiled)
             tokens = Transpose <perm = [0, 1, 3, 2, 4, 5]> (tiles)
             count = Mul (rows1, cols1)
-            flat = Concat <axis = 0> (batch, count, rest)
+            row = Mul (patch1, channels1)
+            length = Mul (patch1, row)
+            flat = Concat <axis = 0> (batch, count, length)
             patches = Reshape (tokens, flat)
 
             values = Cast <to = $DOUBLE> (patches)
@@ -212,12 +215,12 @@ _WIDE = [
     _function(
         "lo = Σ of the window (i..i+1, j..j+1) on the grid of tokens >> 2, bottom and right edge replicated; "
         "hi = sat(x − lo).",
-        """HaarSplit <rows, cols, wide_bits> (x) => (lo, hi) {
+        """HaarSplit <rows, cols, channels, wide_bits> (x) => (lo, hi) {
             batch = Constant <value_ints = [0]> ()
-            rest = Constant <value_ints = [-1]> ()
             rows1 = haarlequin.Extent <size: int = @rows> ()
             cols1 = haarlequin.Extent <size: int = @cols> ()
-            grid = Concat <axis = 0> (batch, rows1, cols1, rest)
+            channels1 = haarlequin.Extent <size: int = @channels> ()
+            grid = Concat <axis = 0> (batch, rows1, cols1, channels1)
             tokens = Reshape (x, grid)
             one = Constant <value_ints = [1]> ()
             last = Constant <value_ints = [-1]> ()
@@ -234,7 +237,7 @@ _WIDE = [
             window = Add (pair, right)
             mean = haarlequin.ShiftRight <shift = 2> (window)
             count = Mul (rows1, cols1)
-            flat = Concat <axis = 0> (batch, count, rest)
+            flat = Concat <axis = 0> (batch, count, channels1)
             lo = Reshape (mean, flat)
             rise = Sub (x, lo)
             hi = haarlequin.Saturate <bits: int = @wide_bits> (rise)
@@ -288,21 +291,23 @@ _WIDE = [
     ),
     _function(
         "y[repeat·C + c] = x_c over C channels.",
-        """RepeatChannels <repeats> (x) => (y) {
+        """RepeatChannels <repeats, channels> (x) => (y) {
             copies = Constant <value_ints = [2]> ()
             single = Unsqueeze (x, copies)
-            kept = Constant <value_ints = [1, 1]> ()
+            one = Constant <value_ints = [1]> ()
             repeats1 = haarlequin.Extent <size: int = @repeats> ()
-            channels = Constant <value_ints = [1]> ()
-            counts = Concat <axis = 0> (kept, repeats1, channels)
+            counts = Concat <axis = 0> (one, one, repeats1, one)
             repeated = Expand (single, counts)
-            joined = Constant <value_ints = [0, 0, -1]> ()
+            kept = Constant <value_ints = [0, 0]> ()
+            channels1 = haarlequin.Extent <size: int = @channels> ()
+            wide = Mul (repeats1, channels1)
+            joined = Concat <axis = 0> (kept, wide)
             y = Reshape (repeated, joined)
         }""",
     ),
     _function(
         "y_c = Σ_repeat (u[repeat·C + c] >> log2 repeats) over C channels; repeats a power of two.",
-        """MeanOfRepeats <repeats> (u) => (y) {
+        """MeanOfRepeats <repeats, channels> (u) => (y) {
             repeats1 = haarlequin.Extent <size: int = @repeats> ()
             lift = Constant <value_int = $LIFT> ()
             lifted = Add (u, lift)
@@ -310,8 +315,8 @@ _WIDE = [
             drop = Div (lift, repeats1)
             shares = Sub (lifted_shares, drop)
             kept = Constant <value_ints = [0, 0]> ()
-            rest = Constant <value_ints = [-1]> ()
-            split = Concat <axis = 0> (kept, repeats1, rest)
+            channels1 = haarlequin.Extent <size: int = @channels> ()
+            split = Concat <axis = 0> (kept, repeats1, channels1)
             parts = Reshape (shares, split)
             over = Constant <value_ints = [2]> ()
             y = ReduceSum <keepdims = 0> (parts, over)
@@ -327,30 +332,34 @@ _SOFTMAX = (
 _ATTENTION = [
     _function(
         "(batch, tokens, channels) → (batch, heads, tokens, d): channel c belongs to head c // d.",
-        """SplitHeads (x, heads) => (y) {
+        """SplitHeads <heads, d> (x) => (y) {
             kept = Constant <value_ints = [0, 0]> ()
-            rest = Constant <value_ints = [-1]> ()
-            split = Concat <axis = 0> (kept, heads, rest)
+            heads1 = haarlequin.Extent <size: int = @heads> ()
+            d1 = haarlequin.Extent <size: int = @d> ()
+            split = Concat <axis = 0> (kept, heads1, d1)
             parts = Reshape (x, split)
             y = Transpose <perm = [0, 2, 1, 3]> (parts)
         }""",
     ),
     _function(
         "(batch, heads, tokens, d) → (batch, tokens, channels), the inverse of SplitHeads.",
-        """JoinHeads (x) => (y) {
+        """JoinHeads <heads, d> (x) => (y) {
             tokens_first = Transpose <perm = [0, 2, 1, 3]> (x)
-            joined = Constant <value_ints = [0, 0, -1]> ()
+            kept = Constant <value_ints = [0, 0]> ()
+            heads1 = haarlequin.Extent <size: int = @heads> ()
+            d1 = haarlequin.Extent <size: int = @d> ()
+            channels = Mul (heads1, d1)
+            joined = Concat <axis = 0> (kept, channels)
             y = Reshape (tokens_first, joined)
         }""",
     ),
     _function(
         "y = weight·Q·Kᵀ for each head: (batch, heads, tokens, tokens). Q·Kᵀ in float32: within d < 2^24.",
-        """BandScores <heads> (q, k, weight) => (y) {
-            heads1 = haarlequin.Extent <size: int = @heads> ()
+        """BandScores <heads, d> (q, k, weight) => (y) {
             q_real = Cast <to = $FLOAT> (q)
             k_real = Cast <to = $FLOAT> (k)
-            queries = haarlequin.SplitHeads (q_real, heads1)
-            keys = haarlequin.SplitHeads (k_real, heads1)
+            queries = haarlequin.SplitHeads <heads: int = @heads, d: int = @d> (q_real)
+            keys = haarlequin.SplitHeads <heads: int = @heads, d: int = @d> (k_real)
             columns = Transpose <perm = [0, 1, 3, 2]> (keys)
             products = MatMul (queries, columns)
             dots = Cast <to = $INT64> (products)
@@ -385,22 +394,22 @@ _ATTENTION = [
     ),
     _function(
         f"scores S = score_weight·Q·Kᵀ for each head; {_SOFTMAX}",
-        """BinaryAttention <heads, shift, fraction>
+        """BinaryAttention <heads, d, shift, fraction>
             (q, k, score_weight, exp_table, threshold) => (attention, scores)
         {
-            scores = haarlequin.BandScores <heads: int = @heads> (q, k, score_weight)
+            scores = haarlequin.BandScores <heads: int = @heads, d: int = @d> (q, k, score_weight)
             attention = haarlequin.BinariseSoftmax
                 <shift: int = @shift, fraction: int = @fraction> (scores, exp_table, threshold)
         }""",
     ),
     _function(
         f"scores S = w_lo·Q_lo·K_loᵀ + w_hi·Q_hi·K_hiᵀ for each head, w = score_weight; {_SOFTMAX}",
-        """HFSCAttention <heads, shift, fraction>
+        """HFSCAttention <heads, d, shift, fraction>
             (q_lo, k_lo, q_hi, k_hi, score_weight, exp_table, threshold) => (attention, scores)
         {
             w_lo, w_hi = Split <axis = 0, num_outputs = 2> (score_weight)
-            lo = haarlequin.BandScores <heads: int = @heads> (q_lo, k_lo, w_lo)
-            hi = haarlequin.BandScores <heads: int = @heads> (q_hi, k_hi, w_hi)
+            lo = haarlequin.BandScores <heads: int = @heads, d: int = @d> (q_lo, k_lo, w_lo)
+            hi = haarlequin.BandScores <heads: int = @heads, d: int = @d> (q_hi, k_hi, w_hi)
             scores = Add (lo, hi)
             attention = haarlequin.BinariseSoftmax
                 <shift: int = @shift, fraction: int = @fraction> (scores, exp_table, threshold)
@@ -408,27 +417,25 @@ _ATTENTION = [
     ),
     _function(
         "acc_i = Σ_j attention_ij·V_j for each head. In float32: within tokens < 2^24.",
-        """Context <heads> (attention, v) => (acc) {
-            heads1 = haarlequin.Extent <size: int = @heads> ()
+        """Context <heads, d> (attention, v) => (acc) {
             chosen = Cast <to = $FLOAT> (attention)
             v_real = Cast <to = $FLOAT> (v)
-            values = haarlequin.SplitHeads (v_real, heads1)
+            values = haarlequin.SplitHeads <heads: int = @heads, d: int = @d> (v_real)
             products = MatMul (chosen, values)
             sums = Cast <to = $INT64> (products)
-            acc = haarlequin.JoinHeads (sums)
+            acc = haarlequin.JoinHeads <heads: int = @heads, d: int = @d> (sums)
         }""",
     ),
     _function(
         "y_i = (1 − k_i)·V_i, k_i = Σ_j attention_ij for each head.",
-        """Differential <heads> (attention, v) => (y) {
+        """Differential <heads, d> (attention, v) => (y) {
             keys = Constant <value_ints = [-1]> ()
             k = ReduceSum <keepdims = 1> (attention, keys)
             one = Constant <value_int = 1> ()
             own = Sub (one, k)
-            heads1 = haarlequin.Extent <size: int = @heads> ()
-            values = haarlequin.SplitHeads (v, heads1)
+            values = haarlequin.SplitHeads <heads: int = @heads, d: int = @d> (v)
             products = Mul (own, values)
-            y = haarlequin.JoinHeads (products)
+            y = haarlequin.JoinHeads <heads: int = @heads, d: int = @d> (products)
         }""",
     ),
     _function(
@@ -446,7 +453,8 @@ _ATTENTION = [
             group = Constant <value_ints = [1]> ()
             kernels = Unsqueeze (weight_real, group)
             taps = Conv <group: int = @channels, auto_pad = "SAME_UPPER"> (image, kernels)
-            flat = Constant <value_ints = [0, 0, -1]> ()
+            count = Mul (rows1, cols1)
+            flat = Concat <axis = 0> (kept, count)
             tokens_last = Reshape (taps, flat)
             tokens_first = Transpose <perm = [0, 2, 1]> (tokens_last)
             y = Cast <to = $INT64> (tokens_first)
@@ -455,9 +463,9 @@ _ATTENTION = [
     _function(
         "acc_i = Σ_j attention_ij·V_j + (1 − k_i)·V_i + (θ×θ convolution of V)_i·2^local_shift_c, "
         "k_i = Σ_j attention_ij.",
-        """DIBA <heads, channels, rows, cols> (attention, v, local_weight, local_shift) => (acc) {
-            context = haarlequin.Context <heads: int = @heads> (attention, v)
-            own = haarlequin.Differential <heads: int = @heads> (attention, v)
+        """DIBA <heads, d, channels, rows, cols> (attention, v, local_weight, local_shift) => (acc) {
+            context = haarlequin.Context <heads: int = @heads, d: int = @d> (attention, v)
+            own = haarlequin.Differential <heads: int = @heads, d: int = @d> (attention, v)
             mixed = Add (context, own)
             taps = haarlequin.LocalConvolution
                 <channels: int = @channels, rows: int = @rows, cols: int = @cols> (v, local_weight)

@@ -7,7 +7,6 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
@@ -18,6 +17,7 @@ from models.errors import UsageError
 from models.export import CHECKSUM, FORMAT_VERSION, checksum, export, metadata
 from models.golden import ConstantsError, GoldenModel, exp_table, specs
 from models.onnx_functions import DOMAIN, FUNCTIONS
+from models.runtime import session
 
 EXPORT = "python -m models.export"
 
@@ -77,11 +77,8 @@ def check(golden: GoldenModel, model: ModelProto) -> None:
     """
     pixels = _images(golden.config)
     expected = golden(pixels).numpy()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong is in the exception
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-        (logits,) = session.run(["logits"], {"pixels": pixels.numpy()})
+        (logits,) = session(model.SerializeToString()).run(["logits"], {"pixels": pixels.numpy()})
     except Exception as error:  # its exceptions have no class in common
         raise _unusable(f"onnxruntime cannot run it ({error})") from error
     if logits.shape != expected.shape:

@@ -2,19 +2,18 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
+from models.runtime import session
+
 
 def run(model: onnx.ModelProto, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every output of the model by name, on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    outputs = session.run(names, {name: value.numpy() for name, value in inputs.items()})
+    runner = session(model.SerializeToString(), threads=1)
+    names = [output.name for output in runner.get_outputs()]
+    outputs = runner.run(names, {name: value.numpy() for name, value in inputs.items()})
     return {
         name: torch.from_numpy(np.ascontiguousarray(value))
         for name, value in zip(names, outputs, strict=True)

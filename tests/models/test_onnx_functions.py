@@ -133,7 +133,8 @@ def test_haar_split(signed, grid):
     rows, cols = grid
     x = signed(WIDE, 3, rows * cols, 7)
     expected = arithmetic.haar_split(x, grid, WIDE)
-    assert all(map(torch.equal, call("HaarSplit", x, rows=rows, cols=cols, wide_bits=WIDE), expected))
+    outputs = call("HaarSplit", x, rows=rows, cols=cols, channels=7, wide_bits=WIDE)
+    assert all(map(torch.equal, outputs, expected))
 
 
 @pytest.mark.parametrize(("shift", "slope_shift"), [(2, 2), (8, 10), (0, 0)])
@@ -153,8 +154,9 @@ def test_irprelu_with_and_without_residual(signed, slopes, shift, slope_shift):
 @pytest.mark.parametrize("repeats", [1, 2, 4, 8])
 def test_repeats_and_their_mean(signed, repeats):
     x, u = signed(WIDE, 2, 3, 5), signed(WIDE, 2, 3, repeats * 5)
-    assert torch.equal(call("RepeatChannels", x, repeats=repeats)[0], arithmetic.repeat_channels(x, repeats))
-    assert torch.equal(call("MeanOfRepeats", u, repeats=repeats)[0], arithmetic.mean_of_repeats(u, repeats))
+    sizes = {"repeats": repeats, "channels": 5}
+    assert torch.equal(call("RepeatChannels", x, **sizes)[0], arithmetic.repeat_channels(x, repeats))
+    assert torch.equal(call("MeanOfRepeats", u, **sizes)[0], arithmetic.mean_of_repeats(u, repeats))
 
 
 @pytest.mark.parametrize(("bands", "heads"), [(1, 1), (1, 3), (2, 1), (2, 3)])
@@ -168,7 +170,7 @@ def test_attention_of_one_band_and_of_two(draw, signs, bands, heads):
     constants = weights, table.to(torch.int16), threshold
     flat = [signs_ for pair in pairs for signs_ in pair]
     op = "BinaryAttention" if bands == 1 else "HFSCAttention"
-    attention, got = call(op, *flat, *constants, heads=heads, shift=shift, fraction=fraction)
+    attention, got = call(op, *flat, *constants, heads=heads, d=5, shift=shift, fraction=fraction)
     assert torch.equal(got, scores)
     assert torch.equal(attention, expected)
     assert 0 < expected.sum() < expected.numel()
@@ -195,12 +197,12 @@ def test_the_softmax_beyond_the_table_takes_its_last_entry():
 @pytest.mark.parametrize("theta", [1, 3, 5])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_context_and_diba(draw, signs, grid, theta):
-    heads, channels, tokens = 3, 6, grid[0] * grid[1]
+    heads, d, channels, tokens = 3, 2, 6, grid[0] * grid[1]
     attention, v = draw(0, 1, 2, heads, tokens, tokens), signs(2, tokens, channels)
-    (acc,) = call("Context", attention, v, heads=heads)
+    (acc,) = call("Context", attention, v, heads=heads, d=d)
     assert torch.equal(acc, arithmetic.context(attention, v))
     weight, shift = signs(channels, theta, theta, dtype=torch.int8), draw(0, 7, channels, dtype=torch.int8)
-    shape = {"heads": heads, "channels": channels, "rows": grid[0], "cols": grid[1]}
+    shape = {"heads": heads, "d": d, "channels": channels, "rows": grid[0], "cols": grid[1]}
     (acc,) = call("DIBA", attention, v, weight, shift, **shape)
     assert torch.equal(acc, arithmetic.diba(attention, v, weight.long(), shift.long(), grid))
 
@@ -214,8 +216,8 @@ def test_embedding(draw, signed, patch, channels, acc_shift):
     bias = draw(-length << 14, length << 14, dim, dtype=torch.int32)
     a, b = signed(10, dim, dtype=torch.int16), signed(14, dim, dtype=torch.int16)
     position, shift = signed(WIDE, rows * cols, dim, dtype=torch.int16), 12
-    sizes = {"acc_shift": acc_shift, "shift": shift, "patch": patch, "rows": rows, "cols": cols}
-    (x,) = call("Embedding", pixels, weight, bias, a, b, position, **sizes, wide_bits=WIDE)
+    sizes = {"patch": patch, "rows": rows, "cols": cols, "channels": channels, "wide_bits": WIDE}
+    (x,) = call("Embedding", pixels, weight, bias, a, b, position, **sizes, acc_shift=acc_shift, shift=shift)
     w, c, a, b, position = (constant.long() for constant in (weight, bias, a, b, position))
     expected = arithmetic.embedding(pixels.long(), w, c, acc_shift, a, b, shift, position, patch, WIDE)
     assert torch.equal(x, expected)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -17,6 +16,7 @@ from models.export import export, save, serialised
 from models.freeze import freeze
 from models.golden import GoldenModel
 from models.random import random_model
+from models.runtime import session
 from sw.compiler import read as compiler
 from sw.compiler.read import ReadError, check, parse, read, read_model
 
@@ -152,7 +152,11 @@ def swapped(model: ModelProto) -> None:
 TAMPERED: dict[str, tuple[Callable[[ModelProto], object], str]] = {
     "no metadata": (lambda m: m.ClearField("metadata_props"), "no model of Haarlequin"),
     "no version": (lambda m: described(m, version=None), "no model of Haarlequin"),
-    "a newer version": (lambda m: described(m, version="2"), "format '2' is of another version .* reads 1"),
+    "a newer version": (lambda m: described(m, version="3"), "format '3' is of another version .* reads 2"),
+    "the version before": (
+        lambda m: described(m, version="1"),
+        "format '1' is of another version .* reads 2",
+    ),
     "a strange version": (lambda m: described(m, version="one"), "format 'one' is of another version"),
     "no configuration": (lambda m: described(m, config=None), "haarlequin.config: .*not JSON"),
     "a bad configuration": (lambda m: config_text(m, '"heads": 2', '"heads": 5'), "no multiple of 5"),
@@ -428,11 +432,8 @@ def refusal(data: bytes, path: Path) -> str | None:
         golden = read(path, rerun=False)
     except ReadError as error:
         return str(error)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+        runner = session(data, threads=1)
     except Exception:  # noqa: BLE001 (its exceptions have no class in common)
         with pytest.raises(ReadError, match="onnxruntime cannot run it") as caught:
             read(path)
@@ -440,7 +441,7 @@ def refusal(data: bytes, path: Path) -> str | None:
     generator = torch.Generator().manual_seed(1)
     shape = (4, *golden.config.image, golden.config.channels)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    (logits,) = session.run(["logits"], {"pixels": pixels.numpy()})
+    (logits,) = runner.run(["logits"], {"pixels": pixels.numpy()})
     assert np.array_equal(golden(pixels).numpy(), logits)
     return None
 
