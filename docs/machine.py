@@ -301,6 +301,6 @@ def main(path: Path = PICTURE) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Draw the picture of the machine.")
     parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, help="where it is written")
     main(parser.parse_args().picture)

@@ -20,7 +20,7 @@ from .ablation.grid import choose
 from .ablation.study import Study
 from .ablation.trial import Trial
 from .ablation.workers import at_once, one_by_one
-from .cli import one_line_errors
+from .cli import command, one_line_errors
 from .config import PRESETS, override, preset
 from .data import DataSet
 from .errors import UsageError
@@ -53,6 +53,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from .cli import one_line_errors
+from .cli import command, one_line_errors
 from .config import PRESETS, preset
 from .freeze import freeze
 from .random import random_model
@@ -28,6 +28,7 @@ def images_per_second(name: str, seconds: float = 3.0) -> float:
     return done / (time.perf_counter() - start)
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m models.benchmark", description="Time the golden model.")

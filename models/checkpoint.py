@@ -39,9 +39,15 @@ def save(
     """Write ``model`` to ``path``, replacing what was there only once the new file is whole.
 
     ``pack`` stores binary weights as bits, for a finished model: they read back as exactly ±1. ``extra``
-    tensors and ``facts`` (anything JSON holds) come back from `read`.
+    tensors and ``facts`` (anything JSON holds) come back from `read`. Raises `CheckpointError` for a value
+    that is not finite, before anything is written: a training that ran away keeps its last good state.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if name := _not_finite(tensors | dict(extra or {})):
+        raise CheckpointError(
+            f"{path} is not written: tensor {name} holds a value that is not finite; the training has run "
+            "away, begin again with a lower --lr"
+        )
     if pack:
         tensors |= {name: _pack(tensors[name]) for name in model.binary_weights()}
     header = {
@@ -77,6 +83,10 @@ def load_teacher(path: Path) -> Teacher:
 def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
     """(model, extra tensors, facts) of a checkpoint; raises `CheckpointError`."""
     tensors, header = _read_file(path)
+    if name := _not_finite(tensors):
+        raise CheckpointError(
+            f"{path}: tensor {name} holds a value that is not finite: take another checkpoint, or train again"
+        )
     try:
         network, configuration = _KINDS[header.pop("kind", "didb-vit")]
         model = network(configuration.from_json(header.pop("config")))
@@ -97,16 +107,28 @@ def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
 
 
 def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; give the path of a .safetensors file")
+    try:
+        with path.open("rb"):  # safetensors would say of every file that cannot be opened that there is none
+            pass
+    except OSError as error:
+        why = "no such checkpoint" if isinstance(error, FileNotFoundError) else error.strerror
+        raise CheckpointError(f"{path}: {why}; give the path of a .safetensors file") from None
     try:
         with safe_open(path, "pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
             if header.pop("format", None) != FORMAT:
                 raise CheckpointError(f"{path}: a safetensors file, but no {FORMAT}")
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or no safetensors file ({error})") from None
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor with a value that no float32 holds, an infinity or a NaN for most."""
+    return next(
+        (name for name, value in tensors.items() if value.is_complex() or not value.float().isfinite().all()),
+        None,
+    )
 
 
 def _pack(weight: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from .errors import UsageError
-from .places import keep_caches
+from .places import tool_variables
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell has it."""
@@ -32,14 +32,15 @@ def command(main: Main | None = None, *, interrupted: str = "") -> Main:
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> None:
         _ready_streams()
-        keep_caches()
+        os.environ.update(tool_variables())
         try:
             try:
                 main(argv)
             finally:
                 sys.stdout.flush()
         except KeyboardInterrupt:
-            print(f"\ninterrupted{': ' * bool(interrupted)}{interrupted}", file=sys.stderr)
+            after = "\n" * sys.stderr.isatty()  # the terminal's own ^C
+            print(f"{after}interrupted{': ' * bool(interrupted)}{interrupted}", file=sys.stderr)
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
             _lead_nowhere(sys.stdout)
@@ -71,8 +72,9 @@ def one_line_errors(verbose: bool, failures: Sequence[type[Exception]] = ()) -> 
 
 def line_of(error: Exception) -> str:
     """An exception as one line that no terminal takes for orders, whatever file its words are from."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return printable(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return printable(f"{where}{error.strerror}")
     return printable(str(error))
 
 

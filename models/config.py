@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import TypeVar
@@ -25,7 +26,7 @@ def _is_integer(value: object, low: int, high: int) -> bool:
     return type(value) is int and low <= value <= high
 
 
-def _is_real(value: object, low: float, high: float) -> bool:
+def is_real(value: object, low: float, high: float) -> bool:
     return type(value) in (int, float) and low <= value <= high
 
 
@@ -89,9 +90,35 @@ class Widths:
             pair = type(window) is tuple and len(window) == 2 and all(_is_integer(v, 0, 24) for v in window)
             if not (pair and window[0] <= window[1]):
                 raise ConfigError(f"{name} must be a window within 0 to 24, not {window!r}")
-        if not (_is_real(self.exp_step, 0, 1) and self.exp_step > 0):
+        if not (is_real(self.exp_step, 0, 1) and self.exp_step > 0):
             raise ConfigError(f"exp_step must lie in (0, 1], not {self.exp_step!r}")
         object.__setattr__(self, "exp_step", float(self.exp_step))
+
+
+_NAME = re.compile(r"""(?![.\- ])[^/\\:*?"<>|]{1,100}(?<![. ])""")
+
+
+def check_name(name: object) -> None:
+    """Raise `ConfigError` for the name of a configuration that could not be that of a folder, too: it comes
+    from whoever wrote a model's file.
+    """
+    if not (
+        isinstance(name, str) and name.isprintable() and _NAME.fullmatch(name) and len(name.encode()) < 200
+    ):
+        raise ConfigError(
+            'name must be at most 100 characters that a folder can be called, none of / \\ : * ? " < > | and '
+            f"no . - or space at its ends, not {name!r:.120}"
+        )
+
+
+def check_classes(classes: object) -> None:
+    """Raise `ConfigError` for anything but two or more names that a terminal shows as they are."""
+    names = classes if type(classes) is tuple else ()
+    if len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"classes must be the names of two or more classes, not {classes!r:.120}")
+    for name in names:
+        if not (name.strip() and name.isprintable()):
+            raise ConfigError(f"a class must have a name that can be printed, not {name!r:.120}")
 
 
 def placeholders(count: int) -> tuple[str, ...]:
@@ -134,8 +161,7 @@ class ModelConfig:
     widths: Widths = field(default_factory=Widths)
 
     def __post_init__(self):
-        if not (isinstance(self.name, str) and self.name):
-            raise ConfigError(f"name must be a text, not {self.name!r}")
+        check_name(self.name)
         if not (type(self.image) is tuple and len(self.image) == 2):
             raise ConfigError(f"image must be a height and a width, not {self.image!r}")
         if not isinstance(self.widths, Widths):
@@ -161,14 +187,12 @@ class ModelConfig:
             raise ConfigError(f"mlp_ratio must be a power of two, not {self.mlp_ratio}")
         if self.theta not in (1, 3, 5):
             raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
-        if not _is_real(self.alpha, 0, 1):
+        if not is_real(self.alpha, 0, 1):
             raise ConfigError(f"alpha must lie in [0, 1], not {self.alpha!r}")
         mean = self.mean if type(self.mean) is tuple else ()
-        if len(mean) != self.channels or not all(_is_real(m, 0, 255) for m in mean):
+        if len(mean) != self.channels or not all(is_real(m, 0, 255) for m in mean):
             raise ConfigError(f"mean must be {self.channels} values of 0 to 255, not {self.mean!r}")
-        classes = self.classes if type(self.classes) is tuple else ()
-        if len(classes) < 2 or not all(isinstance(c, str) for c in classes):
-            raise ConfigError(f"classes must be the names of two or more classes, not {self.classes!r}")
+        check_classes(self.classes)
         if self.patch_length * 128 * 128 >= 2**30:
             raise ConfigError(f"patch {self.patch} is too large: the embedding could overflow its int32")
         if self.score_scale >= (1 << self.widths.score_weight) - 0.5:

@@ -3,15 +3,25 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from .files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def empty(width: float, height: float) -> "Figure":
+    """A figure of that size in inches."""
+    # Here, and not above: a command has said by now where matplotlib keeps its cache.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def curve(history: Sequence[dict], path: Path) -> None:
     """Loss and validation accuracy over the epochs, with a line where a phase begins."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = empty(8, 4.5)
     axes = figure.subplots()
     epochs = [row["epoch"] for row in history]
     axes.plot(epochs, [row["loss"] for row in history], color="tab:gray", label="loss")
@@ -35,7 +45,7 @@ def confusion(cells: Sequence[Sequence[int]], classes: Sequence[str], path: Path
     """Images by true class (rows) and predicted class (columns)."""
     count = len(classes)
     side = max(4.0, 0.5 * min(count, 40))
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = empty(side + 1, side)
     axes = figure.subplots()
     image = axes.imshow(cells, cmap="Blues")
     figure.colorbar(image, shrink=0.8)
@@ -51,7 +61,7 @@ def confusion(cells: Sequence[Sequence[int]], classes: Sequence[str], path: Path
     save(figure, path)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Write it as PNG."""
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=120)

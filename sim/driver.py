@@ -1,9 +1,6 @@
-"""The Python end of `bench.v`, inside of a cocotb test; and the reader of the traces that it writes."""
-
-from pathlib import Path
+"""The Python end of `bench.v`, inside of a cocotb test."""
 
 import cocotb
-import numpy as np
 from cocotb.handle import HierarchyObject
 from cocotb.triggers import Event, Lock, SimTimeoutError, Timer, Trigger, with_timeout
 
@@ -131,14 +128,3 @@ async def _within(trigger: Trigger, cycles: int) -> bool:
     except SimTimeoutError:
         return False
     return True
-
-
-def read_trace(path: Path, width: int, start: int = 0) -> np.ndarray:
-    """The events of a trace from number ``start`` on: uint8 (events, ⌈width / 8⌉).
-
-    Bit i of the ``width`` bits of ``trace`` is bit i mod 8 of byte ⌊i / 8⌋.
-    """
-    record = -(-width // 32) * 4
-    words = np.fromfile(path, dtype=np.uint32, offset=start * record)
-    events = words[: len(words) // (record // 4) * (record // 4)].astype("<u4").view(np.uint8)
-    return events.reshape(-1, record)[:, : -(-width // 8)]

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from models import data
-from models.cli import one_line_errors
+from models.cli import command, one_line_errors
 from models.golden import GoldenModel
 from sim.simulate import CLOCK_HZ, simulator
 from sw.choose import Source
@@ -167,9 +167,12 @@ def _logits(golden: GoldenModel, images: np.ndarray) -> np.ndarray:
     return golden(torch.from_numpy(images)).numpy()
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="make noise", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="make noise", description="A thousand faults on the link of the real RTL: no wrong logits."
+    )
     parser.add_argument("--faults", type=int, default=1000, metavar="N", help="(default: 1000)")
     parser.add_argument("--seed", type=int, default=1, help="(default: 1)")
     arguments = parser.parse_args(argv)

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from amaranth.hdl import UnusedElaboratable
 
-from models.cli import one_line_errors
+from models.cli import command, one_line_errors
 from models.errors import UsageError
-from models.files import replacing
+from models.files import write_text
+from models.places import build_folder
 from sim import build, faults
 from sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, simulator
 from sim.subject import Subject, subject
@@ -26,16 +27,14 @@ from sw.compiler.resources import ideal_cycles
 from sw.programs import AnyProgram, compile_model
 
 
+@command(interrupted="a simulator that was built is kept")
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
     began = time.perf_counter()
     warnings.simplefilter("ignore", UnusedElaboratable)  # of an accelerator that is only asked for its shapes
-    try:
-        with one_line_errors(arguments.verbose, failures=(build.SimulationError,)):
-            passed = _run(arguments, began)
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted: nothing is lost, a simulator that was built is kept")
+    with one_line_errors(arguments.verbose, failures=(build.SimulationError,)):
+        passed = _run(arguments, began)
     if not passed:
         sys.exit(1)
 
@@ -43,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make sim",
-        description=__doc__.splitlines()[0],
+        description="A model in the real RTL, image by image and bit by bit against the golden model.",
         epilog="faults: " + "; ".join(f"{name}: {text}" for name, text in faults.FAULTS.items()),
     )
     parser.add_argument("--model", default="digits", help="a preset or an ONNX file (default: digits)")
@@ -62,7 +61,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--stalls", type=int, default=0, help="sixteenths of them in which it takes no answer"
     )
-    parser.add_argument("--out", type=Path, default=Path("build/sim"), help="(default: build/sim)")
+    parser.add_argument("--out", type=Path, help="(default: sim in the build folder)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     for name in ("gaps", "stalls"):
@@ -70,6 +69,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be 0 to 15, not {getattr(arguments, name)}")
     if arguments.images is not None and arguments.images < 1:
         parser.error(f"--images must be at least 1, not {arguments.images}")
+    arguments.out = arguments.out or build_folder("sim")
     return arguments
 
 
@@ -100,8 +100,7 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
     exact = _report_images(what, program, expected, outcome)
     _report_operations(program, outcome, len(what.pixels))
     summary = _summary(what, program, outcome, exact, time.perf_counter() - began, speed)
-    with replacing(arguments.out / what.name / "summary.json") as draft:
-        draft.write_text(json.dumps(summary, indent=2) + "\n")
+    write_text(arguments.out / what.name / "summary.json", json.dumps(summary, indent=2) + "\n")
     total = len(what.pixels)
     verdict = "PASS" if exact == total else "FAIL"
     score = "" if what.labels is None else f"top-1 {summary['top1']}/{total}, "

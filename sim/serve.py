@@ -15,7 +15,7 @@ from typing import Self
 from amaranth.hdl import UnusedElaboratable
 
 from hw.config import accelerator
-from models.cli import one_line_errors
+from models.cli import command, one_line_errors
 from sim.library import Simulation
 from sim.simulate import simulator
 from sw.devices import BUILD
@@ -68,9 +68,12 @@ class Board:
                 data = data[os.write(self._mine, data) if writable else 0 :]
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m sim.serve", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.serve", description="The simulated accelerator on a pseudo-terminal."
+    )
     parser.add_argument("--config", default="16x64", help="accelerator (default: 16x64)")
     arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore", UnusedElaboratable)
@@ -78,10 +81,9 @@ def main(argv: list[str] | None = None) -> None:
         machine = accelerator(arguments.config)
         with Simulation(simulator(machine, BUILD)) as simulation, Board(simulation) as board:
             print(f"{machine.name} on {board.device}; Ctrl-C ends it", flush=True)
-            try:
+            with suppress(KeyboardInterrupt):
                 threading.Event().wait()
-            except KeyboardInterrupt:
-                print()
+        print()
 
 
 if __name__ == "__main__":

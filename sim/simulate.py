@@ -17,8 +17,8 @@ from hw.config import AnyConfig
 from models import arithmetic
 from models.golden import GoldenModel
 from sim import build, faults
-from sim.driver import read_trace
 from sim.observe import Events, compare
+from sim.trace import read_trace
 from sw.compiler.check import Difference
 from sw.devices.link import load_frames
 from sw.programs import AnyProgram
@@ -103,7 +103,8 @@ def simulator(
             lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT),
             folder / name,
             identity=identity,
-            notice=lambda: notice(building),
+            notice=notice,
+            building=building,
         )
 
 
@@ -124,10 +125,10 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
         counters = len(accelerator.identity.memories) - 1
         shared = {"counters": counters, "operations": accelerator.identity.memories[counters].depth}
         shared |= {"gaps": gaps, "stalls": stalls, "seed": seed, "trace": str(files["trace"])}
-        files["job"].write_text(json.dumps(shared | {"jobs": parts}))
+        files["job"].write_text(json.dumps(shared | {"jobs": parts}), encoding="utf-8")
         environment = {"BENCH_JOB": str(files["job"]), "BENCH_RESULTS": str(files["results"])}
         build.run(folder, "sim.bench", environment, trace=files["trace"])
-        came = json.loads(files["results"].read_text())
+        came = json.loads(files["results"].read_text(encoding="utf-8"))
         starts = [0, *(part["trace_bytes"] for part in came)]
         record = -(-layout.size // 32) * 4
         outcomes, before = [], [0] * shared["operations"]

@@ -5,22 +5,30 @@ With `--verify` it takes a folder that it wrote, and says whether it is whole an
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-import torch
+if __name__ == "__main__":  # the code beside it, not that of the clone which this Python was installed for
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hw.config import AnyConfig, ScalarConfig, accelerator
-from models import checkpoint, cli
-from models.config import ModelConfig, preset
-from models.errors import UsageError
-from models.freeze import freeze
-from models.golden import GoldenModel, specs
-from sw.compiled import load, save
-from sw.compiler.lower import lower
-from sw.compiler.read import read
-from sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
-from sw.compiler.resources import check_shapes
-from sw.programs import AnyProgram, compile_model
+from sw.start import imports
+
+with imports():
+    import torch
+
+    from hw.config import AnyConfig, ScalarConfig, accelerator
+    from models import checkpoint, cli
+    from models.config import ModelConfig, preset
+    from models.errors import UsageError
+    from models.freeze import freeze
+    from models.golden import GoldenModel, specs
+    from models.places import build_folder
+    from sw.compiled import load, save
+    from sw.compiler.lower import lower
+    from sw.compiler.read import read
+    from sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
+    from sw.compiler.resources import check_shapes
+    from sw.programs import AnyProgram, compile_model
 
 
 def model_of(name: str, planning: bool) -> GoldenModel:
@@ -46,13 +54,20 @@ def blank(config: ModelConfig) -> GoldenModel:
     return GoldenModel(config, constants)
 
 
+@cli.command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python sw/compile.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python sw/compile.py", description="An ONNX file → program and tables of an accelerator."
+    )
     parser.add_argument("model", metavar="MODEL", help="an ONNX file of python -m models.export")
     parser.add_argument("--config", required=True, metavar="CONFIG", help="an accelerator: 16x64, 64x128, …")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FOLDER", help="(default: build/tables/MODEL-CONFIG)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="(default: tables/MODEL-CONFIG in the build folder)",
     )
     parser.add_argument(
         "--plan", action="store_true", help="only say what a model, checkpoint or preset needs"
@@ -73,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         model = model_of(arguments.model, arguments.plan)
         program = _compiled(model, machine, arguments.family, arguments.plan)
         if not arguments.plan:
-            folder = arguments.output or Path("build/tables", f"{model.config.name}-{machine.name}")
+            folder = arguments.output or build_folder("tables", f"{model.config.name}-{machine.name}")
             save(program.compiled(), folder)
             print(f"\n{folder}: program and tables, checked against the golden model")
 

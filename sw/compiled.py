@@ -16,7 +16,7 @@ from typing import TypeVar
 from hw.config import CONFIGS, AcceleratorConfig
 from models.config import ConfigError, ModelConfig
 from models.errors import UsageError
-from models.files import replacing
+from models.files import locked, replacing
 from sw.protocol import Memory, ProtocolError
 
 FORMAT = "haarlequin-tables-1"
@@ -73,7 +73,8 @@ def save(compiled: Compiled, folder: Path) -> None:
         raise TablesError(str(error)) from None
     manifest = _manifest(compiled, tables)
     manifest["crc32"] = _checksum(manifest)
-    with replacing(folder / MANIFEST) as last, replacing(folder / TABLES) as first:
+    # Two that write at once must not leave the one's manifest beside the other's words.
+    with locked(folder), replacing(folder / MANIFEST) as last, replacing(folder / TABLES) as first:
         first.write_bytes(b"".join(tables.values()))
         last.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

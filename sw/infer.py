@@ -5,7 +5,6 @@ another result than the golden model, 2 some input could not be used, 3 this Pyt
 """
 
 import argparse
-import io
 import json
 import os
 import sys
@@ -15,28 +14,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-HERE = f"run it with {os.path.relpath(ROOT)}/.venv/bin/python, which `make sim` there makes"
+if __name__ == "__main__":  # the code beside it, not that of the clone which this Python was installed for
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-if sys.version_info < (3, 11):  # noqa: UP036 (whoever types `python` may have any)
-    print(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}: {HERE}", file=sys.stderr)
-    sys.exit(3)
+from sw.start import HERE, imports
+
 # The golden model gets its images one by one: threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-try:
+with imports():
     import numpy as np
     from tqdm import tqdm
 
-    from models.cli import one_line_errors
+    from models.cli import command, one_line_errors, printable
     from models.errors import UsageError
+    from models.pictures import PictureError
     from sw.accelerator import Accelerator, scores
     from sw.devices import KINDS, DeviceError, Result
-    from sw.images import ImageError, class_of, find
-except ImportError as error:
-    print(f"error: this Python lacks {error.name}: {HERE}", file=sys.stderr)
-    sys.exit(3)
-except KeyboardInterrupt:  # it takes seconds
-    sys.exit(130)
+    from sw.images import class_of, find
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class Report:
             wrong = item.target is not None and item.target != label
             truth = f" (it is {config.classes[item.target]})" if wrong else ""
             cycles = f"{result.cycles} cycles{' predicted' if predicted else ''}"
-            self._print(f"{item.path}: {guesses}{truth}, {cycles}")
+            self._print(printable(f"{item.path}: {guesses}{truth}, {cycles}"))
         self._bar.update()
 
     def note(self, path: str, note: str) -> None:
@@ -109,7 +103,7 @@ class Report:
     def error(self, message: str, prefix: str = "error: ") -> None:
         """A line on stderr, clear of the progress bar."""
         with tqdm.external_write_mode(sys.stderr):
-            print(f"{prefix}{message}", file=sys.stderr, flush=True)
+            print(printable(f"{prefix}{message}"), file=sys.stderr, flush=True)
 
     def skip(self) -> None:
         """An image that cannot be used."""
@@ -171,7 +165,7 @@ def run(accelerator: Accelerator, wanted: list[Item], report: Report, tally: Tal
         for item in wanted:
             try:
                 converted, note = accelerator.pixels(item.image)
-            except ImageError as error:
+            except PictureError as error:
                 tally.refused += 1
                 tally.settled.add(item.path)
                 report.error(str(error))
@@ -225,20 +219,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
     with one_line_errors(arguments.verbose, failures=(DeviceError,)):
         try:
             code = _run(arguments)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            code = 130
-        except BrokenPipeError:  # whoever reads has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 1
         except ImportError as error:  # what not every device needs
             print(f"error: this Python lacks {error.name}: {HERE}", file=sys.stderr)
             code = 3

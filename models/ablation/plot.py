@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from ..figures import save
+from ..figures import empty, save
 from .grid import FULL
 from .table import PHASES, Row
 
@@ -14,7 +12,7 @@ def plot(table: Sequence[Row], path: Path) -> None:
     """A line a cell: every seed a dot, their mean a diamond with its standard deviation; `FULL`'s mean goes
     all the way down.
     """
-    figure = Figure(figsize=(8, 1.2 + 0.38 * len(table)), layout="constrained")
+    figure = empty(8, 1.2 + 0.38 * len(table))
     axes = figure.subplots()
     for i, (phase, name) in enumerate(PHASES.items()):
         colour, shift = f"C{i}", 0.16 * (2 * i - 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..cli import command, line_of
 from ..files import replacing
 from .cifar import MD5
 from .split import DataError
@@ -56,6 +57,7 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+@command
 def main(argv: list[str] | None = None) -> None:
     """The command line: exit code 3 where there is no network."""
     parser = argparse.ArgumentParser(
@@ -66,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         came = fetch(URL, target, MD5[NAME])
     except (Offline, DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {line_of(error)}", file=sys.stderr)
         sys.exit(3 if isinstance(error, Offline) else 2)
     what = "fetched" if came else "already there"
     print(f"{target}: {what}, checksum right; train with --data {target.parent}")

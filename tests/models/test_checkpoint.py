@@ -1,14 +1,21 @@
 import json
+import math
+import os
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models import checkpoint
+from models import checkpoint, export, train
 from models.checkpoint import CheckpointError
-from models.config import preset
+from models.config import ConfigError, preset
 from models.network import DIDBViT
 from models.random import random_model
+from models.teacher import TeacherConfig
+from sw import compile as compile_command
+from sw.choose import Source, trained
 
 SMALL = preset("digits").with_(dim=6, heads=3, layers=1, mlp_ratio=2)
 
@@ -118,3 +125,114 @@ def test_a_tensor_that_is_missing(file):
     rewritten(file, tensors)
     with pytest.raises(CheckpointError, match=r"tensor embedding\.position is missing"):
         checkpoint.load(file)
+
+
+def bad(file, name, value, to):
+    """The file with ``value`` in the first place of a tensor."""
+    tensors = load_file(file)
+    tensors[name].view(-1)[0] = value
+    with safe_open(file, "pt") as opened:
+        save_file(tensors, to, opened.metadata())
+    return to
+
+
+DIGITS = trained("digits")
+FLOATS = [name for name, value in load_file(DIGITS).items() if value.is_floating_point()]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_no_reader_takes_a_value_that_is_not_finite(tmp_path, value):
+    assert len(FLOATS) > 200
+    for name in FLOATS:
+        path = bad(DIGITS, name, value, tmp_path / "bad.safetensors")
+        readers = (checkpoint.read, checkpoint.load, checkpoint.load_teacher, lambda path: Source(str(path)))
+        for read in readers:
+            with pytest.raises(CheckpointError, match=rf"tensor {name} holds a value that is not finite"):
+                read(path)
+
+
+def test_neither_does_a_type_that_hides_it(file):
+    tensors = load_file(file)
+    for changed in (
+        torch.full((1, 8, 8, 6), 1e300, dtype=torch.float64),  # finite until it is a float32
+        torch.full((1, 8, 8, 6), math.nan).to(torch.float8_e4m3fn),
+        torch.full((1, 8, 8, 6), math.inf, dtype=torch.bfloat16),
+        torch.zeros(1, 8, 8, 6, dtype=torch.complex64),
+    ):
+        rewritten(file, tensors | {"embedding.position": changed})
+        with pytest.raises(CheckpointError, match=r"embedding\.position holds a value that is not finite"):
+            checkpoint.load(file)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_training_that_ran_away_keeps_its_last_good_state(tmp_path, value):
+    model, path = DIDBViT(SMALL), tmp_path / "training.safetensors"
+    checkpoint.save(path, model)
+    before = path.read_bytes()
+    for extra in ({}, {"average.x": torch.tensor([1, value])}):
+        if not extra:
+            model.embedding.position.data[0] = value
+        with pytest.raises(CheckpointError, match=r"not written: tensor .* begin again with a lower --lr"):
+            checkpoint.save(path, model if not extra else DIDBViT(SMALL), extra=extra)
+    assert path.read_bytes() == before
+
+
+COMMANDS = {
+    "export": (export.main, ["{}", "-o", "out"]),
+    "plan": (compile_command.main, ["{}", "--plan", "--config", "16x64"]),
+    "from": (train.main, ["--preset", "digits", "--from", "{}", "--out", "out"]),
+    "teacher": (train.main, ["--preset", "digits", "--teacher", "{}", "--out", "out"]),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_every_command_refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, command, value):
+    monkeypatch.chdir(tmp_path)
+    main, words = COMMANDS[command]
+    name = FLOATS[(17 * len(command) + 5 * len(str(value))) % len(FLOATS)]  # another one each time
+    path = bad(DIGITS, name, value, tmp_path / "bad.safetensors")
+    with pytest.raises(SystemExit) as ended:
+        main([word.format(path) for word in words])
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert [f"tensor {name} holds" in line for line in errors if line.startswith("error")] == [True]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_resuming_refuses_likewise(tmp_path, capsys):
+    arguments = ["--preset", "digits", "--images", "40", "--out", str(tmp_path)]
+    train.main([*arguments, "--epochs", "1", "--deploy-epochs", "1", "--batch", "10", "--minutes", "0"])
+    state = tmp_path / "training.safetensors"
+    moment = next(name for name in load_file(state) if name.startswith("optimiser"))
+    bad(state, moment, math.nan, state)
+    with pytest.raises(SystemExit):
+        train.main([*arguments, "--resume"])
+    assert f"tensor {moment} holds a value that is not finite" in capsys.readouterr().err
+
+
+def test_a_teachers_mean_is_finite():
+    with pytest.raises(ConfigError, match="mean must be 1 values of 0 to 255, not"):
+        TeacherConfig("t", (8, 8), 1, (math.nan,), ("a", "b"), blocks=1, width=1)
+
+
+def test_everyone_may_read_a_checkpoint_whom_the_umask_lets(tmp_path):
+    path = tmp_path / "model.safetensors"
+    for umask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(umask)
+        try:
+            checkpoint.save(path, DIDBViT(SMALL))
+        finally:
+            os.umask(before)
+        assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_file_that_must_not_be_read_says_so(file, monkeypatch):
+    def denied(*_):  # by hand: root may read everything
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: Permission denied; give the path"):
+        checkpoint.load(file)
+    with pytest.raises(CheckpointError, match=r"Is a directory; give the path|Permission denied"):
+        checkpoint.load(file.parent)

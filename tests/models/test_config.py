@@ -23,9 +23,33 @@ CONFIG = ModelConfig(
     classes=tuple("0123456789"),
 )
 
+NAME = (
+    'name must be at most 100 characters that a folder can be called, none of / \\ : * ? " < > | '
+    "and no . - or space at its ends"
+)
+
 CONFIG_ERRORS = [
-    ({"name": ""}, "name must be a text, not ''"),
-    ({"name": 5}, "name must be a text, not 5"),
+    *(
+        ({"name": name}, f"{NAME}, not {name!r}")
+        for name in (
+            "",
+            5,
+            "..",
+            "../up",
+            "a/b",
+            "/etc/passwd",
+            "a\\b",
+            "C:",
+            "a\0b",
+            "a\n",
+            ".x",
+            "-x",
+            " x",
+            "x.",
+        )
+    ),
+    ({"name": "\x1b[2J"}, f"{NAME}, not '\\x1b[2J'"),
+    ({"name": 101 * "x"}, f"{NAME}, not '{101 * 'x'}'"),
     ({"image": 8}, "image must be a height and a width, not 8"),
     ({"image": [8, 8]}, "image must be a height and a width, not [8, 8]"),
     ({"image": (8,)}, "image must be a height and a width, not (8,)"),
@@ -75,6 +99,10 @@ CONFIG_ERRORS = [
     ({"mean": ("78",)}, "mean must be 1 values of 0 to 255, not ('78',)"),
     ({"mean": 78.0}, "mean must be 1 values of 0 to 255, not 78.0"),
     ({"mean": [78.0]}, "mean must be 1 values of 0 to 255, not [78.0]"),
+    *(
+        ({"classes": ("one", name)}, f"a class must have a name that can be printed, not {name!r}")
+        for name in ("", " ", "two\n", "\x1b]0;mine\7", "\0", "\ud800", "\u202eowt", "a\tb")
+    ),
     ({"classes": ("one",)}, "classes must be the names of two or more classes, not ('one',)"),
     ({"classes": ("one", 2)}, "classes must be the names of two or more classes, not ('one', 2)"),
     ({"classes": "0123456789"}, "classes must be the names of two or more classes, not '0123456789'"),

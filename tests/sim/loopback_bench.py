@@ -9,8 +9,9 @@ import cocotb
 import pytest
 from cocotb.handle import HierarchyObject
 
-from sim.driver import Port, read_trace
+from sim.driver import Port
 from sim.library import CHUNK
+from sim.trace import read_trace
 
 TRACE_WIDTH = 75
 """No multiple of 8 or 32."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sim.build import SimulationError, run
-from sim.driver import read_trace
+from sim.trace import read_trace
 
 from .loopback_bench import TRACE_WIDTH, trace_of
 

@@ -1,7 +1,7 @@
 """Netlists behind their UART pins."""
 
 import json
-import subprocess
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.bitstream.tools import tool
+from hw.bitstream.tools import ToolError, call
 from hw.boards import board as named
 from hw.boards.pll import Ice40Pll, Ice40Setting
 from hw.uart import Uart
@@ -94,7 +94,7 @@ def line(tmp_path_factory):
     files = named("icebreaker").platform().prepare(Line(), "top").files
     for name in ("top.il", "top.ys"):
         (folder / name).write_bytes(files[name] if isinstance(files[name], bytes) else files[name].encode())
-    subprocess.run([tool("yosys"), "-q", "-s", "top.ys"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    call("yosys", ["-q", "-s", "top.ys"], folder)
     return folder / "top.json"
 
 
@@ -146,3 +146,16 @@ def test_pins_that_are_not_there(tmp_path, monkeypatch, ports, options, message)
 def test_a_family_that_is_none(tmp_path):
     with pytest.raises(gates.NetlistError, match=r"must be one of ecp5, ice40, gowin, not 'virtex'$"):
         gates.simulate(tmp_path / "netlist.json", "virtex", DIVISOR, tmp_path / "simulator")
+
+
+def test_a_yosys_that_gives_up_is_one_line(tmp_path, monkeypatch):
+    """The stand-in takes the netlist for what it is not, as another version may."""
+    yosys = tmp_path / "yosys"
+    yosys.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exec echo Yosys 9.0\necho "ERROR: no such pass."; exit 1\n'
+    )
+    yosys.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    ports = {"clk": "input", "rx": "input", "tx": "output"}
+    with pytest.raises(ToolError, match=r"^yosys: no such pass\.$"):
+        gates.read(written(tmp_path, **ports), "ecp5")

@@ -1,11 +1,15 @@
 import json
+import threading
 
 import pytest
 import torch
 
 from hw.bitstream.flow import Flow
 from hw.boards import BOARDS, board
+from models.cli import INTERRUPTED
+from models.files import locked
 from sim import gatesim
+from sw.choose import ZOO
 from sw.devices.device import Result
 from tests.small_machines import MACHINES
 
@@ -64,18 +68,56 @@ class Stand:
             yield Result(logits + (i == Stand.wrong), 5, 0)
 
 
-@pytest.mark.parametrize(("wrong", "exact"), [(None, 2), (1, 1)])
-def test_a_logit_that_differs_fails(flow, monkeypatch, capsys, wrong, exact):
+@pytest.fixture
+def stand(flow, monkeypatch):
+    """The flow, with `Stand` in place of its netlist."""
+
     class Line:
         def __init__(self, *_, **__):
             self.simulation = type("Simulation", (), {"cycle": 1000})
 
-    monkeypatch.setattr(Stand, "wrong", wrong)
     monkeypatch.setattr(flow, "synthesise", lambda: None)
     monkeypatch.setattr(gatesim, "simulator", lambda *_: None)
     monkeypatch.setattr(gatesim, "SimulatedLine", Line)
     monkeypatch.setattr(gatesim, "LinkDevice", Stand)
     flow.top.config = gatesim.accelerator("16x64")
+    return flow
+
+
+def test_an_onnx_file_is_what_is_loaded(stand, capsys):
+    """Not the model that was simulated before it."""
+    assert gatesim.run(stand, "digits", 1)
+    assert gatesim.run(stand, str(ZOO / "cifar10-nano" / "model.onnx"), 1)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("PASS model (weights of the file")
+
+
+def test_a_folder_in_use_is_waited_for(stand, capsys):
+    with locked(stand.folder):
+        waiting = threading.Thread(target=gatesim.run, args=(stand, "digits", 1))
+        waiting.start()
+        waiting.join(1)
+        assert waiting.is_alive()
+        assert capsys.readouterr().err.startswith(f"another process is building in {stand.folder}: waiting")
+    waiting.join(60)
+    assert "PASS digits" in capsys.readouterr().out
+
+
+def test_no_lock_is_held_while_it_simulates(stand, monkeypatch):
+    """Which takes minutes; the simulator is loaded by then."""
+
+    def load(*_):
+        with locked(stand.folder, notice=pytest.fail):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stand, "load", load)
+    with pytest.raises(KeyboardInterrupt):
+        gatesim.run(stand, "digits", 1)
+
+
+@pytest.mark.parametrize(("wrong", "exact"), [(None, 2), (1, 1)])
+def test_a_logit_that_differs_fails(stand, monkeypatch, capsys, wrong, exact):
+    flow = stand
+    monkeypatch.setattr(Stand, "wrong", wrong)
     assert gatesim.run(flow, "digits", 2) == (exact == 2)
     out = capsys.readouterr().out
     assert out.splitlines()[-1].startswith("PASS" if exact == 2 else "FAIL")
@@ -99,3 +141,17 @@ def test_one_line_says_what_is_wrong(capsys, arguments, error):
     said = capsys.readouterr().err
     assert said.startswith(error)
     assert said.count("\n") == 1
+
+
+def test_an_interruption_is_one_line(monkeypatch, capsys, tmp_path):
+    def run(flow, *_):
+        assert flow.folder == tmp_path / "build/boards/icebreaker-scalar-4500000"
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("HAARLEQUIN_BUILD", str(tmp_path / "build"))
+    monkeypatch.setattr(gatesim, "run", run)
+    with pytest.raises(SystemExit) as exit_:
+        gatesim.main(["--board", "icebreaker", "--divisor", "4"])
+    assert exit_.value.code == INTERRUPTED
+    said = "\ninterrupted: a netlist and a simulator that were made are kept\n"
+    assert capsys.readouterr().err == said

@@ -16,6 +16,7 @@ from sim.library import Simulation
 from sim.serve import Board
 from sw.devices import DeviceError, open_device
 from sw.devices.serial_port import SerialLine
+from tests.said import said
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 20
@@ -137,4 +138,4 @@ def test_the_command_line():
     finally:
         child.kill()
         child.communicate()
-    assert (child.returncode, out.strip(), error) == (0, "", "")
+    assert (child.returncode, out.strip(), said(error)) == (0, "", "")

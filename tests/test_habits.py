@@ -1,0 +1,76 @@
+"""What holds for every file: read as text, because no run of it would show that it is missing."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [
+    path for folder in ("hw", "models", "sim", "sw", "docs") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def calls(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def name_of(call):
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def is_binary(call):
+    """Whether a call of `open` has a mode with a b in it."""
+    modes = [
+        value
+        for value in (*call.args, *(key.value for key in call.keywords))
+        if isinstance(value, ast.Constant)
+    ]
+    return any(isinstance(mode.value, str) and "b" in mode.value for mode in modes)
+
+
+def opens(call):
+    """Whether it opens a file by Python's own `open`, or a path's."""
+    others = ("os", "Image", "tarfile", "webbrowser", "wave")
+    owner = getattr(call.func, "value", None)
+    return name_of(call) == "open" and getattr(owner, "id", "") not in others
+
+
+@each_file
+def test_text_has_an_encoding(path):
+    """A locale such as ISO-8859-1 would choose another, and stop at the first →."""
+    for call in calls(path):
+        keywords = {key.arg for key in call.keywords}
+        text = name_of(call) in ("read_text", "write_text") and len(call.args) < 2
+        text = text or (opens(call) and not is_binary(call)) or keywords & {"text", "universal_newlines"}
+        # Our own `write_text(path, text)` has one.
+        ours = isinstance(call.func, ast.Name) and call.func.id == "write_text"
+        assert not text or ours or "encoding" in keywords, f"line {call.lineno}: say encoding="
+
+
+@each_file
+def test_no_command_depends_on_docstrings(path):
+    """PYTHONOPTIMIZE=2 takes them away."""
+    names = [
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)
+    ]
+    assert "__doc__" not in {node.id for node in names}
+
+
+MAINS = [path for path in FILES if path.parent.name != "docs" and "argparse.ArgumentParser(" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", MAINS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_is_one(path):
+    """With `models.cli.command` around it: streams, caches, Ctrl-C."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    (main,) = (node for node in functions if node.name == "main")
+    assert [ast.unparse(each).partition("(")[0].rpartition(".")[2] for each in main.decorator_list] == [
+        "command"
+    ]
