@@ -1,12 +1,11 @@
 """`python -m hw.area`: what the blocks cost on an ECP5, synthesised, and with `--route` a slice of four lanes
 routed.
 
-Uses yosys and nextpnr-ecp5 from PATH where they are there, else the YoWASP packages, which are slower.
+It uses the yosys and nextpnr-ecp5 that `hw.bitstream.tools` finds.
 """
 
 import argparse
 import json
-import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -23,7 +22,7 @@ from models.config import Widths, preset
 from .binary_lane import BinaryLane
 from .bitstream.families import COLUMNS, FAMILIES, PREPARE
 from .bitstream.report import by_module
-from .bitstream.tools import tool
+from .bitstream.tools import call
 from .embedding import Embedding
 from .haar import HaarSplit
 from .head import Head
@@ -88,10 +87,11 @@ def synthesise(design: wiring.Component, folder: Path) -> Path:
     members = [Value.cast(port) for _, _, port in design.signature.flatten(design)]
     # A stream that is always ready has a constant for a port.
     ports = [port for port in members if not isinstance(port, Const)]
-    (folder / "top.il").write_text(rtlil.convert(design, ports=ports))
+    (folder / "top.il").write_text(rtlil.convert(design, ports=ports), encoding="utf-8")
     synth = f"synth_ecp5 {ECP5.synth_opts} -top top"
-    (folder / "top.ys").write_text(f"read_rtlil top.il\n{PREPARE}\n{synth}\nwrite_json top.json\n")
-    subprocess.run([tool("yosys"), "-q", "-s", "top.ys"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    script = f"read_rtlil top.il\n{PREPARE}\n{synth}\nwrite_json top.json\n"
+    (folder / "top.ys").write_text(script, encoding="utf-8")
+    call("yosys", ["-q", "-s", "top.ys"], folder)
     return folder / "top.json"
 
 
@@ -104,19 +104,10 @@ def count(netlist: Path) -> dict[str, int]:
 def route(netlist: Path, seed: int) -> str:
     """What nextpnr used of an ECP5-85F, the clock it reached, and the ends of the path that limits it."""
     report = netlist.with_name("report.json")
-    command = [
-        tool("nextpnr-ecp5"),
-        "--85k",
-        "--package",
-        "CABGA381",
-        "--json",
-        netlist.name,
-        "--report",
-        report.name,
-    ]
-    command += ["--out-of-context", "--seed", str(seed), "--freq", "100", "--timing-allow-fail", "--quiet"]
-    subprocess.run(command, cwd=netlist.parent, check=True)
-    figures = json.loads(report.read_text())
+    arguments = ["--85k", "--package", "CABGA381", "--json", netlist.name, "--report", report.name]
+    arguments += ["--out-of-context", "--seed", str(seed), "--freq", "100", "--timing-allow-fail", "--quiet"]
+    call("nextpnr-ecp5", arguments, netlist.parent)
+    figures = json.loads(report.read_text(encoding="utf-8"))
     (clock,) = figures["fmax"].values()
     path = next(path for path in figures["critical_paths"] if path["from"] == path["to"])["path"]
     cells = [path[0]["from"]["cell"], path[-1]["to"]["cell"]]
@@ -128,6 +119,7 @@ def route(netlist: Path, seed: int) -> str:
     )
 
 
+@cli.command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m hw.area", description="Cost of the blocks on an ECP5.")

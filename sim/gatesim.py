@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hw.bitstream import BUILD
 from hw.bitstream.flow import Flow
 from hw.boards import BOARDS, board
 from hw.config import accelerator
-from models.cli import one_line_errors
+from models.cli import command, one_line_errors
 from models.errors import UsageError
-from models.files import replacing
+from models.files import locked, write_text
+from models.places import build_folder
 from sim import gates
 from sim.subject import subject
 from sw.choose import Source
@@ -44,13 +44,17 @@ def simulator(flow: Flow, folder: Path) -> Path:
         elif name == f"{flow.target.reset}_0__io":
             ties[name] = int(released)
     pins = {"clock": clock, "rx": rx, "tx": tx, "ties": ties}
-    pins["notice"] = lambda: print("building the simulator of the netlist: minutes", flush=True)
+    pins["notice"] = lambda line: print(line, flush=True)
     return gates.simulate(flow.netlist, flow.target.family, flow.top.divisor, folder, **pins)
 
 
+@command(interrupted="a netlist and a simulator that were made are kept")
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="make gatesim", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="make gatesim",
+        description="What yosys made for a board, gate by gate, against the golden model.",
+    )
     parser.add_argument("--board", metavar="BOARD", help=f"one of {', '.join(BOARDS)}")
     parser.add_argument("--model", default="digits", help="a trained model or an ONNX file (default: digits)")
     parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
@@ -77,12 +81,9 @@ def main(argv: list[str] | None = None) -> None:
             raise UsageError(f"--divisor must be at least 4, not {arguments.divisor}")
         baud = target.clock_hz // arguments.divisor if arguments.divisor else target.baud
         own = config.name == target.config and baud == target.baud
-        folder = BUILD / (target.name if own else f"{target.name}-{config.name}-{baud}")
-        try:
-            flow = Flow(target, config, target.clock_hz, baud, folder)
-            exact = run(flow, arguments.model, arguments.images, arguments.data)
-        except KeyboardInterrupt:
-            sys.exit("\ninterrupted: a netlist and a simulator that were made are kept")
+        name = target.name if own else f"{target.name}-{config.name}-{baud}"
+        flow = Flow(target, config, target.clock_hz, baud, build_folder("boards", name))
+        exact = run(flow, arguments.model, arguments.images, arguments.data)
     if not exact:
         sys.exit(1)
 
@@ -90,12 +91,14 @@ def main(argv: list[str] | None = None) -> None:
 def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
     """Synthesise, build, load and compare; writes gatesim.json. Whether all logits were equal."""
     began = time.monotonic()
-    flow.synthesise()
-    folder = simulator(flow, flow.folder / "gates")
-    what = subject(name, [], count, flow.folder / "model", data)
-    model = Source(str(flow.folder / "model" / "model.onnx")).compiled(flow.top.config.digest)
+    with locked(flow.folder):
+        flow.synthesise()
+        folder = simulator(flow, flow.folder / "gates")
+        what = subject(name, [], count, flow.folder / "model", data)
+        file = name if name.endswith(".onnx") else str(flow.folder / "model" / "model.onnx")
+        model = Source(file).compiled(flow.top.config.digest)
+        line = SimulatedLine(folder, byte_cycles=10 * flow.top.divisor, clock_hz=flow.top.clock_hz)
     expected = what.model(what.pixels).numpy()
-    line = SimulatedLine(folder, byte_cycles=10 * flow.top.divisor, clock_hz=flow.top.clock_hz)
     start, exact = time.monotonic(), 0
     with LinkDevice(line) as device:
         with tqdm(unit="B", unit_scale=True, desc="loading", disable=None, leave=False) as bar:
@@ -123,8 +126,7 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
         "cycles_per_second": round(cycles / (time.monotonic() - start)),
         "seconds": round(time.monotonic() - began),
     }
-    with replacing(flow.folder / "gatesim.json") as draft:
-        draft.write_text(json.dumps(summary, indent=1) + "\n")
+    write_text(flow.folder / "gatesim.json", json.dumps(summary, indent=1) + "\n")
     verdict = "PASS" if exact == len(what.pixels) else "FAIL"
     print(
         f"{verdict} {what.name} ({what.kind}) on the netlist of {flow.target.name}, {flow.top.config.name}: "

@@ -1,6 +1,9 @@
 """A simulator that `sim.build.build` made, in this process."""
 
 import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +14,9 @@ CHUNK = 64
 class Simulation:
     """The two byte streams of a component, after a reset; time passes while one waits for bytes.
 
+    Threads may share it: each of its methods waits for the one that another thread is in. `close` waits for
+    that one alone, and all later ones raise ValueError.
+
     Arguments:
         folder: what `sim.build.build` returned.
     """
@@ -19,43 +25,54 @@ class Simulation:
         self._library = _load(folder / "library.so")
         self._bench = self._library.bench_open()
         self._to_send = bytearray()
+        # ctypes lets other threads run meanwhile. Reentrant, for what the garbage collector may call.
+        self._lock, self._closed = threading.RLock(), False
 
     def send(self, data: bytes) -> None:
         """Bytes for ``rx``, one a cycle while it is ready, once time passes."""
-        self._to_send += data
+        with self._lock:
+            self._to_send += data
 
     def receive(self, silence: int) -> bytes:
         """The next bytes of ``tx``, at least one; none where nothing comes for ``silence`` cycles, and less
         than `CHUNK` more, after the last chunk of what is sent went in.
         """
         received, taken = ctypes.create_string_buffer(CHUNK), ctypes.c_size_t()
-        waiting = bytes(self._to_send)
-        count = self._library.bench_exchange(
-            self._open(), waiting, len(waiting), ctypes.byref(taken), received, silence
-        )
-        del self._to_send[: taken.value]
+        with self._open() as bench:
+            waiting = bytes(self._to_send)
+            count = self._library.bench_exchange(
+                bench, waiting, len(waiting), ctypes.byref(taken), received, silence
+            )
+            del self._to_send[: taken.value]
         return received.raw[:count]
 
     def restart(self) -> None:
         """Reset the component, and forget what was on its way to it."""
-        self._to_send.clear()
-        self._library.bench_restart(self._open())
+        with self._open() as bench:
+            self._to_send.clear()
+            self._library.bench_restart(bench)
 
     @property
     def cycle(self) -> int:
         """Clock edges since the reset."""
-        return self._library.bench_cycle(self._open())
+        with self._open() as bench:
+            return self._library.bench_cycle(bench)
 
     def close(self) -> None:
         """End the simulation; using it after that raises ValueError."""
-        if self._bench:
-            self._library.bench_close(self._bench)
-            self._bench = None
+        self._closed = True  # before the lock: another thread may let go of it and take it again at once
+        with self._lock:
+            bench, self._bench = self._bench, None
+            if bench:
+                self._library.bench_close(bench)
 
-    def _open(self) -> int:
-        if self._bench is None:
-            raise ValueError("the simulation is closed")
-        return self._bench
+    @contextmanager
+    def _open(self) -> Iterator[int]:
+        """The bench, for this thread alone."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("the simulation is closed")
+            yield self._bench
 
     def __enter__(self) -> "Simulation":
         return self

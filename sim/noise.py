@@ -19,9 +19,10 @@ from tqdm import tqdm
 from models import data
 from models.cli import command, one_line_errors
 from models.golden import GoldenModel
+from models.places import build_folder
 from sim.simulate import CLOCK_HZ, simulator
 from sw.choose import Source
-from sw.devices import BUILD, DeviceError, Model
+from sw.devices import DeviceError, Model
 from sw.devices.line import Line
 from sw.devices.link import LinkDevice
 from sw.devices.simulated import SimulatedLine
@@ -178,7 +179,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False, failures=(DeviceError,)):
         source = Source("digits")
-        folder = simulator(source.machine(None), BUILD)
+        folder = simulator(source.machine(None), build_folder("sim"))
         line = NoisyLine(SimulatedLine(folder), arguments.seed)
         with LinkDevice(line) as device:
             model = source.compiled(device.digest)

@@ -61,7 +61,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--stalls", type=int, default=0, help="sixteenths of them in which it takes no answer"
     )
-    parser.add_argument("--out", type=Path, help="(default: sim in the build folder)")
+    parser.add_argument("--out", type=Path, help="(default: build/sim)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     for name in ("gaps", "stalls"):

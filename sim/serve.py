@@ -16,9 +16,9 @@ from amaranth.hdl import UnusedElaboratable
 
 from hw.config import accelerator
 from models.cli import command, one_line_errors
+from models.places import build_folder
 from sim.library import Simulation
 from sim.simulate import simulator
-from sw.devices import BUILD
 
 SLICE = 2000
 """Cycles that pass at once while nothing comes from the host."""
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     warnings.simplefilter("ignore", UnusedElaboratable)
     with one_line_errors(verbose=False):
         machine = accelerator(arguments.config)
-        with Simulation(simulator(machine, BUILD)) as simulation, Board(simulation) as board:
+        with Simulation(simulator(machine, build_folder("sim"))) as simulation, Board(simulation) as board:
             print(f"{machine.name} on {board.device}; Ctrl-C ends it", flush=True)
             with suppress(KeyboardInterrupt):
                 threading.Event().wait()

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from models.errors import UsageError
+from models.pictures import convert
 from sw.choose import Source
 from sw.devices import Device, Notice, Result, open_device
-from sw.images import convert
 
 Picture = np.ndarray | Image.Image | Path | str
 """An image: pixels, a PIL image, or the path of a file."""
@@ -45,6 +45,12 @@ class Predictions:
 
 class Accelerator:
     """A device with a model loaded, ready to classify. Use it in a ``with`` block, or `close` it.
+
+    Threads may share it: each `classify` and each `stream` waits for its turn, as `sw.devices.Device` says.
+
+    Threads may share it. The device serves one call of `classify`, or one iterator of `stream`, at a time,
+    and the others wait: each gets the results of its own images, in their order. What `sw.devices.Device`
+    says of turns and of closing holds here.
 
     Arguments:
         device: one of `sw.devices.KINDS`. ``sim``, the RTL itself, needs no board; its first use builds it,
@@ -90,11 +96,11 @@ class Accelerator:
         """Labels, logits and cycles of images, in order.
 
         Arguments:
-            images: of any size and mode that `sw.images.convert` takes; an array is (n, H, W),
+            images: of any size and mode that `models.pictures.convert` takes; an array is (n, H, W),
                 (n, H, W, channels) or a sequence of such, uint8.
 
         Raises:
-            ImageError: an image cannot be used.
+            PictureError: an image cannot be used.
             DeviceError: the device fails for good.
         """
         if isinstance(images, str | Path | Image.Image):
@@ -111,7 +117,11 @@ class Accelerator:
         )
 
     def stream(self, pixels: Iterable[np.ndarray]) -> Iterator[Result]:
-        """The result of each image, as it comes; ``pixels`` are those of `pixels`, taken as there is room."""
+        """The result of each image, as it comes; ``pixels`` are those of `pixels`, taken as there is room.
+
+        Until the iterator is exhausted, closed or dropped, other threads wait for the device, and this thread
+        gets RuntimeError for whatever else it asks of it.
+        """
         return self.device.run(pixels)
 
     def check(self, pixels: np.ndarray, result: Result) -> str | None:
@@ -124,8 +134,9 @@ class Accelerator:
                 raise UsageError("tables alone cannot be checked: give the model's name or its ONNX file")
             from sw.devices.golden import GoldenDevice
 
-            self._golden = GoldenDevice(self.device.digest)
-            self._golden.load(self.model)
+            golden = GoldenDevice(self.device.digest)
+            golden.load(self.model)
+            self._golden = golden  # now that other threads may use it
         (expected,) = self._golden.run([pixels])
         for class_, wanted, came in zip(self.config.classes, expected.logits, result.logits, strict=True):
             if wanted != came:

@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="(default: tables/MODEL-CONFIG in the build folder)",
+        help="(default: build/tables/MODEL-CONFIG)",
     )
     parser.add_argument(
         "--plan", action="store_true", help="only say what a model, checkpoint or preset needs"

@@ -59,7 +59,11 @@ def test_no_command_depends_on_docstrings(path):
     assert "__doc__" not in {node.id for node in names}
 
 
-MAINS = [path for path in FILES if path.parent.name != "docs" and "argparse.ArgumentParser(" in path.read_text(encoding="utf-8")]
+MAINS = [
+    path
+    for path in FILES
+    if path.parent.name != "docs" and "argparse.ArgumentParser(" in path.read_text(encoding="utf-8")
+]
 
 
 @pytest.mark.parametrize("path", MAINS, ids=lambda path: path.relative_to(ROOT).as_posix())

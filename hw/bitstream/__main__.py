@@ -1,23 +1,28 @@
 """`make bitstream BOARD=…`: the bitstream of a board, and what it took."""
 
 import argparse
-import json
-import sys
 from collections import Counter
 
 from hw.boards import BOARDS, board
-from hw.boards.board import PLACERS
+from hw.boards.board import PLACERS, Board
+from hw.boards.pll import decimal
+from hw.boards.top import clocks
 from hw.config import accelerator
-from models.cli import one_line_errors
+from models import stamps
+from models.cli import command, one_line_errors
 from models.config import PRESETS
 from models.errors import UsageError
-from models.files import replacing
+from models.files import locked, say
+from models.places import build_folder
 from sw.compile import blank
 from sw.programs import fits
 
-from . import BUILD, floorplan, report, tools
+from . import floorplan, report, tools
 from .families import COLUMNS, PLACED
-from .flow import Flow
+from .flow import SUMMARY, Flow
+
+SLOW_BAUD = 1_000_000
+"""Of the UART, where the clocks that would do for a design are none for its rate; any adapter has it."""
 
 
 class BuildError(UsageError):
@@ -40,14 +45,15 @@ def check_size(modules: dict[str, Counter], flow: Flow) -> None:
 
 
 def summary(flow: Flow, routed: report.Routed, seed: int) -> dict:
-    """What goes into summary.json."""
+    """The facts of `SUMMARY`."""
     clock_mhz = flow.top.clock_hz / 1e6
     found = {"board": flow.target.name, "part": flow.target.title, "config": flow.top.config.name}
     found |= {column: routed.usage[column][0] for column in COLUMNS}
     found |= {"available": {column: routed.usage[column][1] for column in COLUMNS}}
-    found |= {"clock_mhz": clock_mhz, "fmax_mhz": round(routed.fmax_mhz, 1)}
+    found |= {"clock_mhz": clock_mhz, "baud": flow.baud, "fmax_mhz": round(routed.fmax_mhz, 1)}
     found |= {"met": routed.fmax_mhz >= clock_mhz, "seconds": round(flow.seconds), "seed": seed}
-    return found | {"toolchain": [tools.version("yosys"), tools.version(flow.family.nextpnr)]}
+    programs = "yosys", flow.family.nextpnr, flow.family.packer
+    return found | {"toolchain": [tools.version(program) for program in programs]}
 
 
 def describe(flow: Flow, routed: report.Routed) -> str:
@@ -59,7 +65,22 @@ def describe(flow: Flow, routed: report.Routed) -> str:
     lines.append(f"  {clock}; longest path {path.nanoseconds:.1f} ns, {path.routing:.1f} of them wires:")
     lines += [f"    {path.start}", f"  → {path.end}"]
     lines.append(f"floorplan: {flow.folder / 'floorplan.png'}")
-    return "\n".join([*lines, f"{flow.bitstream}: {flow.seconds:,.0f} s in all"])
+    made = f"{flow.top.config.name} at {flow.top.clock_hz / 1e6:g} MHz, {flow.baud:,} baud"
+    return "\n".join([*lines, f"{flow.bitstream}: {made}; {flow.seconds:,.0f} s in all"])
+
+
+def remedy(target: Board, baud: int, fmax_mhz: float) -> str:
+    """What can be done where a design reaches no more than that clock: nothing that would be refused."""
+    lowest = []
+    for rate, how in ((baud, ""), (SLOW_BAUD, f' with ARGS="--baud {SLOW_BAUD}"')):
+        possible = clocks(target, rate)
+        if met := [hertz for hertz in possible if hertz <= fmax_mhz * 1e6]:
+            return f"take FREQ={decimal(met[-1])}{how}, or try another SEED"
+        lowest += possible[:1]
+    return (
+        'try another SEED, or a smaller accelerator, ARGS="--config …": the lowest clock that the PLL makes '
+        f"is {decimal(min(lowest))} MHz"
+    )
 
 
 def listing() -> str:
@@ -75,16 +96,22 @@ def listing() -> str:
 
 
 def built() -> str:
-    """What was built here, as Markdown; raises UsageError where nothing was."""
+    """What was built here, as Markdown; raises UsageError where nothing was.
+
+    A line on stderr names each board whose summary or bitstream is cut off or another's.
+    """
     rows = [
         "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for target in BOARDS.values():
-        path = BUILD / target.name / "summary.json"
+        path = build_folder("boards", target.name) / SUMMARY
         if not path.exists():
             continue
-        found = json.loads(path.read_text())
+        found = stamps.facts(path)
+        if found is None:
+            say(f"{path} is cut off, or not of the bitstream beside it: make bitstream BOARD={target.name}")
+            continue
         used = (f"{found[column]:,} of {found['available'][column]:,}" for column in COLUMNS)
         clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
         rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
@@ -93,9 +120,12 @@ def built() -> str:
     return "\n".join(rows)
 
 
+@command(interrupted="the stages that ended are kept, and the same command goes on after them")
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="make bitstream", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="make bitstream", description="The bitstream of a board, and what it took."
+    )
     parser.add_argument("--board", metavar="BOARD", help=f"one of {', '.join(BOARDS)}")
     parser.add_argument("--list", action="store_true", help="the boards, and what fits on each")
     parser.add_argument("--table", action="store_true", help="what was built here, as Markdown")
@@ -106,11 +136,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--placer", choices=PLACERS, help="of nextpnr (default: the board's own)")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
-    try:
-        with one_line_errors(arguments.verbose):
-            _run(arguments)
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted: the stages that ended are kept, the same command goes on behind them")
+    with one_line_errors(arguments.verbose):
+        _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -126,26 +153,33 @@ def _run(arguments: argparse.Namespace) -> None:
     target = board(arguments.board)
     clock_hz = round(arguments.freq * 1e6) if arguments.freq else target.clock_hz
     config = accelerator(arguments.config or target.config)
-    flow = Flow(target, config, clock_hz, arguments.baud or target.baud, BUILD / target.name)
-    print(f"{target.title}: {config.name} at {flow.top.clock_hz / 1e6:g} MHz", flush=True)
+    baud = arguments.baud or target.baud
+    flow = Flow(target, config, clock_hz, baud, build_folder("boards", target.name))
+    clock = f"{flow.top.clock_hz / 1e6:g} MHz"
+    print(f"{target.title}: {config.name} at {clock}, {baud:,} baud", flush=True)
+    with locked(flow.folder):
+        routed = _build(flow, arguments.seed, arguments.placer or target.placer)
+        print(describe(flow, routed))
+    if routed.fmax_mhz * 1e6 < flow.top.clock_hz:
+        raise BuildError(
+            f"{target.name} misses {clock}: it reaches {routed.fmax_mhz:.1f} MHz; "
+            f"{remedy(target, baud, routed.fmax_mhz)}"
+        )
+
+
+def _build(flow: Flow, seed: int, placer: str) -> report.Routed:
+    """The stages, and what is told of them in the folder."""
     flow.synthesise()
     modules = report.by_module(flow.netlist, flow.family)
     print(report.table(modules), flush=True)
     check_size(modules, flow)
-    flow.route(arguments.seed, arguments.placer or target.placer)
+    flow.route(seed, placer)
     routed = report.routed(flow.folder, flow.family)
     flow.pack()
-    picture = flow.folder / "floorplan.png"
-    floorplan.draw(flow.folder / PLACED, f"{target.title}, {config.name}", picture)
-    found = summary(flow, routed, arguments.seed)
-    with replacing(flow.folder / "summary.json") as draft:
-        draft.write_text(json.dumps(found, indent=1) + "\n")
-    print(describe(flow, routed))
-    if not found["met"]:
-        raise BuildError(
-            f"{target.name} misses {found['clock_mhz']:g} MHz: it reaches {found['fmax_mhz']} MHz; "
-            f"take FREQ={int(found['fmax_mhz'])}, or try another SEED"
-        )
+    title = f"{flow.target.title}, {flow.top.config.name}"
+    floorplan.draw(flow.folder / PLACED, title, flow.folder / "floorplan.png")
+    flow.summarise(**summary(flow, routed, seed))
+    return routed
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from amaranth.build import Platform
 
-from .tools import tool
-
 PLACED = "placed.json"
 """What nextpnr makes of the netlist: the same with a place for each cell."""
+
+REPORT = "report.json"
+"""What nextpnr says of it."""
 
 COLUMNS = ("lut4", "ff", "bram", "dsp")
 
@@ -46,6 +47,8 @@ class Family(ABC):
     packer: str
     bitstream: str
     """Suffix of what the packer makes."""
+    routed: str
+    """What nextpnr writes for the packer."""
     netlist: str = "top.json"
     """What yosys makes."""
     prepare: str = PREPARE
@@ -54,16 +57,16 @@ class Family(ABC):
 
     @abstractmethod
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
-        """nextpnr on the netlist, its report into ``report.json``."""
+        """Arguments of nextpnr on the netlist, its report into `REPORT`."""
 
     @abstractmethod
     def pack(self, platform: Platform) -> list[str]:
-        """The packer on what nextpnr wrote."""
+        """Arguments of the packer on what nextpnr wrote."""
 
     def _nextpnr(self, seed: int, placer: str) -> list[str]:
-        command = [tool(self.nextpnr), "--json", self.netlist, "--report", "report.json"]
+        files = ["--json", self.netlist, "--report", REPORT]
         # A clock that is missed is this flow's own error, with more to say than nextpnr.
-        return [*command, "--seed", str(seed), "--placer", placer, "--timing-allow-fail", "--write", PLACED]
+        return [*files, "--seed", str(seed), "--placer", placer, "--timing-allow-fail", "--write", PLACED]
 
 
 class Ecp5(Family):
@@ -72,12 +75,12 @@ class Ecp5(Family):
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         package = platform._nextpnr_package_options[platform.package].upper()
         part = [platform._nextpnr_device_options[platform.device], "--package", package]
-        files = ["--lpf", "top.lpf", "--textcfg", "top.config"]
+        files = ["--lpf", "top.lpf", "--textcfg", self.routed]
         # router1, the default here, takes an hour on half an 85F.
         return [*self._nextpnr(seed, placer), *part, "--speed", platform.speed, "--router", "router2", *files]
 
     def pack(self, platform: Platform) -> list[str]:
-        return [tool(self.packer), "--compress", "--input", "top.config", "--bit", "top.bit"]
+        return ["--compress", "--input", self.routed, "--bit", f"top.{self.bitstream}"]
 
 
 class Gowin(Family):
@@ -89,7 +92,7 @@ class Gowin(Family):
         return [*self._nextpnr(seed, placer), *part]
 
     def pack(self, platform: Platform) -> list[str]:
-        return [tool(self.packer), "-d", platform.die, "-o", "top.fs", PLACED]
+        return ["-d", platform.die, "-o", f"top.{self.bitstream}", self.routed]
 
 
 class Ice40(Family):
@@ -98,10 +101,10 @@ class Ice40(Family):
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         package = platform.package.lower() + platform._nextpnr_package_options.get(platform.device, "")
         part = [platform._nextpnr_device_options[platform.device], "--package", package]
-        return [*self._nextpnr(seed, placer), *part, "--pcf", "top.pcf", "--asc", "top.asc"]
+        return [*self._nextpnr(seed, placer), *part, "--pcf", "top.pcf", "--asc", self.routed]
 
     def pack(self, platform: Platform) -> list[str]:
-        return [tool(self.packer), "top.asc", "top.bin"]
+        return [self.routed, f"top.{self.bitstream}"]
 
 
 FAMILIES: dict[str, Family] = {
@@ -119,6 +122,7 @@ FAMILIES: dict[str, Family] = {
         constraints="lpf",
         nextpnr="nextpnr-ecp5",
         packer="ecppack",
+        routed="top.config",
         bitstream="bit",
     ),
     "gowin": Gowin(
@@ -135,6 +139,7 @@ FAMILIES: dict[str, Family] = {
         constraints="cst",
         nextpnr="nextpnr-himbaechel-gowin",
         packer="gowin_pack",
+        routed=PLACED,
         bitstream="fs",
         netlist="top.syn.json",
     ),
@@ -158,6 +163,7 @@ FAMILIES: dict[str, Family] = {
         constraints="pcf",
         nextpnr="nextpnr-ice40",
         packer="icepack",
+        routed="top.asc",
         bitstream="bin",
     ),
 }

@@ -5,9 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from models.figures import save
+from models.figures import empty, save
 
 from .report import module
 
@@ -20,7 +18,7 @@ _SITE = re.compile(r"X(\d+)/?Y(\d+)")
 def sites(placed: Path) -> dict[str, list[tuple[int, int]]]:
     """By module, columns and rows of its cells, from the design that nextpnr has written."""
     found: dict[str, list[tuple[int, int]]] = {}
-    for name, cell in json.loads(placed.read_text())["modules"]["top"]["cells"].items():
+    for name, cell in json.loads(placed.read_text(encoding="utf-8"))["modules"]["top"]["cells"].items():
         if place := _SITE.match(cell.get("attributes", {}).get("NEXTPNR_BEL", "")):
             found.setdefault(module(name), []).append((int(place[1]), int(place[2])))
     return found
@@ -30,7 +28,7 @@ def draw(placed: Path, title: str, path: Path) -> None:
     """A PNG: a dot for each cell, spread within its tile so that full ones look full."""
     found = sites(placed)
     largest = sorted(found, key=lambda name: -len(found[name]))[:COLOURS]
-    figure = Figure(figsize=(9, 7), layout="constrained")
+    figure = empty(9, 7)
     axes = figure.subplots()
     taken: Counter = Counter()
     groups = [(name, f"C{i}", found[name]) for i, name in enumerate(largest)]

@@ -1,36 +1,40 @@
 """A board's accelerator through the stages, each done again only where what it depends on has changed."""
 
-import hashlib
-import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from hw.boards.board import Board
 from hw.boards.top import BoardTop
 from hw.config import AcceleratorConfig
+from models import stamps
+from models.files import write_text
+from models.places import writable
 
 from . import tools
-from .families import FAMILIES
+from .families import FAMILIES, PLACED, REPORT
 
-YOSYS_MILESTONES = r"^\d+\.\d+\. Executing"
-NEXTPNR_MILESTONES = r"(Packing|Placed|placement|Running|Routing|arcs|Max frequency|Checksum)"
+YOSYS_MILESTONES = r"^(\d+\.\d+\. Executing|Preparing)"
+NEXTPNR_MILESTONES = r"(^Preparing|Packing|Placed|placement|Running|Routing|arcs|Max frequency|Checksum)"
+
+SUMMARY = "summary.json"
+"""A stamp on the bitstream, with what was built and what it took as its facts."""
 
 
 class Flow:
     """The stages of one design, in a folder of its own, one after the other.
 
     ``clock_hz`` and ``baud`` are wishes; `top` has what is made of them. ``seconds`` adds up what the stages
-    took, those of an earlier build too.
+    took, those of an earlier build too. Whoever runs the stages keeps others out of the folder meanwhile
+    (`models.files.locked`).
     """
 
     def __init__(self, target: Board, config: AcceleratorConfig, clock_hz: int, baud: int, folder: Path):
-        self.target, self.family, self.folder = target, FAMILIES[target.family], folder
+        self.target, self.family, self.folder, self.baud = target, FAMILIES[target.family], folder, baud
         self.top = BoardTop(target, config, clock_hz, baud)
         self.platform = target.platform()
         self.seconds = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
+        writable(folder)
 
     @property
     def netlist(self) -> Path:
@@ -42,55 +46,66 @@ class Flow:
         """What the packer makes."""
         return self.folder / f"top.{self.family.bitstream}"
 
+    @property
+    def pins(self) -> Path:
+        """Where the board's pins are, for nextpnr."""
+        return self.folder / f"top.{self.family.constraints}"
+
     def synthesise(self) -> None:
         """Amaranth and yosys."""
-        family, suffixes = self.family, ("il", "ys", self.family.constraints)
+        family, script = self.family, self.folder / "top.ys"
         options = {"script_after_read": family.prepare, "synth_opts": family.synth_opts}
         plan = self.platform.prepare(self.top, "top", **options)
-        texts = {suffix: _text(plan.files[f"top.{suffix}"]) for suffix in suffixes}
-        for suffix, text in texts.items():
-            (self.folder / f"top.{suffix}").write_text(text)
-        with self._stage("synthesis", texts["il"], texts["ys"], tools.version("yosys")) as due:
-            if due:
-                tools.run("yosys", [tools.tool("yosys"), "-s", "top.ys"], self.folder, YOSYS_MILESTONES)
+        design = self.folder / "top.il"
+        for path in (design, script, self.pins):
+            content = plan.files[path.name]
+            write_text(path, content.decode() if isinstance(content, bytes) else content)
+        stage = "synthesis", "yosys", ["-s", script.name]
+        self._stage(*stage, [design, script], [self.netlist], YOSYS_MILESTONES)
 
     def route(self, seed: int, placer: str) -> None:
-        """nextpnr; its report is ``report.json`` in the folder."""
-        pins = (self.folder / f"top.{self.family.constraints}").read_text()
-        command = self.family.route(self.platform, seed, placer)
-        inputs = self.netlist.read_text(), pins, *command[1:], tools.version(self.family.nextpnr)
-        with self._stage("place and route", *inputs) as due:
-            if due:
-                tools.run("nextpnr", command, self.folder, NEXTPNR_MILESTONES)
+        """nextpnr; its report is `REPORT` in the folder."""
+        arguments = self.family.route(self.platform, seed, placer)
+        made = [self.folder / name for name in sorted({PLACED, REPORT, self.family.routed})]
+        stage = "place and route", self.family.nextpnr, arguments
+        self._stage(*stage, [self.netlist, self.pins], made, NEXTPNR_MILESTONES)
 
     def pack(self) -> None:
         """The bitstream."""
-        with self._stage("packing", self._stamp("place and route").read_text()) as due:
-            if due:
-                tools.run("pack", self.family.pack(self.platform), self.folder, "^$")
+        arguments, routed = self.family.pack(self.platform), self.folder / self.family.routed
+        self._stage("packing", self.family.packer, arguments, [routed], [self.bitstream], "^$")
 
-    def _stamp(self, name: str) -> Path:
-        return self.folder / f"{name.replace(' ', '-')}.stamp"
+    def summarise(self, **found) -> None:
+        """Write `SUMMARY`: the bitstream is what these facts say."""
+        stamps.write(self.folder / SUMMARY, stamps.digest(), [self.bitstream], **found)
 
-    @contextmanager
-    def _stage(self, name: str, *inputs: str) -> Iterator[bool]:
-        """Whether the block has anything to do."""
-        digest, stamp = hashlib.sha256("\0".join(inputs).encode()).hexdigest(), self._stamp(name)
-        before = json.loads(stamp.read_text()) if stamp.exists() else {}
-        if before.get("digest") == digest:
-            print(f"{name}: as before")
+    def _stage(
+        self,
+        name: str,
+        program: str,
+        arguments: Sequence[str],
+        inputs: Sequence[Path],
+        outputs: Sequence[Path],
+        milestones: str,
+    ) -> None:
+        """Run ``program`` in the folder, unless the outputs are there as it made them from these inputs."""
+        by, stamp = tools.version(program), self.folder / f"{name.replace(' ', '-')}.stamp"
+        made_from = stamps.digest(by, *arguments, *inputs)
+        before = stamps.facts(stamp, made_from)
+        if before is not None:
+            print(f"{name}: as before, by {by}", flush=True)
             self.seconds += before["seconds"]
-            yield False
             return
-        stamp.unlink(missing_ok=True)
-        print(f"{name} …", flush=True)
-        start = time.monotonic()
-        yield True
+        # An interrupted run must leave nothing that an earlier stamp could mean.
+        for path in outputs:
+            path.unlink(missing_ok=True)
+        print(f"{name} by {by} …", flush=True)
+        start, log = time.monotonic(), self.folder / f"{program}.log"
+        tools.run(program, arguments, log, milestones)
+        for path in outputs:
+            if not (path.exists() and path.stat().st_size):
+                raise tools.ToolError(f"{program} ended well but did not write {path}; see {log}")
         seconds = time.monotonic() - start
-        stamp.write_text(json.dumps({"digest": digest, "seconds": seconds}))
+        stamps.write(stamp, made_from, outputs, seconds=seconds)
         self.seconds += seconds
         print(f"{name}: {seconds:.0f} s", flush=True)
-
-
-def _text(content: str | bytes) -> str:
-    return content.decode() if isinstance(content, bytes) else content

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .families import COLUMNS, Family
+from .families import COLUMNS, REPORT, Family
 
 DEPTH = 4
 """Levels of modules below the top that are told apart."""
@@ -32,7 +32,7 @@ class Routed:
 
 def routed(folder: Path, family: Family) -> Routed:
     """What nextpnr reports."""
-    report = json.loads((folder / "report.json").read_text())
+    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     places = report["utilization"]
     usage = {
         column: (places[bel]["used"], places[bel]["available"]) if bel in places else (0, 0)
@@ -52,7 +52,7 @@ def routed(folder: Path, family: Family) -> Routed:
 
 def by_module(netlist: Path, family: Family) -> dict[str, Counter]:
     """Cells of the netlist by module and column; lanes and other numbered ones together."""
-    top = json.loads(netlist.read_text())["modules"]["top"]
+    top = json.loads(netlist.read_text(encoding="utf-8"))["modules"]["top"]
     found: dict[str, Counter] = {}
     for name, cell in top["cells"].items():
         for column, counts in family.cells.items():

@@ -88,7 +88,7 @@ class Setting(ABC):
         task = f"{cls.FAMILY} PLL, {_mhz(input_hz)} to {_mhz(wished_hz)}"
         if input_hz not in cls.INPUT:
             raise UsageError(f"{task}: its input must be {_mhz(cls.INPUT.low)} to {_mhz(cls.INPUT.high)}")
-        settings = [setting for setting in cls.candidates(input_hz) if setting.valid]
+        settings = cls.possible(input_hz)
         below = [setting for setting in settings if setting.hertz <= wished_hz]
         best = max(below, key=lambda setting: (setting.hertz, setting.vco, setting.pfd), default=None)
         if best is not None and best.hertz >= wished_hz * (1 - TOLERANCE):
@@ -96,6 +96,11 @@ class Setting(ABC):
         above = min((setting.hertz for setting in settings if setting.hertz > wished_hz), default=None)
         ways = [_mhz(hertz) for hertz in (best and best.hertz, above) if hertz is not None]
         raise UsageError(f"{task}: nothing within 2 % below; nearest: {' or '.join(ways)}")
+
+    @classmethod
+    def possible(cls, input_hz: int) -> list[Self]:
+        """The `candidates` within their ranges."""
+        return [setting for setting in cls.candidates(input_hz) if setting.valid]
 
     @property
     def valid(self) -> bool:
@@ -105,10 +110,10 @@ class Setting(ABC):
 
 def _mhz(hertz: Fraction | int) -> str:
     """Rounded up to a Hz, so that a wish for it finds it."""
-    return f"{_decimal(ceil(hertz))} MHz"
+    return f"{decimal(ceil(hertz))} MHz"
 
 
-def _decimal(hertz: int) -> str:
+def decimal(hertz: int) -> str:
     """MHz, without an error and without zeros behind."""
     whole, rest = divmod(hertz, MHZ)
     return f"{whole}.{rest:06}".rstrip("0").rstrip(".")
@@ -328,7 +333,7 @@ class GowinPll(_Pll):
         m.submodules.pll = Instance(
             "rPLL",
             p_DEVICE="GW2AR-18C",
-            p_FCLKIN=_decimal(setting.input_hz),
+            p_FCLKIN=decimal(setting.input_hz),
             p_IDIV_SEL=setting.idiv,
             p_FBDIV_SEL=setting.fbdiv,
             p_ODIV_SEL=setting.odiv,

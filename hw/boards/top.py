@@ -1,5 +1,7 @@
 """`BoardTop`: the accelerator on a board, with its clock, its UART, its lamps and its button."""
 
+from math import ceil
+
 from amaranth.build import Platform
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Mux, ResetInserter, Signal
 from amaranth.lib import io, wiring
@@ -11,7 +13,7 @@ from hw.config import AcceleratorConfig
 from hw.serial import relay
 from hw.uart import Uart
 
-from .board import Board
+from .board import Board, BoardError
 from .pll import Ecp5Pll, Ecp5Setting, GowinPll, GowinSetting, Ice40Pll, Ice40Setting
 
 PLLS = {
@@ -26,6 +28,21 @@ SECONDS_OF_SILENCE = 0.1
 
 GLOW_SECONDS = 0.05
 """For which a lamp stays lit at least, so that it is seen."""
+
+
+def clocks(board: Board, baud: int) -> list[int]:
+    """Those that a board's PLL can make and its UART can divide to ``baud``, the lowest first: in Hz, rounded
+    up, so that a wish for one finds it.
+    """
+
+    def divides(hertz: int) -> bool:
+        try:
+            return board.divisor(hertz, baud) > 0
+        except BoardError:
+            return False
+
+    made = {setting.hertz for setting in PLLS[board.family][0].possible(board.input_hz)}
+    return [ceil(hertz) for hertz in sorted(made) if divides(round(hertz))]
 
 
 class BoardTop(Elaboratable):

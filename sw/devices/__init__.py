@@ -3,10 +3,9 @@
 `open_device` makes one of them; all are `Device`s and give the same results.
 """
 
-from pathlib import Path
-
 from hw.config import AcceleratorConfig
 from models.errors import UsageError
+from models.places import build_folder
 
 from .device import Device, DeviceError, Model, Notice, Result
 
@@ -17,9 +16,6 @@ KINDS = {
     "golden": "the integer model; its cycles are predicted",
     "serial:PORT[@BAUD]": "an accelerator on a serial port, serial:/dev/ttyUSB0@3000000 for example",
 }
-
-BUILD = Path(__file__).resolve().parents[2] / "build" / "sim"
-"""Where `make sim` builds, too."""
 
 
 def open_device(name: str, machine: AcceleratorConfig | None, notice: Notice = print) -> Device:
@@ -42,7 +38,7 @@ def open_device(name: str, machine: AcceleratorConfig | None, notice: Notice = p
     if name == "sim":
         from .simulated import simulated
 
-        return simulated(machine, BUILD, notice)
+        return simulated(machine, build_folder("sim"), notice)
     if kind == "serial" and rest:
         from .serial_port import serial_device
 

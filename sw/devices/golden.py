@@ -1,28 +1,32 @@
 """The golden model as a device."""
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 import torch
 
 from models import arithmetic
 
-from .device import Device, DeviceError, Model, Result
+from .device import Device, DeviceError, Model, Progress, Result
+
+_COUNTING = threading.Lock()
+"""`arithmetic.count_saturations` counts those of all threads."""
 
 
 class GoldenDevice(Device):
     """Computes what the accelerator computes; its cycles are those that the compiler predicts."""
 
-    name, predicts = "golden", True
+    predicts = True
 
     def __init__(self, digest: int):
+        super().__init__("golden")
         self.digest = digest
         self._model: Model | None = None
         self._spent: Counter[str] = Counter()
 
-    def load(self, model: Model, progress: Callable[[int, int], None] | None = None) -> None:
-        """Take this model; raises `DeviceError` where there are only tables."""
+    def _load(self, model: Model, progress: Progress) -> None:
         if model.golden is None:
             raise DeviceError("golden: tables are not enough, give the model's name or its ONNX file")
         if model.tables.digest != self.digest:
@@ -32,23 +36,22 @@ class GoldenDevice(Device):
             )
         self._model = model
 
-    def run(self, images: Iterable[np.ndarray]) -> Iterator[Result]:
-        """The result of each image."""
+    def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]:
         if self._model is None:
             raise DeviceError("golden: load a model first")
         tables = self._model.tables
         for image in images:
-            with arithmetic.count_saturations() as counter:
+            self._turn.check_open()
+            with _COUNTING, arithmetic.count_saturations() as counter:
                 logits = self._model.golden(torch.from_numpy(image)[None])[0]
             self._spent.update(tables.operations)
             yield Result(logits.to(torch.int32).numpy(), tables.cycles, counter.clipped)
 
-    def counters(self) -> Mapping[str, int]:
-        """Cycles of each operation, as predicted."""
+    def _counters(self) -> Mapping[str, int]:
         return dict(self._spent)
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
         """Nothing: no image is ever under way."""
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Nothing."""

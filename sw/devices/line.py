@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 class Line(ABC):
     """What carries the frames of docs/protocol.md.
 
-    It may lose bytes and damage them, and need not notice.
+    It may lose bytes and damage them, and need not notice. One thread at a time uses it.
     """
 
     name: str
@@ -15,6 +15,11 @@ class Line(ABC):
     """Seconds after which an answer that takes the accelerator no time must have begun to come."""
     exact: bool
     """Whether nothing can be damaged on it, so that tables need not be read back."""
+
+    silence_hint = ""
+    """Where nothing has ever come on it: what to look at, to be appended to the message."""
+    noise_hint = ""
+    """Likewise where nothing has come but what makes no frame."""
 
     @abstractmethod
     def send(self, data: bytes) -> None:

@@ -6,15 +6,17 @@ where they are not sealed any more, and all images without a result are sent onc
 """
 
 import itertools
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from sw.compiled import Compiled
 from sw.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, ProtocolError, encode
 
-from .device import Device, DeviceError, Model, Result
+from .device import Device, DeviceError, Model, Progress, Result
 from .line import Line
 
 TRIES = 6
@@ -35,12 +37,32 @@ MOST_STRAYS = 1 << 10
 """Frames in a row that answer nothing, likewise."""
 
 
-class _Unanswered(Exception):
-    """What came instead of an answer: silence or that frame."""
+@dataclass
+class _Heard:
+    """What has come since something was asked, and was no answer."""
 
-    def __init__(self, came: Frame | None = None):
+    noise: int = 0
+    """Bytes without a frame in them, since the last frame if there was one."""
+    frames: int = 0
+
+    def __str__(self) -> str:
+        if self.frames:
+            return f"{self.frames} frames came and none of them an answer"
+        return f"{self.noise} bytes came and none of them a frame" if self.noise else "nothing came"
+
+    def hint(self, line: Line) -> str:
+        """What to look at where this is all that has ever come."""
+        if self.frames:
+            return ""
+        return line.noise_hint if self.noise else line.silence_hint
+
+
+class _Unanswered(Exception):
+    """What came instead of an answer: silence, after what was heard, or that frame."""
+
+    def __init__(self, heard: _Heard, came: Frame | None = None):
         if came is None:
-            what = "nothing came"
+            what = str(heard)
         elif came.type == FrameType.ERROR:
             what = f"the answer is {_error(came)}"
         else:
@@ -62,19 +84,20 @@ class LinkDevice(Device):
     """
 
     def __init__(self, line: Line):
-        self.name, self._line = line.name, line
+        super().__init__(line.name)
+        self._line, self._using = line, threading.RLock()
         self._decoder, self._frames = Decoder(), deque[Frame]()
         self._sequence = itertools.count()
         self._tables: Compiled | None = None
+        self.identity: Identity | None = None
         try:
             self.identity = self._identify()
         except BaseException:
-            line.close()
+            self.close()
             raise
         self.digest = self.identity.config_hash
 
-    def load(self, model: Model, progress: Callable[[int, int], None] | None = None) -> None:
-        """Send the tables, and read them back where the line could have damaged them."""
+    def _load(self, model: Model, progress: Progress) -> None:
         tables = model.tables
         if tables.digest != self.digest:
             raise DeviceError(
@@ -86,71 +109,80 @@ class LinkDevice(Device):
                 f"{self.name}: the accelerator has other memories than the tables: build it anew"
             )
         self._tables = tables
-        self._load(progress or (lambda done, total: None))
+        self._load_tables(progress)
 
-    def run(self, images: Iterable[np.ndarray]) -> Iterator[Result]:
-        """The result of each image, with `IN_FLIGHT` of them on their way."""
-        if self._tables is None:
-            raise DeviceError(f"{self.name}: load a model first")
-        return self._run(iter(images))
-
-    def counters(self) -> Mapping[str, int]:
-        """Cycles spent on each operation since the accelerator began, modulo 2³²."""
+    def _counters(self) -> Mapping[str, int]:
         if self._tables is None:
             raise DeviceError(f"{self.name}: load a model first")
         number = len(self.identity.memories) - 1
         words = self._read(number, 0, self.identity.memories[number].depth)
         return dict(zip(self._tables.operations, words, strict=False))
 
-    def reset(self) -> None:
-        """Forget images that are under way."""
+    def _reset(self) -> None:
         self._asked("to reset", lambda: Frame(FrameType.RESET, self._number()), FrameType.ACK)
 
-    def close(self) -> None:
-        """Let go of the line."""
-        self._line.close()
+    def _close(self) -> None:
+        with self._using:
+            self._line.close()
 
     # Frames
+
+    def _say(self, frame: Frame) -> None:
+        """Let this frame go."""
+        with self._using:
+            self._turn.check_open()
+            self._line.send(encode(frame))
+
+    def _listen(self, wait: float) -> bytes:
+        """The next bytes, none after so many seconds of silence."""
+        with self._using:
+            self._turn.check_open()
+            return self._line.receive(wait)
 
     def _number(self) -> int:
         return next(self._sequence) % 256
 
-    def _frame(self, wait: float) -> Frame:
+    def _frame(self, wait: float, heard: _Heard) -> Frame:
         """The next frame; raises `_Unanswered` where none comes for that long."""
-        noise = 0
         while not self._frames:
-            data = self._line.receive(wait)
-            noise += len(data)
+            data = self._listen(wait)
+            heard.noise += len(data)
             self._frames += self._decoder.feed(data) if data else self._decoder.give_up()
             if not data and not self._frames:
-                raise _Unanswered
-            if noise > MOST_NOISE:
-                raise self._babbling()
+                raise _Unanswered(heard)
+            if heard.noise > MOST_NOISE:
+                raise self._babbling(heard)
+        heard.noise, heard.frames = 0, heard.frames + 1
         return self._frames.popleft()
 
-    def _babbling(self) -> DeviceError:
-        return DeviceError(f"{self.name}: nothing but noise comes; check baud rate and wiring")
+    def _hint(self, heard: _Heard) -> str:
+        """What to look at; nothing of the line once somebody has answered on it."""
+        return "" if self.identity else heard.hint(self._line)
 
-    def _answer(self, frame: Frame, kind: FrameType, wait: float) -> Frame:
+    def _babbling(self, heard: _Heard) -> DeviceError:
+        return DeviceError(f"{self.name}: {heard}{self._hint(heard)}")
+
+    def _answer(self, frame: Frame, kind: FrameType, wait: float, heard: _Heard) -> Frame:
         """Send a frame; its answer, which raises `_Unanswered` where it is of another kind."""
-        self._line.send(encode(frame))
+        self._say(frame)
         for _ in range(MOST_STRAYS):
-            came = self._frame(wait)
+            came = self._frame(wait, heard)
             if came.sequence != frame.sequence or came.type == FrameType.RESULT:
                 continue  # it answers a frame that was given up
             if came.type == kind:
                 return came
-            raise _Unanswered(came)
-        raise self._babbling()
+            raise _Unanswered(heard, came)
+        raise self._babbling(heard)
 
     def _asked(self, what: str, frame: Callable[[], Frame], kind: FrameType) -> Frame:
         """The answer to a frame, which is made anew for each try."""
+        heard = _Heard()
         for attempt in range(TRIES):
             try:
-                return self._answer(frame(), kind, self._line.latency * 2**attempt)
+                return self._answer(frame(), kind, self._line.latency * 2**attempt, heard)
             except _Unanswered as error:
                 last = error
-        raise DeviceError(f"{self.name}: asked {what} {TRIES} times, and {last}")
+        raise DeviceError(f"{self.name}: asked {what} {TRIES} times, and {last}{self._hint(heard)}")
 
     def _identify(self) -> Identity:
         came = self._asked(
@@ -163,11 +195,12 @@ class LinkDevice(Device):
 
     # Tables
 
-    def _load(self, progress: Callable[[int, int], None]) -> None:
+    def _load_tables(self, progress: Progress) -> None:
+        """Send them, and read them back where the line could have damaged them."""
         pieces = list(_pieces(self._tables))
         total = sum(len(payload) for *_, payload in pieces)
         for _ in range(TRIES):
-            self.reset()  # a LOAD is refused while an image is in the machine
+            self._reset()  # a LOAD is refused while an image is in the machine
             done = 0
             for number, _, first, payload in pieces:
                 self._asked(
@@ -203,7 +236,10 @@ class LinkDevice(Device):
 
     # Images
 
-    def _run(self, images: Iterator[np.ndarray]) -> Iterator[Result]:
+    def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]:
+        """With `IN_FLIGHT` images on their way."""
+        if self._tables is None:
+            raise DeviceError(f"{self.name}: load a model first")
         flying: deque[tuple[int, bytes]] = deque()  # its number, its pixels
         failures = 0
         try:
@@ -219,9 +255,9 @@ class LinkDevice(Device):
                     if failures == TRIES:
                         raise DeviceError(f"{self.name}: tried an image {TRIES} times, and {error}") from None
                     if error.tables_damaged:
-                        self._load(lambda done, total: None)
+                        self._load_tables(lambda done, total: None)
                     else:
-                        self.reset()
+                        self._reset()
                     flying = deque(self._send(pixels) for _, pixels in flying)
                     continue
                 failures = 0
@@ -233,20 +269,20 @@ class LinkDevice(Device):
 
     def _send(self, pixels: bytes) -> tuple[int, bytes]:
         number = self._number()
-        self._line.send(encode(Frame(FrameType.IMAGE, number, payload=pixels)))
+        self._say(Frame(FrameType.IMAGE, number, payload=pixels))
         return number, pixels
 
     def _result(self, number: int, patience: int) -> Result:
         """The result of that image, the oldest under way; raises `_Unanswered`."""
         # Its own time, that of the one before it, and the embedding's, which may take as long.
-        computing = 4 * self._tables.cycles / self.identity.clock_hz
+        heard, computing = _Heard(), 4 * self._tables.cycles / self.identity.clock_hz
         for _ in range(MOST_STRAYS):
-            came = self._frame(computing + self._line.latency * patience)
+            came = self._frame(computing + self._line.latency * patience, heard)
             if came.type == FrameType.RESULT and came.sequence == number:
                 return self._decoded(came.payload)
             if came.type in (FrameType.RESULT, FrameType.ERROR):
-                raise _Unanswered(came)
-        raise self._babbling()
+                raise _Unanswered(heard, came)
+        raise self._babbling(heard)
 
     def _decoded(self, payload: bytes) -> Result:
         if len(payload) != 4 * (len(self._tables.model.classes) + 2):
@@ -256,7 +292,7 @@ class LinkDevice(Device):
 
     def _forget(self) -> None:
         try:
-            self.reset()
+            self._reset()
         except DeviceError:
             return  # it has been said, or nobody wants to know
 

@@ -1,6 +1,5 @@
 """An accelerator on a serial port."""
 
-import termios
 import time
 
 import serial
@@ -10,6 +9,12 @@ from models.errors import UsageError
 from .device import DeviceError
 from .line import Line
 from .link import LinkDevice
+from .port_errors import reason, why
+
+try:
+    from termios import error as TerminalError
+except ImportError:  # Windows has no such thing
+    TerminalError = OSError
 
 BITS = 10
 """Of a byte on the line, with its start and stop bit."""
@@ -17,7 +22,7 @@ BITS = 10
 STUCK_SECONDS = 10.0
 """Beyond the time that bytes take on the line, after which nobody takes them any more."""
 
-_ERRORS = (OSError, termios.error)  # SerialException is an OSError; not all that happens becomes one
+_ERRORS = (OSError, TerminalError)  # SerialException is an OSError; not all that happens becomes one
 
 BAUD = 3_000_000
 """Where none is given: the most that the boards' own USB bridges do."""
@@ -30,10 +35,17 @@ class SerialLine(Line):
 
     def __init__(self, port: str, baud: int):
         self.name = f"serial:{port}@{baud}"
+        self.silence_hint = (
+            f"; is it the right port and baud rate (serial:{port}@RATE, docs/boards.md has the board's), are "
+            "RX and TX the right way round, is the FPGA configured?"
+        )
+        self.noise_hint = (
+            f"; probably the board has another baud rate: give it, serial:{port}@RATE, docs/boards.md has it"
+        )
         try:
             self._serial = serial.Serial(port, baud, exclusive=True)
         except (*_ERRORS, ValueError, OverflowError) as error:
-            raise DeviceError(f"{self.name}: {_why(error)}; is the board plugged in?") from None
+            raise DeviceError(f"{self.name}: {reason(port, baud, error)}") from None
 
     def send(self, data: bytes) -> None:
         """Bytes to the accelerator; they have left when this returns."""
@@ -61,12 +73,7 @@ class SerialLine(Line):
         self._serial.close()
 
     def _gone(self, error: Exception) -> DeviceError:
-        return DeviceError(f"{self.name}: {_why(error)}; was the board unplugged?")
-
-
-def _why(error: Exception) -> str:
-    """What the system says, without pyserial's wrapping."""
-    return getattr(error, "strerror", None) or str(error)
+        return DeviceError(f"{self.name}: {why(error)}; was the board unplugged?")
 
 
 def serial_device(where: str) -> LinkDevice:

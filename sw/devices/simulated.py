@@ -6,7 +6,7 @@ from hw.config import AcceleratorConfig
 from sim.library import CHUNK, Simulation
 from sim.simulate import CLOCK_HZ, simulator
 
-from .device import DeviceError, Notice
+from .device import Notice
 from .line import Line
 from .link import LinkDevice
 
@@ -34,10 +34,7 @@ class SimulatedLine(Line):
 
     def receive(self, seconds: float) -> bytes:
         """The next bytes from it."""
-        try:
-            return self.simulation.receive(CHUNK + round(seconds * self._clock_hz))
-        except ValueError as error:  # it is closed
-            raise DeviceError(f"{self.name}: {error}") from None
+        return self.simulation.receive(CHUNK + round(seconds * self._clock_hz))
 
     def close(self) -> None:
         """End the simulation."""

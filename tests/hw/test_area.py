@@ -1,6 +1,12 @@
+import os
+
+import pytest
+
 from hw import area
+from hw.bitstream.tools import ToolError
 from hw.popcount import Popcount
 from hw.postprocess import PostProcess
+from models.cli import INTERRUPTED
 from models.config import Widths
 
 
@@ -13,3 +19,48 @@ def test_a_popcount_takes_two_luts_a_full_adder(tmp_path):
 
 def test_a_lane_multiplies_on_two_multipliers(tmp_path):
     assert area.count(area.synthesise(PostProcess(Widths(), 12, slots=16), tmp_path))["DSP"] == 2
+
+
+@pytest.fixture
+def native(tmp_path, monkeypatch):
+    """A program on PATH as new as tested, which does what a shell script says."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def install(name: str, answer: str, script: str) -> None:
+        text = f"#!/bin/sh\n[ $1 = --version ] && exec echo '{answer}'\n{script}\n"
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("echo top.ys:3: what follows; echo 'ERROR: no such option.'; exit 1", "no such option."),
+        ("kill -9 $$", "exit code -9"),
+    ],
+)
+def test_a_yosys_that_gives_up_is_one_line(native, capsys, script, error):
+    native("yosys", "Yosys 9.0", script)
+    with pytest.raises(SystemExit) as exit_:
+        area.main([])
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f"error: yosys: {error}\n"
+
+
+def test_a_nextpnr_that_gives_up_is_quoted(native, tmp_path):
+    native("nextpnr-ecp5", "(Version nextpnr-9.0)", "echo 'ERROR: no place'; exit 1")
+    with pytest.raises(ToolError, match=r"^nextpnr-ecp5: no place$"):
+        area.route(tmp_path / "top.json", seed=1)
+
+
+def test_an_interruption_is_one_line(monkeypatch, capsys):
+    def report(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(area, "_report", report)
+    with pytest.raises(SystemExit) as exit_:
+        area.main([])
+    assert exit_.value.code == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"

@@ -1,7 +1,6 @@
 """What `test_cells` has synthesised: memories and multipliers of many shapes, and single primitives."""
 
 import random
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.bitstream.tools import tool
+from hw.bitstream.tools import call
 
 SYNTHESIS = {
     "ecp5": "synth_ecp5 -nowidelut -top top",
@@ -265,5 +264,5 @@ def synthesise(design: wiring.Component, family: str, folder: Path) -> Path:
     top.submodules.design = DomainRenamer("sync")(design)
     (folder / "top.il").write_text(rtlil.convert(top, ports=[sync.clk, *ports]))
     script = f"read_rtlil top.il; rename -hide w:*[*]; {SYNTHESIS[family]}; write_json top.json"
-    subprocess.run([tool("yosys"), "-q", "-p", script], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    call("yosys", ["-q", "-p", script], folder)
     return folder / "top.json"

@@ -153,5 +153,5 @@ def test_an_interruption_is_one_line(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as exit_:
         gatesim.main(["--board", "icebreaker", "--divisor", "4"])
     assert exit_.value.code == INTERRUPTED
-    said = "\ninterrupted: a netlist and a simulator that were made are kept\n"
+    said = "interrupted: a netlist and a simulator that were made are kept\n"
     assert capsys.readouterr().err == said

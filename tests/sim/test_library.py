@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from hw.config import CONFIGS
+from models.places import build_folder
 from sim.library import CHUNK, Simulation
 from sim.simulate import simulator
-from sw.devices import BUILD
 from sw.protocol import Frame, FrameType, Identity, encode
 
 EVERY = bytes(range(256)) * 3
@@ -125,7 +125,7 @@ def test_several_at_once(loopback):
 
 def test_two_components_at_once(simulation):
     """Libraries with the same names in them."""
-    with Simulation(simulator(CONFIGS["16x64"], BUILD)) as other:
+    with Simulation(simulator(CONFIGS["16x64"], build_folder("sim"))) as other:
         other.send(encode(Frame(FrameType.IDENTIFY, 7)))
         assert exchange(simulation, EVERY) == echo(EVERY)
         answer = exchange(other, b"")

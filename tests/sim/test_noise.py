@@ -1,12 +1,12 @@
 """Damage on the link of the real RTL, a thousand times: never wrong logits, never silence for good."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from models.places import build_folder
 from sim.noise import FAULTS, RESET, NoisyLine, campaign
 from sim.simulate import simulator
 from sw.compiler import compile_model
@@ -15,9 +15,6 @@ from sw.devices.link import LinkDevice
 from sw.devices.simulated import SimulatedLine
 from sw.protocol import HEADER_BYTES, Decoder
 from tests.small_machines import MACHINES, random_models
-
-BUILD = Path(__file__).resolve().parents[2] / "build" / "sim"
-
 
 IMAGES = 40
 
@@ -40,7 +37,7 @@ def pixels(golden):
 
 
 def outcome_of(model, faults, seed):
-    line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], BUILD)), seed)
+    line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], build_folder("sim"))), seed)
     with LinkDevice(line) as device:
         device.load(model)
         *_, outcome = campaign(device, line, model, pixels(model.golden).numpy(), faults, seed)
@@ -71,7 +68,7 @@ def test_a_host_that_looks_at_no_crc_is_seen(model, monkeypatch):
 
 
 def test_tables_with_a_flipped_bit_are_seen(model):
-    line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], BUILD)), 1)
+    line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], build_folder("sim"))), 1)
     words = {**model.tables.words, "weights": [word ^ 1 for word in model.tables.words["weights"]]}
     with LinkDevice(line) as device:
         device.load(Model(replace(model.tables, words=words)))

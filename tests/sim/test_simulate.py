@@ -3,19 +3,18 @@
 import importlib
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from hw.config import CONFIGS
+from models.places import build_folder
 from sim.simulate import Job, expect, faults_of, simulate, simulator
 from sim.subject import subject
 from sw.programs import compile_model
 from tests.small_machines import MACHINES, random_models
 from tests.sw.scalar.models import random_models as scalar_models
 
-BUILD = Path(__file__).resolve().parents[2] / "build" / "sim"
 """Where `make sim` builds too."""
 
 
@@ -47,7 +46,7 @@ def test_random_models_on_small_machines(name, gaps, stalls):
     machine = MACHINES[name]
     models = itertools.islice(random_models(machine, seed=len(name) + gaps), 55)
     jobs = [random_job(model, machine, images=2, seed=i) for i, model in enumerate(models)]
-    assert_exact(jobs, simulate(simulator(machine, BUILD), jobs, gaps, stalls))
+    assert_exact(jobs, simulate(simulator(machine, build_folder("sim")), jobs, gaps, stalls))
 
 
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (7, 11)])
@@ -55,7 +54,7 @@ def test_random_models_on_the_scalar_machine(gaps, stalls):
     """Three images each, the next one coming while one is computed."""
     machine, models = CONFIGS["scalar"], itertools.islice(scalar_models(gaps), 6)
     jobs = [random_job(model, machine, images=3, seed=i) for i, model in enumerate(models)]
-    assert_exact(jobs, simulate(simulator(machine, BUILD), jobs, gaps, stalls))
+    assert_exact(jobs, simulate(simulator(machine, build_folder("sim")), jobs, gaps, stalls))
 
 
 def test_a_wrong_word_shows_where_it_is_used():
@@ -65,7 +64,7 @@ def test_a_wrong_word_shows_where_it_is_used():
     data, place = list(one.program.words["data"]), machine.pixels // 2
     data[place] ^= 1 << 13
     broken = replace(one, program=replace(one.program, words=one.program.words | {"data": data}))
-    (outcome,) = simulate(simulator(machine, BUILD), [broken])
+    (outcome,) = simulate(simulator(machine, build_folder("sim")), [broken])
     (found,) = faults_of(one.program, one.expected[0], outcome.results[0])[:1]
     assert found.startswith("embedding.x, token 0, channel 0: expected")
 
@@ -74,7 +73,7 @@ def test_digits(tmp_path):
     """96 test images, and once the pipeline is full, one in as many cycles as its layers take."""
     what, machine = subject("digits", [], 96, tmp_path), CONFIGS["16x64"]
     one = job(what.model, machine, what.pixels)
-    outcomes = simulate(simulator(machine, BUILD), [one])
+    outcomes = simulate(simulator(machine, build_folder("sim")), [one])
     assert_exact([one], outcomes)
     done = [result.done for result in outcomes[0].results]
     # A refused image's answer may come between; it is sent again.
@@ -102,7 +101,7 @@ def test_lanes_that_wrap_around_are_seen_where_they_do(monkeypatch):
         one = random_job(model, machine, images=1, seed=0)
         jobs.append(one)
         expected.append(first_difference(model, one.pixels, monkeypatch))
-    outcomes = simulate(simulator(machine, BUILD, "saturation"), jobs)
+    outcomes = simulate(simulator(machine, build_folder("sim"), "saturation"), jobs)
     found = [outcome.results[0].difference for outcome in outcomes]
     assert sum(name is not None for name in expected) >= 6
     for name, difference in zip(expected, found, strict=True):

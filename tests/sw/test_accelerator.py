@@ -13,14 +13,15 @@ from PIL import Image
 import sw
 from hw.config import CONFIGS
 from models.errors import UsageError
+from models.pictures import PictureError
+from models.places import build_folder
 from sim.library import Simulation
 from sim.serve import Board
 from sim.simulate import simulator
 from sw import Accelerator, accelerator, compiled
 from sw.accelerator import Predictions, scores
 from sw.choose import Source
-from sw.devices import BUILD, DeviceError, Result, serial_port
-from sw.images import ImageError
+from sw.devices import DeviceError, Result, serial_port
 
 from .devices.fake import PIECES, TABLES, FakeLine
 
@@ -116,15 +117,15 @@ def test_larger_images_are_scaled(golden, pictures, expected):
 @pytest.mark.parametrize(
     ("images", "error", "message"),
     [
-        (np.zeros((2, 8, 8)), ImageError, "an array must be uint8"),
-        (np.zeros((2, 8, 8), np.int64), ImageError, "an array must be uint8"),
-        (np.zeros((8, 8), np.uint8), ImageError, "an array must be uint8"),
-        (np.zeros((2, 8, 8, 2), np.uint8), ImageError, "an array must be uint8"),
-        (np.zeros((2, 3, 3), np.uint8), ImageError, "less than half of the model's 8×8"),
-        (["/no/such.png"], ImageError, "/no/such.png: cannot be opened: No such file"),
-        ([Path("/")], ImageError, "/: a folder, not an image"),
-        ([None], TypeError, "source must be a Path, an Image or an array, not None"),
-        ([[[0] * 8] * 8], TypeError, "source must be a Path, an Image or an array"),
+        (np.zeros((2, 8, 8)), PictureError, "an array must be uint8"),
+        (np.zeros((2, 8, 8), np.int64), PictureError, "an array must be uint8"),
+        (np.zeros((8, 8), np.uint8), PictureError, "an array must be uint8"),
+        (np.zeros((2, 8, 8, 2), np.uint8), PictureError, "an array must be uint8"),
+        (np.zeros((2, 1, 1), np.uint8), PictureError, "less than a quarter of the model's 8×8"),
+        (["/no/such.png"], PictureError, "/no/such.png: cannot be opened: No such file"),
+        ([Path("/")], PictureError, "/: a folder, not an image"),
+        ([None], TypeError, "source must be a Path, bytes, an Image or an array, not None"),
+        ([[[0] * 8] * 8], TypeError, "source must be a Path, bytes, an Image or an array"),
         ("digit.png", TypeError, "images must be several, not 'digit.png': put it into a list"),
         (Path("digit.png"), TypeError, "images must be several"),
         (Image.new("L", (8, 8)), TypeError, "images must be several"),
@@ -139,7 +140,7 @@ def test_what_is_no_image(golden, pictures, expected, images, error, message):
 
 def test_one_bad_image_among_good_ones(pictures, expected):
     with Accelerator("sim") as accelerator:
-        with pytest.raises(ImageError, match="no/such"):
+        with pytest.raises(PictureError, match="no/such"):
             accelerator.classify([pictures[0], pictures[1], "no/such", pictures[2]])
         came = accelerator.classify(pictures[2:4])
         assert came.logits.tolist() == [logits for logits, *_ in expected[2:4]]
@@ -288,6 +289,6 @@ def test_tables_on_a_board_do_without_pytorch(small_onnx, pictures, tmp_path):
     np.save(tmp_path / "images.npy", pictures[:2])
     with Accelerator("golden", small_onnx, "16x64") as golden:
         wanted = golden.classify(pictures[:2]).logits.tolist()
-    with Simulation(simulator(machine, BUILD)) as simulation, Board(simulation) as board:
+    with Simulation(simulator(machine, build_folder("sim"))) as simulation, Board(simulation) as board:
         came = child(WITHOUT_PYTORCH, board.device, tmp_path / "tables", tmp_path / "images.npy")
     assert came == (0, f"{wanted}\n", "")

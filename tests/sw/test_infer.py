@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 
 from hw.config import accelerator
+from models.places import build_folder
 from sim.library import Simulation
 from sim.serve import Board
 from sim.simulate import simulator
 from sw import accelerator as accelerator_module
 from sw import infer
 from sw.choose import Source
-from sw.devices import BUILD, DeviceError, Result
+from sw.devices import DeviceError, Result
 from sw.devices.golden import GoldenDevice
 from sw.devices.serial_port import SerialLine
 from sw.images import find
@@ -80,7 +81,9 @@ def child(*arguments, **options):
 
 
 def test_the_simulator_is_what_runs_by_default(run):
-    simulator(accelerator("16x64"), BUILD, notice=lambda line: None)  # or it would say that it builds it
+    simulator(
+        accelerator("16x64"), build_folder("sim"), notice=lambda line: None
+    )  # or it would say that it builds it
     code, out, error = run("--limit", 2)
     assert (code, error) == (0, [])
     assert out[:2] == [FIRST, "digits/test/1: 6 96.6%, 5482 cycles"]
@@ -98,7 +101,7 @@ def test_the_golden_model_only_predicts_cycles(run):
 
 def test_a_serial_port(run, monkeypatch, small_onnx, digit):
     monkeypatch.setattr(SerialLine, "latency", 2.0)
-    with Simulation(simulator(MACHINE, BUILD)) as simulation, Board(simulation) as board:
+    with Simulation(simulator(MACHINE, build_folder("sim"))) as simulation, Board(simulation) as board:
         code, out, error = run("--device", board.device, "--model", small_onnx, digit, "--check")
     assert (code, error) == (0, [])
     assert re.fullmatch(rf"{digit}: (ant|bee|cat) [0-9.]+%, \d+ cycles", out[0])

@@ -1,23 +1,34 @@
 """One interface: whatever the device, the same results. The serial port is a pseudo-terminal here."""
 
 import contextlib
+import errno
+import grp
 import itertools
 import os
+import pwd
+import re
+import subprocess
+import sys
 import threading
 import time
 import tty
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import serial
 import torch
+from serial.tools import list_ports
 
 from hw.config import CONFIGS
 from models.errors import UsageError
+from models.places import build_folder
 from sim.library import Simulation
 from sim.serve import Board
 from sim.simulate import simulator
 from sw.choose import Source
-from sw.devices import BUILD, DeviceError, Model, open_device, serial_port
+from sw.devices import DeviceError, Model, open_device, serial_port
 from sw.devices.serial_port import SerialLine
 
 MACHINE = CONFIGS["16x64"]
@@ -33,7 +44,7 @@ def device(request, trained_digits):
         if name == "serial":
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(SerialLine, "latency", PATIENCE)
-            simulation = stack.enter_context(Simulation(simulator(MACHINE, BUILD)))
+            simulation = stack.enter_context(Simulation(simulator(MACHINE, build_folder("sim"))))
             name = stack.enter_context(Board(simulation)).device
         device = stack.enter_context(open_device(name, MACHINE))
         device.load(trained_digits)
@@ -181,7 +192,7 @@ def test_two_simulations_and_their_results(trained_digits, small_onnx, pictures,
 def test_a_slow_board_and_the_usual_patience(small_onnx, pictures):
     """It takes longer for an image than a real one, so that the host tries again, or not: no matter."""
     small = Source(str(small_onnx)).compiled(MACHINE.digest)
-    with Simulation(simulator(MACHINE, BUILD)) as simulation, Board(simulation) as board:
+    with Simulation(simulator(MACHINE, build_folder("sim"))) as simulation, Board(simulation) as board:
         with open_device(board.device, MACHINE) as device:
             assert device.name == f"{board.device}@3000000"
             device.load(small)
@@ -191,6 +202,68 @@ def test_a_slow_board_and_the_usual_patience(small_onnx, pictures):
             assert len(results) == 3
         with open_device(f"{board.device}@115200", MACHINE) as device:  # nobody has closed the board
             assert device.digest == MACHINE.digest
+
+
+# Threads
+
+
+def test_threads_take_turns(device, pictures, expected):
+    """Each gets its own results, in its own order."""
+    orders = [[i, (i + 1) % 5, (i + 3) % 5] for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        came = list(pool.map(lambda order: list(device.run([pictures[i] for i in order])), orders))
+    for order, results in zip(orders, came, strict=True):
+        assert_expected(results, [expected[i] for i in order])
+
+
+def test_a_thread_does_not_wait_for_itself(device, trained_digits, pictures, expected):
+    results = device.run(pictures)
+    assert_expected([next(results)], expected[:1])
+    for action in (
+        device.reset,
+        device.counters,
+        lambda: device.load(trained_digits),
+        lambda: next(device.run([])),
+    ):
+        with pytest.raises(
+            RuntimeError, match=r"has not finished a run: exhaust its iterator, or close it, first"
+        ):
+            action()
+    assert_expected([next(results)], expected[1:2])
+    others = []
+    other = threading.Thread(target=lambda: others.extend(device.run(pictures[3:4])))
+    other.start()
+    other.join(0.2)
+    assert other.is_alive()
+    assert not others
+    del results  # dropped: the others' turn
+    other.join(60)
+    assert_expected(others, expected[3:4])
+
+
+@pytest.mark.parametrize("name", ["sim", "golden"])
+def test_a_device_that_another_thread_closes(trained_digits, pictures, name):
+    device, came = open_device(name, MACHINE), []
+    device.load(trained_digits)
+
+    def run() -> None:
+        try:
+            came.extend(each.cycles for each in device.run(pictures * 1000))
+        except DeviceError as error:
+            came.append(str(error))
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    device.close()
+    device.close()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert [each for each in came if isinstance(each, str)] == [f"{name}: the device is closed"] * 3
+    with pytest.raises(DeviceError, match="the device is closed"):
+        device.reset()
 
 
 # By name
@@ -237,27 +310,119 @@ def port_failure(action):
     return message
 
 
-@pytest.mark.parametrize("port", ["/dev/no-such-port", "/dev/null", "/dev", "@9600", "no/such\0port"])
-def test_ports_that_are_none(port):
-    assert port_failure(lambda: open_device(f"serial:{port}", MACHINE)).endswith("; is the board plugged in?")
+@pytest.mark.parametrize("port", ["/dev/no-such-port", "@9600", "no/such\0port", "x" * 300, "/dev/null/x"])
+def test_ports_that_are_not_there(port, monkeypatch):
+    monkeypatch.setattr(list_ports, "comports", list)
+    message = port_failure(lambda: open_device(f"serial:{port}", MACHINE))
+    wanted = "there is no such port; there is no serial port at all; is the board plugged in?"
+    assert message.endswith(wanted)
+    monkeypatch.setattr(
+        list_ports, "comports", lambda: [SimpleNamespace(device=f"/dev/tty{i}") for i in "BA"]
+    )
+    assert "the ports are /dev/ttyA, /dev/ttyB;" in port_failure(
+        lambda: open_device(f"serial:{port}", MACHINE)
+    )
+
+
+def test_what_is_no_port(tmp_path):
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for port, kind in (("/dev", "a folder"), ("/dev/null", "another device")):
+        message = port_failure(lambda port=port: SerialLine(port, 9600))
+        assert f"this is not a serial port but {kind}; " in message
+        assert "plugged in" not in message
+    for name, kind in (("file", "a file"), ("pipe", "a pipe")):
+        message = port_failure(lambda name=name: SerialLine(str(tmp_path / name), 9600))
+        assert f"this is not a serial port but {kind}; " in message
 
 
 def test_a_rate_that_no_port_has(terminal):
-    port_failure(lambda: open_device(f"serial:{terminal[1]}@99999999999", MACHINE))
+    message = port_failure(lambda: open_device(f"serial:{terminal[1]}@99999999999", MACHINE))
+    assert "it cannot do 99999999999 baud: build the bitstream for another rate, and give serial:" in message
+
+
+HOLD = """
+import serial, sys
+port = serial.Serial(sys.argv[1], exclusive=True)
+print(1, flush=True), sys.stdin.read()
+"""
 
 
 def test_a_port_that_is_taken(terminal):
     line = SerialLine(terminal[1], 9600)
-    assert "lock" in port_failure(lambda: SerialLine(terminal[1], 9600))
+    assert "it is in use by this program itself" in port_failure(lambda: SerialLine(terminal[1], 9600))
     line.close()
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLD, terminal[1]], stdin=pipe, stdout=pipe) as other:
+        other.stdout.readline()
+        message = port_failure(lambda: SerialLine(terminal[1], 9600))
+        assert re.search(rf"it is in use by python\S* \(process {other.pid}\): end that first", message)
+        other.communicate()
     SerialLine(terminal[1], 9600).close()
+
+
+@pytest.mark.parametrize(
+    ("number", "member", "message"),
+    [
+        (
+            errno.EACCES,
+            False,
+            "Permission denied; it is for the group dialout: sudo usermod -aG dialout $USER, then",
+        ),
+        (
+            errno.EACCES,
+            True,
+            "Permission denied; you are in its group dialout since you logged in: log in again",
+        ),
+        (errno.EPERM, False, "a container must be given the port: docker run --device"),
+        (errno.ENXIO, False, "nothing is connected to it (No such device or address)"),
+        (errno.EBUSY, False, "it is in use by "),
+    ],
+)
+def test_ports_that_cannot_be_opened(terminal, monkeypatch, number, member, message):
+    """By hand: root may open everything."""
+
+    def refuses(*_, **__):
+        raise serial.SerialException(number, f"could not open port: {os.strerror(number)}")
+
+    user = pwd.getpwuid(os.getuid()).pw_name
+    group = SimpleNamespace(gr_name="dialout", gr_mem=[user] if member else [])
+    monkeypatch.setattr(grp, "getgrgid", lambda number: group)
+    os.chown(terminal[1], -1, 20)
+    os.chmod(terminal[1], 0o660)  # noqa: PTH101
+    monkeypatch.setattr(serial, "Serial", refuses)
+    assert message in port_failure(lambda: SerialLine(terminal[1], 9600))
+
+
+def test_a_port_that_is_for_no_group(terminal, monkeypatch):
+    def refuses(*_, **__):
+        raise PermissionError(errno.EACCES, "could not open port")
+
+    os.chmod(terminal[1], 0o600)  # noqa: PTH101
+    monkeypatch.setattr(serial, "Serial", refuses)
+    assert f"no group may use it: sudo chmod a+rw {terminal[1]} does" in port_failure(
+        lambda: SerialLine(terminal[1], 1)
+    )
 
 
 def test_a_silent_port(terminal, monkeypatch):
     monkeypatch.setattr(SerialLine, "latency", 0.001)
     message = port_failure(lambda: open_device(f"serial:{terminal[1]}@9600", MACHINE))
-    assert message == f"serial:{terminal[1]}@9600: asked what it is 6 times, and nothing came"
+    asked = f"serial:{terminal[1]}@9600: asked what it is 6 times, and nothing came; is it the right port"
+    assert message.startswith(asked)
+    assert message.endswith("are RX and TX the right way round, is the FPGA configured?")
     SerialLine(terminal[1], 9600).close()  # it was let go
+
+
+def test_rubbish_is_told_from_silence(terminal, monkeypatch):
+    """As of a board with another baud rate."""
+    monkeypatch.setattr(SerialLine, "latency", 0.02)
+    os.write(terminal[0], bytes(range(0, 200, 3)) * 3)
+    message = port_failure(lambda: open_device(f"serial:{terminal[1]}@9600", MACHINE))
+    assert re.search(
+        r"asked what it is 6 times, and 201 bytes came and none of them a frame; probably", message
+    )
+    assert message.endswith(f"another baud rate: give it, serial:{terminal[1]}@RATE, docs/boards.md has it")
 
 
 def test_bytes_on_a_port(terminal):

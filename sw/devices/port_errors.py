@@ -1,0 +1,114 @@
+"""Why a serial port cannot be opened, and what a person does about it."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from serial.tools import list_ports
+
+BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EBUSY)
+MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+EMPTY = (errno.ENXIO, errno.ENODEV, errno.EIO)
+
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a disk",
+}
+
+
+def reason(port: str, baud: int, error: Exception) -> str:
+    """The cause and its remedy, in one line.
+
+    Arguments:
+        port: what was to be opened.
+        baud: the rate that was wanted.
+        error: what pyserial raised.
+    """
+    number = _number(error)
+    if "\0" in port or number in MISSING:
+        return f"there is no such port; {_ports()}; is the board plugged in?"
+    try:
+        status = Path(port).stat()
+    except OSError:  # of a folder that one may not look into; Windows has no such files
+        return why(error)
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind or number == errno.ENOTTY:
+        return f"this is not a serial port but {kind or 'another device'}; {_ports()}"
+    if number == errno.EPERM:
+        return f"{why(error)}; a container must be given the port: docker run --device {port} …"
+    if number == errno.EACCES:
+        return f"{os.strerror(number)}; {_rights(port, status)}"
+    if number in BUSY:
+        return f"it is in use by {_holders(status)}: end that first"
+    if number in EMPTY:
+        return f"nothing is connected to it ({os.strerror(number)}); {_ports()}; is the board plugged in?"
+    if number == errno.EINVAL or isinstance(error, ValueError | OverflowError):
+        return f"it cannot do {baud} baud: build the bitstream for another rate, and give serial:{port}@RATE"
+    return why(error)
+
+
+def why(error: Exception) -> str:
+    """What the system says, without pyserial's wrapping."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number, which pyserial's wrapping may have lost, and `termios.error` has no name for."""
+    for each in (error, error.__context__):
+        first = each.args[0] if each and each.args else None
+        if number := getattr(each, "errno", None) or (first if isinstance(first, int) else None):
+            return number
+    return None
+
+
+def _ports() -> str:
+    there = sorted(port.device for port in list_ports.comports())
+    return f"the ports are {', '.join(there)}" if there else "there is no serial port at all"
+
+
+def _rights(port: str, status: os.stat_result) -> str:
+    """How this user gets the right to use the port."""
+    import grp  # which Windows lacks
+    import pwd
+
+    try:
+        group = grp.getgrgid(status.st_gid)
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container need not have names for all numbers
+        group, user = None, ""
+    if not group or not status.st_gid or status.st_mode & 0o060 != 0o060:
+        return f"no group may use it: sudo chmod a+rw {port} does until it is plugged in again"
+    if user in group.gr_mem:
+        return f"you are in its group {group.gr_name} since you logged in: log in again"
+    return f"it is for the group {group.gr_name}: sudo usermod -aG {group.gr_name} $USER, then log in again"
+
+
+def _holders(status: os.stat_result) -> str:
+    """Who has the port open, as far as /proc tells: those that have locked it, where there are any."""
+    locked, opened = set(), set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # the process has ended, or is another user's
+            held = link.stat()
+            if not stat.S_ISCHR(held.st_mode) or held.st_rdev != status.st_rdev:
+                continue
+            process = link.parents[1]
+            opened.add(process)
+            if "FLOCK" in (process / "fdinfo" / link.name).read_text(encoding="ascii", errors="replace"):
+                locked.add(process)
+    return ", ".join(_named(each) for each in sorted(locked or opened)) or "another program"
+
+
+def _named(process: Path) -> str:
+    """A process by its command, for a folder of /proc."""
+    if int(process.name) == os.getpid():
+        return "this program itself"
+    try:
+        command = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        command = "another program"
+    return f"{command} (process {process.name})"
