@@ -40,7 +40,7 @@ def reason(port: str, baud: int, error: Exception) -> str:
     if kind or number == errno.ENOTTY:
         return f"this is not a serial port but {kind or 'another device'}; {_ports()}"
     if number == errno.EPERM:
-        return f"{why(error)}; a container must be given the port: docker run --device {port} …"
+        return f"{os.strerror(number)}; a container must be given the port: docker run --device {port} …"
     if number == errno.EACCES:
         return f"{os.strerror(number)}; {_rights(port, status)}"
     if number in BUSY:
@@ -91,16 +91,24 @@ def _rights(port: str, status: os.stat_result) -> str:
 def _holders(status: os.stat_result) -> str:
     """Who has the port open, as far as /proc tells: those that have locked it, where there are any."""
     locked, opened = set(), set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # the process has ended, or is another user's
-            held = link.stat()
-            if not stat.S_ISCHR(held.st_mode) or held.st_rdev != status.st_rdev:
-                continue
-            process = link.parents[1]
-            opened.add(process)
-            if "FLOCK" in (process / "fdinfo" / link.name).read_text(encoding="ascii", errors="replace"):
-                locked.add(process)
+    for process in (each for each in _listed(Path("/proc")) if each.name.isdigit()):
+        for link in _listed(process / "fd"):
+            with suppress(OSError):  # it has just been closed
+                held = link.stat()
+                if stat.S_ISCHR(held.st_mode) and held.st_rdev == status.st_rdev:
+                    opened.add(process)
+                    facts = (process / "fdinfo" / link.name).read_text(encoding="utf-8", errors="replace")
+                    if "FLOCK" in facts:
+                        locked.add(process)
     return ", ".join(_named(each) for each in sorted(locked or opened)) or "another program"
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What is in it; nothing of a process that has ended, or is another user's."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _named(process: Path) -> str:

@@ -2,6 +2,8 @@
 
 import gc
 import shutil
+import threading
+import time
 
 import pytest
 
@@ -141,6 +143,51 @@ def test_closed_is_closed(loopback):
     for use in (lambda: simulation.receive(1), simulation.restart, lambda: simulation.cycle):
         with pytest.raises(ValueError, match=r"^the simulation is closed$"):
             use()
+
+
+def test_threads_and_a_close_in_the_midst(loopback):
+    """ctypes lets other threads run while the library does; without a lock it crashes."""
+    for _ in range(5):
+        simulation, raised = Simulation(loopback), []
+
+        def use(simulation=simulation, raised=raised):
+            try:
+                while True:
+                    simulation.send(EVERY)
+                    simulation.receive(1000)
+                    simulation.restart()
+                    assert simulation.cycle >= 0
+            except ValueError as error:
+                raised.append(str(error))
+
+        threads = [threading.Thread(target=use, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        closing = [threading.Thread(target=simulation.close, daemon=True) for _ in range(2)]
+        for thread in closing:
+            thread.start()
+        for thread in [*closing, *threads]:
+            thread.join(60)
+            assert not thread.is_alive(), "it hangs"
+        assert raised == ["the simulation is closed"] * 4
+
+
+def test_simulations_in_threads_of_their_own(loopback):
+    """Opening and closing included."""
+    came = []
+
+    def use():
+        for _ in range(20):
+            with Simulation(loopback) as simulation:
+                came.append(exchange(simulation, EVERY) == echo(EVERY))
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert came == [True] * 80
 
 
 def test_an_error_closes_it(loopback):

@@ -3,6 +3,7 @@
 import doctest
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -170,6 +171,35 @@ def test_the_check_finds_every_difference(golden, pictures):
     said = f"saturations: expected {right.saturations}, got {right.saturations + 1}"
     assert golden.check(pictures[0], wrong) == said
     assert golden.check(pictures[1], right).startswith("class 0: expected ")
+
+
+# Threads
+
+
+@pytest.mark.parametrize("device", ["sim", "golden"])
+def test_four_threads_on_one_accelerator(device, pictures, expected):
+    """Each gets the results of its own images, and may check them meanwhile."""
+    with Accelerator(device, "digits") as accelerator, ThreadPoolExecutor(4) as pool:
+
+        def classified(shift):
+            mine = np.roll(pictures, shift, 0)
+            came = accelerator.classify(mine)
+            results = map(Result, came.logits, came.cycles, came.saturations)
+            wrong = [accelerator.check(*each) for each in zip(mine, results, strict=True)]
+            return came.logits.tolist(), wrong
+
+        for shift, (came, wrong) in enumerate(pool.map(classified, range(4))):
+            assert came == [logits for logits, *_ in expected[-shift:] + expected[:-shift]]
+            assert wrong == [None] * len(pictures)
+
+
+def test_an_unfinished_stream_and_its_own_thread(golden, pictures, expected):
+    results = golden.stream(pictures)
+    next(results)
+    with pytest.raises(RuntimeError, match="exhaust its iterator, or close it, first"):
+        golden.classify(pictures)
+    results.close()
+    assert golden.classify(pictures[:1]).logits[0].tolist() == expected[0][0]
 
 
 def test_scores():

@@ -285,7 +285,10 @@ def animated(path):
 BAD = {
     "text.png": (text, "not an image that can be read"),
     "truncated.jpg": (truncated, "damaged or incomplete"),
-    "tiny.png": (lambda path: Image.new("L", (1, 1)).save(path), "1×1 is less than half of the model's 8×8"),
+    "tiny.png": (
+        lambda path: Image.new("L", (1, 1)).save(path),
+        "1×1 is less than a quarter of the model's 8×8",
+    ),
     "huge.png": (lambda path: Image.new("1", (10_000, 10_000)).save(path), "more than 64 million pixels"),
     "cmyk.jpg": (lambda path: Image.new("CMYK", (8, 8)).save(path), "CMYK"),
     "deep.png": (lambda path: Image.new("I;16", (8, 8)).save(path), "more than 8 bits a sample"),
