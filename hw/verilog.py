@@ -2,8 +2,10 @@
 
 import argparse
 import gc
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from amaranth.back import verilog as backend
@@ -13,7 +15,7 @@ from amaranth.lib import wiring
 from models.cli import command, one_line_errors
 from models.errors import UsageError
 from models.files import write_text
-from models.places import build_folder
+from models.places import build_folder, writable
 
 from .accelerator import Accelerator
 from .config import CONFIGS, accelerator
@@ -37,10 +39,31 @@ def verilog(component: wiring.Component, name: str = "top") -> str:
     signals = {path: (value, None) for path, _, value in ports(component) if not isinstance(value, Const)}
     gc.disable()  # or it looks through a growing design again and again: two fifths of the time
     try:
-        text = backend.convert(component, name=name, ports=signals, emit_src=False, strip_internal_attrs=True)
+        with _own_yosys():
+            options = {"emit_src": False, "strip_internal_attrs": True}
+            text = backend.convert(component, name=name, ports=signals, **options)
     finally:
         gc.enable()
     return _started(text)
+
+
+@contextmanager
+def _own_yosys() -> Iterator[None]:
+    """Within the block, Amaranth takes the yosys that was installed with it: another one on PATH would write
+    other Verilog, and simulators would be built again for it. Its cache, which it keeps below
+    `XDG_CACHE_HOME`, is in the build folder.
+    """
+    ours = {"XDG_CACHE_HOME": str(writable(build_folder("cache")).absolute())}
+    ours["AMARANTH_USE_YOSYS"] = os.environ.get("AMARANTH_USE_YOSYS", "builtin")
+    kept = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _started(text: str) -> str:

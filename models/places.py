@@ -50,11 +50,8 @@ def writable(folder: Path) -> Path:
 
 
 def tool_variables() -> dict[str, str]:
-    """What is to be added to the environment of tools, so that they keep their caches in the build folder.
-
-    A variable that is set already stays. Amaranth takes the yosys that was installed with it: another one
-    on PATH would write other Verilog, and simulators would be built again for it.
+    """What is to be added to the environment of tools, so that they keep their caches in the build folder. A
+    variable that is set already stays.
     """
     ours = {variable: str(build_folder("cache", name).absolute()) for variable, name in _CACHES.items()}
-    ours["AMARANTH_USE_YOSYS"] = "builtin"
     return {variable: value for variable, value in ours.items() if variable not in os.environ}

@@ -26,7 +26,7 @@ from hw.verilog import ports, verilog
 from models import stamps
 from models.errors import UsageError
 from models.files import locked
-from models.places import tool_variables, writable
+from models.places import writable
 
 try:
     import cocotb_tools.config
@@ -153,8 +153,7 @@ def build(
     with locked(folder, notice):
         if is_ready():
             return folder
-        with _environment(tool_variables()):
-            files = _sources(design) | dict(sources)
+        files = _sources(design) | sources
         inputs = stamps.digest(*files.values(), *tools)
         if stamps.facts(stamp, inputs) is None:
             notice(building)

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,24 @@ from tests.small_machines import SMALLEST, SMALLEST_MODEL
 
 def test_the_text_is_always_the_same():
     assert verilog(LaneArray(2, 8, 8, Widths(), 2)) == verilog(LaneArray(2, 8, 8, Widths(), 2))
+
+
+def test_the_home_folder_is_left_alone(tmp_path, monkeypatch):
+    """A user of a service has none; and whatever yosys is on PATH, Amaranth's own one makes the text."""
+    seen = []
+
+    def convert(*_, **__):
+        seen.append({name: os.environ.get(name) for name in ("XDG_CACHE_HOME", "AMARANTH_USE_YOSYS")})
+        return ""
+
+    monkeypatch.setattr(command.backend, "convert", convert)
+    monkeypatch.setenv("HAARLEQUIN_BUILD", str(tmp_path / "build"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "the user's")
+    monkeypatch.delenv("AMARANTH_USE_YOSYS", raising=False)
+    verilog(LaneArray(2, 8, 8, Widths(), 2))
+    assert seen == [{"XDG_CACHE_HOME": str(tmp_path / "build" / "cache"), "AMARANTH_USE_YOSYS": "builtin"}]
+    assert os.environ["XDG_CACHE_HOME"] == "the user's"
+    assert "AMARANTH_USE_YOSYS" not in os.environ
 
 
 def test_an_accelerator_is_written(tmp_path, capsys):
