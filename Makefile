@@ -18,7 +18,7 @@ RUN := .venv/bin/python -m
 unexport MAKEFLAGS GNUMAKEFLAGS MFLAGS MAKEFILES $(filter VERILATOR_% COCOTB_%,$(.VARIABLES))
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONOPTIMIZE
 
-# .venv is full of absolute paths: one that was made for another folder counts as none, and is made anew.
+# .venv is full of absolute paths: one that was made for another folder counts as none, and a new one is made.
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif

@@ -149,9 +149,9 @@ def why_anew(stamp):
     """Why a complete .venv is of no use here, or None: it is full of absolute paths of where it was made."""
     place = os.fsdecode(stamp.read_bytes()).rstrip("\n")
     if not place:
-        return "It is not known for which folder .venv was made: making it anew."
+        return "It is not known for which folder .venv was made: making a new one."
     if place != str(ROOT):
-        return f"This clone was moved or copied here from {place!r}: making .venv anew."
+        return f"This clone was moved or copied here from {place!r}: making a new .venv."
     return None
 
 
@@ -159,7 +159,7 @@ def install(venv=VENV, call=subprocess.check_call):
     """Fill .venv, and mark it complete at the very end, with this clone's path: the Makefile compares it.
 
     One that is complete but older than pyproject.toml is brought up to date. Anything else, be it made for
-    another folder or left by an interrupted install, is made anew: the downloads are in pip's cache.
+    another folder or left by an interrupted install, is made new: the downloads are in pip's cache.
     """
     stamp = venv / "installed"
     variables = environment(os.environ)

@@ -7,11 +7,12 @@ It uses the yosys and nextpnr-ecp5 that `hw.bitstream.tools` finds.
 import argparse
 import json
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import Const, Module, Signal, Value, signed
+from amaranth.hdl import Const, Module, Signal, UnusedElaboratable, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -127,6 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--route", action="store_true", help="also route the slice of four lanes (minutes)")
     parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
     arguments = parser.parse_args(argv)
+    warnings.simplefilter("ignore", UnusedElaboratable)  # of the blocks that are left where one ends it
     with cli.one_line_errors(verbose=False):
         _report(arguments.width, arguments.route, arguments.seed)
 

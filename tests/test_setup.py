@@ -174,10 +174,10 @@ def test_a_complete_install_is_only_updated_and_not_complete_meanwhile(tmp_path)
 @pytest.mark.parametrize(
     ("stamp", "line"),
     [
-        ("/old place\n", "This clone was moved or copied here from '/old place': making .venv anew."),
-        ("/ö", "This clone was moved or copied here from '/ö': making .venv anew."),
-        (f"{ROOT}/", f"This clone was moved or copied here from '{ROOT}/': making .venv anew."),
-        ("", "It is not known for which folder .venv was made: making it anew."),
+        ("/old place\n", "This clone was moved or copied here from '/old place': making a new .venv."),
+        ("/ö", "This clone was moved or copied here from '/ö': making a new .venv."),
+        (f"{ROOT}/", f"This clone was moved or copied here from '{ROOT}/': making a new .venv."),
+        ("", "It is not known for which folder .venv was made: making a new one."),
     ],
 )
 def test_an_environment_of_another_folder_is_made_anew(tmp_path, capsys, stamp, line):

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +10,7 @@ from hw.popcount import Popcount
 from hw.postprocess import PostProcess
 from models.cli import INTERRUPTED
 from models.config import Widths
+from models.places import ROOT
 
 
 def test_a_popcount_takes_two_luts_a_full_adder(tmp_path):
@@ -32,6 +35,14 @@ def native(tmp_path, monkeypatch):
         (tmp_path / name).chmod(0o755)
 
     return install
+
+
+def test_an_error_comes_alone(native):
+    """Without Amaranth's warnings of the blocks that were not reached."""
+    native("yosys", "Yosys 9.0", "echo 'ERROR: no such option.'; exit 1")
+    command = [sys.executable, "-m", "hw.area"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (2, "error: yosys: no such option.\n")
 
 
 @pytest.mark.parametrize(
