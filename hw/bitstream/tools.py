@@ -19,6 +19,7 @@ from pathlib import Path
 
 from models.errors import UsageError
 from models.files import say
+from models.places import tool_variables
 
 HEARTBEAT_SECONDS = 30.0
 """Between two signs of life, where nobody's terminal takes more."""
@@ -156,11 +157,9 @@ def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None
     """
     lines, start = [], time.monotonic()
     shown, pattern = start, re.compile(milestones)
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    text = {"encoding": "utf-8", "errors": "replace"}
     with (
         log.open("w", encoding="utf-8") as file,
-        subprocess.Popen([*tool(name), *arguments], cwd=log.parent, **streams, **text) as process,
+        subprocess.Popen([*tool(name), *arguments], cwd=log.parent, **_surroundings()) as process,
     ):
         try:
             for line in process.stdout:
@@ -180,11 +179,16 @@ def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None
 
 def call(name: str, arguments: Sequence[str], folder: Path) -> None:
     """Run a program in a folder, silently; raises `ToolError` with its first error."""
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    text = {"encoding": "utf-8", "errors": "replace"}
-    done = subprocess.run([*tool(name), *arguments], cwd=folder, **streams, **text, check=False)
+    done = subprocess.run([*tool(name), *arguments], cwd=folder, **_surroundings(), check=False)
     if done.returncode:
         raise ToolError(f"{name}: {_first_error(done.stdout.splitlines(), done.returncode)}")
+
+
+def _surroundings() -> dict:
+    """What every program of the flow gets, whoever starts it, for `subprocess`."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    text = {"encoding": "utf-8", "errors": "replace"}
+    return {**streams, **text, "env": {**os.environ, **tool_variables()}}
 
 
 def _first_error(lines: Iterable[str], code: int) -> str:

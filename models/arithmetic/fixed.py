@@ -6,13 +6,15 @@ that dtype.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from torch import Tensor, float32, float64
 
 _FLOAT32_EXACT = 2**24
 _FLOAT64_EXACT = 2**53
 
-_counters: list["SaturationCounter"] = []
+_counters: ContextVar[tuple["SaturationCounter", ...]] = ContextVar("counters", default=())
+"""Those that are active in this thread."""
 
 
 class SaturationCounter:
@@ -24,20 +26,20 @@ class SaturationCounter:
 
 @contextmanager
 def count_saturations() -> Iterator[SaturationCounter]:
-    """Count every value clipped by :func:`sat` within the ``with`` block."""
+    """Count every value that this thread clips by :func:`sat` within the ``with`` block."""
     counter = SaturationCounter()
-    _counters.append(counter)
+    before = _counters.set((*_counters.get(), counter))
     try:
         yield counter
     finally:
-        _counters.remove(counter)
+        _counters.reset(before)
 
 
 def sat(value: Tensor, bits: int) -> Tensor:
     """Clip to ``bits``-bit two's complement, [−2^(bits−1), 2^(bits−1) − 1]."""
     limit = 1 << (bits - 1)
     clipped = value.clamp(-limit, limit - 1)
-    for counter in _counters:
+    for counter in _counters.get():
         counter.clipped += int((clipped != value).sum())
     return clipped
 

@@ -1,6 +1,5 @@
 """The golden model as a device."""
 
-import threading
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 
@@ -10,9 +9,6 @@ import torch
 from models import arithmetic
 
 from .device import Device, DeviceError, Model, Progress, Result
-
-_COUNTING = threading.Lock()
-"""`arithmetic.count_saturations` counts those of all threads."""
 
 
 class GoldenDevice(Device):
@@ -42,7 +38,7 @@ class GoldenDevice(Device):
         tables = self._model.tables
         for image in images:
             self._turn.check_open()
-            with _COUNTING, arithmetic.count_saturations() as counter:
+            with arithmetic.count_saturations() as counter:
                 logits = self._model.golden(torch.from_numpy(image)[None])[0]
             self._spent.update(tables.operations)
             yield Result(logits.to(torch.int32).numpy(), tables.cycles, counter.clipped)

@@ -33,7 +33,7 @@ def shape(height, width, channels, patch, dim, widths=None):
         dim,
         heads=1,
         layers=1,
-        classes=("", "_"),
+        classes=("a", "b"),
         widths=widths or Widths(),
     )
 

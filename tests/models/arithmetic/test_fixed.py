@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 from hypothesis import given
@@ -131,3 +133,20 @@ def test_exact_matmul_refuses_what_float64_cannot_hold(bound):
     one = torch.ones(1, 1, dtype=torch.int64)
     with pytest.raises(ValueError, match=f"a product bounded by {bound} is not exact in float64"):
         arithmetic.exact_matmul(one, one, bound)
+
+
+def test_a_counter_is_of_its_own_thread():
+    """Two golden models may run at once, each with its own count."""
+    others = []
+
+    def other():
+        with arithmetic.count_saturations() as counter:
+            arithmetic.sat(torch.tensor([1000, 1000]), 4)
+        others.append(counter.clipped)
+
+    with arithmetic.count_saturations() as counter:
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        arithmetic.sat(torch.tensor([1000]), 4)
+    assert (counter.clipped, others) == (1, [2])
