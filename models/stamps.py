@@ -34,11 +34,6 @@ def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:
     write_text(stamp, json.dumps(content, indent=1) + "\n")
 
 
-def remove(stamp: Path) -> None:
-    """Before the stage runs again: what it leaves when it is interrupted must not look whole."""
-    stamp.unlink(missing_ok=True)
-
-
 def facts(stamp: Path, inputs: str | None = None) -> dict | None:
     """The facts of a stamp whose outputs are there, whole and unchanged, and, where ``inputs`` is given, were
     made from those; None for any other.
