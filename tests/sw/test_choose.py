@@ -104,7 +104,7 @@ def test_a_preset_without_a_trained_model(monkeypatch, tmp_path):
         ("nothing.onnx", "nothing.onnx: no such file"),
         ("nothing.safetensors", "no such checkpoint"),
         ("folder.onnx", "folder.onnx"),
-        ("folder.safetensors", "no such checkpoint"),
+        ("folder.safetensors", "folder.safetensors: Is a directory; give the path of a .safetensors file"),
         ("text.onnx", "text.onnx"),
         ("text.safetensors", "text.safetensors: truncated or no safetensors file"),
     ],
