@@ -30,25 +30,25 @@ help:  ## list the targets
 	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to most of them.'
 
 sim: $(STAMP)  ## real images through the real RTL, bit for bit; MODEL=digits, CONFIG=… by default the model's own
-	$(RUN) sim.run --model $(MODEL) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+	$(RUN) haarlequin sim --model $(MODEL) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 infer: $(STAMP)  ## label images: ARGS="photo.jpg …", the model's own test images by default; MODEL=digits
 	.venv/bin/python sw/infer.py --model $(MODEL) $(ARGS)
 
 noise: $(STAMP)  ## a thousand faults on the link of the real RTL: no wrong logits (minutes)
-	$(RUN) sim.noise $(ARGS)
+	$(RUN) haarlequin noise $(ARGS)
 
 verilog: $(STAMP)  ## the accelerator CONFIG=… as plain Verilog
-	$(RUN) hw.verilog --config $(or $(CONFIG),16x64) $(ARGS)
+	$(RUN) haarlequin verilog --config $(or $(CONFIG),16x64) $(ARGS)
 
 bitstream: $(STAMP)  ## the bitstream of BOARD=…, one of ARGS=--list; FREQ=MHz, SEED=… (minutes to an hour)
-	$(RUN) hw.bitstream $(if $(BOARD),--board $(BOARD)) $(if $(FREQ),--freq $(FREQ)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(RUN) haarlequin bitstream $(if $(BOARD),--board $(BOARD)) $(if $(FREQ),--freq $(FREQ)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 flash: $(STAMP)  ## put it on the board; PERSIST=1 into its flash, ARGS="--tables digits" too; ARGS=--dry-run
-	$(RUN) hw.flash $(if $(BOARD),--board $(BOARD)) $(if $(PERSIST),--persist) $(ARGS)
+	$(RUN) haarlequin flash $(if $(BOARD),--board $(BOARD)) $(if $(PERSIST),--persist) $(ARGS)
 
 gatesim: $(STAMP)  ## the netlist of BOARD=… against the golden model, through its UART pins; MODEL=digits
-	$(RUN) sim.gatesim $(if $(BOARD),--board $(BOARD)) --model $(MODEL) $(ARGS)
+	$(RUN) haarlequin gatesim $(if $(BOARD),--board $(BOARD)) --model $(MODEL) $(ARGS)
 
 lint: $(STAMP)  ## check style and format
 	$(RUN) ruff check
@@ -62,16 +62,16 @@ mutate: $(STAMP)  ## break every arithmetic function in turn: its tests must not
 	$(RUN) tests.mutate
 
 data: $(STAMP)  ## fetch CIFAR-10 into data/ and check it, for `make train PRESET=cifar10-nano ARGS="--data data"`
-	$(RUN) models.data.fetch $(ARGS)
+	$(RUN) haarlequin data $(ARGS)
 
 train: $(STAMP)  ## train a model, PRESET=digits by default
-	$(RUN) models.train --preset $(PRESET) $(ARGS)
+	$(RUN) haarlequin train --preset $(PRESET) $(ARGS)
 
 bench: $(STAMP)  ## images/s of the integer model, for each preset
-	$(RUN) models.benchmark
+	$(RUN) haarlequin benchmark
 
 area: $(STAMP)  ## what the blocks cost on an ECP5; ARGS=--route also routes a slice of four lanes
-	$(RUN) hw.area $(ARGS)
+	$(RUN) haarlequin area $(ARGS)
 
 clean:  ## remove what was built, and the caches
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,1 +1,1 @@
-"""The accelerator's RTL in Amaranth: a block a file, each with its bench in `tests/hw`."""
+"""The accelerator's RTL in Amaranth: one block per file, each with its bench in `tests/hw`."""

@@ -4,13 +4,12 @@ from amaranth.hdl import Module, ResetInserter, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from sw.protocol import Identity
-
-from .config import AnyConfig, ScalarConfig
-from .link import Link, machine_ports
-from .machine import ANSWER_LATENCY, Machine
-from .pipeline import registered
-from .scalar.machine import ScalarMachine
+from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.config import AnyConfig, ScalarConfig
+from haarlequin.hw.link.link import Link, machine_ports
+from haarlequin.hw.link.protocol import Identity
+from haarlequin.hw.machine import ANSWER_LATENCY, Machine
+from haarlequin.hw.scalar.machine import ScalarMachine
 
 LAMPS = ("sealed", "busy", "error")
 

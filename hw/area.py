@@ -1,4 +1,4 @@
-"""`python -m hw.area`: what the blocks cost on an ECP5, synthesised, and with `--route` a slice of four lanes
+"""`haarlequin area`: what the blocks cost on an ECP5, synthesised, and with `--route` a slice of four lanes
 routed.
 
 It uses the yosys and nextpnr-ecp5 that `hw.bitstream.tools` finds.
@@ -17,20 +17,19 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from models import cli
-from models.config import Widths, preset
-
-from .binary_lane import BinaryLane
-from .bitstream.families import COLUMNS, FAMILIES, PREPARE
-from .bitstream.report import by_module
-from .bitstream.tools import call
-from .embedding import Embedding
-from .haar import HaarSplit
-from .head import Head
-from .lane_array import LaneArray
-from .local_convolution import LocalConvolution
-from .postprocess import PostProcess
-from .softmax import BinarySoftmax, RowMaximum
+from haarlequin.hw.attention.softmax import BinarySoftmax, RowMaximum
+from haarlequin.hw.bitstream.families import COLUMNS, FAMILIES, PREPARE
+from haarlequin.hw.bitstream.report import by_module
+from haarlequin.hw.bitstream.tools import call
+from haarlequin.hw.ends.embedding import Embedding
+from haarlequin.hw.ends.head import Head
+from haarlequin.hw.lanes.binary_lane import BinaryLane
+from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.lane_array import LaneArray
+from haarlequin.hw.lanes.local_convolution import LocalConvolution
+from haarlequin.hw.lanes.postprocess import PostProcess
+from haarlequin.models.common import cli
+from haarlequin.models.config import Widths, preset
 
 BANK_DEPTH = 512
 """Words of a bank: what one ECP5 block RAM holds at 36 bits."""
@@ -123,7 +122,7 @@ def route(netlist: Path, seed: int) -> str:
 @cli.command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m hw.area", description="Cost of the blocks on an ECP5.")
+    parser = argparse.ArgumentParser(prog="haarlequin area", description="Cost of the blocks on an ECP5.")
     parser.add_argument("--width", type=int, default=128, help="K, weight bits of a lane (default: 128)")
     parser.add_argument("--route", action="store_true", help="also route the slice of four lanes (minutes)")
     parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
@@ -154,7 +153,3 @@ def _report(width: int, routed: bool, seed: int) -> None:
             print(f"{name:<40}" + "".join(f"{count:>8}" for count in figures.values()), flush=True)
         if routed:
             print(route(netlist, seed))
-
-
-if __name__ == "__main__":
-    main()

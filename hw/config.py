@@ -7,7 +7,7 @@ import math
 import zlib
 from dataclasses import asdict, dataclass, field
 
-from models.config import ConfigError, Widths
+from haarlequin.models.config import ConfigError, Widths
 
 FORMAT = 1
 """Of what the host loads. It is part of a digest: raise it when a table's words come to mean something else,

@@ -8,17 +8,16 @@ from amaranth.hdl import Array, Module, Mux, Signal, UnusedElaboratable, Value, 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from sw.protocol import Memory
-
-from .config import AcceleratorConfig
-from .counters import Counters
-from .head import Head
-from .images import Images
-from .layers import Layers, trace_layout
-from .link import machine_ports
-from .pipeline import registered, streamed
-from .program import OPERATIONS, SETTINGS_WORD, settings_layout
-from .serial import relay
+from haarlequin.hw.common.counters import Counters
+from haarlequin.hw.common.flow_control import relay
+from haarlequin.hw.common.pipeline import registered, streamed
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.ends.head import Head
+from haarlequin.hw.ends.images import Images
+from haarlequin.hw.lanes.layers import Layers, trace_layout
+from haarlequin.hw.link.link import machine_ports
+from haarlequin.hw.link.protocol import Memory
+from haarlequin.hw.program import OPERATIONS, SETTINGS_WORD, settings_layout
 
 COUNTER_BITS = 32
 ANSWER_LATENCY = 5

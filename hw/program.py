@@ -10,7 +10,7 @@ from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for, ceil_log2
 
-from .config import AcceleratorConfig
+from haarlequin.hw.config import AcceleratorConfig
 
 OPERATIONS = (
     "signs",

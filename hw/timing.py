@@ -4,11 +4,11 @@ schedule.
 
 from dataclasses import dataclass
 
-from .binary_lane import lane_latency
-from .config import AcceleratorConfig
-from .haar import HaarSplit
-from .local_convolution import convolution_latency
-from .postprocess import PostProcess
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.lanes.binary_lane import lane_latency
+from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.local_convolution import convolution_latency
+from haarlequin.hw.lanes.postprocess import PostProcess
 
 FETCH = 3
 """Cycles from a memory's look-up (address being computed) to its word in a register."""

@@ -1,4 +1,4 @@
-"""`python -m hw.verilog`: an accelerator as plain Verilog, for other flows."""
+"""`haarlequin verilog`: an accelerator as plain Verilog, for other flows."""
 
 import argparse
 import gc
@@ -12,13 +12,12 @@ from amaranth.back import verilog as backend
 from amaranth.hdl import Const, Value
 from amaranth.lib import wiring
 
-from models.cli import command, one_line_errors
-from models.errors import UsageError
-from models.files import write_text
-from models.places import build_folder, writable
-
-from .accelerator import Accelerator
-from .config import CONFIGS, accelerator
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.config import CONFIGS, accelerator
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import write_text
+from haarlequin.models.common.places import build_folder, writable
 
 _TRIGGER = re.compile(r"reg (\\\$auto\$verilog_backend\S+) += 0;")
 """What yosys declares in a module with processes, and names in each of them to have it run at time 0."""
@@ -82,7 +81,7 @@ def _started(text: str) -> str:
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="make verilog", description="An accelerator as plain Verilog, for other flows."
+        prog="haarlequin verilog", description="An accelerator as plain Verilog, for other flows."
     )
     parser.add_argument("--config", required=True, metavar="CONFIG", help=f"one of {', '.join(CONFIGS)}")
     parser.add_argument("--clock", type=int, default=50_000_000, help="in Hz (default: 50 MHz)")
@@ -100,7 +99,3 @@ def main(argv: list[str] | None = None) -> None:
         text = verilog(Accelerator(config, arguments.clock, arguments.timeout), "haarlequin")
         write_text(path, text)
         print(f"{path}: module haarlequin, {text.count(chr(10)):,} lines; rx and tx speak docs/protocol.md")
-
-
-if __name__ == "__main__":
-    main()

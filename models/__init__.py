@@ -1,1 +1,1 @@
-"""What is trained: configuration, network, training, freezing to integers and export to ONNX."""
+"""The network in all its forms: configuration, training, integer arithmetic, golden model, ONNX file."""

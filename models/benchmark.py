@@ -1,4 +1,4 @@
-"""`python -m models.benchmark`: how many images a second the golden model does, for each preset or for those
+"""`haarlequin benchmark`: how many images a second the golden model does, for each preset or for those
 named.
 """
 
@@ -7,10 +7,10 @@ import time
 
 import torch
 
-from .cli import command, one_line_errors
-from .config import PRESETS, preset
-from .freeze import freeze
-from .random import random_model
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.config import PRESETS, preset
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
 
 
 def images_per_second(name: str, seconds: float = 3.0) -> float:
@@ -31,14 +31,10 @@ def images_per_second(name: str, seconds: float = 3.0) -> float:
 @command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m models.benchmark", description="Time the golden model.")
+    parser = argparse.ArgumentParser(prog="haarlequin benchmark", description="Time the golden model.")
     parser.add_argument("preset", nargs="*", default=list(PRESETS), help="default: all of them")
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False):
         for name in arguments.preset:
             threads = torch.get_num_threads()
             print(f"{name}: {images_per_second(name):.0f} images/s on {threads} threads", flush=True)
-
-
-if __name__ == "__main__":
-    main()

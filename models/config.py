@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import TypeVar
 
-from .errors import UsageError
+from haarlequin.models.common.errors import UsageError
 
 
 class ConfigError(UsageError, ValueError):

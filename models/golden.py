@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import arithmetic
-from .config import ModelConfig, Widths
+from haarlequin.models import arithmetic
+from haarlequin.models.config import ModelConfig, Widths
 
 HEAD_BIAS_BITS = 22
 """Of the classifier's int32 bias: keeps logits below 2^24, where a float32 still counts every integer."""

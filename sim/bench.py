@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cocotb
 
-from sim.driver import Port
-from sim.library import CHUNK
-from sw.protocol import Decoder, ErrorCode, Frame, FrameType, encode
+from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, encode
+from haarlequin.sw.verilated.driver import Port
+from haarlequin.sw.verilated.simulation import CHUNK
 
 ANSWER_CYCLES = 200_000
 """For which an answer may keep one waiting that no image is needed for."""

@@ -9,11 +9,11 @@ import numpy as np
 from amaranth.hdl import Module, Signal, Value
 from torch import Tensor
 
-import hw.postprocess
-from models.errors import UsageError
-from sw.compiler import Program
-from sw.compiler.encode import encode, program_words
-from sw.compiler.passes import Pass
+from haarlequin.hw.lanes import postprocess
+from haarlequin.models.common.errors import UsageError
+from haarlequin.sw.compiler import Program
+from haarlequin.sw.compiler.encode import encode, program_words
+from haarlequin.sw.compiler.passes import Pass
 
 FAULTS = {
     "weight": "one bit of a weight is flipped, in the tables",
@@ -62,7 +62,7 @@ def in_hardware(fault: str | None) -> Iterator[None]:
         return value[:bits].as_signed()
 
     if fault == "saturation":
-        with patch.object(hw.postprocess, "saturate", wrapped):
+        with patch.object(postprocess, "saturate", wrapped):
             yield
     else:
         yield

@@ -18,11 +18,11 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.bitstream.tools import call
-from hw.uart import Uart
-from sim import build
+from haarlequin.hw.bitstream.tools import call
+from haarlequin.hw.link.uart import Uart
+from haarlequin.sw.verilated import build
 
-CELLS = Path(__file__).with_name("cells")
+CELLS = Path(build.__file__).with_name("cells")
 
 NOTHING = MappingProxyType({})
 
@@ -107,7 +107,7 @@ def simulate(
     ties: Mapping[str, int] = NOTHING,
     notice: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """The simulator of a board, for `sim.library.Simulation`; built in ``folder`` if it is not there yet.
+    """The simulator of a board, for `Simulation`; built in ``folder`` if it is not there yet.
 
     Arguments:
         netlist: yosys' JSON for that family, one of `FAMILIES`: the file that nextpnr places.

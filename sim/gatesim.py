@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hw.bitstream.flow import Flow
-from hw.boards import BOARDS, board
-from hw.config import accelerator
-from models.cli import command, one_line_errors
-from models.errors import UsageError
-from models.files import locked, write_text
-from models.places import build_folder
-from sim import gates
-from sim.subject import subject
-from sw.choose import Source
-from sw.devices.device import DeviceError
-from sw.devices.link import LinkDevice
-from sw.devices.simulated import SimulatedLine
+from haarlequin.hw.bitstream.flow import Flow
+from haarlequin.hw.boards import BOARDS, board
+from haarlequin.hw.config import accelerator
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import locked, write_text
+from haarlequin.models.common.places import build_folder
+from haarlequin.sim import gates
+from haarlequin.sim.workload import subject
+from haarlequin.sw.devices.device import DeviceError
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.simulated import SimulatedLine
+from haarlequin.sw.resolve import Source
 
 ERASED = 1
 """What an empty flash answers, so that nothing boots from it."""
@@ -52,7 +52,7 @@ def simulator(flow: Flow, folder: Path) -> Path:
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="make gatesim",
+        prog="haarlequin gatesim",
         description="What yosys made for a board, gate by gate, against the golden model.",
     )
     parser.add_argument("--board", metavar="BOARD", help=f"one of {', '.join(BOARDS)}")
@@ -133,7 +133,3 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
         f"{exact}/{len(what.pixels)} images exact, {cycles:,} cycles"
     )
     return exact == len(what.pixels)
-
-
-if __name__ == "__main__":
-    main()

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models import data
-from models.cli import command, one_line_errors
-from models.golden import GoldenModel
-from models.places import build_folder
-from sim.simulate import CLOCK_HZ, simulator
-from sw.choose import Source
-from sw.devices import DeviceError, Model
-from sw.devices.line import Line
-from sw.devices.link import LinkDevice
-from sw.devices.simulated import SimulatedLine
+from haarlequin.models import data
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.places import build_folder
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.devices import DeviceError, Model
+from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.simulated import SimulatedLine
+from haarlequin.sw.resolve import Source
+from haarlequin.sw.verilated.accelerator import CLOCK_HZ, simulator
 
 LONGEST_BURST = 16
 """Bits of a burst that CRC-16 notices for certain."""
@@ -172,7 +172,7 @@ def _logits(golden: GoldenModel, images: np.ndarray) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="make noise", description="A thousand faults on the link of the real RTL: no wrong logits."
+        prog="haarlequin noise", description="A thousand faults on the link of the real RTL: no wrong logits."
     )
     parser.add_argument("--faults", type=int, default=1000, metavar="N", help="(default: 1000)")
     parser.add_argument("--seed", type=int, default=1, help="(default: 1)")
@@ -199,7 +199,3 @@ def main(argv: list[str] | None = None) -> None:
     )
     if outcome.wrong or total < arguments.faults:
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

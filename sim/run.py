@@ -14,17 +14,18 @@ from pathlib import Path
 import numpy as np
 from amaranth.hdl import UnusedElaboratable
 
-from models.cli import command, one_line_errors
-from models.errors import UsageError
-from models.files import write_text
-from models.places import build_folder
-from sim import build, faults
-from sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, simulator
-from sim.subject import Subject, subject
-from sw.choose import machine_for
-from sw.compiler import Program
-from sw.compiler.resources import ideal_cycles
-from sw.programs import AnyProgram, compile_model
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import write_text
+from haarlequin.models.common.places import build_folder
+from haarlequin.sim import faults
+from haarlequin.sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, simulator
+from haarlequin.sim.workload import Subject, subject
+from haarlequin.sw.compiler import Program
+from haarlequin.sw.compiler.resources import ideal_cycles
+from haarlequin.sw.resolve import machine_for
+from haarlequin.sw.targets import AnyProgram, compile_model
+from haarlequin.sw.verilated import build
 
 
 @command(interrupted="a simulator that was built is kept")
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make sim",
+        prog="haarlequin sim",
         description="A model in the real RTL, image by image and bit by bit against the golden model.",
         epilog="faults: " + "; ".join(f"{name}: {text}" for name, text in faults.FAULTS.items()),
     )
@@ -159,7 +160,3 @@ def _report_operations(program: AnyProgram, outcome: Outcome, images: int) -> No
         print(f"{operation.name:<18}{operation.cycles:>9}{counted / images:>9.7g}{busy:>8.1%}")
     ideal = ideal_cycles(program.model.config, program.machine)
     print(f"{'all':<18}{program.cycles:>9}{'':>9}{ideal / program.cycles:>8.1%}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`python -m sim.serve`: the simulated accelerator behind a pseudo-terminal, in place of a board.
+"""`haarlequin serve`: the simulated accelerator behind a pseudo-terminal, in place of a board.
 
 It prints the device to give to `sw/infer.py --device` and answers there until it is interrupted.
 """
@@ -14,11 +14,11 @@ from typing import Self
 
 from amaranth.hdl import UnusedElaboratable
 
-from hw.config import accelerator
-from models.cli import command, one_line_errors
-from models.places import build_folder
-from sim.library import Simulation
-from sim.simulate import simulator
+from haarlequin.hw.config import accelerator
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.places import build_folder
+from haarlequin.sw.verilated.accelerator import simulator
+from haarlequin.sw.verilated.simulation import Simulation
 
 SLICE = 2000
 """Cycles that pass at once while nothing comes from the host."""
@@ -72,7 +72,7 @@ class Board:
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m sim.serve", description="The simulated accelerator on a pseudo-terminal."
+        prog="haarlequin serve", description="The simulated accelerator on a pseudo-terminal."
     )
     parser.add_argument("--config", default="16x64", help="accelerator (default: 16x64)")
     arguments = parser.parse_args(argv)
@@ -84,7 +84,3 @@ def main(argv: list[str] | None = None) -> None:
             with suppress(KeyboardInterrupt):
                 threading.Event().wait()
         print()
-
-
-if __name__ == "__main__":
-    main()

@@ -9,24 +9,20 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-import hw
-import models
-import sw
-from hw.accelerator import Accelerator
-from hw.config import AnyConfig
-from models import arithmetic
-from models.golden import GoldenModel
-from sim import build, faults
-from sim.observe import Events, compare
-from sim.trace import read_trace
-from sw.compiler.check import Difference
-from sw.devices.link import load_frames
-from sw.programs import AnyProgram
-from sw.protocol import Identity, encode
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.config import AnyConfig
+from haarlequin.hw.link.protocol import Identity, encode
+from haarlequin.models import arithmetic
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sim import faults
+from haarlequin.sim.compare_trace import Events, compare
+from haarlequin.sw.compiler.check import Difference
+from haarlequin.sw.devices.link import load_frames
+from haarlequin.sw.targets import AnyProgram
+from haarlequin.sw.verilated import accelerator, build
+from haarlequin.sw.verilated.accelerator import CLOCK_HZ, TIMEOUT, say
+from haarlequin.sw.verilated.trace import read_trace
 
-CLOCK_HZ = 50_000_000
-TIMEOUT = 1 << 13
-"""Cycles after which the link gives up a frame; a board's link would wait longer."""
 SAMPLE_BYTES = 64
 """Of every memory, that are read back."""
 
@@ -84,35 +80,22 @@ def expect(model: GoldenModel, pixels: Tensor) -> list[Expected]:
     return expected
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 def simulator(
     machine: AnyConfig,
     folder: Path,
     fault: str | None = None,
-    notice: Callable[[str], None] = _say,
+    notice: Callable[[str], None] = say,
 ) -> Path:
-    """The Verilated accelerator in ``folder``, built if it is not there yet, which ``notice`` then hears."""
-    name = machine.name if fault is None else f"{machine.name}-{fault}"
-    identity = f"{build.fingerprint(hw, models, sw)} {machine!r} {fault}"
-    building = f"building the simulator of {name}, once: a minute for 16 lanes, three for 64"
+    """The simulator of `sw.verilated.accelerator`, with a fault in its hardware where ``fault`` names one."""
     with faults.in_hardware(fault):
-        return build.build(
-            lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT),
-            folder / name,
-            identity=identity,
-            notice=notice,
-            building=building,
-        )
+        return accelerator.simulator(machine, folder, variant=fault, notice=notice)
 
 
 def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed: int = 1) -> list[Outcome]:
     """Run jobs one after the other on a simulator of theirs, without a reset between them.
 
     ``gaps`` and ``stalls`` are sixteenths of the link's cycles, at random, that bring or take nothing. Raises
-    `sim.build.SimulationError` where the machine does not answer as it should.
+    `sw.verilated.build.SimulationError` where the machine does not answer as it should.
     """
     machine = jobs[0].program.machine
     accelerator = Accelerator(machine, CLOCK_HZ, TIMEOUT)
@@ -127,7 +110,7 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
         shared |= {"gaps": gaps, "stalls": stalls, "seed": seed, "trace": str(files["trace"])}
         files["job"].write_text(json.dumps(shared | {"jobs": parts}), encoding="utf-8")
         environment = {"BENCH_JOB": str(files["job"]), "BENCH_RESULTS": str(files["results"])}
-        build.run(folder, "sim.bench", environment, trace=files["trace"])
+        build.run(folder, "haarlequin.sim.bench", environment, trace=files["trace"])
         came = json.loads(files["results"].read_text(encoding="utf-8"))
         starts = [0, *(part["trace_bytes"] for part in came)]
         record = -(-layout.size // 32) * 4

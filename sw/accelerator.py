@@ -8,10 +8,10 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from models.errors import UsageError
-from models.pictures import convert
-from sw.choose import Source
-from sw.devices import Device, Notice, Result, open_device
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.pictures import convert
+from haarlequin.sw.devices import Device, Notice, Result, open_device
+from haarlequin.sw.resolve import Source
 
 Picture = np.ndarray | Image.Image | Path | str
 """An image: pixels, a PIL image, or the path of a file."""
@@ -96,7 +96,7 @@ class Accelerator:
         """Labels, logits and cycles of images, in order.
 
         Arguments:
-            images: of any size and mode that `models.pictures.convert` takes; an array is (n, H, W),
+            images: of any size and mode that `models.common.pictures.convert` takes; an array is (n, H, W),
                 (n, H, W, channels) or a sequence of such, uint8.
 
         Raises:
@@ -132,7 +132,7 @@ class Accelerator:
         if self._golden is None:
             if self.model.golden is None:
                 raise UsageError("tables alone cannot be checked: give the model's name or its ONNX file")
-            from sw.devices.golden import GoldenDevice
+            from haarlequin.sw.devices.golden import GoldenDevice
 
             golden = GoldenDevice(self.device.digest)
             golden.load(self.model)

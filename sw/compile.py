@@ -5,30 +5,27 @@ With `--verify` it takes a folder that it wrote, and says whether it is whole an
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-if __name__ == "__main__":  # the code beside it, not that of the clone which this Python was installed for
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from sw.start import imports
+from haarlequin.sw.start import imports
 
 with imports():
     import torch
 
-    from hw.config import AnyConfig, ScalarConfig, accelerator
-    from models import checkpoint, cli
-    from models.config import ModelConfig, preset
-    from models.errors import UsageError
-    from models.freeze import freeze
-    from models.golden import GoldenModel, specs
-    from models.places import build_folder
-    from sw.compiled import load, save
-    from sw.compiler.lower import lower
-    from sw.compiler.read import read
-    from sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
-    from sw.compiler.resources import check_shapes
-    from sw.programs import AnyProgram, compile_model
+    from haarlequin.hw.config import AnyConfig, ScalarConfig, accelerator
+    from haarlequin.models.common import cli
+    from haarlequin.models.common.errors import UsageError
+    from haarlequin.models.common.places import build_folder
+    from haarlequin.models.config import ModelConfig, preset
+    from haarlequin.models.golden import GoldenModel, specs
+    from haarlequin.models.network import checkpoint
+    from haarlequin.models.network.freeze import freeze
+    from haarlequin.sw.compiler.lower import lower
+    from haarlequin.sw.compiler.read import read
+    from haarlequin.sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
+    from haarlequin.sw.compiler.resources import check_shapes
+    from haarlequin.sw.table_folder import load, save
+    from haarlequin.sw.targets import AnyProgram, compile_model
 
 
 def model_of(name: str, planning: bool) -> GoldenModel:
@@ -37,7 +34,7 @@ def model_of(name: str, planning: bool) -> GoldenModel:
     if path.suffix == ".onnx":
         return read(path)
     if not planning:
-        raise UsageError(f"{name} is no .onnx file: python -m models.export makes one from a checkpoint")
+        raise UsageError(f"{name} is no .onnx file: haarlequin export makes one from a checkpoint")
     if path.suffix:
         model = checkpoint.load(path)
         if model.deployed:
@@ -60,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python sw/compile.py", description="An ONNX file → program and tables of an accelerator."
     )
-    parser.add_argument("model", metavar="MODEL", help="an ONNX file of python -m models.export")
+    parser.add_argument("model", metavar="MODEL", help="an ONNX file of haarlequin export")
     parser.add_argument("--config", required=True, metavar="CONFIG", help="an accelerator: 16x64, 64x128, …")
     parser.add_argument(
         "-o",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from models.pictures import files_below, is_named_like_one, natural
+from haarlequin.models.common.pictures import files_below, is_named_like_one, natural
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-if __name__ == "__main__":  # the code beside it, not that of the clone which this Python was installed for
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from sw.start import HERE, imports
+from haarlequin.sw.start import HERE, imports
 
 # The golden model gets its images one by one: threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,12 +22,12 @@ with imports():
     import numpy as np
     from tqdm import tqdm
 
-    from models.cli import command, one_line_errors, printable
-    from models.errors import UsageError
-    from models.pictures import PictureError
-    from sw.accelerator import Accelerator, scores
-    from sw.devices import KINDS, DeviceError, Result
-    from sw.images import class_of, find
+    from haarlequin.models.common.cli import command, one_line_errors, printable
+    from haarlequin.models.common.errors import UsageError
+    from haarlequin.models.common.pictures import PictureError
+    from haarlequin.sw.accelerator import Accelerator, scores
+    from haarlequin.sw.devices import KINDS, DeviceError, Result
+    from haarlequin.sw.images import class_of, find
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list
 
 def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
     """The model's own, in ``folder`` where they come with no package."""
-    from models import data  # with it comes PyTorch
+    from haarlequin.models import data  # with it comes PyTorch
 
     name = accelerator.config.name
     if folder is None and name not in data.BUNDLED:

@@ -4,12 +4,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hw.config import CONFIGS, AcceleratorConfig
-from models.config import ModelConfig
-from models.freeze import freeze
-from models.golden import GoldenModel
-from models.random import random_model
-from sw.programs import fits
+from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.golden import GoldenModel
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sw.targets import fits
 
 _SMALL = replace(
     CONFIGS["2x64"],

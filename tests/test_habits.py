@@ -68,7 +68,7 @@ MAINS = [
 
 @pytest.mark.parametrize("path", MAINS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_is_one(path):
-    """With `models.cli.command` around it: streams, caches, Ctrl-C."""
+    """With `models.common.cli.command` around it: streams, caches, Ctrl-C."""
     functions = [
         node
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

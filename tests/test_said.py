@@ -1,6 +1,6 @@
 import pytest
 
-from .said import said
+from tests.said import said
 
 CUDA = (
     "/opt/venv/lib/python3.11/site-packages/torch/cuda/__init__.py:180: UserWarning: CUDA initialization: "

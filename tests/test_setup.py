@@ -247,7 +247,7 @@ def test_a_shell_s_settings_do_not_reach_the_tools(tmp_path):
 
 def scripts(folder, **packages):
     """A clone of what the scripts do first, whose other packages are the given ones, or empty."""
-    (folder / "sw").mkdir(parents=True)
+    shutil.copytree(ROOT / "sw" / "haarlequin", folder / "sw" / "haarlequin")
     for file in ("__init__.py", "start.py", "infer.py", "compile.py"):
         shutil.copy(ROOT / "sw" / file, folder / "sw")
     for name, text in {"hw": "", "models": "", "sim": "", **packages}.items():

@@ -5,9 +5,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from models.figures import empty, save
-
-from .report import module
+from haarlequin.hw.bitstream.report import module
+from haarlequin.models.common.figures import empty, save
 
 COLOURS = 9
 """Modules that have a colour of their own, the largest ones; the others are grey."""

@@ -4,15 +4,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.boards.board import Board
-from hw.boards.top import BoardTop
-from hw.config import AcceleratorConfig
-from models import stamps
-from models.files import write_text
-from models.places import writable
-
-from . import tools
-from .families import FAMILIES, PLACED, REPORT
+from haarlequin.hw.bitstream import tools
+from haarlequin.hw.bitstream.families import FAMILIES, PLACED, REPORT
+from haarlequin.hw.boards.board import Board
+from haarlequin.hw.boards.top import BoardTop
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.models.common import stamps
+from haarlequin.models.common.files import write_text
+from haarlequin.models.common.places import writable
 
 YOSYS_MILESTONES = r"^(\d+\.\d+\. Executing|Preparing)"
 NEXTPNR_MILESTONES = r"(^Preparing|Packing|Placed|placement|Running|Routing|arcs|Max frequency|Checksum)"
@@ -26,7 +25,7 @@ class Flow:
 
     ``clock_hz`` and ``baud`` are wishes; `top` has what is made of them. ``seconds`` adds up what the stages
     took, those of an earlier build too. Whoever runs the stages keeps others out of the folder meanwhile
-    (`models.files.locked`).
+    (`models.common.files.locked`).
     """
 
     def __init__(self, target: Board, config: AcceleratorConfig, clock_hz: int, baud: int, folder: Path):

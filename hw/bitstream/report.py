@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .families import COLUMNS, REPORT, Family
+from haarlequin.hw.bitstream.families import COLUMNS, REPORT, Family
 
 DEPTH = 4
 """Levels of modules below the top that are told apart."""

@@ -17,9 +17,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from pathlib import Path
 
-from models.errors import UsageError
-from models.files import say
-from models.places import tool_variables
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import say
+from haarlequin.models.common.places import tool_variables
 
 HEARTBEAT_SECONDS = 30.0
 """Between two signs of life, where nobody's terminal takes more."""

@@ -6,7 +6,7 @@ Adding a board takes one file here, with a tuple ``BOARDS`` of `Board`; docs/boa
 import importlib
 import pkgutil
 
-from .board import Board, BoardError
+from haarlequin.hw.boards.board import Board, BoardError
 
 BOARDS: dict[str, Board] = {
     board.name: board

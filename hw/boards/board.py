@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from amaranth.build import Platform
 
-from models.errors import UsageError
+from haarlequin.models.common.errors import UsageError
 
 BAUD_TOLERANCE = 0.02
 """Both ends of a UART sample by their own clock, and may drift apart by half a bit in the ten of a byte; the

@@ -3,7 +3,7 @@
 from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from .board import Board
+from haarlequin.hw.boards.board import Board
 
 
 class ICEBreaker(ICEBreakerPlatform):

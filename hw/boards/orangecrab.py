@@ -4,7 +4,7 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import LEDResources, UARTResource
 
-from .board import ECP5_25F, Board
+from haarlequin.hw.boards.board import ECP5_25F, Board
 
 _PLAIN = Attrs(IO_TYPE="LVCMOS33")
 

@@ -11,7 +11,7 @@ from amaranth.hdl import Const, Instance, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from models.errors import UsageError
+from haarlequin.models.common.errors import UsageError
 
 MHZ = 10**6
 TOLERANCE = Fraction(2, 100)

@@ -4,7 +4,7 @@ from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.vendor import GowinPlatform
 from amaranth_boards.resources import ButtonResources, LEDResources, UARTResource
 
-from .board import Board
+from haarlequin.hw.boards.board import Board
 
 _PLAIN = Attrs(IO_TYPE="LVCMOS33")
 

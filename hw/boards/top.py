@@ -7,14 +7,13 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Modul
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 
-from hw.accelerator import Accelerator
-from hw.boot import FlashBoot
-from hw.config import AcceleratorConfig
-from hw.serial import relay
-from hw.uart import Uart
-
-from .board import Board, BoardError
-from .pll import Ecp5Pll, Ecp5Setting, GowinPll, GowinSetting, Ice40Pll, Ice40Setting
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.boards.board import Board, BoardError
+from haarlequin.hw.boards.pll import Ecp5Pll, Ecp5Setting, GowinPll, GowinSetting, Ice40Pll, Ice40Setting
+from haarlequin.hw.common.flow_control import relay
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.link.boot import FlashBoot
+from haarlequin.hw.link.uart import Uart
 
 PLLS = {
     "ecp5": (Ecp5Setting, Ecp5Pll),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
-from .board import ECP5_25F, ECP5_85F, Board
+from haarlequin.hw.boards.board import ECP5_25F, ECP5_85F, Board
 
 _LARGE = Board(
     name="ulx3s-85f",

@@ -5,7 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from sw.scalar.isa import (
+from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.scalar.isa import (
     ACC,
     ADDRESS,
     CODE,
@@ -21,8 +22,6 @@ from sw.scalar.isa import (
     Source,
 )
 
-from ..tables import sized_memory
-
 COUNTER_BITS = 32
 COUNT_BITS = 6
 """Of a DOT's words and a shift's places."""
@@ -31,7 +30,7 @@ FIELDS = data.StructLayout({"op": OP - 2, "source": 2, "r": R, "immediate": sign
 
 
 class ScalarCore(wiring.Component):
-    """Runs the code of `sw/scalar/isa.py` from instruction 0 to HALT for each image.
+    """Runs the code of `hw/scalar/isa.py` from instruction 0 to HALT for each image.
 
     ``start``, one cycle while ``running`` is low, begins an image; ``done`` is high in HALT's last cycle, the
     last one in which ``running`` is. Registers, ACC, T and B stay from image to image; a reset leaves them as

@@ -5,14 +5,13 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
 
-from sw.scalar.isa import ADDRESS, CODE, INSTRUCTION, PIXELS, WORD, memories
-
-from ..config import ScalarConfig
-from ..link import machine_ports
-from ..pipeline import registered
-from ..tables import sized_memory
-from .core import COUNTER_BITS, ScalarCore
-from .ram import SinglePortRam
+from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.config import ScalarConfig
+from haarlequin.hw.link.link import machine_ports
+from haarlequin.hw.scalar.core import COUNTER_BITS, ScalarCore
+from haarlequin.hw.scalar.isa import ADDRESS, CODE, INSTRUCTION, PIXELS, WORD, memories
+from haarlequin.hw.scalar.ram import SinglePortRam
 
 PIXEL_BITS = 8
 IMAGES = 2
@@ -25,7 +24,7 @@ class ScalarMachine(wiring.Component):
     """Everything but the link, like `hw.machine.Machine`.
 
     The host's bus takes a word a cycle: ``write`` puts ``data`` into word ``address`` of memory ``select``, a
-    number in `sw.scalar.isa.memories`; ``answer`` is that word from a cycle later on, as long as ``select``
+    number in `hw.scalar.isa.memories`; ``answer`` is that word from a cycle later on, as long as ``select``
     and ``address`` hold still and nothing is written, whatever ``read`` is. Both only while ``idle`` is high,
     except pixels, which go where the next image's belong, and counters. ``commit`` hands over the image that
     was written, while ``room`` is high: the core reads its bytes in place of the words of data from `PIXELS`

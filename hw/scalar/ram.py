@@ -5,9 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from sw.scalar.isa import ADDRESS, WORD
-
-from ..pipeline import registered
+from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.scalar.isa import ADDRESS, WORD
 
 BANK_BITS = 14
 """Address bits of an SB_SPRAM256KA."""

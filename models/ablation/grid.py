@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..config import ModelConfig
-from ..errors import UsageError
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import ModelConfig
 
 FULL = "full"
 """The cell that the others are compared with: the preset as it is."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..figures import empty, save
-from .grid import FULL
-from .table import PHASES, Row
+from haarlequin.models.ablation.grid import FULL
+from haarlequin.models.ablation.table import PHASES, Row
+from haarlequin.models.common.figures import empty, save
 
 
 def plot(table: Sequence[Row], path: Path) -> None:

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..config import ModelConfig
-from ..data import DataSet
-from ..errors import UsageError
-from ..files import replacing
-from ..recipe import Recipe
-from ..run import inputs
-from .grid import Cell, grid
-from .plot import plot
-from .table import PHASES, Row, markdown, pooled_deviation, rows, write_csv
-from .trial import Trial
+from haarlequin.models.ablation.grid import Cell, grid
+from haarlequin.models.ablation.plot import plot
+from haarlequin.models.ablation.table import PHASES, Row, markdown, pooled_deviation, rows, write_csv
+from haarlequin.models.ablation.trial import Trial
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import replacing
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.data import DataSet
+from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.run import inputs
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import replacing
-from .grid import FULL, Cell
+from haarlequin.models.ablation.grid import FULL, Cell
+from haarlequin.models.common.files import replacing
 
 PHASES = {"float": "float phase", "deploy": "deploy mode"}
 

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import checkpoint
-from ..card import hardware, validation
-from ..config import ModelConfig
-from ..data import DataSet
-from ..errors import UsageError
-from ..files import replacing
-from ..recipe import Recipe
-from ..run import Machine, Run
-from .grid import Cell
+from haarlequin.models.ablation.grid import Cell
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import replacing
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.data import DataSet
+from haarlequin.models.network import checkpoint
+from haarlequin.models.training.card import hardware, validation
+from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.run import Machine, Run
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import torch
 
-from ..data import DataSet
-from ..run import Machine
-from .trial import Trial
+from haarlequin.models.ablation.trial import Trial
+from haarlequin.models.data import DataSet
+from haarlequin.models.training.run import Machine
 
 _POLL_SECONDS = 0.5
 

@@ -5,16 +5,23 @@ A file a function: what it computes, its shapes and its bounds are in its docstr
 tells the whole.
 """
 
-from .affine import affine
-from .binary import binary_linear, sign
-from .diba import context, diba, differential, local_convolution
-from .embedding import embedding, patches
-from .fixed import SaturationCounter, count_saturations, exact_matmul, round_shift, sat, shift_right
-from .haar import haar_split
-from .head import head, pool
-from .irprelu import irprelu
-from .shortcut import mean_of_repeats, repeat_channels
-from .softmax import binarise_softmax, exp_table, scores, split_heads
+from haarlequin.models.arithmetic.affine import affine
+from haarlequin.models.arithmetic.binary import binary_linear, sign
+from haarlequin.models.arithmetic.diba import context, diba, differential, local_convolution
+from haarlequin.models.arithmetic.embedding import embedding, patches
+from haarlequin.models.arithmetic.fixed import (
+    SaturationCounter,
+    count_saturations,
+    exact_matmul,
+    round_shift,
+    sat,
+    shift_right,
+)
+from haarlequin.models.arithmetic.haar import haar_split
+from haarlequin.models.arithmetic.head import head, pool
+from haarlequin.models.arithmetic.irprelu import irprelu
+from haarlequin.models.arithmetic.shortcut import mean_of_repeats, repeat_channels
+from haarlequin.models.arithmetic.softmax import binarise_softmax, exp_table, scores, split_heads
 
 __all__ = [
     "SaturationCounter",

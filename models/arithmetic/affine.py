@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .fixed import round_shift
+from haarlequin.models.arithmetic.fixed import round_shift
 
 
 def affine(acc: Tensor, a: Tensor, b: Tensor, shift: int) -> Tensor:

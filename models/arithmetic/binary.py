@@ -6,7 +6,7 @@ A sign is held as ±1 here and as one bit in the machine (1 means +1), so that o
 
 from torch import Tensor, iinfo
 
-from .fixed import exact_matmul
+from haarlequin.models.arithmetic.fixed import exact_matmul
 
 
 def sign(value: Tensor, move: Tensor | int = 0) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .fixed import exact_matmul
-from .softmax import split_heads
+from haarlequin.models.arithmetic.fixed import exact_matmul
+from haarlequin.models.arithmetic.softmax import split_heads
 
 
 def context(attention: Tensor, v: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, cat
 
-from .fixed import sat, shift_right
+from haarlequin.models.arithmetic.fixed import sat, shift_right
 
 
 def haar_split(x: Tensor, grid: tuple[int, int], wide_bits: int) -> tuple[Tensor, Tensor]:

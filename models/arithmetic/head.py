@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from .affine import affine
-from .fixed import exact_matmul, sat
+from haarlequin.models.arithmetic.affine import affine
+from haarlequin.models.arithmetic.fixed import exact_matmul, sat
 
 
 def pool(x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@
 
 from torch import Tensor
 
-from .fixed import round_shift, sat
+from haarlequin.models.arithmetic.fixed import round_shift, sat
 
 
 def irprelu(

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .fixed import shift_right
+from haarlequin.models.arithmetic.fixed import shift_right
 
 
 def repeat_channels(x: Tensor, repeats: int) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .fixed import exact_matmul, shift_right
+from haarlequin.models.arithmetic.fixed import exact_matmul, shift_right
 
 
 def exp_table(entries: int, bits: int, step: float) -> Tensor:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from ..config import ModelConfig, preset
-from . import cifar
-from .digits import digits
-from .folder import has_images, read_splits
-from .split import DataError, DataSet, Split, hold_out
+from haarlequin.models.config import ModelConfig, preset
+from haarlequin.models.data import cifar
+from haarlequin.models.data.digits import digits
+from haarlequin.models.data.folder import has_images, read_splits
+from haarlequin.models.data.split import DataError, DataSet, Split, hold_out
 
 __all__ = ["BUNDLED", "DataError", "DataSet", "Split", "load"]
 

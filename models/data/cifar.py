@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from .split import DataError, Split
+from haarlequin.models.data.split import DataError, Split
 
 MD5 = {
     "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",

@@ -3,7 +3,7 @@
 import torch
 from sklearn.datasets import load_digits
 
-from .split import DataSet, Split, stratified
+from haarlequin.models.data.split import DataSet, Split, stratified
 
 
 def digits() -> DataSet:

@@ -1,4 +1,4 @@
-"""`python -m models.data.fetch`: CIFAR-10 from its official address into `data/`, for who is online."""
+"""`haarlequin data`: CIFAR-10 from its official address into `data/`, for who is online."""
 
 import argparse
 import hashlib
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..cli import command, line_of
-from ..files import replacing
-from .cifar import MD5
-from .split import DataError
+from haarlequin.models.common.cli import command, line_of
+from haarlequin.models.common.files import replacing
+from haarlequin.models.data.cifar import MD5
+from haarlequin.models.data.split import DataError
 
 NAME = "cifar-10-python.tar.gz"
 URL = f"https://www.cs.toronto.edu/~kriz/{NAME}"
@@ -60,9 +60,7 @@ def _md5(path: Path) -> str:
 @command
 def main(argv: list[str] | None = None) -> None:
     """The command line: exit code 3 where there is no network."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.data.fetch", description="Fetch CIFAR-10, 170 MB."
-    )
+    parser = argparse.ArgumentParser(prog="haarlequin data", description="Fetch CIFAR-10, 170 MB.")
     parser.add_argument("--to", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     target = parser.parse_args(argv).to / NAME
     try:
@@ -72,7 +70,3 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(3 if isinstance(error, Offline) else 2)
     what = "fetched" if came else "already there"
     print(f"{target}: {what}, checksum right; train with --data {target.parent}")
-
-
-if __name__ == "__main__":
-    main()

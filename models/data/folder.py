@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..cli import printable
-from ..pictures import PictureError, convert, files_below, is_hidden, is_named_like_one
-from .split import DataError, Split
+from haarlequin.models.common.cli import printable
+from haarlequin.models.common.pictures import PictureError, convert, files_below, is_hidden, is_named_like_one
+from haarlequin.models.data.split import DataError, Split
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
@@ -56,9 +56,9 @@ def read_splits(
     """(train, validation, test, class names in alphabetic order) of a folder, a tar of one, or a folder of
     such tars. Where only one of validation and test is there, it is the test split.
 
-    Every picture goes through `models.pictures.convert`. Hidden files and folders count for nothing; how many
-    others were passed over is said on stderr in one line, and why. Raises `DataError` where a split or a
-    class is missing, an archive is truncated or a picture cannot be used.
+    Every picture goes through `models.common.pictures.convert`. Hidden files and folders count for nothing;
+    how many others were passed over, and why, is said on stderr in one line. Raises
+    `DataError` where a split or a class is missing, an archive is truncated or a picture cannot be used.
     """
     pixels: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
     names: dict[str, list[str]] = {split: [] for split in pixels}

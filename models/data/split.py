@@ -6,7 +6,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from ..errors import UsageError
+from haarlequin.models.common.errors import UsageError
 
 
 class DataError(UsageError, ValueError):

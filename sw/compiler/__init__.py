@@ -8,19 +8,24 @@ from dataclasses import dataclass
 
 import torch
 
-from hw.config import AcceleratorConfig
-from hw.machine import memories
-from models import arithmetic
-from models.golden import GoldenModel
-from sw.compiled import Compiled
-
-from .check import Checker
-from .emulate import Emulator
-from .encode import Words, encode
-from .lower import lower
-from .passes import Lowered
-from .resources import Operation, check_memories, check_shapes, embedding_cycles, operations
-from .schedule import schedule
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.machine import memories
+from haarlequin.models import arithmetic
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.check import Checker
+from haarlequin.sw.compiler.emulate import Emulator
+from haarlequin.sw.compiler.encode import Words, encode
+from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.passes import Lowered
+from haarlequin.sw.compiler.resources import (
+    Operation,
+    check_memories,
+    check_shapes,
+    embedding_cycles,
+    operations,
+)
+from haarlequin.sw.compiler.schedule import schedule
+from haarlequin.sw.table_folder import Compiled
 
 
 class CompilerError(Exception):

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hw.program import OPERATIONS
-
-from .passes import Loads, Pass, Result
-from .tiling import Tiling
+from haarlequin.hw.program import OPERATIONS
+from haarlequin.sw.compiler.passes import Loads, Pass, Result
+from haarlequin.sw.compiler.tiling import Tiling
 
 
 class AttentionPasses(Tiling):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from .passes import Lowered, Result
+from haarlequin.sw.compiler.passes import Lowered, Result
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from amaranth.lib import data
 
-from hw.config import AcceleratorConfig
-from hw.loader import local_layout
-from hw.program import (
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.program import (
     SETTINGS_WORD,
     constants_layout,
     group_slices,
@@ -16,10 +16,9 @@ from hw.program import (
     settings_layout,
     update_layout,
 )
-from models import arithmetic
-from models.golden import GoldenModel, exp_table
-
-from .encode import Words
+from haarlequin.models import arithmetic
+from haarlequin.models.golden import GoldenModel, exp_table
+from haarlequin.sw.compiler.encode import Words
 
 Observer = Callable[[int, str, int, np.ndarray, np.ndarray], None]
 """Told what the machine's trace would show: pass, port, phase, numbers of the tokens, a row of lanes each."""

@@ -5,11 +5,11 @@ import math
 import numpy as np
 from amaranth.lib import data
 
-from hw.config import AcceleratorConfig
-from hw.embedding import constants_layout as embedding_layout
-from hw.head import constants_layout as head_layout
-from hw.loader import local_layout
-from hw.program import (
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.ends.embedding import constants_layout as embedding_layout
+from haarlequin.hw.ends.head import constants_layout as head_layout
+from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.program import (
     SETTINGS_WORD,
     constants_layout,
     group_slices,
@@ -18,9 +18,8 @@ from hw.program import (
     settings_layout,
     update_layout,
 )
-from models.golden import GoldenModel
-
-from .passes import Lowered
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.passes import Lowered
 
 Words = dict[str, list[int]]
 """By the memory's name, from its word 0 on."""

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hw.config import AcceleratorConfig
-from hw.program import OPERATIONS
-from models.golden import GoldenModel
-
-from .attention import AttentionPasses
-from .idle import keep_idle
-from .passes import Loads, Lowered, Pass, Result
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.program import OPERATIONS
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.attention import AttentionPasses
+from haarlequin.sw.compiler.dont_care import keep_idle
+from haarlequin.sw.compiler.passes import Loads, Lowered, Pass, Result
 
 
 def lower(model: GoldenModel, machine: AcceleratorConfig) -> Lowered:

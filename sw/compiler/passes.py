@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from hw.config import AcceleratorConfig
-from models.golden import GoldenModel
-
-from .tables import Tables
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reading: an ONNX file that models/export.py wrote → the golden model that it holds.
+"""Reading: an ONNX file that models/onnx/export.py wrote → the golden model that it holds.
 
 The only door into the compiler: behind it, every model is one that the golden arithmetic computes.
 """
@@ -12,14 +12,14 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 from torch import Tensor
 
-from models.config import ConfigError, ModelConfig
-from models.errors import UsageError
-from models.export import CHECKSUM, FORMAT_VERSION, checksum, export, metadata
-from models.golden import ConstantsError, GoldenModel, exp_table, specs
-from models.onnx_functions import DOMAIN, FUNCTIONS
-from models.runtime import session
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import ConfigError, ModelConfig
+from haarlequin.models.golden import ConstantsError, GoldenModel, exp_table, specs
+from haarlequin.models.onnx.export import CHECKSUM, FORMAT_VERSION, checksum, export, metadata
+from haarlequin.models.onnx.functions import DOMAIN, FUNCTIONS
+from haarlequin.models.onnx.runtime import session
 
-EXPORT = "python -m models.export"
+EXPORT = "haarlequin export"
 
 _EXP_TABLE = "exp_table"
 _STORED = {TensorProto.INT8: "int8", TensorProto.INT16: "int16", TensorProto.INT32: "int32"}
@@ -30,7 +30,7 @@ class ReadError(UsageError):
 
 
 def read(path: Path, rerun: bool = True) -> GoldenModel:
-    """The model in an ONNX file; raises `ReadError` for every file that `models.export` would not write.
+    """The model in an ONNX file; raises `ReadError` for every file that `models.onnx.export` would not write.
 
     ``rerun`` runs the file in onnxruntime too, with `check`: for digits half a second.
     """

@@ -1,11 +1,10 @@
 """What a compilation came to, as text: memories, operations, and each operation of each layer."""
 
-from hw.loader import local_layout
-from hw.program import OPERATIONS, constants_layout
-
-from . import Program
-from .passes import Lowered, Pass
-from .resources import (
+from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.program import OPERATIONS, constants_layout
+from haarlequin.sw.compiler import Program
+from haarlequin.sw.compiler.passes import Lowered, Pass
+from haarlequin.sw.compiler.resources import (
     BLOCK_RAMS,
     embedding_cycles,
     ideal_cycles,

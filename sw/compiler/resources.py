@@ -4,19 +4,18 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from hw.config import AcceleratorConfig
-from hw.embedding import Embedding
-from hw.embedding import constants_layout as embedding_layout
-from hw.head import constants_layout as head_layout
-from hw.loader import local_layout
-from hw.program import MOST_REPEATS, OPERATIONS, constants_layout, update_layout
-from hw.softmax import SHIFTS
-from models.config import ModelConfig
-from models.errors import UsageError
-from models.golden import GoldenModel
-
-from .encode import changed_groups
-from .passes import Lowered
+from haarlequin.hw.attention.softmax import SHIFTS
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.ends.embedding import Embedding
+from haarlequin.hw.ends.embedding import constants_layout as embedding_layout
+from haarlequin.hw.ends.head import constants_layout as head_layout
+from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.program import MOST_REPEATS, OPERATIONS, constants_layout, update_layout
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.encode import changed_groups
+from haarlequin.sw.compiler.passes import Lowered
 
 BLOCK_RAMS = {
     "ecp5": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),

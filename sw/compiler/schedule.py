@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw.attention import attention_latency
-from hw.config import AcceleratorConfig
-from hw.popcount import popcount_latency
-from hw.program import CONTEXTS, pass_groups
-from hw.softmax import maximum_latency
-from hw.timing import FETCH, timing
-
-from .encode import changed_groups
-from .passes import Lowered, Pass
+from haarlequin.hw.attention.attention import attention_latency
+from haarlequin.hw.attention.softmax import maximum_latency
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.lanes.popcount import popcount_latency
+from haarlequin.hw.program import CONTEXTS, pass_groups
+from haarlequin.hw.timing import FETCH, timing
+from haarlequin.sw.compiler.encode import changed_groups
+from haarlequin.sw.compiler.passes import Lowered, Pass
 
 
 def schedule(lowered: Lowered) -> list[int]:

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hw.config import AcceleratorConfig
-from hw.program import OPERATIONS
-from models.golden import GoldenModel
-
-from .passes import Loads, Pass, Regions, Result
-from .tables import CONSTANT_FIELDS, Tables
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.program import OPERATIONS
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.passes import Loads, Pass, Regions, Result
+from haarlequin.sw.compiler.tables import CONSTANT_FIELDS, Tables
 
 
 class Tiling:

@@ -3,11 +3,10 @@
 `open_device` makes one of them; all are `Device`s and give the same results.
 """
 
-from hw.config import AcceleratorConfig
-from models.errors import UsageError
-from models.places import build_folder
-
-from .device import Device, DeviceError, Model, Notice, Result
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.places import build_folder
+from haarlequin.sw.devices.device import Device, DeviceError, Model, Notice, Result
 
 __all__ = ["KINDS", "Device", "DeviceError", "Model", "Notice", "Result", "open_device"]
 
@@ -32,15 +31,15 @@ def open_device(name: str, machine: AcceleratorConfig | None, notice: Notice = p
     """
     kind, _, rest = name.partition(":")
     if name == "golden":
-        from .golden import GoldenDevice
+        from haarlequin.sw.devices.golden import GoldenDevice
 
         return GoldenDevice(machine.digest)
     if name == "sim":
-        from .simulated import simulated
+        from haarlequin.sw.devices.simulated import simulated
 
         return simulated(machine, build_folder("sim"), notice)
     if kind == "serial" and rest:
-        from .serial_port import serial_device
+        from haarlequin.sw.devices.serial_port import serial_device
 
         return serial_device(rest)
     raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from sw.compiled import Compiled
+from haarlequin.sw.table_folder import Compiled
 
 if TYPE_CHECKING:
-    from models.golden import GoldenModel
+    from haarlequin.models.golden import GoldenModel
 
 Notice = Callable[[str], None]
 """Takes a line for a person to read."""

@@ -6,9 +6,8 @@ from collections.abc import Generator, Iterator, Mapping
 import numpy as np
 import torch
 
-from models import arithmetic
-
-from .device import Device, DeviceError, Model, Progress, Result
+from haarlequin.models import arithmetic
+from haarlequin.sw.devices.device import Device, DeviceError, Model, Progress, Result
 
 
 class GoldenDevice(Device):

@@ -13,11 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sw.compiled import Compiled
-from sw.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, ProtocolError, encode
-
-from .device import Device, DeviceError, Model, Progress, Result
-from .line import Line
+from haarlequin.hw.link.protocol import (
+    Decoder,
+    ErrorCode,
+    Frame,
+    FrameType,
+    Identity,
+    Memory,
+    ProtocolError,
+    encode,
+)
+from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.device import Device, DeviceError, Model, Progress, Result
+from haarlequin.sw.table_folder import Compiled
 
 TRIES = 6
 """Times that something is tried; each waits twice as long as the one before, until a pause has also ended

@@ -4,12 +4,11 @@ import time
 
 import serial
 
-from models.errors import UsageError
-
-from .device import DeviceError
-from .line import Line
-from .link import LinkDevice
-from .port_errors import reason, why
+from haarlequin.models.common.errors import UsageError
+from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.device import DeviceError
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.port_errors import reason, why
 
 try:
     from termios import error as TerminalError

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from hw.config import AcceleratorConfig
-from sim.library import CHUNK, Simulation
-from sim.simulate import CLOCK_HZ, simulator
-
-from .device import Notice
-from .line import Line
-from .link import LinkDevice
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.device import Notice
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.verilated.accelerator import CLOCK_HZ, simulator
+from haarlequin.sw.verilated.simulation import CHUNK, Simulation
 
 
 class SimulatedLine(Line):

@@ -1,6 +1,6 @@
 """The scalar machine's firmware: a golden model → instructions and data of a machine with one of everything.
 
-The array of `hw/layers.py` does not fit the smallest parts. What does is a core that runs loops, with a
+The array of `hw/lanes/layers.py` does not fit the smallest parts. What does is a core that runs loops, with a
 multiplier, 16 XNORs and a popcount: `hw/scalar/`.
 
     isa.py         the core's instructions

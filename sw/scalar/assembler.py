@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .isa import CODE, Alu, Control, Instruction, Source
+from haarlequin.hw.scalar.isa import CODE, Alu, Control, Instruction, Source
 
 SIGNS = 48
 """The first of the registers that no name takes: activations for DOT lie in them."""

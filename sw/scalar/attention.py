@@ -1,11 +1,10 @@
 """From Haar to context as firmware, like `sw/compiler/attention.py` for an array."""
 
-from models.golden import exp_table
-
-from .assembler import SIGNS, At
-from .isa import WORD, Alu, Control
-from .layout import Buffer
-from .parts import WIDE, Parts
+from haarlequin.hw.scalar.isa import WORD, Alu, Control
+from haarlequin.models.golden import exp_table
+from haarlequin.sw.scalar.assembler import SIGNS, At
+from haarlequin.sw.scalar.layout import Buffer
+from haarlequin.sw.scalar.parts import WIDE, Parts
 
 LD, ADD, SUB, MIN, MUL, MAC, LDT, BIT, LDP, MULP = Alu
 ST, STB, STR, STBR, DOT, DOTA, ASR, ASRR, SAT, JMP, DJNZ, OUT, HALT, LDX = Control

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
-from sw.compiler.check import Difference
-
-from .firmware import Firmware
-from .isa import ADDRESS, WORD
-from .layout import Buffer
+from haarlequin.hw.scalar.isa import ADDRESS, WORD
+from haarlequin.sw.compiler.check import Difference
+from haarlequin.sw.scalar.firmware import Firmware
+from haarlequin.sw.scalar.layout import Buffer
 
 
 def compare(

@@ -1,6 +1,6 @@
 """Emulation: runs the scalar core's code as the core does, with the cycles that it takes."""
 
-from .isa import (
+from haarlequin.hw.scalar.isa import (
     ACC,
     ADDRESS,
     PIXELS,

@@ -6,16 +6,15 @@ constants in the order in which they are used, and goes back for each token.
 
 from dataclasses import dataclass
 
-from hw.config import ScalarConfig
-from models.config import ModelConfig
-from models.golden import GoldenModel
-from sw.compiler.resources import DoesNotFit
-
-from .assembler import SIGNS, At
-from .attention import AttentionCode
-from .isa import REGISTERS, WORD, Alu, Control
-from .layout import Buffer, Full
-from .parts import FEATURE, WIDE
+from haarlequin.hw.config import ScalarConfig
+from haarlequin.hw.scalar.isa import REGISTERS, WORD, Alu, Control
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.resources import DoesNotFit
+from haarlequin.sw.scalar.assembler import SIGNS, At
+from haarlequin.sw.scalar.attention import AttentionCode
+from haarlequin.sw.scalar.layout import Buffer, Full
+from haarlequin.sw.scalar.parts import FEATURE, WIDE
 
 LD, ADD, SUB, MIN, MUL, MAC, LDT, BIT, LDP, MULP = Alu
 ST, STB, STR, STBR, DOT, DOTA, ASR, ASRR, SAT, JMP, DJNZ, OUT, HALT, LDX = Control

@@ -9,10 +9,9 @@ from itertools import accumulate
 import numpy as np
 from torch import Tensor
 
-from hw.config import ScalarConfig
-from models.golden import GoldenModel, exp_table
-
-from .isa import WORD
+from haarlequin.hw.config import ScalarConfig
+from haarlequin.hw.scalar.isa import WORD
+from haarlequin.models.golden import GoldenModel, exp_table
 
 SPLIT = 14
 """Bits of a wide constant that its lower word holds."""

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hw.config import ScalarConfig
-from models.golden import GoldenModel
-
-from .assembler import SIGNS, Assembler, At
-from .isa import WORD, Alu, Control
-from .layout import SPLIT, Buffer, Layout
+from haarlequin.hw.config import ScalarConfig
+from haarlequin.hw.scalar.isa import WORD, Alu, Control
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.scalar.assembler import SIGNS, Assembler, At
+from haarlequin.sw.scalar.layout import SPLIT, Buffer, Layout
 
 LD, ADD, BIT, LDT, MAC, MUL, MULP = Alu.LD, Alu.ADD, Alu.BIT, Alu.LDT, Alu.MAC, Alu.MUL, Alu.MULP
 ASRR, DOT, SAT, ST, STBR = Control.ASRR, Control.DOT, Control.SAT, Control.ST, Control.STBR

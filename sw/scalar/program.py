@@ -5,18 +5,17 @@ from dataclasses import dataclass
 
 import torch
 
-from hw.config import ScalarConfig
-from models import arithmetic
-from models.config import ModelConfig
-from models.golden import GoldenModel
-from sw.compiled import Compiled
-from sw.compiler import CompilerError
-from sw.compiler.resources import Operation, bit_macs
-
-from .check import compare
-from .emulate import Emulator
-from .firmware import Firmware, firmware
-from .isa import CODE, memories
+from haarlequin.hw.config import ScalarConfig
+from haarlequin.hw.scalar.isa import CODE, memories
+from haarlequin.models import arithmetic
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler import CompilerError
+from haarlequin.sw.compiler.resources import Operation, bit_macs
+from haarlequin.sw.scalar.check import compare
+from haarlequin.sw.scalar.emulate import Emulator
+from haarlequin.sw.scalar.firmware import Firmware, firmware
+from haarlequin.sw.table_folder import Compiled
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 
-from .bench import simulate
+from tests.hw.bench import simulate
 
 GRIDS = [(1, 1), (1, 7), (7, 1), (2, 2), (1, 2), (2, 1), (3, 5), (5, 3), (2, 13), (5, 7)]
 """Rows and columns: one, a line either way, the smallest square, primes."""

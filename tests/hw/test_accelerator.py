@@ -1,12 +1,11 @@
 import pytest
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 
-from hw.accelerator import Accelerator
-from hw.config import CONFIGS
-from sw.protocol import Decoder, Frame, FrameType, encode
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.link.protocol import Decoder, Frame, FrameType, encode
+from tests.hw.bench import simulate
 from tests.small_machines import SMALLEST
-
-from .bench import simulate
 
 CLOCK_HZ = 1_000_000
 TIMEOUT = 10_000

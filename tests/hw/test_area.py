@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from hw import area
-from hw.bitstream.tools import ToolError
-from hw.popcount import Popcount
-from hw.postprocess import PostProcess
-from models.cli import INTERRUPTED
-from models.config import Widths
-from models.places import ROOT
+from haarlequin.hw import area
+from haarlequin.hw.bitstream.tools import ToolError
+from haarlequin.hw.lanes.popcount import Popcount
+from haarlequin.hw.lanes.postprocess import PostProcess
+from haarlequin.models.common.cli import INTERRUPTED
+from haarlequin.models.common.places import ROOT
+from haarlequin.models.config import Widths
 
 
 def test_a_popcount_takes_two_luts_a_full_adder(tmp_path):
@@ -40,7 +40,7 @@ def native(tmp_path, monkeypatch):
 def test_an_error_comes_alone(native):
     """Without Amaranth's warnings of the blocks that were not reached."""
     native("yosys", "Yosys 9.0", "echo 'ERROR: no such option.'; exit 1")
-    command = [sys.executable, "-m", "hw.area"]
+    command = [sys.executable, "-m", "haarlequin", "area"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (2, "error: yosys: no such option.\n")
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from hw.config import CONFIGS, FORMAT, accelerator
-from hw.loader import local_layout
-from hw.program import (
+from haarlequin.hw.config import CONFIGS, FORMAT, accelerator
+from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.program import (
     OPERATIONS,
     constants_layout,
     group_slices,
@@ -13,8 +13,8 @@ from hw.program import (
     settings_layout,
     update_layout,
 )
-from models.config import ConfigError, Widths
-from sw.scalar import isa
+from haarlequin.hw.scalar import isa
+from haarlequin.models.config import ConfigError, Widths
 
 SMALL = CONFIGS["2x64"]
 

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from hw.binary_lane import lane_latency
-from hw.config import CONFIGS, AcceleratorConfig
-from hw.haar import HaarSplit
-from hw.lane_array import LaneArray
-from hw.local_convolution import LocalConvolution
-from hw.postprocess import PostProcess
-from hw.timing import FETCH, timing
+from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.lanes.binary_lane import lane_latency
+from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.lane_array import LaneArray
+from haarlequin.hw.lanes.local_convolution import LocalConvolution
+from haarlequin.hw.lanes.postprocess import PostProcess
+from haarlequin.hw.timing import FETCH, timing
 
 ARRAYS = [config for config in CONFIGS.values() if isinstance(config, AcceleratorConfig)]
 MACHINES = ARRAYS + [

@@ -10,17 +10,17 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw import verilog as command
-from hw.accelerator import Accelerator
-from hw.lane_array import LaneArray
-from hw.verilog import verilog
-from models.config import Widths
-from models.freeze import freeze
-from models.random import random_model
-from sim.simulate import expect
-from sw.devices.link import load_frames
-from sw.programs import compile_model
-from sw.protocol import Frame, FrameType, encode
+from haarlequin.hw import verilog as command
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.lanes.lane_array import LaneArray
+from haarlequin.hw.link.protocol import Frame, FrameType, encode
+from haarlequin.hw.verilog import verilog
+from haarlequin.models.config import Widths
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sim.simulate import expect
+from haarlequin.sw.devices.link import load_frames
+from haarlequin.sw.targets import compile_model
 from tests.small_machines import SMALLEST, SMALLEST_MODEL
 
 

@@ -6,7 +6,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from models.runtime import session
+from haarlequin.models.onnx.runtime import session
 
 
 def run(model: onnx.ModelProto, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from models import config as config_module
-from models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset
+from haarlequin.models import config as config_module
+from haarlequin.models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset
 
 CONFIG = ModelConfig(
     name="plain",

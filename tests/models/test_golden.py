@@ -4,16 +4,15 @@ import re
 import pytest
 import torch
 
-from models import arithmetic
-from models.config import ModelConfig, Widths
-from models.freeze import freeze
-from models.golden import ConstantsError, GoldenModel, specs
-from models.network import DIDBViT
-from models.random import random_model
-
-from .arithmetic import reference
-from .extreme_widths import LARGEST, SMALLEST
-from .reference_network import ReferenceNetwork
+from haarlequin.models import arithmetic
+from haarlequin.models.config import ModelConfig, Widths
+from haarlequin.models.golden import ConstantsError, GoldenModel, specs
+from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from tests.models.arithmetic import reference
+from tests.models.extreme_widths import LARGEST, SMALLEST
+from tests.models.network.reference_network import ReferenceNetwork
 
 TINY = ModelConfig(
     name="tiny",

@@ -8,12 +8,12 @@ import onnx
 import pytest
 import torch
 
-from models import checkpoint, data
-from models.data import Split
-from models.export import export
-from models.freeze import freeze
-
-from .runtime import run
+from haarlequin.models import data
+from haarlequin.models.data import Split
+from haarlequin.models.network import checkpoint
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.onnx.export import export
+from tests.models.runtime import run
 
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
 NAMES = sorted(folder.name for folder in ZOO.iterdir() if folder.is_dir())

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from hw.bitstream import report
-from hw.bitstream.flow import Flow
-from hw.boards import board
-from hw.config import CONFIGS
-from models.freeze import freeze
-from models.random import random_model
-from sim.gatesim import simulator
-from sim.simulate import expect
-from sw.devices.device import Model
-from sw.devices.link import LinkDevice
-from sw.devices.simulated import SimulatedLine
-from sw.programs import compile_model
+from haarlequin.hw.bitstream import report
+from haarlequin.hw.bitstream.flow import Flow
+from haarlequin.hw.boards import board
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sim.gatesim import simulator
+from haarlequin.sim.simulate import expect
+from haarlequin.sw.devices.device import Model
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.simulated import SimulatedLine
+from haarlequin.sw.targets import compile_model
 from tests.small_machines import SMALLEST, SMALLEST_MODEL
 from tests.sw.scalar.models import random_models
 

@@ -9,15 +9,14 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.bitstream.tools import ToolError, call
-from hw.boards import board as named
-from hw.boards.pll import Ice40Pll, Ice40Setting
-from hw.uart import Uart
-from sim import gates
-from sim.library import Simulation
-
-from .loopback import Loopback
-from .parts import synthesise
+from haarlequin.hw.bitstream.tools import ToolError, call
+from haarlequin.hw.boards import board as named
+from haarlequin.hw.boards.pll import Ice40Pll, Ice40Setting
+from haarlequin.hw.link.uart import Uart
+from haarlequin.sim import gates
+from haarlequin.sw.verilated.simulation import Simulation
+from tests.sw.verilated.loopback import Loopback
+from tests.sw.verilated.parts import synthesise
 
 DIVISOR = 4
 EVERY = bytes(range(256))

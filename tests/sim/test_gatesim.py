@@ -4,13 +4,13 @@ import threading
 import pytest
 import torch
 
-from hw.bitstream.flow import Flow
-from hw.boards import BOARDS, board
-from models.cli import INTERRUPTED
-from models.files import locked
-from sim import gatesim
-from sw.choose import ZOO
-from sw.devices.device import Result
+from haarlequin.hw.bitstream.flow import Flow
+from haarlequin.hw.boards import BOARDS, board
+from haarlequin.models.common.cli import INTERRUPTED
+from haarlequin.models.common.files import locked
+from haarlequin.sim import gatesim
+from haarlequin.sw.devices.device import Result
+from haarlequin.sw.resolve import ZOO
 from tests.small_machines import MACHINES
 
 TARGET = board("ulx3s-85f")

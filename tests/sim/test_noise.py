@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.places import build_folder
-from sim.noise import FAULTS, RESET, NoisyLine, campaign
-from sim.simulate import simulator
-from sw.compiler import compile_model
-from sw.devices import Model
-from sw.devices.link import LinkDevice
-from sw.devices.simulated import SimulatedLine
-from sw.protocol import HEADER_BYTES, Decoder
+from haarlequin.hw.link.protocol import HEADER_BYTES, Decoder
+from haarlequin.models.common.places import build_folder
+from haarlequin.sim.noise import FAULTS, RESET, NoisyLine, campaign
+from haarlequin.sw.compiler import compile_model
+from haarlequin.sw.devices import Model
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.simulated import SimulatedLine
+from haarlequin.sw.verilated.accelerator import simulator
 from tests.small_machines import MACHINES, random_models
 
 IMAGES = 40

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from models.config import preset
-from models.export import export, save
-from models.freeze import freeze
-from models.random import random_model
-from sim import run
-from sim.faults import FAULTS
+from haarlequin.models.config import preset
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.models.onnx.export import export, save
+from haarlequin.sim import run
+from haarlequin.sim.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import serial
 
-from sim import serve
-from sim.library import Simulation
-from sim.serve import Board
-from sw.devices import DeviceError, open_device
-from sw.devices.serial_port import SerialLine
+from haarlequin.sim import serve
+from haarlequin.sim.serve import Board
+from haarlequin.sw.devices import DeviceError, open_device
+from haarlequin.sw.devices.serial_port import SerialLine
+from haarlequin.sw.verilated.simulation import Simulation
 from tests.said import said
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +122,7 @@ def test_the_command_line():
     """It says what to give to a host, answers there, and an interrupt ends it without a traceback."""
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # it may be ignored here
-        "from sim.serve import main; main([])"
+        "from haarlequin.sim.serve import main; main([])"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hw.config import CONFIGS
-from models.places import build_folder
-from sim.simulate import Job, expect, faults_of, simulate, simulator
-from sim.subject import subject
-from sw.programs import compile_model
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.common.places import build_folder
+from haarlequin.sim.simulate import Job, expect, faults_of, simulate, simulator
+from haarlequin.sim.workload import subject
+from haarlequin.sw.targets import compile_model
 from tests.small_machines import MACHINES, random_models
 from tests.sw.scalar.models import random_models as scalar_models
 
@@ -89,7 +89,7 @@ def first_difference(model, pixels, monkeypatch):
     trace, other = {}, {}
     model(pixels, trace)
     with monkeypatch.context() as patch:
-        patch.setattr(importlib.import_module("models.arithmetic.irprelu"), "sat", wrapped)
+        patch.setattr(importlib.import_module("haarlequin.models.arithmetic.irprelu"), "sat", wrapped)
         model(pixels, other)
     return next((name for name in trace if not torch.equal(trace[name], other[name])), None)
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from hw.config import CONFIGS
-from models import arithmetic, data
-from models.config import preset
-from models.export import export, save
-from models.freeze import freeze
-from models.random import random_model
-from sw import compiled
-from sw.choose import Source
-from sw.devices import Model
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models import arithmetic, data
+from haarlequin.models.config import preset
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.models.onnx.export import export, save
+from haarlequin.sw import table_folder as compiled
+from haarlequin.sw.devices import Model
+from haarlequin.sw.resolve import Source
 
 MACHINE = CONFIGS["16x64"]
 

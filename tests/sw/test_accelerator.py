@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import sw
-from hw.config import CONFIGS
-from models.errors import UsageError
-from models.pictures import PictureError
-from models.places import build_folder
-from sim.library import Simulation
-from sim.serve import Board
-from sim.simulate import simulator
-from sw import Accelerator, accelerator, compiled
-from sw.accelerator import Predictions, scores
-from sw.choose import Source
-from sw.devices import DeviceError, Result, serial_port
-
-from .devices.fake import PIECES, TABLES, FakeLine
+import haarlequin
+from haarlequin import Accelerator
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.pictures import PictureError
+from haarlequin.models.common.places import build_folder
+from haarlequin.sim.serve import Board
+from haarlequin.sim.simulate import simulator
+from haarlequin.sw import accelerator
+from haarlequin.sw import table_folder as compiled
+from haarlequin.sw.accelerator import Predictions, scores
+from haarlequin.sw.devices import DeviceError, Result, serial_port
+from haarlequin.sw.resolve import Source
+from haarlequin.sw.verilated.simulation import Simulation
+from tests.sw.devices.fake import PIECES, TABLES, FakeLine
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -228,7 +229,7 @@ def test_what_cannot_be_used(arguments, message):
 
 def test_a_device_is_let_go_where_it_cannot_be_used(digits_tables, monkeypatch):
     closed = []
-    monkeypatch.setattr("sw.devices.golden.GoldenDevice.close", lambda self: closed.append(self))
+    monkeypatch.setattr("haarlequin.sw.devices.golden.GoldenDevice.close", lambda self: closed.append(self))
     with pytest.raises(DeviceError, match="tables are not enough"):
         Accelerator("golden", digits_tables)
     assert len(closed) == 1
@@ -287,16 +288,18 @@ def test_the_example_in_its_docstring():
 
 
 def test_the_package_offers_it():
-    assert sw.Accelerator is accelerator.Accelerator
-    with pytest.raises(AttributeError, match="module 'sw' has no attribute 'Accelerators'"):
-        sw.Accelerators  # noqa: B018
+    assert haarlequin.Accelerator is accelerator.Accelerator
+    with pytest.raises(AttributeError, match="module 'haarlequin' has no attribute 'Accelerators'"):
+        haarlequin.Accelerators  # noqa: B018
 
 
 def test_importing_it_leaves_pytorch_alone():
-    code = (
-        "import sys; from sw import Accelerator; print({'torch', 'onnx', 'sw.accelerator'} & {*sys.modules})"
-    )
-    assert child(code) == (0, "{'sw.accelerator'}\n", "")
+    code = """
+import sys
+from haarlequin import Accelerator
+print({'torch', 'onnx', 'haarlequin.sw.accelerator'} & {*sys.modules})
+"""
+    assert child(code) == (0, "{'haarlequin.sw.accelerator'}\n", "")
 
 
 WITHOUT_PYTORCH = """
@@ -304,8 +307,8 @@ import sys
 for name in ("torch", "onnx", "onnxruntime", "sklearn", "brevitas", "cocotb"):
     sys.modules[name] = None
 import numpy as np
-from sw import Accelerator
-from sw.devices.serial_port import SerialLine
+from haarlequin import Accelerator
+from haarlequin.sw.devices.serial_port import SerialLine
 SerialLine.latency = 2.0
 with Accelerator(*sys.argv[1:3]) as accelerator:
     print(accelerator.classify(np.load(sys.argv[3])).logits.tolist())

@@ -1,12 +1,12 @@
 import pytest
 
-from models import checkpoint
-from models.config import preset
-from models.export import export, save
-from models.freeze import freeze
-from models.random import random_model
-from sw import compile as command
-from sw.compiled import load
+from haarlequin.models.config import preset
+from haarlequin.models.network import checkpoint
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.models.onnx.export import export, save
+from haarlequin.sw import compile as command
+from haarlequin.sw.table_folder import load
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,10 @@ def test_tables_that_are_not_intact(onnx_file, tmp_path, capsys, damage, machine
             ["--plan", "deit-tiny-224", "--config", "16x64"],
             "deit-tiny-224 is too large for 16x64: tokens 196, 64 at most",
         ),
-        (["digits", "--config", "16x64"], "digits is no .onnx file: python -m models.export makes one"),
+        (
+            ["digits", "--config", "16x64"],
+            "digits is no .onnx file: haarlequin export makes one",
+        ),
         (["nothing.onnx", "--config", "16x64"], "nothing.onnx: no such file"),
     ],
 )

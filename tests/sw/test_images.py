@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sw.images import Found, class_of, find
+from haarlequin.sw.images import Found, class_of, find
 
 
 def touch(*paths):

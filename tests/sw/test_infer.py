@@ -14,21 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hw.config import accelerator
-from models.places import build_folder
-from sim.library import Simulation
-from sim.serve import Board
-from sim.simulate import simulator
-from sw import accelerator as accelerator_module
-from sw import infer
-from sw.choose import Source
-from sw.devices import DeviceError, Result
-from sw.devices.golden import GoldenDevice
-from sw.devices.serial_port import SerialLine
-from sw.images import find
+from haarlequin.hw.config import accelerator
+from haarlequin.models.common.places import build_folder
+from haarlequin.sim.serve import Board
+from haarlequin.sim.simulate import simulator
+from haarlequin.sw import accelerator as accelerator_module
+from haarlequin.sw import infer
+from haarlequin.sw.devices import DeviceError, Result
+from haarlequin.sw.devices.golden import GoldenDevice
+from haarlequin.sw.devices.serial_port import SerialLine
+from haarlequin.sw.images import find
+from haarlequin.sw.resolve import Source
+from haarlequin.sw.verilated.simulation import Simulation
 from tests.said import said
-
-from .conftest import MACHINE
+from tests.sw.conftest import MACHINE
 
 ROOT = Path(__file__).resolve().parents[2]
 INFER = ROOT / "sw" / "infer.py"
@@ -427,7 +426,7 @@ class Failing(GoldenDevice):
 
 @pytest.mark.parametrize("answers", [0, 1, 3])
 def test_a_device_that_fails_midway(run, monkeypatch, answers):
-    monkeypatch.setattr("sw.devices.golden.GoldenDevice", Failing)
+    monkeypatch.setattr("haarlequin.sw.devices.golden.GoldenDevice", Failing)
     monkeypatch.setattr(Failing, "answers", answers)
     code, out, error = run(*GOLDEN, "--limit", 6)
     assert code == 1
@@ -441,7 +440,7 @@ def test_a_device_that_fails_midway(run, monkeypatch, answers):
 
 def test_a_device_that_fails_after_a_bad_image(run, monkeypatch, digit, tmp_path):
     """The bad one is behind the first that has no answer."""
-    monkeypatch.setattr("sw.devices.golden.GoldenDevice", Failing)
+    monkeypatch.setattr("haarlequin.sw.devices.golden.GoldenDevice", Failing)
     monkeypatch.setattr(Failing, "answers", 1)
     names = ["1.png", "2.png", "bad.png", "3.png", "4.png"]
     for name in names:
@@ -496,7 +495,7 @@ def test_a_reader_that_has_had_enough(digit):
 
 INTERRUPTIBLE = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from sw.infer import main; main(sys.argv[1:])"
+    "from haarlequin.sw.infer import main; main(sys.argv[1:])"
 )
 """Where the tests run, interrupts may be ignored, which children inherit."""
 
@@ -545,7 +544,7 @@ def test_an_interrupt_while_it_imports():
         "    def find_spec(self, name, *_):\n"
         "        if name == 'tqdm': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupt())\n"
-        "import sw.infer"
+        "import haarlequin.sw.infer"
     )
     process = child("-c", code)
     assert process.communicate(timeout=60) == ("", "")

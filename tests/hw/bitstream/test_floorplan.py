@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hw.bitstream.floorplan import draw, sites
+from haarlequin.hw.bitstream.floorplan import draw, sites
 
 
 @pytest.fixture

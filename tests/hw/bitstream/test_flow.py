@@ -1,10 +1,10 @@
 import pytest
 
-from hw.bitstream import flow as flows
-from hw.bitstream.flow import SUMMARY, Flow
-from hw.bitstream.tools import ToolError
-from hw.boards import board
-from models import stamps
+from haarlequin.hw.bitstream import flow as flows
+from haarlequin.hw.bitstream.flow import SUMMARY, Flow
+from haarlequin.hw.bitstream.tools import ToolError
+from haarlequin.hw.boards import board
+from haarlequin.models.common import stamps
 from tests.small_machines import MACHINES
 
 TARGET = board("ulx3s-85f")

@@ -1,8 +1,8 @@
 import json
 from collections import Counter
 
-from hw.bitstream import report
-from hw.bitstream.families import FAMILIES
+from haarlequin.hw.bitstream import report
+from haarlequin.hw.bitstream.families import FAMILIES
 
 ECP5 = FAMILIES["ecp5"]
 

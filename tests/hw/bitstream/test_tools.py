@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.bitstream import tools
+from haarlequin.hw.bitstream import tools
 
 
 @pytest.fixture

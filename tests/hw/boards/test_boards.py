@@ -1,11 +1,11 @@
 import pytest
 
-from hw.bitstream.families import FAMILIES
-from hw.boards import BOARDS, board
-from hw.boards.board import PLACERS, BoardError
-from hw.boards.top import BoardTop
-from hw.config import CONFIGS
-from models.config import PRESETS
+from haarlequin.hw.bitstream.families import FAMILIES
+from haarlequin.hw.boards import BOARDS, board
+from haarlequin.hw.boards.board import PLACERS, BoardError
+from haarlequin.hw.boards.top import BoardTop
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.config import PRESETS
 
 
 @pytest.mark.parametrize("target", BOARDS.values(), ids=BOARDS)

@@ -6,16 +6,8 @@ from fractions import Fraction
 import pytest
 from amaranth.back import rtlil
 
-from hw.boards.pll import (
-    MHZ,
-    Ecp5Pll,
-    Ecp5Setting,
-    GowinPll,
-    GowinSetting,
-    Ice40Pll,
-    Ice40Setting,
-)
-from models.errors import UsageError
+from haarlequin.hw.boards.pll import MHZ, Ecp5Pll, Ecp5Setting, GowinPll, GowinSetting, Ice40Pll, Ice40Setting
+from haarlequin.models.common.errors import UsageError
 
 FAMILIES = [Ecp5Setting, Ice40Setting, GowinSetting]
 INPUTS = [12, 25, 27, 48]

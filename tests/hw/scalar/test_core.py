@@ -2,9 +2,19 @@ import random
 
 import pytest
 
-from hw.scalar.core import ScalarCore
-from sw.scalar.emulate import Emulator, FirmwareError
-from sw.scalar.isa import ADDRESS, CODE, REGISTERS, SATURATIONS, WORD, Alu, Control, Instruction, Source
+from haarlequin.hw.scalar.core import ScalarCore
+from haarlequin.hw.scalar.isa import (
+    ADDRESS,
+    CODE,
+    REGISTERS,
+    SATURATIONS,
+    WORD,
+    Alu,
+    Control,
+    Instruction,
+    Source,
+)
+from haarlequin.sw.scalar.emulate import Emulator, FirmwareError
 from tests.hw.bench import simulate
 
 IMAGES = 2

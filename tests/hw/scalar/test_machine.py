@@ -4,11 +4,11 @@ import pytest
 from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 
-from hw.config import ScalarConfig
-from hw.link import Link
-from hw.scalar.machine import ScalarMachine
-from sw.scalar.emulate import Emulator
-from sw.scalar.isa import Alu, Control, Instruction, Source, memories
+from haarlequin.hw.config import ScalarConfig
+from haarlequin.hw.link.link import Link
+from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Source, memories
+from haarlequin.hw.scalar.machine import ScalarMachine
+from haarlequin.sw.scalar.emulate import Emulator
 from tests.hw.bench import simulate
 
 CONFIG = ScalarConfig("bench", pixels=128)

@@ -5,11 +5,11 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
-from hw.scalar.ram import SinglePortRam
-from sw.scalar.isa import ADDRESS
+from haarlequin.hw.scalar.isa import ADDRESS
+from haarlequin.hw.scalar.ram import SinglePortRam
 from tests.hw.bench import simulate
-from tests.sim.parts import synthesise
-from tests.sim.stepped import Gates
+from tests.sw.verilated.parts import synthesise
+from tests.sw.verilated.stepped import Gates
 
 EDGES = [0, 1, 0x3FFF, 0x4000, 0x7FFF, 0x8000, 0xBFFF, 0xC000, 0xFFFF]
 """Addresses at the ends of the banks."""

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from models.ablation.grid import choose, grid
-from models.config import PRESETS, preset
-from models.errors import UsageError
+from haarlequin.models.ablation.grid import choose, grid
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import PRESETS, preset
 
 DIGITS = preset("digits")
 

@@ -3,10 +3,10 @@ import csv
 import pytest
 from PIL import Image
 
-from models.ablation.grid import grid
-from models.ablation.plot import plot
-from models.ablation.table import Estimate, markdown, pooled_deviation, rows, write_csv
-from models.config import preset
+from haarlequin.models.ablation.grid import grid
+from haarlequin.models.ablation.plot import plot
+from haarlequin.models.ablation.table import Estimate, markdown, pooled_deviation, rows, write_csv
+from haarlequin.models.config import preset
 
 CELLS = grid(preset("digits"))
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.ablation.grid import grid
-from models.ablation.trial import Trial
-from models.card import exact_logits
-from models.config import preset
-from models.data import DataSet, load
-from models.errors import UsageError
-from models.recipe import Recipe
-from models.run import Machine, Run, inputs, never
+from haarlequin.models.ablation.grid import grid
+from haarlequin.models.ablation.trial import Trial
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import preset
+from haarlequin.models.data import DataSet, load
+from haarlequin.models.training.card import exact_logits
+from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.run import Machine, Run, inputs, never
 
 CELLS = {cell.name: cell for cell in grid(preset("digits").with_(dim=8, layers=1, mlp_ratio=2))}
 RECIPE = Recipe(epochs=1, deploy_epochs=1, batch=32, seed=4)

@@ -5,13 +5,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from models.ablation.grid import grid
-from models.ablation.trial import Trial
-from models.ablation.workers import at_once, one_by_one
-from models.config import preset
-from models.recipe import Recipe
-from models.run import Machine, inputs, never
-from models.train import open_data
+from haarlequin.models.ablation.grid import grid
+from haarlequin.models.ablation.trial import Trial
+from haarlequin.models.ablation.workers import at_once, one_by_one
+from haarlequin.models.config import preset
+from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.run import Machine, inputs, never
+from haarlequin.models.training.train import open_data
 
 CELL = grid(preset("digits").with_(dim=8, layers=1, mlp_ratio=1))[0]
 READ = partial(open_data, CELL.config, None, 64)
@@ -63,7 +63,15 @@ def test_processes_end_with_the_one_that_began_them(tmp_path):
     root = Path(__file__).parents[3]
     small = ["--preset=digits", "--set=layers=1", "--set=dim=8", "--images=64", "--only", "full", "none"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "models.ablate", *small, "--epochs=100000", "--jobs=2", f"--out={tmp_path}"],
+        [
+            sys.executable,
+            "-m",
+            "haarlequin.models.ablation.ablate",
+            *small,
+            "--epochs=100000",
+            "--jobs=2",
+            f"--out={tmp_path}",
+        ],
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,

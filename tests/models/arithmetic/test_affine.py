@@ -3,10 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import arithmetic
-
-from . import reference
-from .strategies import matrix, row, signed
+from haarlequin.models import arithmetic
+from tests.models.arithmetic import reference
+from tests.models.arithmetic.strategies import matrix, row, signed
 
 
 @given(st.data(), st.integers(1, 6), st.integers(0, 12))

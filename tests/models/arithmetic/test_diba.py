@@ -3,10 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import arithmetic
-
-from . import reference
-from .strategies import bits, grids, matrix, row, signs, thetas
+from haarlequin.models import arithmetic
+from tests.models.arithmetic import reference
+from tests.models.arithmetic.strategies import bits, grids, matrix, row, signs, thetas
 
 
 @st.composite

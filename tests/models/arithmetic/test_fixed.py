@@ -5,10 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import arithmetic
-
-from . import reference
-from .strategies import matrix, signed
+from haarlequin.models import arithmetic
+from tests.models.arithmetic import reference
+from tests.models.arithmetic.strategies import matrix, signed
 
 
 @given(bits=st.integers(2, 16), values=st.lists(signed(20), min_size=1, max_size=9))

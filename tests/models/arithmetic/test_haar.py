@@ -3,10 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import arithmetic
-
-from . import reference
-from .strategies import grids, matrix, signed
+from haarlequin.models import arithmetic
+from tests.models.arithmetic import reference
+from tests.models.arithmetic.strategies import grids, matrix, signed
 
 
 @given(st.data(), grids, st.integers(1, 3), st.integers(12, 16))

@@ -3,10 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import arithmetic
-
-from . import reference
-from .strategies import integers, matrix, row, signed, signs, unsigned
+from haarlequin.models import arithmetic
+from tests.models.arithmetic import reference
+from tests.models.arithmetic.strategies import integers, matrix, row, signed, signs, unsigned
 
 
 @given(st.integers(1, 256), st.integers(4, 12), st.floats(2**-12, 1))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from models import data
-from models.config import preset
-from models.data import DataError, cifar
+from haarlequin.models import data
+from haarlequin.models.config import preset
+from haarlequin.models.data import DataError, cifar
 
 NANO = preset("cifar10-nano")
 FINE = tuple(f"fine {i}".replace(" ", "_") for i in range(100))

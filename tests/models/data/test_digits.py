@@ -1,6 +1,6 @@
 import torch
 
-from models.data import load
+from haarlequin.models.data import load
 
 
 def test_digits_are_split_into_three_for_good():

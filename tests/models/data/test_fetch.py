@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from models.data import DataError, fetch
+from haarlequin.models.data import DataError, fetch
 
 CONTENT = bytes(range(256)) * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from models import data
-from models.config import preset
-from models.data import DataError
-from models.data.folder import read_splits
+from haarlequin.models import data
+from haarlequin.models.config import preset
+from haarlequin.models.data import DataError
+from haarlequin.models.data.folder import read_splits
 
 CONFIG = preset("cifar10-nano").with_(image=(4, 4), classes=("cat", "ant", "bee"))
 COUNTS = {"train": 8, "test": 3}

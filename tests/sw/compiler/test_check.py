@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from hw.config import CONFIGS
-from models.config import preset
-from models.freeze import freeze
-from models.random import random_model
-from sw.compiler.check import Checker
-from sw.compiler.lower import lower
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.config import preset
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sw.compiler.check import Checker
+from haarlequin.sw.compiler.lower import lower
 from tests.small_machines import MACHINES, random_models
 
 BY_OTHERS = {"embedding.x", "pooled", "logits"}
-"""What passes do not show: `sim.observe` compares these."""
+"""What passes do not show: `sim.compare_trace` compares these."""
 
 
 def traced(model):

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hw.config import CONFIGS
-from models.config import preset
-from models.freeze import freeze
-from models.random import random_model
-from sw.compiler import CompilerError, check_words, compile_model
-from sw.compiler.encode import program_words
-from sw.compiler.idle import USED
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.config import preset
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sw.compiler import CompilerError, check_words, compile_model
+from haarlequin.sw.compiler.dont_care import USED
+from haarlequin.sw.compiler.encode import program_words
 from tests.small_machines import MACHINES, random_models
 
 

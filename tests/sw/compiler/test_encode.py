@@ -5,8 +5,8 @@ from amaranth.lib import data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sw.compiler.emulate import unpack, unpack_bits
-from sw.compiler.encode import FieldError, pack, packed_bits
+from haarlequin.sw.compiler.emulate import unpack, unpack_bits
+from haarlequin.sw.compiler.encode import FieldError, pack, packed_bits
 
 LAYOUT = data.StructLayout({"a": signed(5), "count": 7, "base": 6, "signs_0": 3})
 

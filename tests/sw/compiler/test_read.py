@@ -10,15 +10,15 @@ import pytest
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from models import checkpoint
-from models.config import preset
-from models.export import export, save, serialised
-from models.freeze import freeze
-from models.golden import GoldenModel
-from models.random import random_model
-from models.runtime import session
-from sw.compiler import read as compiler
-from sw.compiler.read import ReadError, check, parse, read, read_model
+from haarlequin.models.config import preset
+from haarlequin.models.golden import GoldenModel
+from haarlequin.models.network import checkpoint
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.models.onnx.export import export, save, serialised
+from haarlequin.models.onnx.runtime import session
+from haarlequin.sw.compiler import read as compiler
+from haarlequin.sw.compiler.read import ReadError, check, parse, read, read_model
 
 DIGITS = Path(__file__).parents[3] / "models" / "zoo" / "digits" / "model.safetensors"
 SMALL = preset("digits").with_(name="small", layers=1, dim=24, heads=2)
@@ -301,7 +301,7 @@ def test_a_tampered_file_is_one_clear_line(small, tmp_path, tamper, message):
     error = str(caught.value)
     assert error.startswith(f"{path}: ")
     assert re.search(message, error)
-    assert "python -m models.export" in error
+    assert "haarlequin export" in error
     assert "\n" not in error
 
 
@@ -343,11 +343,11 @@ def test_a_foreign_file_is_one_clear_line(tmp_path, data, message):
     with pytest.raises(ReadError, match=f"^{re.escape(str(path))}: {message}") as caught:
         read(path)
     assert "\n" not in str(caught.value)
-    assert "models.export" in str(caught.value)
+    assert "haarlequin.models.onnx.export" in str(caught.value)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ReadError, match=r"none.onnx: no such file; python -m models.export writes one"):
+    with pytest.raises(ReadError, match=r"none.onnx: no such file; haarlequin export writes one"):
         read(tmp_path / "none.onnx")
 
 

@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 
-from hw.config import CONFIGS
-from models.config import PRESETS, Widths, preset
-from sw.compile import blank
-from sw.compiler import compile_model
-from sw.compiler.lower import lower
-from sw.compiler.resources import (
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.config import PRESETS, Widths, preset
+from haarlequin.sw.compile import blank
+from haarlequin.sw.compiler import compile_model
+from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.resources import (
     DoesNotFit,
     Memory,
     bit_macs,

@@ -4,14 +4,14 @@ from collections import Counter
 
 import pytest
 
-from hw.config import CONFIGS
-from hw.timing import timing
-from models.config import preset
-from sw.compile import blank
-from sw.compiler.encode import changed_groups
-from sw.compiler.lower import lower
-from sw.compiler.resources import embedding_cycles, ideal_cycles
-from sw.compiler.schedule import schedule
+from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.timing import timing
+from haarlequin.models.config import preset
+from haarlequin.sw.compile import blank
+from haarlequin.sw.compiler.encode import changed_groups
+from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.resources import embedding_cycles, ideal_cycles
+from haarlequin.sw.compiler.schedule import schedule
 
 
 @pytest.mark.parametrize(

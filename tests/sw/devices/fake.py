@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.config import preset
-from sw.compiled import Compiled
-from sw.devices import Model
-from sw.devices.line import Line
-from sw.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
+from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
+from haarlequin.models.config import preset
+from haarlequin.sw.devices import Model
+from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.table_folder import Compiled
 
 MEMORIES = (
     Memory("settings", 12, 4),

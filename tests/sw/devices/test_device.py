@@ -12,11 +12,10 @@ import tty
 import numpy as np
 import pytest
 
-from sw.devices import DeviceError, open_device
-from sw.devices.link import LinkDevice
-from sw.devices.serial_port import SerialLine
-
-from .fake import MODEL, RIGHT_WORDS, FakeLine, logits
+from haarlequin.sw.devices import DeviceError, open_device
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.serial_port import SerialLine
+from tests.sw.devices.fake import MODEL, RIGHT_WORDS, FakeLine, logits
 
 PIXELS = [np.full((8, 8, 1), i, np.uint8) for i in range(10)]
 

@@ -21,15 +21,15 @@ import serial
 import torch
 from serial.tools import list_ports
 
-from hw.config import CONFIGS
-from models.errors import UsageError
-from models.places import build_folder
-from sim.library import Simulation
-from sim.serve import Board
-from sim.simulate import simulator
-from sw.choose import Source
-from sw.devices import DeviceError, Model, open_device, serial_port
-from sw.devices.serial_port import SerialLine
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.places import build_folder
+from haarlequin.sim.serve import Board
+from haarlequin.sim.simulate import simulator
+from haarlequin.sw.devices import DeviceError, Model, open_device, serial_port
+from haarlequin.sw.devices.serial_port import SerialLine
+from haarlequin.sw.resolve import Source
+from haarlequin.sw.verilated.simulation import Simulation
 
 MACHINE = CONFIGS["16x64"]
 PATIENCE = 2.0

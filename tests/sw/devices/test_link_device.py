@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sw.devices import DeviceError
-from sw.devices.link import IN_FLIGHT, MOST_NOISE, TRIES, LinkDevice, load_frames
-from sw.protocol import SYNC, Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
-
-from .fake import (
+from haarlequin.hw.link.protocol import SYNC, Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
+from haarlequin.sw.devices import DeviceError
+from haarlequin.sw.devices.link import IN_FLIGHT, MOST_NOISE, TRIES, LinkDevice, load_frames
+from tests.sw.devices.fake import (
     CLOCK_HZ,
     CYCLES,
     DIGEST,

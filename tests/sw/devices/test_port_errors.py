@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 import serial
 
-from sw.devices import DeviceError, port_errors
-from sw.devices.serial_port import SerialLine
+from haarlequin.sw.devices import DeviceError, port_errors
+from haarlequin.sw.devices.serial_port import SerialLine
 
 HOLD = """
 import fcntl, os, sys
@@ -154,7 +154,7 @@ def test_where_there_are_no_terminals():
         "import serial, serial.tools.list_ports\n"
         "for name in ('termios', 'fcntl', 'grp', 'pwd', 'tty'):\n"
         "    sys.modules[name] = None\n"
-        "import sw.devices.serial_port\n"
+        "import haarlequin.sw.devices.serial_port\n"
     )
     # filelock warns of what it lacks there.
     command = [sys.executable, "-W", "ignore", "-c", code]

@@ -3,10 +3,10 @@
 import random
 from collections.abc import Iterator
 
-from models.config import ModelConfig
-from models.freeze import freeze
-from models.golden import GoldenModel
-from models.random import random_model
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.golden import GoldenModel
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
 
 
 def random_config(generator: random.Random) -> ModelConfig:

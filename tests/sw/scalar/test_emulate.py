@@ -2,8 +2,8 @@
 
 import pytest
 
-from sw.scalar.emulate import Emulator, FirmwareError
-from sw.scalar.isa import Alu, Control, Instruction, Source
+from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Source
+from haarlequin.sw.scalar.emulate import Emulator, FirmwareError
 
 HALT = Instruction(Control.HALT)
 

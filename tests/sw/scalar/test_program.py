@@ -5,17 +5,17 @@ from itertools import islice
 
 import pytest
 
-from hw.config import CONFIGS
-from models.config import PRESETS, ModelConfig
-from models.freeze import freeze
-from models.random import random_model
-from sw.compile import blank
-from sw.compiler import CompilerError
-from sw.compiler.resources import DoesNotFit
-from sw.programs import fits
-from sw.scalar.firmware import firmware
-from sw.scalar.isa import memories
-from sw.scalar.program import ScalarProgram, compare_run, compile_model, random_image, run
+from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.scalar.isa import memories
+from haarlequin.models.config import PRESETS, ModelConfig
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sw.compile import blank
+from haarlequin.sw.compiler import CompilerError
+from haarlequin.sw.compiler.resources import DoesNotFit
+from haarlequin.sw.scalar.firmware import firmware
+from haarlequin.sw.scalar.program import ScalarProgram, compare_run, compile_model, random_image, run
+from haarlequin.sw.targets import fits
 from tests.sw.scalar.models import random_models
 
 SCALAR = CONFIGS["scalar"]

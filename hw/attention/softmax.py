@@ -1,0 +1,215 @@
+"""The binary softmax, with no division: each row's largest score, then the keys that pass its threshold."""
+
+from collections.abc import Callable, Sequence
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.common.tables import sized_memory
+from haarlequin.models import arithmetic
+from haarlequin.models.config import Widths
+
+SHIFTS = (2, 5)
+"""The EXP index's r of heads of 1 to 64 channels."""
+
+
+def maximum_latency(lanes: int) -> int:
+    """Cycles from a tile in to the first query of `RowMaximum` that sees it."""
+    return 1 + ceil_log2(lanes)
+
+
+def softmax_latency(lanes: int) -> int:
+    """Cycles from a row's last tile in to the first one out of `BinarySoftmax`."""
+    return 7 + ceil_log2(lanes)
+
+
+class RowMaximum(wiring.Component):
+    """Keeps max_j P_ij of ``max_rows`` rows while their scores are made, ``lanes`` keys at a time.
+
+    ``tiles`` takes a tile a cycle, always ready: the unsigned ``scores`` of one ``row``, lane 0 lowest, a 1
+    in ``keys`` for each lane that has a key, and ``first`` where this is the row's first tile, which starts
+    its maximum anew. Tiles of one row may follow one another at any distance, even in consecutive cycles.
+
+    ``maximum`` is that of the row that ``query`` named a cycle before, over all tiles that came at least
+    `latency` cycles before the query.
+    """
+
+    def __init__(self, lanes: int, score_bits: int, max_rows: int):
+        _check_positive("RowMaximum", lanes=lanes, score_bits=score_bits, max_rows=max_rows)
+        self.lanes = lanes
+        self.score_bits = score_bits
+        self.max_rows = max_rows
+        tile = {"scores": lanes * score_bits, "keys": lanes, "row": range(max_rows), "first": 1}
+        super().__init__(
+            {
+                "tiles": In(stream.Signature(data.StructLayout(tile), always_ready=True)),
+                "query": In(range(max_rows)),
+                "maximum": Out(score_bits),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a tile to the first query that sees it."""
+        return maximum_latency(self.lanes)
+
+    def elaborate(self, platform):
+        m = Module()
+        tile = self.tiles.p
+        m.submodules.memory = rows = sized_memory(self.score_bits, self.max_rows)
+        write = rows.write_port()
+        # Transparent: the row's next tile may need what this cycle writes.
+        running, answer = (rows.read_port(transparent_for=[write]) for _ in range(2))
+
+        scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
+        largest = _tree(m, [registered(m, Mux(key, score, 0)) for score, key in scores], _larger)
+        row = registered(m, tile.row, self.latency - 1)
+        first = registered(m, tile.first, self.latency)
+        m.d.comb += [
+            running.addr.eq(row),
+            write.addr.eq(registered(m, row)),
+            write.data.eq(Mux(first, largest, _larger(largest, running.data))),
+            write.en.eq(registered(m, self.tiles.valid, self.latency)),
+            answer.addr.eq(self.query),
+            self.maximum.eq(answer.data),
+        ]
+        return m
+
+
+class BinarySoftmax(wiring.Component):
+    """Â = `arithmetic.binarise_softmax` of rows of unsigned popcount scores P, where S = 2·P + a constant.
+
+    ``tiles`` takes a tile a cycle, always ready, gaps allowed. A row is 1 to ``max_tiles`` tiles, the final
+    one marked ``last``; a tile is the ``scores`` of ``lanes`` keys, lane 0 lowest, a 1 in ``keys`` for each
+    lane that has one, and the row's ``maximum``. ``shift``, the EXP index's r within the window ``shifts`` =
+    (low, high), comes with every tile; ``threshold``, the head's τ ≥ 1, with a row's last one. A window of
+    one shift costs 15 LUT4 a lane less; a model of a smaller r then scales its P by 2^(high − r).
+
+    ``chosen`` gives the row's tiles back in consecutive cycles, the first of them `latency` cycles behind the
+    last tile in: a 1 in ``keys`` for each key with Â = 1, and ``last``. Rows follow one another without a
+    bubble; only where a row has fewer tiles than the one before, its last tile must come as many cycles
+    behind that row's last as that row has tiles.
+
+    No division: e << F ≥ τ·Σ where e ≥ bound = ⌈τ·Σ / 2^F⌉, one multiplication a row. The entries e wait for
+    the bound in a memory; indices into EXP would be little narrower there and need a table of bounds too.
+    """
+
+    def __init__(
+        self,
+        lanes: int,
+        widths: Widths,
+        max_tiles: int,
+        score_bits: int = 12,
+        shifts: tuple[int, int] = SHIFTS,
+    ):
+        _check_positive("BinarySoftmax", lanes=lanes, max_tiles=max_tiles, score_bits=score_bits)
+        pair = isinstance(shifts, tuple) and len(shifts) == 2 and all(isinstance(r, int) for r in shifts)
+        if not (pair and 0 <= shifts[0] <= shifts[1]):
+            raise ValueError(f"BinarySoftmax shifts must be a window (low, high) from 0 on, not {shifts!r}")
+        self.lanes = lanes
+        self.widths = widths
+        self.max_tiles = max_tiles
+        self.score_bits = score_bits
+        self.shifts = shifts
+        tile = {"scores": lanes * score_bits, "keys": lanes, "maximum": score_bits, "last": 1}
+        chosen = {"keys": lanes, "last": 1}
+        super().__init__(
+            {
+                "tiles": In(stream.Signature(data.StructLayout(tile), always_ready=True)),
+                "shift": In(range(shifts[1] + 1)),
+                "threshold": In(widths.threshold),
+                "chosen": Out(stream.Signature(data.StructLayout(chosen), always_ready=True)),
+            }
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a row's last tile in to its first tile out."""
+        return softmax_latency(self.lanes)
+
+    def elaborate(self, platform):
+        m = Module()
+        tile, widths, levels = self.tiles.p, self.widths, ceil_log2(self.lanes)
+        scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
+        entries = [self._entry(m, score, key) for score, key in scores]  # 3 cycles behind the tile
+        strobe, last = registered(m, self.tiles.valid, 3), registered(m, tile.last, 3)
+
+        # As many tiles wait as a row has, and as come between the entries of its last one and their bound.
+        depth = 1 << ceil_log2(self.max_tiles + levels + 2)
+        word = data.StructLayout({"entries": self.lanes * widths.exp, "last": 1})
+        m.submodules.memory = memory = Memory(shape=word, depth=depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [write.data.entries.eq(Cat(entries)), write.data.last.eq(last), write.en.eq(strobe)]
+        m.d.sync += write.addr.eq(write.addr + strobe)
+
+        total = _tree(m, entries, lambda a, b: a + b)  # 3 + levels
+        strobe, last = registered(m, strobe, levels), registered(m, last, levels)
+        before = Signal(range(((1 << widths.exp) - 1) * self.lanes * self.max_tiles + 1))
+        sum_of_row = Signal.like(before)
+        m.d.comb += sum_of_row.eq(before + total)
+        with m.If(strobe):
+            m.d.sync += before.eq(Mux(last, 0, sum_of_row))
+        threshold = registered(m, self.threshold, 4 + levels)
+        product = registered(m, registered(m, sum_of_row) * threshold)  # 4, 5 + levels
+        decided = registered(m, strobe & last, 2)
+        ceiling = (product + (1 << widths.threshold) - 1) >> widths.threshold
+        bound, none = Signal(widths.exp), Signal()
+        with m.If(decided):
+            m.d.sync += [bound.eq(ceiling), none.eq(ceiling[widths.exp :].any())]  # 6 + levels
+
+        reading, present = Signal(), Signal()
+        m.d.comb += reading.eq(decided | (present & ~read.data.last))
+        m.d.sync += [read.addr.eq(read.addr + reading), present.eq(reading)]  # 6 + levels
+        passed = [(entry >= bound) & ~none for entry in _words(read.data.entries, self.lanes)]
+        m.d.sync += [self.chosen.p.keys.eq(Cat(passed)), self.chosen.p.last.eq(read.data.last)]
+        m.d.sync += self.chosen.valid.eq(present)  # 7 + levels
+        return m
+
+    def _entry(self, m: Module, score: Value, key: Value) -> Value:
+        """EXP[min(2·(maximum − score) >> shift, last)], or 0 where there is no key, 3 cycles later."""
+        widths, (low, high) = self.widths, self.shifts
+        table = arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step).tolist()
+        distance = registered(m, (self.tiles.p.maximum - score)[: self.score_bits])
+        shift = registered(m, self.shift)
+        beyond, index = Signal(), Signal(widths.exp_index, reset_less=True)  # its set input is for `beyond`
+        with m.Switch(shift):
+            for r in range(low, high + 1):
+                with m.Case(r) if r < high else m.Default():
+                    step = (distance << 1) >> r
+                    m.d.comb += beyond.eq(step[len(index) :].any())
+                    m.d.sync += index.eq(step)
+        with m.If(beyond):
+            m.d.sync += index.eq(len(table) - 1)
+        return registered(m, Mux(registered(m, key, 2), Array(table)[index], 0))
+
+
+def _check_positive(block: str, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if not (isinstance(value, int) and value >= 1):
+            raise ValueError(f"{block} {name} must be a positive integer, not {value!r}")
+
+
+def _words(value: Value, count: int) -> list[Value]:
+    """``value`` cut into as many words, the lowest first.
+
+    Not an `ArrayLayout`: Amaranth calls its elements ``scores[0]``, which the abc9 of yosys 0.70 takes for a
+    bit of ``scores``, and stops.
+    """
+    width = len(value) // count
+    return [value.word_select(i, width) for i in range(count)]
+
+
+def _larger(a: Value, b: Value) -> Value:
+    return Mux(a > b, a, b)
+
+
+def _tree(m: Module, values: Sequence[Value], join: Callable[[Value, Value], Value]) -> Value:
+    """All values joined into one, ceil_log2(len(values)) cycles later."""
+    while len(values) > 1:
+        pairs = [registered(m, join(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = pairs + [registered(m, value) for value in values[2 * len(pairs) :]]
+    return values[0]

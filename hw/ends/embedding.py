@@ -1,0 +1,226 @@
+"""The patch embedding, beside the lanes: a few multipliers that work on the next image."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from haarlequin.hw.common.flow_control import counter, stages
+from haarlequin.hw.common.tables import TableRead, table_memories, table_ports
+from haarlequin.hw.lanes.postprocess import round_shift, saturate
+from haarlequin.models.config import Widths
+
+
+def constants_layout(widths: Widths, max_patch_length: int) -> data.StructLayout:
+    """A channel's bias, as wide as the products and as much again of bias, and its affine."""
+    acc = signed((2 * max_patch_length * 128 * 128).bit_length() + 1)
+    return data.StructLayout({"bias": acc, "a": signed(widths.multiplier), "b": signed(widths.bias)})
+
+
+class Embedding(wiring.Component):
+    """``values`` = `arithmetic.embedding` of one image: the channels of token 0, of token 1, …
+
+    ``start``, while ``busy`` is low, begins an image; ``done`` is high while its last value leaves, and
+    ``busy`` until then. Nothing needs a reset between images. ``clipped`` counts the saturations among the
+    image's values, complete with ``done`` and kept until the next start.
+
+    Group after group of ``macs`` channels: a pixel a cycle goes to all multipliers, and while the next group
+    accumulates, the finished sums drain, a value a cycle, through one affine. Where a group drains longer
+    than the next one accumulates (macs > patch length, or ``values`` stalls), the multipliers wait. `cycles`
+    counts exactly. The bias joins when the sums drain, which changes none of them.
+
+    Tables, filled by the host: ``pixels``, bytes of images, each row-major (row, column, channel of the
+    pixel) from an address of its own; ``weights``, the word of group g and tap t at g·patch length + t, taps
+    in the order of `arithmetic.patches`, weight k that of channel g·macs + k, anything for the channels that
+    the last group has beyond ``dim``; ``constants`` of a channel, |bias| ≤ patch length · 2^14;
+    ``positions`` of channel c of token n at n·dim + c.
+
+    The image's sizes hold still while ``busy``: ``image``, the address of its first byte; ``rows`` and
+    ``columns`` of tokens; ``patch``, rows of a patch; ``patch_bytes``, patch · channels of a pixel;
+    ``line_bytes``, columns · patch_bytes; ``dim``; the right shifts ``acc_shift``, which leaves a sum
+    `Widths.embedding_acc` bits, and ``shift``, the affine's.
+    """
+
+    LATENCY = 10
+    """Cycles that the last value is behind its taps and its place in the group."""
+
+    def __init__(
+        self,
+        macs: int,
+        widths: Widths,
+        max_tokens: int,
+        max_channels: int,
+        max_patch_length: int,
+        max_pixels: int,
+    ):
+        sizes = {"macs": macs, "max_tokens": max_tokens, "max_channels": max_channels}
+        sizes |= {"max_patch_length": max_patch_length, "max_pixels": max_pixels}
+        for name, value in sizes.items():
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"Embedding {name} must be a positive integer, not {value!r}")
+        self.macs, self.widths = macs, widths
+        constants = constants_layout(widths, max_patch_length)
+        self._acc = constants["bias"].shape
+        groups = -(-max_channels // macs)
+        self._tables = {
+            "pixels": (unsigned(8), max_pixels),
+            "weights": (data.ArrayLayout(signed(8), macs), groups * max_patch_length),
+            "constants": (constants, max_channels),
+            "positions": (signed(widths.wide), max_tokens * max_channels),
+        }
+        tokens, taps, pixels = range(max_tokens + 1), range(max_patch_length + 1), range(max_pixels + 1)
+        acc_shift = max(0, self._acc.width - widths.embedding_acc)
+        super().__init__(
+            table_ports(self._tables)
+            | {
+                "image": In(range(max_pixels)),
+                "rows": In(tokens),
+                "columns": In(tokens),
+                "patch": In(taps),
+                "patch_bytes": In(taps),
+                "line_bytes": In(pixels),
+                "dim": In(range(max_channels + 1)),
+                "acc_shift": In(range(acc_shift + 1)),
+                "shift": In(range(widths.embedding_shift[1] + 1)),
+                "start": In(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "values": Out(stream.Signature(signed(widths.wide))),
+                "clipped": Out(range(2 * max_tokens * max_channels + 1)),
+            }
+        )
+
+    @staticmethod
+    def cycles(macs: int, tokens: int, patch_length: int, dim: int) -> int:
+        """From ``start`` to ``done``, ``values`` always ready: tokens · patch_length · ⌈dim / macs⌉ and a few
+        more while macs ≤ patch_length; beyond, a cycle a value.
+        """
+        groups, channels = divmod(dim - 1, macs)
+        channels += 1  # of the last group
+        token = groups * max(patch_length, macs) + max(patch_length, channels)
+        return tokens * token + min(patch_length, channels) + Embedding.LATENCY
+
+    def elaborate(self, platform):
+        m = Module()
+        pixel, weights, constants, position = table_memories(m, self, self._tables)
+        step, move = Signal(), Signal()  # the multipliers and the affine go on
+        tags = self._addresses(m, step, pixel, weights)
+        sums, complete, final = self._accumulate(m, step, pixel, weights, tags)
+        total, valid, last = self._drain(m, step, move, sums, complete, final, constants)
+        self._finish(m, move, total, valid, last, constants, position)
+        with m.If(self.start):
+            m.d.sync += self.busy.eq(1)
+        with m.Elif(self.done):
+            m.d.sync += self.busy.eq(0)
+        return m
+
+    def _addresses(self, m: Module, step: Signal, pixel: TableRead, weights: TableRead) -> Value:
+        """Walk through the image patch by patch, each once for every group. Three tags of a tap: it begins a
+        group, it ends one, it ends the image.
+        """
+        running, corner, line = Signal(), Signal.like(pixel.addr), Signal.like(pixel.addr)
+        taken = running & step
+        _, in_line = counter(m, self.patch_bytes, taken)
+        _, in_group = counter(m, self.patch, taken, inner=in_line)
+        _, in_token = counter(m, self.dim, taken, self.macs, inner=in_group)
+        _, in_row = counter(m, self.columns, taken, inner=in_token)
+        _, in_image = counter(m, self.rows, taken, inner=in_row)
+        begins_group = Signal(init=1)
+        with m.If(taken):
+            m.d.sync += [begins_group.eq(in_group), weights.addr.eq(Mux(in_token, 0, weights.addr + 1))]
+
+        following, next_line = pixel.addr + 1, line + self.line_bytes
+        # Behind the last byte of a row's last patch begins the next row of patches.
+        next_corner = Mux(in_row, following, corner + self.patch_bytes)
+        with m.If(self.start):
+            m.d.sync += [address.eq(self.image) for address in (pixel.addr, line, corner)]
+            m.d.sync += running.eq(1)
+        with m.Elif(taken):  # which comes last, and so chooses nothing
+            with m.If(in_token):
+                m.d.sync += [address.eq(next_corner) for address in (pixel.addr, line, corner)]
+                m.d.sync += running.eq(~in_image)
+            with m.Elif(in_group):
+                m.d.sync += [address.eq(corner) for address in (pixel.addr, line)]
+            with m.Elif(in_line):
+                m.d.sync += [address.eq(next_line) for address in (pixel.addr, line)]
+            with m.Else():
+                m.d.sync += pixel.addr.eq(following)
+        return Cat(begins_group, taken & in_group, taken & in_image)
+
+    def _accumulate(
+        self, m: Module, step: Signal, pixel: TableRead, weights: TableRead, tags: Value
+    ) -> tuple[list[Signal], Signal, Signal]:
+        """The sums of a group, whether they are ``complete``, and whether they are the image's last."""
+        m.d.comb += [pixel.en.eq(step), weights.en.eq(step)]
+        stage = stages(m, step)
+        first, *ends = stage(tags, 3)  # of the products
+        p = stage((pixel.data ^ 128).as_signed())  # pixel − 128
+        sums = [Signal(self._acc, name=f"sum_{k}") for k in range(self.macs)]
+        for total, weight in zip(sums, weights.data, strict=True):
+            product = stage(p * stage(weight))
+            with m.If(step):
+                m.d.sync += total.eq(Mux(first, 0, total) + product)
+        complete, final = (stage(end) for end in ends)
+        return sums, complete, final
+
+    def _drain(
+        self,
+        m: Module,
+        step: Signal,
+        move: Signal,
+        sums: list[Signal],
+        complete: Signal,
+        final: Signal,
+        constants: TableRead,
+    ) -> tuple[Value, Signal, Value]:
+        """Hold a group's sums while the next ones grow, and hand them on one by one: a sum, whether there is
+        one, and whether it is the image's last.
+        """
+        held = [Signal(self._acc, name=f"held_{k}") for k in range(self.macs)]
+        draining, held_final, index = Signal(), Signal(), Signal(range(self.macs))
+        channel, last_channel = counter(m, self.dim, draining & move)
+        ends_group = draining & move & (last_channel | (index == self.macs - 1))
+        load = complete & (~draining | ends_group)
+        m.d.comb += [step.eq(~complete | load), constants.addr.eq(channel)]
+        with m.If(load):
+            m.d.sync += [draining.eq(1), held_final.eq(final), index.eq(0)]
+            m.d.sync += [register.eq(total) for register, total in zip(held, sums, strict=True)]
+        with m.Elif(ends_group):
+            m.d.sync += draining.eq(0)
+        with m.Elif(move):
+            m.d.sync += index.eq(index + 1)
+        return Array(held)[index], draining, ends_group & held_final
+
+    def _finish(
+        self,
+        m: Module,
+        move: Signal,
+        total: Value,
+        valid: Signal,
+        last: Value,
+        constants: TableRead,
+        position: TableRead,
+    ) -> None:
+        """Turn sums into values."""
+        bits, values, stage = self.widths.wide, self.values, stages(m, move)
+        m.d.comb += [move.eq(~values.valid | values.ready), constants.en.eq(move), position.en.eq(move)]
+        biased = stage(total) + constants.data.bias  # 1
+        acc = stage((biased >> self.acc_shift)[: self.widths.embedding_acc].as_signed())  # 2
+        product = stage(acc * stage(constants.data.a))  # 3
+        # What is left of the shift is the rounding, in the addition of b.
+        doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
+        clipped, clipped_again = Signal(), Signal()
+        x = stage(saturate(m, round_shift(doubled, b, 1), bits, clipped))  # 5
+        value = stage(saturate(m, x + position.data, bits, clipped_again))  # 6
+
+        before, after = stage(valid, 4), stage(valid, 5)  # the first saturation and the second
+        # Counted a cycle late: the position comes late out of its memory, and the counter is long.
+        counted, latest = Signal.like(self.clipped), Signal(2)
+        m.d.comb += self.clipped.eq(counted + latest)
+        m.d.sync += [counted.eq(self.clipped), latest.eq(0)]
+        with m.If(self.start):
+            m.d.sync += [position.addr.eq(0), counted.eq(0)]
+        with m.Elif(move):
+            m.d.sync += position.addr.eq(position.addr + before)
+            m.d.sync += latest.eq((before & clipped) + (after & clipped_again))
+        m.d.comb += [values.p.eq(value), values.valid.eq(stage(after))]
+        m.d.comb += self.done.eq(values.valid & values.ready & stage(last, 6))

@@ -1,0 +1,115 @@
+"""The classifier: pooled sums in, logits out, on one multiplier."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from haarlequin.hw.common.flow_control import counter, stages
+from haarlequin.hw.common.tables import table_memories, table_ports
+from haarlequin.hw.lanes.postprocess import round_shift, saturate
+from haarlequin.models.config import Widths
+from haarlequin.models.golden import FEATURE_BITS
+
+
+def constants_layout(widths: Widths) -> data.StructLayout:
+    """A channel's affine."""
+    return data.StructLayout({"a": signed(widths.multiplier), "b": signed(widths.bias)})
+
+
+class Head(wiring.Component):
+    """``logits`` = `arithmetic.head` of ``sums``, the pooled Σ_n x of every channel.
+
+    ``sums`` takes an image's channels in order, ``logits`` gives its classes in order; then the next image
+    can come. One multiplier does it all, a product a cycle: the sums' affines, and once the last
+    feature v is known, class after class. Where every logit is taken at once, that of class k comes
+    `cycles`(dim, k + 1) cycles behind the last sum; one that waits holds up everything. ``clipped`` counts
+    the saturations among the image's features, complete while its logits are offered.
+
+    Tables, filled by the host: ``constants`` of a channel, ``weights`` of class k and channel c at
+    k·dim + c, ``biases`` of a class. ``dim``, ``classes`` and ``shift``, the affine's, hold still from an
+    image's first sum to its last logit.
+    """
+
+    LATENCY = 9
+    """Cycles that a logit is behind the last sum beyond one for each product."""
+
+    def __init__(self, widths: Widths, max_tokens: int, max_channels: int, max_classes: int):
+        sizes = {"max_tokens": max_tokens, "max_channels": max_channels, "max_classes": max_classes}
+        for name, value in sizes.items():
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"Head {name} must be a positive integer, not {value!r}")
+        self.max_channels = max_channels
+        self._tables = {
+            "constants": (constants_layout(widths), max_channels),
+            "weights": (signed(8), max_channels * max_classes),
+            "biases": (signed(32), max_classes),
+        }
+        super().__init__(
+            table_ports(self._tables)
+            | {
+                "dim": In(range(max_channels + 1)),
+                "classes": In(range(max_classes + 1)),
+                "shift": In(range(widths.head_shift[1] + 1)),
+                "sums": In(stream.Signature(signed(widths.wide + ceil_log2(max_tokens)))),
+                "logits": Out(stream.Signature(signed(32))),
+                "clipped": Out(range(max_channels + 1)),
+            }
+        )
+
+    @staticmethod
+    def cycles(dim: int, classes: int) -> int:
+        """From the last sum taken to the last of so many logits offered, all before it taken at once."""
+        return classes * dim + Head.LATENCY
+
+    def elaborate(self, platform):
+        m = Module()
+        constants, weight, bias = table_memories(m, self, self._tables)
+        m.submodules.features = memory = Memory(shape=signed(FEATURE_BITS), depth=self.max_channels, init=[])
+        write, feature = memory.write_port(), memory.read_port()
+        sums, logits = self.sums, self.logits
+        move = ~logits.valid | logits.ready
+        stage = stages(m, move)
+
+        taking, classifying = Signal(init=1), Signal()
+        take = sums.valid & sums.ready
+        classify = classifying & move
+        channel, last_channel = counter(m, self.dim, take | classify)
+        class_, last_logit = counter(m, self.classes, classify, inner=last_channel)
+        ends_sums, ends_logit, ends_image = (
+            take & last_channel,
+            classify & last_channel,
+            classify & last_logit,
+        )
+        m.d.comb += sums.ready.eq(taking & move)
+        with m.If(ends_sums):
+            m.d.sync += taking.eq(0)
+        with m.If(stage(ends_sums, 5) & move):
+            m.d.sync += classifying.eq(1)
+        with m.If(ends_image):
+            m.d.sync += [classifying.eq(0), taking.eq(1)]
+        with m.If(classifying & move):
+            m.d.sync += weight.addr.eq(Mux(ends_image, 0, weight.addr + 1))
+        m.d.comb += [port.en.eq(move) for port in (constants, weight, bias, feature)]
+        m.d.comb += [constants.addr.eq(channel), feature.addr.eq(channel), bias.addr.eq(class_)]
+
+        # One multiplier: a_c·sum_c while sums come, then W_kc·v_c.
+        affine, first = stage(take), stage(channel == 0)  # 1
+        left = stage(Mux(affine, stage(sums.p), feature.data))  # 2
+        right = stage(Mux(affine, constants.data.a, weight.data))
+        product = stage(left * right)  # 3
+
+        # What is left of the shift is the rounding, in the addition of b.
+        doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
+        clipped, affine, first_sum = Signal(), stage(affine, 3), stage(first, 3)
+        v = stage(saturate(m, round_shift(doubled, b, 1), FEATURE_BITS, clipped))  # 5
+        with m.If(affine & move):
+            m.d.sync += self.clipped.eq(Mux(first_sum, 0, self.clipped) + clipped)
+        m.d.comb += [write.addr.eq(stage(channel, 5)), write.data.eq(v), write.en.eq(stage(affine))]
+
+        start, first_product = stage(bias.data, 2), stage(first, 2)  # 3
+        with m.If(move):
+            m.d.sync += logits.p.eq(Mux(first_product, start, logits.p) + product)  # 4
+        m.d.comb += logits.valid.eq(stage(ends_logit, 4))
+        return m

@@ -1,0 +1,132 @@
+"""The lanes side by side: one word of activations to all of them, one result from each, every cycle."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from haarlequin.hw.common.pipeline import chained, streamed
+from haarlequin.hw.lanes.binary_lane import BinaryLane
+from haarlequin.hw.lanes.popcount import Popcount
+from haarlequin.hw.lanes.postprocess import PostProcess, lane_constants
+from haarlequin.models.config import Widths
+
+
+class LaneArray(wiring.Component):
+    """acc = 2·n − k + partial + extra in every lane, and its post-processing.
+
+    n counts the agreements of ``activation`` with the lane's weights where ``mask`` is 1, k the ones of the
+    mask: the dot product of the signs, or with Â for a mask and ones for an activation Σ_j Â_j·V_j. With
+    ``differential`` it is 2·(n − k) in the lanes where ``centre`` is 1 and 2·n in the others, which is that
+    sum less k·V_i, V_i being the centre (`arithmetic.diba`). Where ``gate`` is 0, partial and extra are all.
+
+    All lanes run in lockstep, one word a cycle, always ready, nothing held up; what is not meant to be used
+    is not written anywhere. Cycles behind ``activation``:
+
+    ================================  ============================================
+    ``gate``, ``differential``,
+    ``centre`` taken                  `operands` − 1
+    ``partial``, ``extra`` taken      `operands`
+    ``acc`` out, ``slot`` taken       `operands` + 2
+    ``shortcut`` taken                `operands` + 2 + `PostProcess.SHORTCUT`
+    ``residual``, ``token`` taken     `operands` + 2 + `PostProcess.RESIDUAL`
+    ``y``, ``bits``, ``clipped`` out  `operands` + 2 + `PostProcess.LATENCY`
+    ================================  ============================================
+
+    ``clipped`` has a bit for each lane's first saturation, then one for each lane's second.
+
+    What is loaded goes from lane to lane, entering at the last: ``load`` takes ``weights`` and moves every
+    lane's next weights to the one before it, so that a word a lane, lane 0's first, fills them all.
+    ``constants`` move in every cycle; ``write``, beside the last of a word a lane, puts them into slot
+    ``write_slot``. ``shift`` moves each lane's own ``bits`` into the highest ``column`` of its next weights
+    (V's columns); ``swap`` makes the next weights of all lanes current.
+    """
+
+    def __init__(self, lanes: int, width: int, column: int, widths: Widths, slots: int):
+        if not (isinstance(lanes, int) and lanes >= 1):
+            raise ValueError(f"LaneArray lanes must be a positive integer, not {lanes!r}")
+        self.lanes, self.width, self.widths, self.slots = lanes, width, widths, slots
+        self._array = [BinaryLane(width, column) for _ in range(lanes)]
+        self._post = [PostProcess(widths, widths.wide, slots) for _ in range(lanes)]
+        wide = data.ArrayLayout(signed(widths.wide), lanes)
+        super().__init__(
+            {
+                "activation": In(width),
+                "mask": In(width),
+                "load": In(1),
+                "weights": In(width),
+                "shift": In(1),
+                "swap": In(1),
+                "write": In(1),
+                "write_slot": In(range(slots)),
+                "constants": In(lane_constants(widths)),
+                "gate": In(lanes),
+                "differential": In(1),
+                "centre": In(lanes),
+                "partial": In(wide),
+                "extra": In(wide),
+                "acc": Out(wide),
+                "slot": In(range(slots)),
+                "shortcut": In(wide),
+                "residual": In(wide),
+                "token": In(signed(widths.offset)),
+                "y": Out(wide),
+                "bits": Out(lanes),
+                "clipped": Out(2 * lanes),
+            }
+        )
+
+    @property
+    def operands(self) -> int:
+        """Cycles from ``activation`` to ``partial`` and ``extra``."""
+        return self._array[0].latency
+
+    def elaborate(self, platform):
+        m = Module()
+        ones = self._mask_count(m)
+        gate = streamed(m, self.gate)
+        weights = [*(lane.following for lane in self._array[1:]), self.weights]
+        constants = chained(m, self.constants, self.lanes)
+        for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
+            m.submodules[f"array_{i}"], m.submodules[f"post_{i}"] = array, post
+            m.d.comb += [
+                array.activation.eq(self.activation),
+                array.mask.eq(self.mask),
+                array.load.eq(self.load),
+                array.weights.eq(weights[i]),
+                array.shift.eq(self.shift),
+                array.bit.eq(post.bit),
+                array.swap.eq(self.swap),
+                post.write.eq(self.write),
+                post.write_slot.eq(self.write_slot),
+                post.constants.eq(constants[i]),
+                post.slot.eq(self.slot),
+                post.acc.eq(self.acc[i]),
+                post.shortcut.eq(self.shortcut[i]),
+                post.residual.eq(self.residual[i]),
+                post.token.eq(self.token),
+                self.y[i].eq(post.y),
+                self.bits[i].eq(post.bit),
+            ]
+            dot, others, acc = (Signal(signed(self.widths.wide), reset_less=True) for _ in range(3))
+            own = Mux(self.centre[i], ones << 1, 0)
+            k = streamed(m, Mux(self.differential, own, ones))
+            with m.If(gate[i]):
+                m.d.sync += dot.eq(((array.low + array.high) << 1) - k)
+            with m.Else():
+                m.d.sync += dot.eq(0)
+            m.d.sync += [
+                others.eq(self.partial[i] + self.extra[i]),
+                acc.eq(dot + others),
+            ]
+            m.d.comb += self.acc[i].eq(acc)
+            m.d.comb += Cat(self.clipped[i], self.clipped[self.lanes + i]).eq(post.clipped)
+        return m
+
+    def _mask_count(self, m: Module) -> Value:
+        """popcount(mask), a cycle before the lanes' counts."""
+        counts, middle = [], self.width // 2
+        for name, half in (("low", self.mask[:middle]), ("high", self.mask[middle:])):
+            m.submodules[f"mask_{name}"] = count = Popcount(middle)
+            m.d.comb += count.bits.eq(half)
+            counts.append(count.count)
+        return sum(counts)

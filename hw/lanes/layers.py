@@ -1,0 +1,486 @@
+"""What runs an image's layers: lanes, banks and sign memories, in one pipeline behind the sequencer.
+
+Every part of a pass happens to a token at a fixed stage, a number of cycles behind its issue (`hw.timing`).
+The fields of a pass that are not used at once wait in small memories, an entry for each pass in flight;
+tokens carry the entry's number down the pipeline.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from haarlequin.hw.attention.attention import Attention
+from haarlequin.hw.attention.softmax import RowMaximum
+from haarlequin.hw.common.pipeline import chained, registered, streamed
+from haarlequin.hw.common.tables import BANK_SPARE, Columns, sized_memory, table_memories, table_ports
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.ends.pool import Pool
+from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.lane_array import LaneArray
+from haarlequin.hw.lanes.loader import Loader
+from haarlequin.hw.lanes.local_convolution import LocalConvolution
+from haarlequin.hw.lanes.popcount import Popcount
+from haarlequin.hw.lanes.sequencer import Sequencer, token_layout
+from haarlequin.hw.program import CONTEXTS, pass_layout, settings_layout
+from haarlequin.hw.timing import timing
+
+
+def trace_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """What a verifier sees of the layers, cycle by cycle."""
+    wide = data.ArrayLayout(signed(config.widths.wide), config.lanes)
+    index, number = ceil_log2(config.program), token_layout(config)["number"].shape
+    return data.StructLayout(
+        {
+            "acc_valid": 1,
+            "acc_pass": index,
+            "acc_number": number,
+            "acc": wide,
+            "result_valid": 1,
+            "result_pass": index,
+            "result_number": number,
+            "result_phase": 1,
+            "y": wide,
+            "stored": wide,
+            "bits_0": config.lanes,
+            "bits_1": config.lanes,
+            "attention_valid": 1,
+            "attention_pass": index,
+            "attention_address": ceil_log2(config.signs),
+            "attention_chunk": ceil_log2(config.width // config.lanes),
+            "attention": config.lanes,
+        }
+    )
+
+
+class Layers(wiring.Component):
+    """Runs the program for one image after the other.
+
+    ``start`` … ``operation`` are the `Sequencer`'s. A word of x that the embedding has made goes into bank B
+    through ``x_valid``, ``x_ready``, ``x_address`` and ``x``; ``region`` says which half of the bank the
+    image at hand lies in. ``sums`` are the pooled ones, always taken. ``clipped`` counts the saturations of
+    the image at hand, complete with ``done``.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config, self.stages = config, timing(config)
+        self._pass = pass_layout(config)
+        w, lanes = config.widths, config.lanes
+        self._wide = data.ArrayLayout(signed(w.wide), lanes)
+        self._sequencer, self._loader = Sequencer(config), Loader(config)
+        self._array = LaneArray(lanes, config.width, config.column, w, config.slots)
+        self._attention = Attention(config)
+        self._maximum = RowMaximum(lanes, w.wide, config.rows)
+        self._haar = HaarSplit(lanes, w.wide, config.max_columns)
+        self._local = LocalConvolution(lanes, config.theta, config.max_columns, w.local_shift)
+        self._pool = Pool(lanes, w.wide, config.max_tokens)
+        self._tables = {"token_table": (signed(w.offset), config.tokens)}
+        sequencer = self._sequencer.signature.members
+        names = ("start", "head_free", "begin", "done", "operation", "holds_head")
+        super().__init__(
+            table_ports(self._tables)
+            | {name: sequencer[name] for name in names}
+            | {
+                "settings": In(settings_layout(config)),
+                "region": In(1),
+                "x_valid": In(1),
+                "x_ready": Out(1),
+                "x_address": In(ceil_log2(config.bank_b)),
+                "x": In(self._wide),
+                "sums": Out(self._pool.signature.members["sums"].signature),
+                "clipped": Out(32),
+                "trace": Out(trace_layout(config)),
+            }
+        )
+        self.tables = {
+            "program": self._sequencer.program,
+            "weights": self._loader.weights_table,
+            "constants": self._loader.constants_table,
+            "local": self._loader.local_table,
+            "tokens": self.token_table,
+        }
+        """Ports of the memories that the host fills."""
+
+    def elaborate(self, platform):
+        m = Module()
+        for name in ("sequencer", "loader", "array", "attention", "maximum", "haar", "local", "pool"):
+            m.submodules[name] = getattr(self, f"_{name}")
+        sequencer = self._sequencer
+        m.d.comb += sequencer.tokens.eq(self.settings.tokens)
+        for name in ("start", "head_free"):
+            m.d.comb += getattr(sequencer, name).eq(getattr(self, name))
+        for name in ("begin", "done", "operation", "holds_head"):
+            m.d.comb += getattr(self, name).eq(getattr(sequencer, name))
+        self._pipe = [sequencer.token]
+        for _ in range(self.stages.write):
+            self._pipe.append(registered(m, self._pipe[-1]))
+        self._late_count = 0
+
+        word_0, word_1 = self._signs(m)
+        self._loads(m)
+        centre, extra = self._convolution(m, word_1)
+        self._operands(m, word_0, word_1)
+        partial, mean, shortcut, residual = self._banks(m)
+        array, stages = self._array, self.stages
+        m.d.comb += [
+            array.centre.eq(centre),
+            array.extra.eq(extra),
+            array.partial.eq(partial),
+            array.shortcut.eq(shortcut),
+            array.residual.eq(residual),
+            array.slot.eq(self._late(m, stages.acc, "slot").slot),
+        ]
+        self._split(m, residual)
+        self._results(m, mean)
+        self._saturations(m)
+        self._softmax(m)
+        return m
+
+    def _late(self, m: Module, stage: int, *names: str) -> data.View:
+        """Fields of the pass whose token is at ``stage``, 2 or later, out of registers: a look-up and then
+        wires to all lanes would be the longest path.
+        """
+        layout = data.StructLayout(
+            {
+                name: self._sequencer.index.shape() if name == "index" else self._pass[name].shape
+                for name in names
+            }
+        )
+        memory = Memory(shape=layout, depth=CONTEXTS, init=[])
+        m.submodules[f"late_{self._late_count}"] = memory
+        self._late_count += 1
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        sequencer = self._sequencer
+        m.d.comb += [
+            write.addr.eq(sequencer.token.context),
+            write.en.eq(sequencer.fresh),
+            read.addr.eq(self._pipe[stage - 1].context),
+        ]
+        for name in names:
+            source = sequencer.index if name == "index" else sequencer.current[name]
+            m.d.comb += write.data[name].eq(source)
+        return streamed(m, read.data)
+
+    def _below(self, count: Value, size: int) -> Value:
+        """Bit i is 1 where i < ``count``."""
+        return Cat(count > i for i in range(size))
+
+    # Sign memories
+
+    def _signs(self, m: Module) -> tuple[Signal, Signal]:
+        """The words of the stream, one from each sign memory, at `Timing.STREAM`."""
+        config, sequencer, loader = self.config, self._sequencer, self._loader
+        self._sign_writes, words = [], []
+        for i in range(2):
+            memory = sized_memory(config.width, config.signs)
+            m.submodules[f"signs_{i}"] = memory
+            write, read = memory.write_port(granularity=config.lanes), memory.read_port()
+            address = Signal.like(read.addr)
+            m.d.sync += address.eq(sequencer.current[f"signs_{i}"] + sequencer.token.number)
+            m.d.comb += read.addr.eq(address)
+            if i == 1:
+                m.d.comb += loader.key.eq(read.data)
+                with m.If(loader.keys):
+                    m.d.comb += read.addr.eq(loader.key_address)
+            words.append(streamed(m, read.data))
+            self._sign_writes.append(write)
+        return words[0], words[1]
+
+    def _write_signs(self, m: Module, i: int, enable: Value, address: Value, chunk: Value, bits: Value):
+        """Write ``bits`` into a sign memory a cycle later; returns what is being written."""
+        write = self._sign_writes[i]
+        later = streamed(m, bits)
+        m.d.sync += write.addr.eq(address)
+        m.d.comb += write.data.eq(later.replicate(self.config.width // self.config.lanes))
+        m.d.sync += write.en.eq(Mux(enable, 1 << chunk, 0))
+        return later
+
+    # Loads
+
+    def _loads(self, m: Module) -> None:
+        loader, array, sequencer, stages = self._loader, self._array, self._sequencer, self.stages
+        current = sequencer.current
+        loads = current.load_weights | current.load_keys | current.load_constants | current.load_local
+        m.d.comb += [
+            loader.begin.eq(registered(m, sequencer.fresh & loads, stages.load)),
+            loader.parts.eq(current),
+            array.load.eq(loader.load),
+            array.weights.eq(loader.weights),
+            array.write.eq(loader.load_constants),
+            array.write_slot.eq(loader.late_slot),
+            array.constants.eq(loader.constants),
+            array.swap.eq(registered(m, sequencer.fresh & current.swap, stages.activation - 1)),
+        ]
+
+    def _lane_slots(self, m: Module, name: str, word: data.View, enable: Value, slot: Value):
+        """A small memory in every lane, written where ``enable`` is high, when the last lane's ``word`` is
+        here and the others' have gone to theirs; a function that reads word ``address`` of all lanes.
+        """
+        memories = []
+        for i, value in enumerate(chained(m, word, self.config.lanes)):
+            memory = Memory(shape=word.shape(), depth=self.config.slots, init=[])
+            m.submodules[f"{name}_{i}"] = memory
+            write = memory.write_port()
+            m.d.comb += [write.addr.eq(slot), write.data.eq(value), write.en.eq(enable)]
+            memories.append(memory)
+
+        def read(address: Value):
+            ports = [memory.read_port(domain="comb") for memory in memories]
+            m.d.comb += [port.addr.eq(address) for port in ports]
+            return [port.data for port in ports]
+
+        return read
+
+    # The array's operands
+
+    def _convolution(self, m: Module, word_1: Signal) -> tuple[Value, Value]:
+        """V_i of every lane, a cycle before `Timing.operands`, and what it and the local convolution add."""
+        loader, local, stages, pipe = self._loader, self._local, self.stages, self._pipe
+        lanes = self.config.lanes
+        part = self._late(m, stages.STREAM, "differential", "local", "chunk")
+        slots = self._lane_slots(m, "local_slots", loader.local, loader.load_local, loader.slot)
+        used, last = stages.STREAM + 1, stages.STREAM + local.latency - 1
+        weights, shifts = (slots(self._late(m, stage, "slot").slot) for stage in (used, last))
+        m.d.comb += [
+            local.enable.eq(pipe[stages.STREAM].enable & (part.differential | part.local)),
+            local.first.eq(pipe[stages.STREAM - 1].first),
+            local.columns.eq(self.settings.columns),
+            local.taps.eq(self.settings.taps),
+            local.v.eq(word_1.word_select(part.chunk, lanes)),
+        ]
+        for lane in range(lanes):
+            m.d.comb += local.weights[lane].eq(weights[lane].weights)
+            m.d.comb += local.local_shift[lane].eq(shifts[lane].shift)
+        wait = stages.operands - 1 - (stages.STREAM + local.latency)
+        centre = registered(m, local.centre, wait)
+        joins = self._late(m, stages.operands - 1, "local").local
+        extra = Signal(self._wide, reset_less=True)
+        for lane in range(lanes):
+            total = streamed(m, local.sum[lane], wait) + Mux(centre[lane], 1, -1)
+            m.d.sync += extra[lane].eq(Mux(joins, total, 0))
+        return centre, extra
+
+    def _operands(self, m: Module, word_0: Signal, word_1: Signal) -> None:
+        """Activation and mask; gate and differential term."""
+        array, stages, config = self._array, self.stages, self.config
+        early = self._late(m, stages.STREAM - 1, "mask_low", "mask_high")
+        size = config.width
+        bounded = self._below(early.mask_high, size) & ~self._below(early.mask_low, size)
+        part = self._late(m, stages.STREAM, "activation", "row_mask")
+        signs = Mux(part.activation[0], word_0, word_1)
+        wait = stages.activation - stages.STREAM
+        late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
+        gate = self._below(late.gate_high, config.lanes) & ~self._below(late.gate_low, config.lanes)
+        m.d.comb += [
+            array.activation.eq(streamed(m, Mux(part.activation == 0, ~0, signs), wait)),
+            array.mask.eq(streamed(m, Mux(part.row_mask, word_0, ~0) & streamed(m, bounded), wait)),
+            array.gate.eq(streamed(m, gate)),
+            array.differential.eq(self._late(m, stages.operands - 1, "differential").differential),
+        ]
+
+    # Banks
+
+    def _banks(self, m: Module) -> tuple[Value, ...]:
+        """Partial sums, the mean so far, shortcut, residual, each when it is needed; zeros where a pass
+        has none.
+        """
+        config, stages, pipe, attention = self.config, self.stages, self._pipe, self._attention
+        (token,) = table_memories(m, self, self._tables)
+        reads = []
+        for name, depth in (("a", config.bank_a), ("b", config.bank_b)):
+            m.submodules[f"bank_{name}"] = memory = Columns(self._wide, depth, BANK_SPARE)
+            setattr(self, f"_write_{name}", memory.write)
+            reads.append(memory.read)
+        read_a, read_b = reads
+        address_a, address_b = Signal.like(read_a.addr), Signal.like(read_b.addr)
+
+        partial = self._late(m, stages.partial, "partial", "partial_base")
+        shortcut = self._late(m, stages.shortcut, "shortcut", "shortcut_base")
+        residual = self._late(m, stages.residual, "residual", "residual_base", "token", "token_base")
+        mean = self._late(m, stages.mean, "accumulate", "base_a")
+
+        def used(stage: int, flag: Value) -> Value:
+            return pipe[stage].enable & flag
+
+        def at(stage: int, base: Value) -> Value:
+            return base + pipe[stage].number
+
+        use_partial = used(stages.partial, partial.partial)
+        use_a = used(stages.shortcut, shortcut.shortcut == 1)
+        use_b = used(stages.shortcut, shortcut.shortcut == 2)
+        use_residual = used(stages.residual, residual.residual)
+        use_mean = used(stages.mean, mean.accumulate)
+        use_token = used(stages.residual, residual.token)
+        either = at(stages.shortcut, shortcut.shortcut_base)
+        m.d.sync += address_a.eq(
+            Mux(
+                use_partial,
+                at(stages.partial, partial.partial_base),
+                Mux(use_a, either, at(stages.mean, mean.base_a)),
+            )
+        )
+        address = Mux(use_b, either, at(stages.residual, residual.residual_base))
+        m.d.sync += address_b.eq(Cat(address[: len(address_b) - 1], self.region))
+        m.d.comb += [
+            read_a.addr.eq(Mux(attention.read, attention.address, address_a)),
+            read_b.addr.eq(address_b),
+            attention.scores.eq(Value.cast(read_a.data)),
+        ]
+        m.d.sync += token.addr.eq(at(stages.residual, residual.token_base))
+
+        word_a, word_b = Value.cast(read_a.data), Value.cast(read_b.data)
+
+        def operand(flag: Value, word: Value) -> Signal:
+            here = registered(m, flag, 2)
+            register = Signal(self._wide, reset_less=True)
+            m.d.sync += Value.cast(register).eq(Mux(here, word, 0))
+            return register
+
+        t = Signal(signed(config.widths.offset), reset_less=True)
+        m.d.sync += t.eq(Mux(registered(m, use_token, 2), token.data, 0))
+        m.d.comb += self._array.token.eq(t)
+        return (
+            operand(use_partial, word_a),
+            operand(use_mean, word_a),
+            operand(use_a | use_b, Mux(registered(m, use_b, 2), word_b, word_a)),
+            operand(use_residual, word_b),
+        )
+
+    # The Haar split
+
+    def _split(self, m: Module, x: Value) -> None:
+        """lo in a token's first cycle and hi in its second, with the signs that Q and K take of it."""
+        haar, stages, loader, pipe = self._haar, self.stages, self._loader, self._pipe
+        config, arrives = self.config, stages.result - HaarSplit.LATENCY
+        m.d.comb += [
+            haar.enable.eq(pipe[arrives].enable & self._late(m, arrives, "haar").haar),
+            haar.first.eq(pipe[arrives - 1].first),
+            haar.columns.eq(self.settings.columns),
+            haar.x.eq(x),
+            haar.counted.eq(self._below(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),
+        ]
+        slots = self._lane_slots(m, "moves", loader.moves, loader.load_moves, loader.late_slot)
+        moves = slots(self._late(m, stages.result, "slot").slot)
+        phase = pipe[stages.result].phase
+        self._bands = [Mux(phase, hi, lo) for lo, hi in zip(haar.lo, haar.hi, strict=True)]
+        signs = []
+        for band, move in zip(self._bands, moves, strict=True):
+            pair = [Mux(phase, move[2 + i], move[i]).as_signed() for i in range(2)]
+            signs.append([band + one >= 0 for one in pair])
+        self._band_signs = [Cat(lane[i] for lane in signs) for i in range(2)]
+
+    # Results
+
+    def _results(self, m: Module, mean: Value) -> None:
+        """Write banks and sign memories; maxima, columns and pooling."""
+        array, stages, pipe, config = self._array, self.stages, self._pipe, self.config
+        attention, pool, bits = self._attention, self._pool, config.widths.wide
+        token, after = pipe[stages.result], pipe[stages.write]
+        names = ("haar", "write_a", "base_a", "write_b", "base_b", "share", "lanes", "row_base", "first_keys")
+        names += ("maximum", "bits_0", "bits_1", "bits_base", "bits_chunk", "token_base", "columns", "index")
+        part = self._late(m, stages.result, *names)
+        live, second = token.live, token.phase & part.haar
+
+        stored = Signal(self._wide, reset_less=True)
+        for lane in range(config.lanes):
+            value = Mux(part.haar, self._bands[lane], array.y[lane])
+            m.d.sync += stored[lane].eq(mean[lane] + (value >> part.share))
+        a, b = self._write_a, self._write_b
+        writes_b = registered(m, live & part.write_b)
+        address_b = registered(m, (part.base_b + token.number)[: len(b.addr) - 1])
+        m.d.sync += a.addr.eq(Mux(second, part.base_b, part.base_a) + token.number)
+        m.d.sync += a.en.eq(live & part.write_a)
+        m.d.comb += [
+            a.data.eq(stored),
+            self.x_ready.eq(~writes_b),
+            b.en.eq(writes_b | self.x_valid),
+            b.addr.eq(Mux(writes_b, Cat(address_b, self.region), self.x_address)),
+            b.data.eq(Mux(writes_b, Value.cast(stored), Value.cast(self.x))),
+        ]
+
+        word = Mux(second, part.token_base, part.bits_base) + token.number
+        signs = [Mux(part.haar, band, array.bits) for band in self._band_signs]
+        rows = attention.valid
+        bits_0 = self._write_signs(
+            m,
+            0,
+            rows | (live & part.bits_0),
+            Mux(rows, attention.row_address, word),
+            Mux(rows, attention.chunk, part.bits_chunk),
+            Mux(rows, attention.chosen, signs[0]),
+        )
+        bits_1 = self._write_signs(m, 1, live & part.bits_1, word, part.bits_chunk, signs[1])
+
+        self._lanes = self._below(part.lanes, config.lanes)
+        tiles = self._maximum.tiles
+        flip = sum(1 << (bits * lane + bits - 1) for lane in range(config.lanes))
+        pooled = self._late(m, stages.write, "pool", "lanes")
+        m.d.comb += [
+            array.shift.eq(token.enable & part.columns),
+            tiles.valid.eq(live & part.maximum),
+            tiles.p.scores.eq(Value.cast(array.y) ^ flip),
+            tiles.p.keys.eq(self._lanes),
+            tiles.p.row.eq(part.row_base + token.number),
+            tiles.p.first.eq(part.first_keys),
+            pool.enable.eq(after.live & pooled.pool),
+            pool.begins.eq(after.begins),
+            pool.ends.eq(after.ends),
+            pool.count.eq(pooled.lanes),
+            pool.x.eq(stored),
+        ]
+        wiring.connect(m, pool.sums, wiring.flipped(self.sums))
+
+        trace, acc = self.trace, pipe[stages.acc]
+        m.d.comb += [
+            trace.acc_valid.eq(acc.live),
+            trace.acc_pass.eq(self._late(m, stages.acc, "index").index),
+            trace.acc_number.eq(acc.number),
+            trace.acc.eq(array.acc),
+            trace.result_valid.eq(after.live),
+            trace.result_pass.eq(registered(m, part.index)),
+            trace.result_number.eq(after.number),
+            trace.result_phase.eq(after.phase),
+            trace.y.eq(registered(m, Value.cast(array.y))),
+            trace.stored.eq(stored),
+            trace.bits_0.eq(bits_0),
+            trace.bits_1.eq(bits_1),
+        ]
+
+    def _saturations(self, m: Module) -> None:
+        stages, array, pipe, haar = self.stages, self._array, self._pipe, self._haar
+        token = pipe[stages.result]
+        counted = Mux(token.live & self._late(m, stages.result, "count").count, self._lanes, 0)
+        m.submodules.clips = clips = Popcount(2 * self.config.lanes)
+        m.d.comb += clips.bits.eq(registered(m, array.clipped & counted.replicate(2)))
+        arrives = stages.result - HaarSplit.LATENCY
+        split = pipe[arrives].live & pipe[arrives].enable & self._late(m, arrives, "haar").haar
+        clipped = Mux(registered(m, split, haar.clipped_latency), haar.clipped, 0)
+        with m.If(self.begin):
+            m.d.sync += self.clipped.eq(0)
+        with m.Else():
+            m.d.sync += self.clipped.eq(self.clipped + registered(m, clips.count + clipped))
+
+    def _softmax(self, m: Module) -> None:
+        attention, maximum, sequencer = self._attention, self._maximum, self._sequencer
+        settings, stages = self.settings, self.stages
+        for name in ("tokens", "key_tiles", "key_lanes", "key_chunk", "score_shift"):
+            m.d.comb += getattr(attention, name).eq(getattr(settings, name))
+        begin = sequencer.fresh & sequencer.current.softmax
+        parts, index = Signal(self._pass), Signal.like(sequencer.index)
+        shown = Signal.like(index)
+        with m.If(begin):
+            m.d.sync += [parts.eq(sequencer.current), index.eq(sequencer.index)]
+        with m.If(attention.begin):
+            m.d.sync += shown.eq(index)
+        m.d.comb += [
+            attention.begin.eq(registered(m, begin, stages.softmax)),
+            attention.parts.eq(parts),
+            maximum.query.eq(attention.query),
+            attention.maximum.eq(maximum.maximum),
+            self.trace.attention_valid.eq(attention.valid),
+            self.trace.attention_pass.eq(shown),
+            self.trace.attention_address.eq(attention.row_address),
+            self.trace.attention_chunk.eq(attention.chunk),
+            self.trace.attention.eq(attention.chosen),
+        ]

@@ -1,0 +1,114 @@
+"""The loader: weights, constants and local weights of a later pass, a lane's a cycle, behind the present."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.common.tables import table_memories, table_ports
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.lanes.postprocess import lane_constants
+from haarlequin.hw.program import constants_layout, pass_layout
+
+
+def local_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A channel's share of the local convolution."""
+    return data.StructLayout({"weights": config.theta**2, "shift": config.widths.local_shift})
+
+
+class Loader(wiring.Component):
+    """Carries out the load part of the pass ``parts``, from ``begin`` on: a lane's words a cycle, lane 0's at
+    once.
+
+    Lane i's words are at the bases + i; with ``same_constants`` all lanes take the constants at their base.
+    `FETCH` cycles behind a lane's beginning come its ``weights``, with ``load``, and ``local``; a cycle
+    behind them its ``constants``, shifted left as the pass says, and the Haar unit's four ``moves``, the
+    constants' lowest bits. With the last lane's comes the strobe by which all lanes put theirs away:
+    ``load_local`` for ``slot``, ``load_constants`` or ``load_moves`` for ``late_slot``. What the pass does
+    not load has its strobe low.
+
+    Where weights are keys, ``keys`` is high with the ``key_address`` of sign memory 1 a cycle behind a lane's
+    beginning, and its word must be in ``key`` the cycle after. The next load may begin in the cycle behind
+    the last lane's beginning, `lanes` cycles after this one. The host fills the tables while nothing loads.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self._pass = pass_layout(config)
+        self._tables = {
+            "weights_table": (config.width, config.weights),
+            "constants_table": (constants_layout(config), config.constants),
+            "local_table": (local_layout(config), config.local),
+        }
+        slots = range(config.slots)
+        super().__init__(
+            table_ports(self._tables)
+            | {
+                "begin": In(1),
+                "parts": In(self._pass),
+                "keys": Out(1),
+                "key_address": Out(self._pass["signs_1"].shape),
+                "key": In(config.width),
+                "load": Out(1),
+                "load_local": Out(1),
+                "slot": Out(slots),
+                "weights": Out(config.width),
+                "local": Out(local_layout(config)),
+                "load_constants": Out(1),
+                "load_moves": Out(1),
+                "late_slot": Out(slots),
+                "constants": Out(lane_constants(config.widths)),
+                "moves": Out(data.ArrayLayout(config.widths.offset, 4)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        weights, constants, local = table_memories(m, self, self._tables)
+        parts, busy, lane = Signal(self._pass), Signal(), Signal(range(self.config.lanes))
+        last = lane == self.config.lanes - 1
+        with m.If(self.begin):
+            m.d.sync += [busy.eq(1), lane.eq(0), parts.eq(self.parts)]
+            m.d.sync += [
+                weights.addr.eq(self.parts.weights_base),
+                self.key_address.eq(self.parts.weights_base),
+                constants.addr.eq(self.parts.constants_base),
+                local.addr.eq(self.parts.local_base),
+            ]
+        with m.Elif(busy):
+            m.d.sync += [lane.eq(lane + 1), busy.eq(~last)]
+            m.d.sync += [weights.addr.eq(weights.addr + 1), local.addr.eq(local.addr + 1)]
+            m.d.sync += self.key_address.eq(self.key_address + 1)
+            m.d.sync += constants.addr.eq(constants.addr + ~parts.same_constants)
+        m.d.comb += self.keys.eq(busy & parts.load_keys)
+
+        def later(flag, cycles):
+            return registered(m, busy & flag, cycles)
+
+        keys = registered(m, parts.load_keys)
+        m.d.sync += [
+            self.weights.eq(Mux(keys, self.key, weights.data)),
+            self.local.eq(local.data),
+        ]
+        m.d.comb += [
+            self.load.eq(later(parts.load_weights | parts.load_keys, 2)),
+            self.load_local.eq(later(last & parts.load_local, 2)),
+            self.slot.eq(registered(m, parts.load_slot, 2)),
+        ]
+        stored = registered(m, constants.data)
+        affine, slope = (registered(m, getattr(parts, name), 2) for name in ("affine_shift", "slope_shift"))
+        m.d.sync += [
+            self.constants.a.eq(stored.a << affine),
+            self.constants.b.eq(stored.b),
+            self.constants.positive.eq(stored.positive << slope),
+            self.constants.negative.eq(stored.negative << slope),
+            self.constants.offset.eq(stored.offset),
+            self.constants.move.eq(stored.move),
+            self.moves.eq(stored),
+        ]
+        m.d.comb += [
+            self.load_constants.eq(later(last & parts.load_constants & ~parts.load_moves, 3)),
+            self.load_moves.eq(later(last & parts.load_constants & parts.load_moves, 3)),
+            self.late_slot.eq(registered(m, self.slot)),
+        ]
+        return m

@@ -1,0 +1,1 @@
+"""The byte link: protocol, frames, UART, and start from a flash."""

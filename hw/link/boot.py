@@ -1,0 +1,186 @@
+"""Tables from a SPI flash into the accelerator, before the host has its say.
+
+A boot image is a mark of the accelerator (4 bytes, lowest first), the length of the rest (3 bytes, lowest
+first), and the very frames that a host would send: a LOAD for every piece of the tables, numbered from 0 on
+modulo 256, and a SEAL, numbered on. Anything may lie after it. `sw/boot_image.py` makes it.
+"""
+
+import zlib
+from dataclasses import replace
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES, FrameType, Identity
+
+FASTEST = 33_000_000
+"""Hz of a flash's clock that every one bears for `READ`."""
+WAKE_MICROSECONDS = 30
+"""What a flash takes at most to wake up."""
+RELEASE, READ = 0xAB, 0x03
+ADDRESS_BITS = 24
+FRAME_BYTES = HEADER_BYTES + CRC_BYTES
+TYPE_AT, SEQUENCE_AT = 1, 2
+
+
+MARK_BYTES = 4
+LENGTH_BYTES = 3
+
+
+def mark(identity: Identity) -> int:
+    """A CRC-32 that tells accelerators apart by configuration and memories, whatever their clock."""
+    return zlib.crc32(replace(identity, clock_hz=1).encode())
+
+
+class FlashBoot(wiring.Component):
+    """Between UART and accelerator: after a reset it sends the boot image that lies in the flash from byte
+    ``address`` on to the link, and then gets out of the way.
+
+    - ``cs``, ``clk``, ``copi``, ``cipo``: the flash, in SPI mode 0, all active high. ``clk`` is the
+      ``sync`` clock / (2 · ``divider``), by default as fast as `FASTEST` allows; ``cipo`` is looked at as it
+      falls, so that it has a whole period to come, less ``sync`` cycles for what registers are in its way.
+    - ``busy``: the link belongs to the flash. Bytes of the host are not taken; on a line without flow
+      control they are lost, which costs nothing but time, as the protocol's host sends again what has had no
+      answer, and a pause ends what the link may make of the rest of a frame. The host gets no answers that
+      are not its own.
+    - ``failed``, until the next reset: there was an image, but the link did not acknowledge every frame of
+      it. Frames are counted by the numbers of the answers, which must be 0, 1, … to SEAL's. On anything else
+      (ERROR, or a frame that the link has passed over) nothing more is sent, so that no tables are sealed
+      which are not all there. The host loads its own then.
+
+    Without an image for this very accelerator (`mark`; an erased flash has none) it sends nothing,
+    has not failed and is done at once, `WAKE_MICROSECONDS` twice and 72 bits after the reset.
+
+    The link gets a byte every ``byte_cycles`` cycles at least, its timeout must be longer, and waits for
+    nothing, as its answers are always taken. It has to answer LOAD and SEAL within `ANSWER_CYCLES`; 20 are
+    what `Link` needs. Reset both together, so that none is left within a frame of before.
+
+    ``identity`` is the accelerator's, with the clock. ValueError for an address that does not have 24 bits
+    and for a divider that makes the flash's clock too fast.
+    """
+
+    ANSWER_CYCLES = 48
+    """From the last byte of a frame to the last one of its answer, at most. Until the check of SEAL's number,
+    three bytes later, it is 51 or more."""
+
+    host_rx: In(stream.Signature(8))
+    host_tx: Out(stream.Signature(8))
+    link_rx: Out(stream.Signature(8))
+    link_tx: In(stream.Signature(8))
+    cs: Out(1)
+    clk: Out(1)
+    copi: Out(1)
+    cipo: In(1)
+    busy: Out(1)
+    failed: Out(1)
+
+    def __init__(self, identity: Identity, address: int, divider: int | None = None):
+        hertz = identity.clock_hz
+        slowest = -(-hertz // (2 * FASTEST))
+        if not (type(address) is int and 0 <= address < 1 << ADDRESS_BITS):
+            raise ValueError(f"FlashBoot address must have {ADDRESS_BITS} bits, not be {address!r}")
+        if divider is None:
+            divider = slowest
+        if not (type(divider) is int and divider >= slowest):
+            raise ValueError(f"FlashBoot divider must be at least {slowest} at {hertz} Hz, not {divider!r}")
+        self.address, self.divider, self.mark = address, divider, mark(identity)
+        self.byte_cycles = 16 * divider + 1
+        self.wake_cycles = -(-hertz * WAKE_MICROSECONDS // 10**6)
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        shift, bits, phase = Signal(8 * MARK_BYTES), Signal(range(33)), Signal(range(self.divider))
+        rest, awake = Signal(range(max(self.wake_cycles, self.ANSWER_CYCLES))), Signal()
+        left, expected = Signal(8 * LENGTH_BYTES), Signal(8)
+        answered, confirmed = self._watch(m, expected), Signal()
+
+        m.d.comb += [self.copi.eq(shift[-1]), self.busy.eq(1)]
+        with m.If(bits != 0):
+            m.d.sync += phase.eq(phase + 1)
+            with m.If(phase == self.divider - 1):
+                m.d.sync += [phase.eq(0), self.clk.eq(~self.clk)]
+                with m.If(self.clk):
+                    m.d.sync += [shift.eq(Cat(self.cipo, shift)), bits.eq(bits - 1)]
+
+        with m.FSM():
+            with m.State("REST"):
+                m.d.sync += rest.eq(rest + 1)
+                with m.If(rest == self.wake_cycles - 1):
+                    wake = Const(RELEASE << len(shift) - 8, len(shift))
+                    read = Const(READ << ADDRESS_BITS | self.address, len(shift))
+                    m.d.sync += [rest.eq(0), self.cs.eq(1), shift.eq(Mux(awake, read, wake))]
+                    m.d.sync += bits.eq(Mux(awake, len(read), 8))
+                    m.next = "COMMAND"
+            with m.State("COMMAND"), m.If(bits == 0):
+                m.d.sync += awake.eq(1)
+                with m.If(awake):
+                    m.d.sync += bits.eq(8 * MARK_BYTES)
+                    m.next = "MARK"
+                with m.Else():
+                    m.d.sync += self.cs.eq(0)
+                    m.next = "REST"
+            with m.State("MARK"), m.If(bits == 0):
+                with m.If(_first(shift, MARK_BYTES) == self.mark):
+                    m.d.sync += bits.eq(8 * LENGTH_BYTES)
+                    m.next = "LENGTH"
+                with m.Else():
+                    m.d.sync += self.cs.eq(0)
+                    m.next = "HOST"
+            with m.State("LENGTH"), m.If(bits == 0):
+                m.d.sync += [left.eq(_first(shift, LENGTH_BYTES)), bits.eq(8)]
+                m.next = "BYTE"
+                with m.If(_first(shift, LENGTH_BYTES) == 0):
+                    m.d.sync += [bits.eq(0), self.cs.eq(0)]
+                    m.next = "END"
+            with m.State("BYTE"):
+                byte = shift[:8]
+                m.d.comb += [self.link_rx.valid.eq(bits == 0), self.link_rx.payload.eq(byte)]
+                no_seal = (left == FRAME_BYTES - TYPE_AT) & (byte != FrameType.SEAL)
+                too_few = (left == FRAME_BYTES - SEQUENCE_AT) & (byte != expected)
+                with m.If(self.link_rx.valid & self.link_rx.ready):
+                    m.d.sync += [left.eq(left - 1), bits.eq(8)]
+                    with m.If(no_seal | too_few):
+                        m.d.sync += self.failed.eq(1)
+                    with m.If(no_seal | too_few | self.failed | (left == 1)):
+                        m.d.sync += [bits.eq(0), self.cs.eq(0)]
+                        m.next = "END"
+            with m.State("END"):
+                m.d.sync += rest.eq(rest + 1)
+                with m.If(answered):
+                    m.d.sync += confirmed.eq(1)
+                with m.If(rest == self.ANSWER_CYCLES - 1):
+                    with m.If(~confirmed):
+                        m.d.sync += self.failed.eq(1)
+                    m.next = "HOST"
+            with m.State("HOST"):
+                m.d.comb += [
+                    self.busy.eq(0),
+                    self.link_rx.valid.eq(self.host_rx.valid),
+                    self.link_rx.payload.eq(self.host_rx.payload),
+                    self.host_rx.ready.eq(self.link_rx.ready),
+                    self.host_tx.valid.eq(self.link_tx.valid),
+                    self.host_tx.payload.eq(self.link_tx.payload),
+                ]
+        m.d.comb += self.link_tx.ready.eq(self.busy | self.host_tx.ready)
+        return m
+
+    def _watch(self, m: Module, expected: Signal) -> Signal:
+        """Count the answers in ``expected``; high as one ends. Any but the next ACK is a failure."""
+        place, answered, byte = Signal(range(FRAME_BYTES)), Signal(), self.link_tx.payload
+        no_ack = (place == TYPE_AT) & (byte != FrameType.ACK)
+        skipped = (place == SEQUENCE_AT) & (byte != expected)
+        with m.If(self.busy & self.link_tx.valid):
+            m.d.sync += place.eq(place + 1)
+            with m.If(no_ack | skipped):
+                m.d.sync += self.failed.eq(1)
+            with m.If(place == FRAME_BYTES - 1):
+                m.d.comb += answered.eq(1)
+                m.d.sync += [place.eq(0), expected.eq(expected + 1)]
+        return answered
+
+
+def _first(shift: Signal, count: int) -> Value:
+    """The last ``count`` bytes that were shifted in, the first of them lowest."""
+    return Cat(shift[8 * i : 8 * i + 8] for i in reversed(range(count)))

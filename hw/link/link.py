@@ -1,0 +1,249 @@
+"""The byte link: frames of the host in, words for the memories and images out, and answers back."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Member, Out
+from amaranth.utils import ceil_log2
+
+from haarlequin.hw.link.frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
+from haarlequin.hw.link.protocol import ADDRESS_BITS, LENGTH_BITS, ErrorCode, FrameType, Identity, Memory
+
+RESULT_BYTES = 4
+
+RESULT = data.StructLayout({"word": 8 * RESULT_BYTES, "last": 1})
+"""A word of an image's result: its logits, then its cycles, then its saturations."""
+
+
+def machine_ports(memories: Sequence[Memory]) -> dict[str, Member]:
+    """What is between `Link` and a machine with these memories, from the machine's side."""
+    word = max(memory.width for memory in memories)
+    return {
+        "select": In(range(len(memories))),
+        "address": In(ADDRESS_BITS),
+        "data": In(word),
+        "write": In(1),
+        "read": In(1),
+        "answer": Out(word),
+        "idle": Out(1),
+        "room": Out(1),
+        "image_bytes": Out(LENGTH_BITS),
+        "commit": In(1),
+        "results": Out(stream.Signature(RESULT)),
+        "result_words": Out(16),
+    }
+
+
+class Link(wiring.Component):
+    """Speaks the protocol of docs/protocol.md on ``rx`` and ``tx``, for the machine on the other ports.
+
+    - ``write``: ``data`` goes to word ``address`` of memory ``select``, as often as every cycle. Bits beyond
+      the memory's width are undefined, the address is always below its depth. An image's words go to the
+      memory named ``pixels``, from 0.
+    - ``read``: ``answer`` is looked at exactly `READ_LATENCY` cycles later, ``select`` and ``address`` hold
+      still until then. A word is read anew for each of its bytes.
+    - ``idle``: no image is in the machine; without it, memories are neither written nor read.
+    - ``room``: the machine takes another image, of ``image_bytes``, a multiple of a pixel word's. It is
+      looked at when the image begins to come, at least a cycle behind the ``commit`` before it, and must
+      then stay until its own.
+    - ``commit``, one cycle: the image that was written is intact, its pixels all there.
+    - ``results``: of each image committed, in order, ``result_words`` ≥ 1 words, the last one marked; a frame
+      in which another one is gets a wrong CRC. Once the first is offered the others must follow without a
+      further byte from the host. Both sizes hold still while images are in flight, of which there may be
+      `IN_FLIGHT`.
+    - ``reset``, one cycle: the machine forgets its images, and from the next cycle on offers no results but
+      those of later ones.
+    - ``sealed``: the tables are whole. ``error``: the latest answer was an ERROR. For lamps.
+
+    It takes a byte a cycle, but for 2 cycles behind each header, 2 behind a payload that is answered and 1
+    behind one that is not; and it waits, which ``tx`` alone can end, where an answer is due while a frame
+    is still being sent, and while a READ is answered, `READ_LATENCY` + 2 cycles a byte.
+    """
+
+    READ_LATENCY = 5
+    IN_FLIGHT = 4
+
+    def __init__(self, identity: Identity, pixels: str, timeout: int):
+        names = [memory.name for memory in identity.memories]
+        if pixels not in names:
+            raise ValueError(f"Link pixels must be one of the memories {', '.join(names)}, not {pixels!r}")
+        self.identity, self.pixels = identity, names.index(pixels)
+        self._receiver, self._words = FrameReceiver(timeout), Words(identity.memories)
+        machine = {name: port.flip() for name, port in machine_ports(identity.memories).items()}
+        super().__init__(
+            {
+                "rx": In(stream.Signature(8)),
+                "tx": Out(stream.Signature(8)),
+                **machine,
+                "reset": Out(1),
+                "sealed": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.receiver = receiver = self._receiver
+        m.submodules.words = words = self._words
+        m.submodules.sender = sender = FrameSender()
+        sequences = SyncFIFO(width=8, depth=self.IN_FLIGHT)
+        m.submodules.sequences = ResetInserter(self.reset)(sequences)
+        wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
+        wiring.connect(m, wiring.flipped(self.tx), sender.tx)
+        header, kind = receiver.header, receiver.header.type
+        image = kind == FrameType.IMAGE
+
+        sealed, refused, answering, offered = self.sealed, Signal(), Signal(), Signal()
+        answer, code, fetched, delay = Signal(8), Signal(4), Signal(8), Signal(range(self.READ_LATENCY))
+        refusal = self._refusal(m, sealed, sequences.w_rdy)
+        fault = self._fault(m)
+        m.d.comb += [
+            words.memory.eq(Mux(image, self.pixels, header.detail)),
+            words.first.eq(Mux(image, 0, header.address)),
+            words.take.eq(receiver.payload.valid & ~refused),
+            words.byte.eq(receiver.payload.p),
+            self.select.eq(words.select),
+            self.address.eq(words.address),
+            self.data.eq(words.data),
+            self.write.eq(words.write),
+            sequences.w_data.eq(header.sequence),
+            sequences.w_en.eq(self.commit),
+        ]
+        m.d.sync += self.reset.eq(0)  # of all that is in the machine: a register, or it would come late
+        with m.FSM():
+            with m.State("LISTEN"):
+                with m.If(receiver.begun):
+                    m.d.comb += words.begin.eq(1)
+                    m.next = "JUDGE"
+                with m.Elif(receiver.ended):
+                    m.d.sync += [answer.eq(Mux(fault == 0, FrameType.ACK, FrameType.ERROR)), code.eq(fault)]
+                    with m.If(refused | (image & (fault == 0))):
+                        m.d.comb += [receiver.proceed.eq(1), self.commit.eq(~refused)]
+                    with m.Else():
+                        m.next = "ANSWER"
+            with m.State("JUDGE"):
+                m.d.sync += [refused.eq(refusal != 0), code.eq(refusal), answer.eq(FrameType.ACK)]
+                m.next = "ANSWER"
+                with m.If(refusal != 0):
+                    m.d.sync += answer.eq(FrameType.ERROR)
+                with m.Else():
+                    with m.If(kind[PAYLOAD_BIT]):
+                        m.d.comb += receiver.proceed.eq(1)
+                        m.next = "LISTEN"
+                    with m.Switch(kind):
+                        with m.Case(FrameType.LOAD):
+                            m.d.sync += sealed.eq(0)
+                        with m.Case(FrameType.SEAL):
+                            m.d.sync += sealed.eq(1)
+                        with m.Case(FrameType.RESET):
+                            m.d.sync += self.reset.eq(1)
+                        with m.Case(FrameType.IDENTIFY):
+                            m.d.sync += answer.eq(FrameType.IDENTITY)
+                        with m.Case(FrameType.READ):
+                            m.d.sync += answer.eq(FrameType.DATA)
+            with m.State("ANSWER"):
+                m.d.comb += answering.eq(1)
+                with m.If(sender.frame.ready):
+                    m.d.sync += self.error.eq(answer == FrameType.ERROR)
+                    m.next = "FETCH"
+                    with m.If(answer != FrameType.DATA):
+                        m.d.comb += receiver.proceed.eq(1)
+                        m.next = "LISTEN"
+            with m.State("FETCH"):
+                m.d.comb += self.read.eq(1)
+                m.d.sync += delay.eq(0)
+                m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.sync += delay.eq(delay + 1)
+                with m.If(delay == self.READ_LATENCY - 1):
+                    whole_bytes = Cat(self.answer, Const(0, -len(self.answer) % 8))
+                    m.d.sync += fetched.eq(whole_bytes.word_select(words.position, 8))
+                    m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += offered.eq(1)
+                with m.If(sender.payload.ready):
+                    m.d.comb += words.skip.eq(1)
+                    m.next = "FETCH"
+                    with m.If(sender.left == 1):
+                        m.d.comb += receiver.proceed.eq(1)
+                        m.next = "LISTEN"
+
+        # An answer waits for nothing but the frame before it, a result waits for answers too.
+        frame, identity = sender.frame, self.identity.encode()
+        result = self.results.valid & sequences.r_rdy & ~self.reset & ~answering
+        m.d.comb += [frame.valid.eq(answering | result), sequences.r_en.eq(result & frame.ready)]
+        with m.If(answering):
+            m.d.comb += [frame.p.type.eq(answer), frame.p.sequence.eq(header.sequence)]
+            m.d.comb += frame.p.detail.eq(code)
+            with m.If(answer == FrameType.IDENTITY):
+                m.d.comb += frame.p.length.eq(len(identity))
+            with m.Elif(answer == FrameType.DATA):
+                m.d.comb += frame.p.length.eq(header.length)
+        with m.Else():
+            m.d.comb += [frame.p.type.eq(FrameType.RESULT), frame.p.sequence.eq(sequences.r_data)]
+            m.d.comb += frame.p.length.eq(self.result_words * RESULT_BYTES)
+        with m.Switch(sender.sending):
+            with m.Case(FrameType.IDENTITY):
+                constant = table(m, sender.left, [0, *reversed(identity)])
+                m.d.comb += [sender.payload.valid.eq(1), sender.payload.p.eq(constant)]
+            with m.Case(FrameType.DATA):
+                m.d.comb += [sender.payload.valid.eq(offered), sender.payload.p.eq(fetched)]
+            with m.Case(FrameType.RESULT):
+                self._result(m, sender)
+        return m
+
+    def _refusal(self, m: Module, sealed: Signal, free: Signal) -> Signal:
+        """Why the frame that has begun is refused, an ErrorCode or 0; ``free``: its number has a place."""
+        header, refusal = self._receiver.header, Signal(4)
+        with m.Switch(header.type):
+            with m.Case(FrameType.LOAD, FrameType.READ):
+                with m.If(~self.idle):
+                    m.d.comb += refusal.eq(ErrorCode.BUSY)
+                with m.Elif(~self._words.inside | (header.detail >= len(self.identity.memories))):
+                    m.d.comb += refusal.eq(ErrorCode.RANGE)
+                with m.Elif(header.length == 0):
+                    m.d.comb += refusal.eq(ErrorCode.LENGTH)
+            with m.Case(FrameType.IMAGE):
+                with m.If(~sealed):
+                    m.d.comb += refusal.eq(ErrorCode.TABLES_DAMAGED)
+                with m.Elif(header.length != self.image_bytes):
+                    m.d.comb += refusal.eq(ErrorCode.LENGTH)
+                with m.Elif(~self.room | ~free):
+                    m.d.comb += refusal.eq(ErrorCode.FULL)
+            with m.Case(FrameType.IDENTIFY, FrameType.RESET, FrameType.SEAL):
+                pass
+            with m.Default():
+                m.d.comb += refusal.eq(ErrorCode.TYPE)
+        return refusal
+
+    def _fault(self, m: Module) -> Signal:
+        """What is wrong with the payload that has ended, an ErrorCode or 0."""
+        fault = Signal(4)
+        with m.If(self._receiver.cut):
+            m.d.comb += fault.eq(ErrorCode.TIMEOUT)
+        with m.Elif(~self._receiver.intact):
+            m.d.comb += fault.eq(ErrorCode.CRC)
+        with m.Elif(self._words.outside):
+            m.d.comb += fault.eq(ErrorCode.RANGE)
+        with m.Elif(self._words.position != 0):
+            m.d.comb += fault.eq(ErrorCode.LENGTH)
+        return fault
+
+    def _result(self, m: Module, sender: FrameSender):
+        """The words of a RESULT frame; one that a reset cuts short is brought to its length."""
+        results, payload, aborted, spoilt = self.results, sender.payload, Signal(), Signal()
+        place = (-sender.left)[: ceil_log2(RESULT_BYTES)]
+        m.d.comb += [
+            payload.valid.eq(results.valid | aborted),
+            payload.p.eq(results.p.word.word_select(place, 8)),
+            results.ready.eq(payload.ready & (place == RESULT_BYTES - 1) & ~aborted),
+            sender.spoil.eq(aborted | spoilt),
+        ]
+        with m.If(sender.frame.ready):
+            m.d.sync += [aborted.eq(0), spoilt.eq(0)]
+        with m.Else():
+            m.d.sync += aborted.eq(aborted | self.reset)
+            with m.If(results.valid & results.ready & (results.p.last != (sender.left == 1))):
+                m.d.sync += spoilt.eq(1)

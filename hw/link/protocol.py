@@ -1,0 +1,270 @@
+"""The protocol between host and accelerator, for both: types, codes and layout of the frames.
+
+docs/protocol.md says byte by byte what travels, and what either side may rely on.
+"""
+
+import binascii
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+VERSION = 1
+SYNC = 0xA5
+"""First byte of every frame."""
+
+PAYLOAD = 0x80
+"""Bit of a type whose frames carry ``length`` bytes of payload and its CRC."""
+
+ADDRESS_BITS = 24
+LENGTH_BITS = 24
+"""What a header has for the first word and for the payload's bytes."""
+
+MAX_PAYLOAD = (1 << LENGTH_BITS) - 1
+MAX_MEMORIES = 16
+MAX_DEPTH = 1 << ADDRESS_BITS
+MAX_WIDTH = 0xFFFF
+
+_ADDRESS_BYTES, _LENGTH_BYTES = ADDRESS_BITS // 8, LENGTH_BITS // 8
+# Sync, type, sequence, detail, address, length; the last two lowest byte first.
+_HEADER = struct.Struct(f"<BBBB{_ADDRESS_BYTES}s{_LENGTH_BYTES}s")
+_CRC = struct.Struct(">H")
+_IDENTITY = struct.Struct("<BIIB")  # version, configuration's hash, clock in Hz, number of memories
+_MEMORY = struct.Struct("<HIB")  # width, depth, length of the name that follows
+
+HEADER_BYTES = _HEADER.size
+CRC_BYTES = _CRC.size
+
+
+class FrameType(IntEnum):
+    """What a frame asks for, or answers."""
+
+    IDENTIFY = 0x01
+    READ = 0x02
+    RESET = 0x03
+    SEAL = 0x04
+    LOAD = PAYLOAD | 0x01
+    IMAGE = PAYLOAD | 0x02
+
+    ACK = 0x41
+    ERROR = 0x42
+    IDENTITY = PAYLOAD | 0x41
+    DATA = PAYLOAD | 0x42
+    RESULT = PAYLOAD | 0x43
+
+
+class ErrorCode(IntEnum):
+    """Why a frame was refused or given up: the detail of an ERROR frame."""
+
+    TYPE = 1
+    LENGTH = 2
+    RANGE = 3
+    BUSY = 4
+    FULL = 5
+    TABLES_DAMAGED = 6
+    CRC = 7
+    TIMEOUT = 8
+
+
+class ProtocolError(ValueError):
+    """A frame or an identity that cannot be encoded, or bytes that are none."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame. ``asked`` is the length that a READ asks for, which has no payload of its own."""
+
+    type: FrameType
+    sequence: int = 0
+    detail: int = 0
+    """Memory number of a LOAD or READ, code of an ERROR."""
+    address: int = 0
+    """First word of a LOAD or READ."""
+    payload: bytes = b""
+    asked: int = 0
+
+    def __post_init__(self):
+        limits = {"sequence": 0xFF, "detail": 0xFF, "address": MAX_DEPTH - 1, "asked": MAX_PAYLOAD}
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            if not 0 <= value <= limit:
+                raise ProtocolError(f"{self.type.name}: {name} must be 0 to {limit}, not {value}")
+        if len(self.payload) > MAX_PAYLOAD:
+            raise ProtocolError(
+                f"{self.type.name}: payload must be at most {MAX_PAYLOAD} bytes, not {len(self.payload)}"
+            )
+        if self.payload and not self.type & PAYLOAD:
+            raise ProtocolError(f"{self.type.name} takes no payload, not {len(self.payload)} bytes")
+        if self.asked and self.type & PAYLOAD:
+            raise ProtocolError(f"{self.type.name} asks for nothing, not {self.asked} bytes")
+
+
+def crc(data: bytes) -> int:
+    """CRC-16/IBM-3740, of a header behind its sync byte as of a payload."""
+    return binascii.crc_hqx(data, 0xFFFF)
+
+
+def encode(frame: Frame) -> bytes:
+    """A frame's bytes."""
+    length = len(frame.payload) if frame.type & PAYLOAD else frame.asked
+    header = _HEADER.pack(
+        SYNC,
+        frame.type,
+        frame.sequence,
+        frame.detail,
+        frame.address.to_bytes(_ADDRESS_BYTES, "little"),
+        length.to_bytes(_LENGTH_BYTES, "little"),
+    )
+    whole = header + _CRC.pack(crc(header[1:]))
+    return whole + frame.payload + _CRC.pack(crc(frame.payload)) if frame.type & PAYLOAD else whole
+
+
+class Decoder:
+    """Bytes in, in pieces of any size; frames out.
+
+    Whatever is not an intact frame of a known type is skipped, and the search goes on behind its first byte:
+    every intact frame is found, unless it lies within another's payload. After a cut frame that can take
+    until as many bytes have come as its header announced, or until `give_up`.
+    """
+
+    def __init__(self):
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that these bytes complete."""
+        self._buffer += data
+        return self._search(final=False)
+
+    def give_up(self) -> list[Frame]:
+        """The frames behind the start of one that is not complete, for a line that has fallen silent."""
+        return self._search(final=True)
+
+    def _search(self, final: bool) -> list[Frame]:
+        frames, at = [], 0
+        while (at := self._buffer.find(SYNC, at)) >= 0:
+            size = self._size(at)
+            if at + size > len(self._buffer):
+                if not final:
+                    break
+                at += 1
+            elif frame := self._frame(at, size):
+                frames.append(frame)
+                at += size
+            else:
+                at += 1
+        del self._buffer[: at if at >= 0 else len(self._buffer)]
+        return frames
+
+    def _size(self, at: int) -> int:
+        """Of the frame there as far as one knows; of a header that is not intact, no more than that."""
+        size = HEADER_BYTES + CRC_BYTES
+        if at + size > len(self._buffer) or not self._intact(at + 1, HEADER_BYTES - 1):
+            return size
+        type_, *_, length = self._header(at)
+        return size + length + CRC_BYTES if type_ & PAYLOAD else size
+
+    def _frame(self, at: int, size: int) -> Frame | None:
+        type_, sequence, detail, address, length = self._header(at)
+        if type_ not in FrameType.__members__.values() or not self._intact(at + 1, HEADER_BYTES - 1):
+            return None
+        if not type_ & PAYLOAD:
+            return Frame(FrameType(type_), sequence, detail, address, asked=length)
+        start = at + HEADER_BYTES + CRC_BYTES
+        if not self._intact(start, length):
+            return None
+        payload = bytes(self._buffer[start : start + length])
+        return Frame(FrameType(type_), sequence, detail, address, payload)
+
+    def _header(self, at: int) -> tuple[int, int, int, int, int]:
+        _, type_, sequence, detail, address, length = _HEADER.unpack_from(self._buffer, at)
+        return type_, sequence, detail, int.from_bytes(address, "little"), int.from_bytes(length, "little")
+
+    def _intact(self, start: int, length: int) -> bool:
+        end = start + length
+        return _CRC.unpack_from(self._buffer, end)[0] == crc(self._buffer[start:end])
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One memory that the host can fill and read: ``depth`` words of ``width`` bits."""
+
+    name: str
+    width: int
+    depth: int
+
+    def __post_init__(self):
+        if not (self.name.isascii() and 1 <= len(self.name) <= 255):
+            raise ProtocolError(f"a memory's name must be 1 to 255 ASCII characters, not {self.name!r}")
+        for name, limit in (("width", MAX_WIDTH), ("depth", MAX_DEPTH)):
+            value = getattr(self, name)
+            if not (type(value) is int and 1 <= value <= limit):
+                raise ProtocolError(f"memory {self.name}: {name} must be 1 to {limit}, not {value!r}")
+
+    @property
+    def word_bytes(self) -> int:
+        """Bytes that a word travels as."""
+        return -(-self.width // 8)
+
+    def pack(self, words: Iterable[int]) -> bytes:
+        """Words, all below 2^width, as the payload of a LOAD."""
+        packed = bytearray()
+        for word in words:
+            if not 0 <= word < 1 << self.width:
+                raise ProtocolError(f"memory {self.name}: a word must have {self.width} bits, not {word:#x}")
+            packed += word.to_bytes(self.word_bytes, "little")
+        return bytes(packed)
+
+    def unpack(self, payload: bytes) -> list[int]:
+        """The words of a DATA frame's payload, without the bits beyond their width."""
+        size, mask = self.word_bytes, (1 << self.width) - 1
+        words = (payload[i : i + size] for i in range(0, len(payload), size))
+        return [int.from_bytes(word, "little") & mask for word in words]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What an accelerator says of itself, the payload of IDENTITY; a memory's index is its number."""
+
+    config_hash: int
+    clock_hz: int
+    memories: tuple[Memory, ...]
+    version: int = VERSION
+
+    def __post_init__(self):
+        limits = {"config_hash": (0, 0xFFFFFFFF), "clock_hz": (1, 0xFFFFFFFF), "version": (0, 0xFF)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not (type(value) is int and low <= value <= high):
+                raise ProtocolError(f"{name} must be {low} to {high}, not {value!r}")
+        names = [memory.name for memory in self.memories]
+        if not 1 <= len(names) <= MAX_MEMORIES:
+            raise ProtocolError(f"there must be 1 to {MAX_MEMORIES} memories, not {len(names)}")
+        if len(set(names)) != len(names):
+            raise ProtocolError(f"memories must have names of their own, not {', '.join(names)}")
+
+    def encode(self) -> bytes:
+        """The payload."""
+        encoded = _IDENTITY.pack(self.version, self.config_hash, self.clock_hz, len(self.memories))
+        for memory in self.memories:
+            name = memory.name.encode("ascii")
+            encoded += _MEMORY.pack(memory.width, memory.depth, len(name)) + name
+        return encoded
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Identity":
+        """From a payload; raises `ProtocolError` where it is of another version or none at all."""
+        if payload[:1] != bytes([VERSION]):
+            raise ProtocolError(f"an identity must begin with version {VERSION}, not {payload[:1].hex()!r}")
+        try:
+            version, config_hash, clock_hz, count = _IDENTITY.unpack_from(payload)
+            memories, at = [], _IDENTITY.size
+            for _ in range(count):
+                width, depth, length = _MEMORY.unpack_from(payload, at)
+                at += _MEMORY.size
+                memories.append(Memory(payload[at : at + length].decode("ascii"), width, depth))
+                at += length
+        except (struct.error, UnicodeDecodeError) as error:
+            raise ProtocolError(f"not an identity: {error}") from None
+        if at != len(payload):
+            raise ProtocolError(f"an identity of {at} bytes must not have {len(payload)}")
+        return cls(config_hash, clock_hz, tuple(memories), version)

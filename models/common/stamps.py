@@ -1,0 +1,56 @@
+"""Stamps: whether what a stage made still is what it made, and of the inputs that it would have now.
+
+A stamp is a small JSON file beside a stage's outputs. It holds a hash of the inputs, size and hash of every
+output, and facts of the stage's own. A stamp whose outputs are gone, cut off or changed counts for nothing,
+and so does one that cannot be read.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from haarlequin.models.common.files import write_text
+
+
+def digest(*inputs: str | bytes | Path) -> str:
+    """A hash of texts, bytes and the contents of files, in that order."""
+    whole = hashlib.sha256()
+    for each in inputs:
+        content = each.encode() if isinstance(each, str) else each
+        part = _hash_file(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+        whole.update(part.encode())
+    return whole.hexdigest()
+
+
+def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:
+    """Say in ``stamp`` that ``outputs``, which lie beside or below it, were made from inputs with that
+    `digest`. ``facts`` are anything that JSON holds.
+    """
+    made = {
+        path.relative_to(stamp.parent).as_posix(): [path.stat().st_size, _hash_file(path)] for path in outputs
+    }
+    content = {"inputs": inputs, "outputs": made, "facts": facts}
+    write_text(stamp, json.dumps(content, indent=1) + "\n")
+
+
+def facts(stamp: Path, inputs: str | None = None) -> dict | None:
+    """The facts of a stamp whose outputs are there, whole and unchanged, and, where ``inputs`` is given, were
+    made from those; None for any other.
+    """
+    try:
+        content = json.loads(stamp.read_text(encoding="utf-8"))
+        if inputs is not None and content["inputs"] != inputs:
+            return None
+        for name, (size, hashed) in content["outputs"].items():
+            path = stamp.parent / name
+            if path.stat().st_size != size or _hash_file(path) != hashed:
+                return None
+        return dict(content["facts"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,134 @@
+"""Binary attention in its two phases: the Haar bands, the thresholded softmax, and DIBA."""
+
+import torch
+from brevitas import nn as qnn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from haarlequin.models import arithmetic
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.golden import exp_table
+from haarlequin.models.network.layers import Constants, Layer
+from haarlequin.models.network.quant import BinaryWeight, real_sign, round_constant, straight_through
+
+
+class HaarSplit(Layer):
+    """x → (x_lo, x_hi) on the token grid."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config.widths)
+        self.grid = config.grid
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        # Row by row, then column by column, on (B, rows, columns, C) as it lies: pooling would first turn the
+        # channels to the front, and costs several times as much.
+        grid = x.unflatten(1, self.grid)
+        for axis in (1, 2):
+            last = grid.shape[axis] - 1
+            grid = grid + torch.cat([grid.narrow(axis, 1, last), grid.narrow(axis, last, 1)], axis)
+        lo = (grid * 0.25).flatten(1, 2)
+        hi = self.saturate(x - lo)
+        if not self.deployed:
+            return lo, hi
+        lo_integer, hi_integer = arithmetic.haar_split(self.wide(x), self.grid, self.widths.wide)
+        return self.exact(lo, lo_integer), self.exact(hi, hi_integer)
+
+
+class BinaryAttention(Layer):
+    """Â from the signs of queries and keys: the integer rule forward, the float softmax backward, in both
+    phases.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config.widths)
+        self.heads, self.scale = config.heads, config.head_dim**-0.5
+        self.score_shift, self.score_scale = config.score_shift, config.score_scale
+        self.alpha = nn.Parameter(torch.tensor(config.alpha), requires_grad=config.alpha_learned)
+        self.beta = nn.Parameter(torch.full((config.heads,), min(1.0, 2.0 / config.tokens)))
+        self.register_buffer("table", exp_table(self.widths), persistent=False)
+
+    def band_weights(self, bands: int) -> list[Tensor]:
+        """α and 1 − α, or 1 where there is one band."""
+        alpha = self.alpha.clamp(0, 1)
+        return [alpha, 1 - alpha] if bands == 2 else [torch.ones_like(alpha)]
+
+    def forward(self, bands: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Signs (Q, K) of each band, (B, N, C) → Â, (B, heads, N, N)."""
+        # The products are sums of signs, exact as real numbers too, and serve both the rule and the softmax.
+        dots = [
+            arithmetic.split_heads(q, self.heads) @ arithmetic.split_heads(k, self.heads).mT for q, k in bands
+        ]
+        c = self.constants(len(bands))
+        integer = sum(w * dot.detach().int() for w, dot in zip(c["score_weight"].int(), dots, strict=True))
+        bits = arithmetic.binarise_softmax(
+            integer, self.table, self.score_shift, c["threshold"], self.widths.threshold
+        )
+        if not torch.is_grad_enabled():
+            return bits.to(bands[0][0].dtype)
+        real = sum(w * dot for w, dot in zip(self.band_weights(len(bands)), dots, strict=True))
+        beta = self.beta.clamp(min=2.0**-self.widths.threshold)[:, None, None]
+        return straight_through(((real * self.scale).softmax(-1) / beta).clamp(0, 1), bits)
+
+    def constants(self, bands: int) -> Constants:
+        """score_weight (bands,) and threshold (heads,)."""
+        weights = torch.stack(self.band_weights(bands)).detach().double() * self.score_scale
+        threshold = round_constant(self.beta / 2, self.widths.threshold, self.widths.threshold, signed=False)
+        return {"score_weight": weights.round().long(), "threshold": threshold.clamp(min=1)}
+
+
+class DIBA(Layer):
+    """Σ_j Â_ij V_j, with DIBA also (1 − k_i)·V_i and the local convolution of V at its learned power of
+    two.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config.widths)
+        self.enabled, self.grid = config.diba, config.grid
+        if self.enabled:
+            self.local = qnn.QuantConv2d(
+                config.dim,
+                config.dim,
+                config.theta,
+                padding=config.theta // 2,
+                groups=config.dim,
+                bias=False,
+                weight_quant=BinaryWeight,
+            )
+            nn.init.uniform_(self.local.weight, -0.5, 0.5)
+            self.real_weights = False
+            self.local_shift = nn.Parameter(torch.zeros(config.dim))
+
+    def forward(self, attention: Tensor, v: Tensor) -> Tensor:
+        """Â (B, heads, N, N) and the signs V (B, N, C) → acc (B, N, C), integers."""
+        mixed = (attention @ arithmetic.split_heads(v, attention.shape[1])).transpose(1, 2).flatten(2)
+        if not self.enabled:
+            return mixed
+        own = (1 - attention.sum(-1)).transpose(1, 2).repeat_interleave(
+            v.shape[-1] // attention.shape[1], dim=-1
+        ) * v
+        image = v.transpose(1, 2).unflatten(-1, self.grid)
+        shift = straight_through(self.local_shift, self.shifts())
+        local = self._convolve(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
+        if not self.deployed:
+            return mixed + own + local
+        c = self.integers()
+        exact = arithmetic.diba(
+            attention.detach().int(), v.detach().int(), c["weight"], c["shift"], self.grid
+        )
+        return straight_through(mixed + own + local, exact)
+
+    def _convolve(self, image: Tensor) -> Tensor:
+        if not self.real_weights:
+            return self.local(image)
+        weight = self.local.weight
+        return F.conv2d(image, weight, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    def shifts(self) -> Tensor:
+        """s_c, the exponents of the local convolution's scale."""
+        return round_constant(self.local_shift, 0, self.widths.local_shift, signed=False)
+
+    def constants(self) -> Constants:
+        """weight (C, θ, θ) and shift (C,) of the local convolution; nothing without DIBA."""
+        if not self.enabled:
+            return {}
+        return {"weight": real_sign(self.local.weight.detach())[:, 0].long(), "shift": self.shifts()}

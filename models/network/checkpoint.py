@@ -1,0 +1,144 @@
+"""Checkpoints: one safetensors file with the configuration as JSON in its header; never pickle.
+
+The binary weights of a finished model are stored as one bit each (1 means +1, least significant bit first); a
+model still in training keeps its real ones.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import replacing
+from haarlequin.models.config import ConfigError, ModelConfig
+from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.teacher import Teacher, TeacherConfig
+
+FORMAT = "haarlequin-checkpoint-1"
+
+_KINDS = {"didb-vit": (DIDBViT, ModelConfig), "teacher": (Teacher, TeacherConfig)}
+
+
+class CheckpointError(UsageError, ValueError):
+    """A file that is no checkpoint of ours, or not a whole one; the message says which and why."""
+
+
+def save(
+    path: Path,
+    model: DIDBViT | Teacher,
+    pack: bool = False,
+    extra: Mapping[str, Tensor] | None = None,
+    **facts,
+) -> None:
+    """Write ``model`` to ``path``, replacing what was there only once the new file is whole.
+
+    ``pack`` stores binary weights as bits, for a finished model: they read back as exactly ±1. ``extra``
+    tensors and ``facts`` (anything JSON holds) come back from `read`. Raises `CheckpointError` for a value
+    that is not finite, before anything is written: a training that ran away keeps its last good state.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if name := _not_finite(tensors | dict(extra or {})):
+        raise CheckpointError(
+            f"{path} is not written: tensor {name} holds a value that is not finite; the training has run "
+            "away, begin again with a lower --lr"
+        )
+    if pack:
+        tensors |= {name: _pack(tensors[name]) for name in model.binary_weights()}
+    header = {
+        "format": FORMAT,
+        "config": model.config.to_json(),
+        "kind": "teacher" if isinstance(model, Teacher) else "didb-vit",
+        "deployed": model.deployed,
+        "packed": pack,
+        **facts,
+    }
+    with replacing(path) as draft:
+        save_file(
+            tensors | dict(extra or {}), draft, {key: json.dumps(value) for key, value in header.items()}
+        )
+
+
+def load(path: Path) -> DIDBViT:
+    """The model in a checkpoint, in the phase it was saved in; raises `CheckpointError`."""
+    model = read(path)[0]
+    if isinstance(model, Teacher):
+        raise CheckpointError(f"{path} holds a teacher, which has no integers: give a DIDB-ViT's checkpoint")
+    return model
+
+
+def load_teacher(path: Path) -> Teacher:
+    """The full-precision network in a checkpoint; raises `CheckpointError`."""
+    model = read(path)[0]
+    if not isinstance(model, Teacher):
+        raise CheckpointError(f"{path} holds no teacher but a {model.config.name}")
+    return model
+
+
+def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
+    """(model, extra tensors, facts) of a checkpoint; raises `CheckpointError`."""
+    tensors, header = _read_file(path)
+    if name := _not_finite(tensors):
+        raise CheckpointError(
+            f"{path}: tensor {name} holds a value that is not finite: take another checkpoint, or train again"
+        )
+    try:
+        network, configuration = _KINDS[header.pop("kind", "didb-vit")]
+        model = network(configuration.from_json(header.pop("config")))
+        if header.pop("deployed"):
+            model.deploy()
+        state = model.state_dict()
+        missing = sorted(state.keys() - tensors)
+        if missing:
+            raise CheckpointError(f"{path}: not a whole checkpoint, tensor {missing[0]} is missing")
+        if header.pop("packed"):
+            tensors |= {name: _unpack(tensors[name], state[name].shape) for name in model.binary_weights()}
+        model.load_state_dict({name: tensors.pop(name) for name in state})
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this version: {str(error).splitlines()[0]}"
+        ) from error
+    return model.eval(), tensors, header
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
+    try:
+        with path.open("rb"):  # safetensors would say of every file that cannot be opened that there is none
+            pass
+    except OSError as error:
+        why = "no such checkpoint" if isinstance(error, FileNotFoundError) else error.strerror
+        raise CheckpointError(f"{path}: {why}; give the path of a .safetensors file") from None
+    try:
+        with safe_open(path, "pt") as file:
+            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            if header.pop("format", None) != FORMAT:
+                raise CheckpointError(f"{path}: a safetensors file, but no {FORMAT}")
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+    except (SafetensorError, ValueError, RecursionError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated or no safetensors file ({error})") from None
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor with a value that no float32 holds, an infinity or a NaN for most."""
+    return next(
+        (name for name, value in tensors.items() if value.is_complex() or not value.float().isfinite().all()),
+        None,
+    )
+
+
+def _pack(weight: Tensor) -> Tensor:
+    bits = (weight >= 0).flatten().numpy()
+    return torch.from_numpy(np.packbits(bits, bitorder="little"))
+
+
+def _unpack(packed: Tensor, shape: torch.Size) -> Tensor:
+    count = shape.numel()
+    if packed.dtype != torch.uint8 or packed.numel() != -(-count // 8):
+        raise CheckpointError(f"packed weights of {packed.numel()} bytes cannot be {tuple(shape)}")
+    bits = np.unpackbits(packed.numpy(), count=count, bitorder="little")
+    return torch.from_numpy(bits.astype(np.float32) * 2 - 1).reshape(shape)

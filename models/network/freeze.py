@@ -1,0 +1,40 @@
+"""`freeze()`: a model in deploy mode → its integer twin."""
+
+from torch import Tensor
+
+from haarlequin.models.golden import GoldenModel
+from haarlequin.models.network.didb_vit import MLP, Attention, DIDBViT
+from haarlequin.models.network.layers import Constants
+
+
+def freeze(model: DIDBViT) -> GoldenModel:
+    """The golden model with the integers that ``model`` computes with; raises ValueError in the float
+    phase.
+    """
+    if not model.deployed:
+        raise ValueError("only a model in deploy mode freezes: call deploy() first")
+    parts: dict[str, Constants] = {"embedding": model.embedding.constants(), "head": model.head.constants()}
+    constants: dict[str, Tensor] = {}
+    for i, (attention, mlp) in enumerate(model.layers):
+        parts |= {f"layers.{i}.{name}": part for name, part in (_attention(attention) | _mlp(mlp)).items()}
+        constants[f"layers.{i}.value_move"] = attention.offset_constant(attention.value_move)
+    for name, part in parts.items():
+        # A copy: some constants are the model's own buffers.
+        constants |= {f"{name}.{key}": value.cpu().clone() for key, value in part.items()}
+    return GoldenModel(model.config, constants)
+
+
+def _attention(module: Attention) -> dict[str, Constants]:
+    parts = {f"query.{band}": projection.constants() for band, projection in module.query.items()}
+    parts |= {f"key.{band}": projection.constants() for band, projection in module.key.items()}
+    return parts | {
+        "value": module.value.constants(),
+        "attention": module.attention.constants(len(module.query)),
+        "local": module.diba.constants(),
+        "context": module.context.constants(),
+        "output": module.output.constants(),
+    }
+
+
+def _mlp(module: MLP) -> dict[str, Constants]:
+    return {"expand": module.expand.constants(), "reduce": module.reduce.constants()}

@@ -1,0 +1,129 @@
+"""Teachers to distil from: full-precision wide residual networks (arXiv 1605.07146), trained by the
+same script.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from haarlequin.models.config import CIFAR10, ConfigError, check_classes, check_name, is_real, placeholders
+
+_WIDTHS = (16, 32, 64)
+"""Channels of the three groups at width 1."""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """A wide residual network: the only source of its shapes. Making an illegal one raises `ConfigError`."""
+
+    name: str
+    image: tuple[int, int]
+    channels: int
+    mean: tuple[float, ...]
+    classes: tuple[str, ...]
+    blocks: int = 4
+    """Residual blocks in each of the three groups: 4 makes it 28 layers deep, 1 makes it 10."""
+    width: int = 4
+    """Multiplies the channels."""
+
+    def __post_init__(self):
+        check_name(self.name)
+        for name, most in (("blocks", 64), ("width", 64), ("channels", 16)):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ConfigError(f"{name} must be an integer from 1 to {most}, not {value!r}")
+        if not (type(self.image) is tuple and len(self.image) == 2 and min(self.image) >= 4):
+            raise ConfigError(f"image must be a height and a width of at least 4, not {self.image!r}")
+        mean = self.mean if type(self.mean) is tuple else ()
+        if len(mean) != self.channels or not all(is_real(value, 0, 255) for value in mean):
+            raise ConfigError(f"mean must be {self.channels} values of 0 to 255, not {self.mean!r}")
+        check_classes(self.classes)
+
+    @property
+    def placeholder_classes(self) -> bool:
+        """As in `ModelConfig`."""
+        return self.classes == placeholders(len(self.classes))
+
+    def to_json(self) -> str:
+        """The configuration as JSON."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TeacherConfig":
+        """What `to_json` wrote; raises `ConfigError` for anything else."""
+        try:
+            values = json.loads(text)
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(f"no configuration of a teacher: {error}") from None
+
+
+_CIFAR10 = {key: CIFAR10[key] for key in ("image", "channels", "mean", "classes")}
+
+TEACHERS = {
+    config.name: config
+    for config in (
+        # 5.9 million weights: for a GPU.
+        TeacherConfig(name="teacher-cifar10", **_CIFAR10),
+        # 0.3 million weights: trains on two cores.
+        TeacherConfig(name="teacher-cifar10-small", blocks=1, width=2, **_CIFAR10),
+    )
+}
+
+
+class Block(nn.Module):
+    """x + two 3×3 convolutions, each behind BatchNorm and ReLU; a 1×1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        same = inputs == outputs and stride == 1
+        self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(y)
+        return shortcut + self.conv2(F.relu(self.norm2(self.conv1(y))))
+
+
+class Teacher(nn.Module):
+    """Pixels (B, H, W, channels), uint8, → logits (B, classes). It has no deploy mode."""
+
+    deployed = False
+
+    def __init__(self, config: TeacherConfig):
+        super().__init__()
+        self.config = config
+        mean = torch.tensor(config.mean, dtype=torch.float32)[:, None, None]
+        self.register_buffer("mean", mean, persistent=False)
+        channels = _WIDTHS[0]
+        self.stem = nn.Conv2d(config.channels, channels, 3, 1, 1, bias=False)
+        blocks = []
+        for group, base in enumerate(_WIDTHS):
+            for i in range(config.blocks):
+                blocks.append(Block(channels, base * config.width, 2 if group and not i else 1))
+                channels = base * config.width
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.BatchNorm2d(channels)
+        self.head = nn.Linear(channels, len(config.classes))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def binary_weights(self) -> dict[str, nn.Parameter]:
+        """None."""
+        return {}
+
+    def decayed(self) -> list[nn.Parameter]:
+        """The parameters that weight decay is for: all but the norms' and the bias."""
+        return [parameter for parameter in self.parameters() if parameter.dim() > 1]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / 64
+        x = F.relu(self.norm(self.blocks(self.stem(x))))
+        return self.head(x.mean((2, 3)))

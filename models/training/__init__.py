@@ -1,0 +1,1 @@
+"""Training: the loop, its recipes, augmentation, teachers, evaluation and the card of a finished run."""

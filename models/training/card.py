@@ -1,0 +1,158 @@
+"""The card of a finished run: what it is, how it was made, how good it is.
+
+Nothing else reads the test split.
+"""
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from haarlequin.models.common import figures
+from haarlequin.models.common.files import replacing
+from haarlequin.models.data import Split
+from haarlequin.models.network import checkpoint
+from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.teacher import Teacher
+from haarlequin.models.onnx import export
+from haarlequin.models.training.evaluate import predictions
+from haarlequin.models.training.run import Run
+
+FILES = ("model.safetensors", "model.onnx", "card.json", "curve.png", "confusion.png")
+"""What is published of a run."""
+
+_LARGEST_MATRIX = 100
+"""Classes up to which the card holds the confusion matrix."""
+
+
+class NotExact(Exception):
+    """Deploy mode and the frozen model differ: a defect of this program, not of its input."""
+
+
+def finish(run: Run) -> dict:
+    """Write the finished model, its card and its confusion matrix; the card. Raises `NotExact`."""
+    path, test = run.folder / "model.safetensors", run.data.test
+    checkpoint.save(path, run.model, pack=run.model.deployed)
+    card = {
+        "preset": run.model.config.name,
+        "command": run.command,
+        "recipe": asdict(run.recipe),
+        "inputs": run.inputs,
+        "hardware": hardware(run),
+        "images": {name: len(getattr(run.data, name)) for name in ("train", "validation", "test")},
+        "images_seen": run.epoch * len(run.data.train),
+        "seconds": round(sum(run.seconds)),
+        "accuracy": {f"validation_{phase}": score for phase, score in validation(run.history).items()},
+    }
+    if isinstance(run.model, Teacher):
+        predicted = predictions(checkpoint.load_teacher(path), test)
+        card["accuracy"]["test_float"] = _share(predicted == test.labels)
+    else:
+        predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
+        card["accuracy"] |= of_test
+        export.save(export.export(freeze(run.model)), run.folder / "model.onnx")
+    figures.curve(run.history, run.folder / "curve.png")
+    classes = run.model.config.classes
+    if len(classes) <= _LARGEST_MATRIX:
+        card["confusion"] = confusion(test.labels, predicted, len(classes))
+        figures.confusion(card["confusion"], classes, run.folder / "confusion.png")
+    with replacing(run.folder / "card.json") as draft:
+        draft.write_text(_json(card) + "\n", encoding="utf-8")
+    return card
+
+
+def validation(history: Sequence[dict]) -> dict[str, float]:
+    """Accuracy by phase, at its end, of the weights that it hands on: the average's where it is better."""
+    return {row["phase"]: max(row["validation"], row.get("validation_average", 0)) for row in history}
+
+
+def _share(right: Tensor) -> float:
+    return right.float().mean().item()
+
+
+def _json(card: dict) -> str:
+    """JSON with a row of the matrix a line."""
+    text = json.dumps({key: value for key, value in card.items() if key != "confusion"}, indent=2)
+    if "confusion" not in card:
+        return text
+    rows = ",\n".join(f"    {json.dumps(row)}" for row in card["confusion"])
+    return f'{text[:-2]},\n  "confusion": [\n{rows}\n  ]\n}}'
+
+
+def _deployed(folder: Path, test: Split) -> tuple[Tensor, dict, dict]:
+    """(predictions in deploy mode, accuracies on the test images, what deploy mode did)."""
+    before = checkpoint.load(folder / "float.safetensors")
+    float_hits = (predictions(before, test) == test.labels).float()
+    before.deploy()
+    folded = _share(predictions(before, test) == test.labels)
+    predicted = exact_logits(checkpoint.load(folder / "model.safetensors"), test).argmax(1)
+    deploy_hits = (predicted == test.labels).float()
+    change = deploy_hits - float_hits
+    accuracies = {
+        "test_float": _share(float_hits),
+        "test_folded": folded,
+        "test_deploy": _share(deploy_hits),
+        "test_golden": _share(deploy_hits),  # of equal logits
+    }
+    return (
+        predicted,
+        accuracies,
+        {
+            "change": change.mean().item(),
+            "paired_standard_error": change.std().item() / math.sqrt(len(change)),
+            "images_with_equal_golden_logits": len(test),
+        },
+    )
+
+
+@torch.no_grad()
+def exact_logits(model: DIDBViT, split: Split) -> Tensor:
+    """Integer logits in deploy mode, which its frozen twin has too, on every image; raises `NotExact` where
+    it has not.
+    """
+    golden, ours, theirs = freeze(model), [], []
+    for pixels in tqdm(split.pixels.split(256), desc="deploy mode against the frozen model", leave=False):
+        ours.append(model.integer_logits(pixels))
+        theirs.append(golden(pixels))
+    logits = torch.cat(ours)
+    if different := int((logits != torch.cat(theirs)).any(1).sum()):
+        raise NotExact(f"the frozen model has other logits on {different} of {len(split)} images")
+    return logits
+
+
+def confusion(labels: Tensor, predicted: Tensor, classes: int) -> list[list[int]]:
+    """Images by true class (rows) and predicted class (columns)."""
+    cells = torch.bincount(labels * classes + predicted.cpu(), minlength=classes**2)
+    return cells.reshape(classes, classes).tolist()
+
+
+def hardware(run: Run) -> dict:
+    """What it ran on."""
+    device, machine = run.device, run.machine
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    precision = "bfloat16" if machine.bfloat16 else "float32"
+    return {
+        "device": name,
+        "processes": machine.world.size,
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "float_phase": precision + (", compiled" if machine.compile else ""),
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,148 @@
+"""How each preset is trained: `Recipe`, its phases, and the learning rate at every step."""
+
+import math
+from dataclasses import dataclass, replace
+
+from haarlequin.models.common.errors import UsageError
+
+
+class RecipeError(UsageError, ValueError):
+    """A recipe that cannot be followed; the message says what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a preset is trained. Making an illegal one raises `RecipeError`."""
+
+    epochs: int = 150
+    """Float phase: BatchNorm on batch statistics, real constants."""
+    deploy_epochs: int = 40
+    """After it, in the integer arithmetic."""
+    batch: int = 64
+    lr: float = 4e-3
+    deploy_lr: float = 3e-4
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    """Share of each phase in which the learning rate rises; a cosine takes it to zero after that."""
+    label_smoothing: float = 0.1
+    shift: int = 1
+    """Images are moved by up to this many pixels, which crops them."""
+    flip: bool = False
+    """Half the images are mirrored."""
+    ops: int = 0
+    """Operations as in RandAugment on each image, of random kinds."""
+    magnitude: float = 0.3
+    """Their strength, 0 to 1."""
+    mixup: float = 0.0
+    """Parameter of the beta distribution that images are blended by; 0 is none."""
+    cutmix: float = 0.0
+    """The same for rectangles cut from one image into another; with both, a coin decides for each batch."""
+    ema: float = 0.0
+    """Decay a step of an average of the weights, which ends a phase if it validates better. 0 is none."""
+    stages: int = 1
+    """1: binary from the start. 2: only activations binary in the first half of the epochs, then both."""
+    distillation: float = 0.9
+    """Share of the teacher's answers in the loss, where there is a teacher."""
+    temperature: float = 1.0
+    """Of both sides' softmax in distillation."""
+    seed: int = 0
+
+    def __post_init__(self):
+        limits = {"epochs": (1, 1e6), "deploy_epochs": (0, 1e6), "batch": (1, 1e6), "stages": (1, 2)}
+        limits |= {
+            "label_smoothing": (0, 0.99),
+            "distillation": (0, 1),
+            "magnitude": (0, 1),
+            "ema": (0, 0.99999),
+        }
+        limits |= {"lr": (0, 10), "deploy_lr": (0, 10), "weight_decay": (0, 10), "temperature": (0.01, 100)}
+        limits |= {"warmup": (0, 1), "mixup": (0, 100), "cutmix": (0, 100), "shift": (0, 1e3), "ops": (0, 16)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise RecipeError(f"{name} must lie within {low} to {high:g}, not {value!r}")
+        if self.stages == 2 and self.epochs < 2:
+            raise RecipeError("two stages need two epochs")
+
+    def phases(self) -> list[tuple[str, int]]:
+        """The phases and how many epochs each has: `real` weights, `float`, `deploy`."""
+        real = self.epochs // 2 if self.stages == 2 else 0
+        phases = [("real", real), ("float", self.epochs - real), ("deploy", self.deploy_epochs)]
+        return [(name, epochs) for name, epochs in phases if epochs]
+
+    def phase(self, epoch: int) -> tuple[str, int, int]:
+        """(name, first epoch, epochs) of the phase that an epoch, counted from 0, is in."""
+        first = 0
+        for name, epochs in self.phases():
+            if epoch < first + epochs:
+                return name, first, epochs
+            first += epochs
+        raise IndexError(f"the recipe has {first} epochs, there is no epoch {epoch}")
+
+    @property
+    def total(self) -> int:
+        """Epochs of all phases."""
+        return self.epochs + self.deploy_epochs
+
+    def learning_rate(self, epoch: int, step: int, steps: int) -> float:
+        """At a step of an epoch of ``steps``."""
+        name, first, epochs = self.phase(epoch)
+        peak = self.deploy_lr if name == "deploy" else self.lr
+        return learning_rate((epoch - first) * steps + step, epochs * steps, peak, self.warmup)
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
+    """Linear warm-up to ``peak``, then a cosine to zero at ``steps``."""
+    rise = max(1, round(steps * warmup))
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+# On two cores, where an epoch of CIFAR-10 takes minutes: few epochs and light augmentation come furthest.
+_SHORT = Recipe(
+    epochs=20,
+    deploy_epochs=2,
+    batch=128,
+    deploy_lr=2e-4,
+    label_smoothing=0.0,
+    shift=2,
+    flip=True,
+    ema=0.998,
+)
+
+# A full-precision network on a GPU, where there is time to overfit.
+_TEACHER = Recipe(
+    epochs=200,
+    deploy_epochs=0,
+    batch=256,
+    lr=2e-3,
+    shift=4,
+    flip=True,
+    ops=1,
+    cutmix=1.0,
+    ema=0.999,
+)
+
+RECIPES = {
+    "digits": Recipe(),
+    "cifar10-nano": _SHORT,
+    "cifar10-tiny": _SHORT,
+    # The paper's: learning rate, batch, distillation. For one GPU or several.
+    "deit-tiny-224": Recipe(
+        epochs=300,
+        deploy_epochs=10,
+        batch=256,
+        lr=1e-3,
+        deploy_lr=1e-4,
+        shift=28,
+        flip=True,
+        ops=2,
+        mixup=0.8,
+        cutmix=1.0,
+        ema=0.9999,
+    ),
+    "teacher-cifar10": _TEACHER,
+    "teacher-cifar10-small": replace(_TEACHER, epochs=20, batch=128, lr=4e-3, ops=0, cutmix=0.0),
+}
+"""By preset. The command line changes what it is asked to."""

@@ -1,0 +1,297 @@
+"""A training run: its loop, and the state from which it goes on to the same end, to the bit."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from haarlequin.models.common import figures
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.data import DataSet
+from haarlequin.models.network import checkpoint
+from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.teacher import Teacher, TeacherConfig
+from haarlequin.models.training import run_files as state
+from haarlequin.models.training.augment import augment, mix
+from haarlequin.models.training.distributed import World
+from haarlequin.models.training.evaluate import accuracy
+from haarlequin.models.training.moving_average import Average
+from haarlequin.models.training.recipe import Recipe
+
+SAVE_SECONDS = 60.0
+"""A run that is killed loses at most about this much work."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run is computed on, and how: none of it is part of the recipe."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    world: World = field(default_factory=World)
+    bfloat16: bool = False
+    """Autocast, outside deploy mode."""
+    compile: bool = False
+    """`torch.compile`, outside deploy mode."""
+
+
+def never() -> bool:
+    """A reason to stop that never comes."""
+    return False
+
+
+def generator(device: torch.device, *numbers: int) -> torch.Generator:
+    """Random numbers that follow from ``numbers`` alone: nothing else need be saved to draw them again."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % (1 << 63)
+    return torch.Generator(device).manual_seed(seed)
+
+
+def inputs(data: DataSet) -> dict[str, str]:
+    """What a run must go on with: a hash of its training images."""
+    return {"data": state.fingerprint({"pixels": data.train.pixels, "labels": data.train.labels})}
+
+
+def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
+    """The network of that configuration, untrained."""
+    return Teacher(config) if isinstance(config, TeacherConfig) else DIDBViT(config)
+
+
+class Run:
+    """A training run in its folder: model, optimiser, average, and how far it is.
+
+    `training.safetensors` is written after every epoch, every minute and on stopping, whole or not at all.
+    The order of an epoch and its augmentation follow from seed, epoch and step, so that the count of steps is
+    all there is to know about them.
+    """
+
+    _FACTS = ("command", "phase", "epoch", "step", "history", "seconds", "spent", "inputs")
+
+    def __init__(
+        self,
+        config: ModelConfig | TeacherConfig,
+        recipe: Recipe,
+        data: DataSet,
+        folder: Path,
+        command: str = "",
+        machine: Machine | None = None,
+        teacher: Teacher | None = None,
+        start: DIDBViT | Teacher | None = None,
+    ):
+        torch.manual_seed(recipe.seed)
+        self.machine = machine or Machine()
+        self.recipe, self.data, self.folder, self.command = recipe, data, folder, command
+        self.train_split = data.train.to(self.device)
+        self.teacher = teacher and teacher.eval().to(self.device)
+        self.inputs = inputs(data)
+        if teacher:
+            self.inputs |= {
+                "teacher": state.fingerprint(teacher.state_dict()),
+                "teacher_preset": teacher.config.name,
+            }
+        if start:
+            self.inputs["start"] = state.fingerprint(start.state_dict())
+        self.epoch = self.step = 0
+        self.history: list[dict] = []
+        self.seconds: list[float] = []
+        """How long each epoch of the history took."""
+        self.spent = 0.0
+        """Seconds in the epoch so far."""
+        self._since = time.perf_counter()
+        # Sum over the images of the epoch so far; stays on the device, for which a step then need not wait.
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._begin(start or build(config), recipe.phases()[0][0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.machine.device
+
+    @property
+    def state_file(self) -> Path:
+        """What `--resume` reads."""
+        return self.folder / "training.safetensors"
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch. The last one may be a short batch, unless there are several processes to share it."""
+        whole, rest = divmod(len(self.train_split), self.recipe.batch)
+        return whole + (rest >= self.machine.world.size)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left."""
+        return self.epoch == self.recipe.total
+
+    def train(self, stop: Callable[[], bool] = never, quiet: bool = False) -> bool:
+        """Run the epochs that are left until ``stop()``, asked after every step; whether it is finished.
+        ``quiet`` shows no progress.
+        """
+        images = len(self.train_split)
+        done = self.epoch * images + min(images, self.step * self.recipe.batch)
+        quiet = quiet or not self.machine.world.first
+        self._since = time.perf_counter()
+        with tqdm(
+            total=self.recipe.total * images, initial=done, unit=" images", smoothing=0.02, disable=quiet
+        ) as bar:
+            while not self.finished:
+                phase, first, epochs = self.recipe.phase(self.epoch)
+                if phase != self.phase:
+                    self._enter(phase)
+                if not self._train_epoch(bar, stop):
+                    self.save()
+                    return False
+                self._close_epoch(last=self.epoch == first + epochs - 1)
+                row = self.history[-1]
+                bar.set_postfix_str(f"{phase} loss {row['loss']:.3f} validation {row['validation']:.1%}")
+                self.save()
+        return True
+
+    def _begin(self, model: DIDBViT | Teacher, phase: str) -> None:
+        """Start a phase with ``model``."""
+        world = self.machine.world
+        self.model, self.phase = world.norms(model, self.device).to(self.device), phase
+        if isinstance(model, DIDBViT):
+            model.use_real_weights(phase == "real")
+        self.optimiser = self._new_optimiser()
+        self.average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
+        self._forward = world.wrap(self.model)
+        if self.machine.compile and phase != "deploy":
+            self._forward = torch.compile(self._forward)
+
+    def _enter(self, phase: str) -> None:
+        if self.phase == "real":
+            self.model.rescale_weights()
+        if phase == "deploy":
+            self.model.eval()
+            if self.machine.world.first:
+                checkpoint.save(self.folder / "float.safetensors", self.model)
+            self.model.deploy()
+        self._begin(self.model, phase)
+
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        decayed = {id(parameter) for parameter in self.model.decayed()}
+        groups = {True: [], False: []}
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                groups[id(parameter) in decayed].append(parameter)
+        return torch.optim.AdamW(
+            [
+                {"params": groups[True], "weight_decay": self.recipe.weight_decay},
+                {"params": groups[False], "weight_decay": 0.0},
+            ],
+            lr=self.recipe.lr,
+            fused=True,
+        )
+
+    def _train_epoch(self, bar: tqdm, stop: Callable[[], bool]) -> bool:
+        """The steps that are left of this epoch; whether it came to its end before ``stop()``."""
+        recipe, split, world = self.recipe, self.train_split, self.machine.world
+        shuffle = generator(torch.device("cpu"), recipe.seed, self.epoch)
+        order = torch.randperm(len(split), generator=shuffle).to(self.device).split(recipe.batch)
+        _, first, _ = recipe.phase(self.epoch)
+        self.model.train()
+        saved = time.perf_counter()
+        while self.step < self.steps:
+            part = split.take(world.share(order[self.step]))
+            random = generator(self.device, recipe.seed, self.epoch, self.step, world.rank)
+            for group in self.optimiser.param_groups:
+                group["lr"] = recipe.learning_rate(self.epoch, self.step, self.steps)
+            targets = F.one_hot(part.labels, len(self.model.config.classes)).float()
+            loss = self._loss(*mix(augment(part.pixels, recipe, random), targets, recipe, random))
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            if self.average:
+                self.average.update(self.model, (self.epoch - first) * self.steps + self.step + 1)
+            self._loss_sum += loss.detach() * len(order[self.step])
+            bar.update(len(order[self.step]))
+            self.step += 1
+            if world.any(stop(), self.device):
+                return False
+            if time.perf_counter() - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.perf_counter()
+        return True
+
+    def _loss(self, pixels: Tensor, targets: Tensor) -> Tensor:
+        # Deploy mode is exact, so it stays outside: its products pass what a bfloat16 can count.
+        autocast = self.machine.bfloat16 and self.phase != "deploy"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+            logits = self._forward(pixels).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        if self.teacher is None:
+            return loss
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.machine.bfloat16):
+            answers = self.teacher(pixels).float()
+        weight, temperature = self.recipe.distillation, self.recipe.temperature
+        soft = F.cross_entropy(logits / temperature, (answers / temperature).softmax(1)) * temperature**2
+        return (1 - weight) * loss + weight * soft
+
+    def _close_epoch(self, last: bool) -> None:
+        world = self.machine.world
+        world.same_buffers(self.model)
+        if self.average:
+            world.same_buffers(self.average.model)
+        row = {
+            "epoch": self.epoch + 1,
+            "phase": self.phase,
+            "loss": float(self._loss_sum) / len(self.train_split),
+        }
+        self.history.append(world.from_first(lambda: row | self._validate()))
+        row = self.history[-1]
+        if self.average and last and row["validation_average"] >= row["validation"]:
+            self.model.load_state_dict(self.average.model.state_dict())
+        self._clock()
+        self.seconds.append(round(self.spent, 1))
+        self.epoch, self.step, self.spent = self.epoch + 1, 0, 0.0
+        self._loss_sum.zero_()
+
+    def _validate(self) -> dict[str, float]:
+        split = self.data.validation
+        scores = {"validation": accuracy(self.model, split)}
+        if self.average:
+            scores["validation_average"] = accuracy(self.average.model, split)
+        return scores
+
+    def _clock(self) -> None:
+        now = time.perf_counter()
+        self.spent, self._since = self.spent + now - self._since, now
+
+    def save(self) -> None:
+        """Write `training.safetensors`, and once there is an epoch to show, `log.csv` and `curve.png`."""
+        self._clock()
+        if not self.machine.world.first:
+            return
+        extra = state.pack(self.optimiser, self.average, self._loss_sum)
+        facts = {name: getattr(self, name) for name in self._FACTS}
+        checkpoint.save(self.state_file, self.model, extra=extra, recipe=asdict(self.recipe), **facts)
+        if self.history and self.step == 0:
+            state.write_log(self.folder / "log.csv", self.history, self.seconds, len(self.train_split))
+            figures.curve(self.history, self.folder / "curve.png")
+
+    def resume(self) -> None:
+        """Take up what `save` wrote; raises `CheckpointError`."""
+        model, extra, facts = checkpoint.read(self.state_file)
+        if model.config.name != self.model.config.name:
+            raise checkpoint.CheckpointError(f"{self.folder} holds a run of preset {model.config.name!r}")
+        try:
+            self._check_inputs(facts["inputs"])
+            self.recipe = Recipe(**facts.pop("recipe"))
+            self._begin(model, facts["phase"])
+            for name in self._FACTS:
+                setattr(self, name, facts[name])
+            state.unpack(extra, self.optimiser, self.average, self._loss_sum)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise checkpoint.CheckpointError(f"{self.state_file}: of another version ({error})") from None
+
+    def _check_inputs(self, saved: dict[str, str]) -> None:
+        """The run must go on with the data and the teacher that it began with."""
+        for name, what in (("data", "other training images"), ("teacher", "another teacher, or none")):
+            if saved.get(name) != self.inputs.get(name):
+                raise checkpoint.CheckpointError(f"{self.folder} holds a run that began with {what}")

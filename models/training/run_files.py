@@ -1,0 +1,66 @@
+"""What a run leaves beside its model: what it resumes from, its log, hashes of what it began with."""
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from haarlequin.models.common.files import replacing
+from haarlequin.models.training.moving_average import Average
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of what they hold."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def pack(optimiser: torch.optim.Optimizer, average: Average | None, loss_sum: Tensor) -> dict[str, Tensor]:
+    """Everything but the model, for its checkpoint."""
+    tensors = {
+        f"optimiser.{i}.{key}": value
+        for i, moments in optimiser.state_dict()["state"].items()
+        for key, value in moments.items()
+    }
+    if average:
+        tensors |= {f"average.{name}": value for name, value in average.model.state_dict().items()}
+    tensors["loss_sum"] = loss_sum
+    # A copy of each, even where it shares its memory with another.
+    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+
+
+def unpack(
+    tensors: Mapping[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    average: Average | None,
+    loss_sum: Tensor,
+) -> None:
+    """Fill them with what `pack` saw; raises KeyError or RuntimeError where that was something else."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    averages = {}
+    for name, value in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "average":
+            averages[rest] = value
+        elif kind == "optimiser":
+            index, _, key = rest.partition(".")
+            moments.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": moments})
+    if average:
+        average.model.load_state_dict(averages)
+    loss_sum.copy_(tensors["loss_sum"])
+
+
+def write_log(path: Path, history: Sequence[dict], seconds: Sequence[float], images: int) -> None:
+    """A row of CSV an epoch."""
+    with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*history[0], "seconds", "images_per_second"])
+        writer.writeheader()
+        for row, time in zip(history, seconds, strict=True):
+            writer.writerow(row | {"seconds": time, "images_per_second": round(images / max(time, 0.1), 1)})

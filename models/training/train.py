@@ -1,0 +1,236 @@
+"""`haarlequin train --preset digits`: train a DIDB-ViT, float phase first, then deploy mode.
+
+The run lives in one folder: `training.safetensors` (written every minute and after every epoch; `--resume`
+goes on from it and reaches the same end to the bit), `float.safetensors` (what entered deploy mode),
+`log.csv` and `curve.png`, and once it is finished `model.safetensors` (binary weights packed), `model.onnx`
+(the same frozen), `card.json` and `confusion.png`. Teachers are trained by the same command. Under `torchrun`
+several processes share a run.
+"""
+
+import argparse
+import shlex
+import shutil
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import ModelConfig, override, preset
+from haarlequin.models.data import DataSet, load
+from haarlequin.models.network import checkpoint
+from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
+from haarlequin.models.training.card import FILES, NotExact, finish
+from haarlequin.models.training.distributed import join, leave
+from haarlequin.models.training.recipe import RECIPES, Recipe
+from haarlequin.models.training.run import Machine, Run
+
+_RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "batch", "lr", "seed")
+
+
+class Stop:
+    """Whether to stop: after so many minutes, or on Ctrl-C or SIGTERM; a second one stops at once."""
+
+    def __init__(self, minutes: float | None):
+        self.end = None if minutes is None else time.monotonic() + 60 * minutes
+        self.why: str | None = None
+        self._before = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def _interrupt(self, number: int, _frame: object) -> None:
+        self.why = "interrupted"
+        signal.signal(number, signal.default_int_handler)
+
+    def restore(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        if self.end is not None and time.monotonic() > self.end:
+            self.why = self.why or "time is up"
+        return self.why is not None
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="haarlequin train", description="Train a DIDB-ViT or a teacher.")
+    option = parser.add_argument
+    option("--preset", required=True, help=f"which network: {', '.join(RECIPES)}")
+    option("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
+    option(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="images to learn from: a folder, a tar of one, CIFAR's archives",
+    )
+    option("--images", type=int, metavar="N", help="learn from, and validate on, N images only")
+    option("--teacher", type=Path, metavar="CKPT", help="distil from this full-precision network")
+    option(
+        "--from", type=Path, dest="start", metavar="CKPT", help="begin with another run's float.safetensors"
+    )
+    option("--stages", type=int, help="1: binary from the start; 2: real weights first")
+    option("--epochs", type=int, help="of the float phase, both stages together")
+    option("--deploy-epochs", type=int, help="of deploy mode after it")
+    option("--batch", type=int, help="images a step, of all processes together")
+    option("--lr", type=float, help="peak learning rate of the float phase")
+    option("--seed", type=int)
+    option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
+    option("--bf16", choices=("auto", "on", "off"), default="auto", help="autocast; auto: on a GPU")
+    option("--compile", action="store_true", help="torch.compile (on two cores it gained nothing)")
+    option("--out", type=Path, help="folder of the run (default: runs/PRESET)")
+    option("--resume", action="store_true", help="go on with the run in that folder")
+    option("--minutes", type=float, help="stop after that time; --resume goes on")
+    option("--publish", type=Path, metavar="DIR", help="copy the finished model and its card there")
+    option("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(argv)
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    arguments = _arguments(argv)
+    with one_line_errors(arguments.verbose, failures=(NotExact,)):
+        world, device = join(open_device(arguments.device))
+        stop = Stop(arguments.minutes)
+        try:
+            bfloat16 = arguments.bf16 == "on" or (arguments.bf16 == "auto" and device.type == "cuda")
+            run = _open_run(arguments, Machine(device, world, bfloat16, arguments.compile))
+            finished = run.train(stop)
+            if world.first:
+                _report(arguments, run, finished, stop)
+        except KeyboardInterrupt:
+            raise UsageError(f"stopped at once; go on with: {_command_to_resume(arguments)}") from None
+        finally:
+            stop.restore()
+            leave(world)
+
+
+def _report(arguments: argparse.Namespace, run: Run, finished: bool, stop: Stop) -> None:
+    """Card and publication of a finished run, or how to go on."""
+    if not finished:
+        where = f"{stop.why} in epoch {run.epoch + 1} of {run.recipe.total}, all of it saved"
+        message = f"{where}; go on with: {_command_to_resume(arguments)}"
+        if stop.why == "interrupted":
+            raise UsageError(message)
+        print(message)
+        return
+    card = finish(run)
+    print(
+        f"{run.folder / 'model.safetensors'}:", ", ".join(f"{k} {v:.2%}" for k, v in card["accuracy"].items())
+    )
+    if arguments.publish:
+        arguments.publish.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (run.folder / name).exists():
+                shutil.copy(run.folder / name, arguments.publish / name)
+
+
+def _command_to_resume(arguments: argparse.Namespace) -> str:
+    words = ["haarlequin", "train", "--preset", arguments.preset]
+    for name in ("data", "images", "teacher", "out", "minutes", "publish"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += [f"--device={arguments.device}"] if arguments.device != "auto" else []
+    words += [f"--bf16={arguments.bf16}"] if arguments.bf16 != "auto" else []
+    words += ["--compile"] if arguments.compile else []
+    return shlex.join([*words, "--resume"])
+
+
+def open_device(name: str) -> torch.device:
+    """The device of that name, ``auto`` a GPU if there is one; raises `UsageError`."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
+    """A new run or, with --resume, the one in the folder."""
+    name = arguments.preset
+    config = override(TEACHERS[name] if name in TEACHERS else preset(name), arguments.set)
+    given = {option: getattr(arguments, option) for option in _RECIPE_OPTIONS}
+    given = {key: value for key, value in given.items() if value is not None}
+    recipe = _recipe(name, config, given)
+    if arguments.resume and (given or arguments.set or arguments.start):
+        raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
+    if arguments.batch and arguments.batch < machine.world.size:
+        raise UsageError(f"a batch of {arguments.batch} cannot be shared by {machine.world.size} processes")
+    data = open_data(config, arguments.data, arguments.images)
+    if config.placeholder_classes:
+        config = replace(config, classes=data.classes)
+    teacher = _teacher(arguments.teacher, config)
+    folder = arguments.out or Path("runs") / config.name
+    start = _start(arguments.start, config)
+    run = Run(config, recipe, data, folder, _command(arguments, given), machine, teacher, start)
+    if arguments.resume:
+        run.resume()
+    elif run.state_file.exists():
+        raise UsageError(f"{run.folder} holds a run: {_command_to_resume(arguments)} goes on with it")
+    return run
+
+
+def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict) -> Recipe:
+    recipe = replace(RECIPES[name], **given)
+    if isinstance(config, TeacherConfig) and (recipe.deploy_epochs or recipe.stages == 2):
+        raise UsageError("a teacher has neither a second stage nor a deploy mode")
+    if isinstance(config, ModelConfig):
+        config.check_deployable()
+    if isinstance(config, ModelConfig) and recipe.deploy_epochs < 1:
+        raise UsageError("deploy mode needs at least one epoch")
+    return recipe
+
+
+def open_data(config: ModelConfig | TeacherConfig, folder: Path | None, images: int | None = None) -> DataSet:
+    """What a network is trained on, with no more than ``images`` to learn from and to validate on."""
+    data = load(config, folder)
+    if images is None:
+        return data
+    if images < 1:
+        raise UsageError(f"--images must be at least 1, not {images}")
+    few = {
+        name: split.take(torch.arange(min(images, len(split))))
+        for name, split in (("train", data.train), ("validation", data.validation))
+    }
+    return replace(data, **few)
+
+
+def _teacher(path: Path | None, config: ModelConfig | TeacherConfig) -> Teacher | None:
+    """The network to distil from; it must tell the same classes apart on the same images."""
+    if path is None:
+        return None
+    teacher = checkpoint.load_teacher(path)
+    for name in ("image", "channels", "classes"):
+        if getattr(teacher.config, name) != getattr(config, name):
+            raise UsageError(f"{path} cannot teach {config.name}: it has another {name}")
+    return teacher
+
+
+def _start(path: Path | None, config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher | None:
+    """The network to go on from: of the same configuration, and still in its float phase."""
+    if path is None:
+        return None
+    start = checkpoint.read(path)[0]
+    if start.config != config:
+        raise UsageError(f"{path} holds {start.config.name}, configured otherwise than {config.name} here")
+    if start.deployed:
+        raise UsageError(f"{path} is in deploy mode for good: give its run's float.safetensors")
+    return start
+
+
+def _command(arguments: argparse.Namespace, given: dict) -> str:
+    """What repeats the run, for its card: paths are this machine's own and stay out of it."""
+    words = ["haarlequin", "train", "--preset", arguments.preset]
+    words += [f"--set={setting}" for setting in arguments.set]
+    words += ["--data=DIR"] if arguments.data else []
+    words += [f"--images={arguments.images}"] if arguments.images else []
+    words += ["--teacher=CKPT"] if arguments.teacher else []
+    words += ["--from=CKPT"] if arguments.start else []
+    words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    return shlex.join(words)

@@ -1,0 +1,172 @@
+"""What a simulated machine has written, out of its trace, compared with the golden model value by value."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from amaranth.lib import data
+from torch import Tensor
+
+from haarlequin.sw.compiler import Program
+from haarlequin.sw.compiler.check import Checker, Difference
+from haarlequin.sw.scalar import check as scalar
+from haarlequin.sw.targets import AnyProgram
+
+PORTS = ("acc", "y", "stored", "bits_0", "bits_1")
+"""Of a pass, in the order in which a difference would spread."""
+
+
+class Events:
+    """A trace as columns: ``trace[name]`` of every event."""
+
+    def __init__(self, layout: data.StructLayout, events: np.ndarray):
+        self._fields = dict(layout)
+        self._bits = np.unpackbits(events, axis=1, bitorder="little")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A number each, of an array a row of them."""
+        field = self._fields[name]
+        bits = self._bits[:, field.offset : field.offset + field.width]
+        if isinstance(field.shape, data.ArrayLayout):
+            element = field.shape.elem_shape
+            return _numbers(bits.reshape(len(bits), -1, element.width), element.signed)
+        return _numbers(bits, getattr(field.shape, "signed", False))
+
+    def bits(self, name: str) -> np.ndarray:
+        """A row of bits each."""
+        field = self._fields[name]
+        return self._bits[:, field.offset : field.offset + field.width]
+
+    def where(self, name: str) -> "Events":
+        """Those events that have something in this part."""
+        chosen = object.__new__(Events)
+        chosen._fields, chosen._bits = self._fields, self._bits[self.bits(f"{name}_valid")[:, 0] == 1]
+        return chosen
+
+
+def _numbers(bits: np.ndarray, signed: bool) -> np.ndarray:
+    weights = 1 << np.arange(bits.shape[-1])
+    if signed:
+        weights[-1] = -weights[-1]
+    return bits @ weights
+
+
+def compare(
+    program: AnyProgram, events: Events, traces: list[dict[str, Tensor]]
+) -> Iterator[Difference | None]:
+    """For each image in turn, given its golden trace, the first difference or None."""
+    if isinstance(program, Program):
+        yield from _passes(program, events, traces)
+        return
+    stored = events.where("store")
+    stores = list(zip(stored["store_address"].tolist(), stored["store"].tolist(), strict=True))
+    for number, trace in enumerate(traces):
+        image = stores[number * program.stores : (number + 1) * program.stores]
+        yield scalar.compare(program.firmware, image, trace)
+
+
+def _passes(program: Program, events: Events, traces: list[dict[str, Tensor]]) -> Iterator[Difference | None]:
+    acc, result, attention = (events.where(name) for name in ("acc", "result", "attention"))
+    columns = {
+        "acc": (acc["acc_pass"], acc["acc_number"], np.zeros(len(acc["acc_pass"]), int), {"acc": acc["acc"]}),
+        "result": (
+            result["result_pass"],
+            result["result_number"],
+            result["result_phase"],
+            {
+                "y": result["y"],
+                "stored": result["stored"],
+                "bits_0": result.bits("bits_0"),
+                "bits_1": result.bits("bits_1"),
+            },
+        ),
+        "attention": _attention(program, attention),
+    }
+    counts = _counts(program)
+    x, sums = events.where("x"), events.where("sum")["sum"]
+    words = (x["x_address"], x["x"])
+    for number, trace in enumerate(traces):
+        checker = Checker(program.lowered, trace)
+        found = [_embedding(program, words, number, trace), _pooled(program, sums, number, trace)]
+        ranked = [(-1, 0, found[0]), (len(program.lowered.passes), 0, found[1])]
+        for name, (index, tokens, phases, ports) in columns.items():
+            part = slice(number * counts[name], (number + 1) * counts[name])
+            for one, phase, rows in _groups(index, phases, part):
+                for port, values in ports.items():
+                    rank = PORTS.index(port) if port in PORTS else len(PORTS)
+                    ranked.append((one, rank, checker.check(one, port, phase, tokens[rows], values[rows])))
+        differences = [difference for _, _, difference in sorted(ranked, key=lambda r: r[:2]) if difference]
+        if not differences and (missing := checker.missing()):
+            differences = [Difference(missing[0], "nowhere in the trace", 1, 0)]
+        yield differences[0] if differences else None
+
+
+def _counts(program: Program) -> dict[str, int]:
+    """Events of an image: every pass shows its live tokens once, a Haar pass twice."""
+    lowered = program.lowered
+    model, lanes = lowered.model.config, lowered.machine.lanes
+    live = [(item["stop"] - item["skip"]) * (1 + item["haar"]) for item in lowered.passes if item["tokens"]]
+    softmaxes = sum(item["softmax"] for item in lowered.passes)
+    return {
+        "acc": sum(live),
+        "result": sum(live),
+        "attention": softmaxes * model.tokens * -(-model.tokens // lanes),
+    }
+
+
+def _groups(index: np.ndarray, phases: np.ndarray, part: slice) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(pass, phase, the events of both) among a part of the events."""
+    rows = np.arange(len(index))[part]
+    keys = index[rows] * (1 << 16) + phases[rows]
+    order = np.argsort(keys, kind="stable")
+    for group in np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1):
+        if len(group):
+            yield int(index[group[0]]), int(phases[group[0]]), group
+
+
+def _attention(program: Program, events: Events):
+    """Rows of Â, the tile of keys as the phase."""
+    lowered = program.lowered
+    n, chunks = lowered.model.config.tokens, lowered.machine.width // lowered.machine.lanes
+    key_tiles = -(-n // lowered.machine.lanes)
+    index = events["attention_pass"]
+    bases = np.array([item["attention_base"] for item in lowered.passes])[index] if len(index) else index
+    word, row = np.divmod(events["attention_address"] - bases, n)
+    tile = word * chunks + events["attention_chunk"] - -key_tiles % chunks
+    return index, row, tile, {"attention": events.bits("attention")}
+
+
+def _embedding(program: Program, words, number: int, trace: dict[str, Tensor]) -> Difference | None:
+    """x as the embedding has written it, tiles of lanes word by word."""
+    lowered = program.lowered
+    expected, lanes = trace["embedding.x"][0].numpy(), lowered.machine.lanes
+    n, dim = expected.shape
+    tiles = -(-dim // lanes)
+    part = slice(number * tiles * n, (number + 1) * tiles * n)
+    addresses, rows = words[0][part] % (lowered.machine.bank_b // 2), words[1][part]
+    if sorted(addresses) != list(range(tiles * n)):
+        return Difference("embedding.x", "words", tiles * n, len(addresses))
+    got = np.zeros((tiles * n, lanes), int)
+    got[addresses] = rows
+    got = got.reshape(tiles, n, lanes).transpose(1, 0, 2).reshape(n, -1)[:, :dim]
+    wrong = np.argwhere(got != expected)
+    if not len(wrong):
+        return None
+    token, channel = wrong[0]
+    return Difference(
+        "embedding.x",
+        f"token {token}, channel {channel}",
+        int(expected[token, channel]),
+        int(got[token, channel]),
+    )
+
+
+def _pooled(program: Program, sums: np.ndarray, number: int, trace: dict[str, Tensor]) -> Difference | None:
+    expected = trace["pooled"][0].numpy()
+    got = sums[number * len(expected) : (number + 1) * len(expected)]
+    if len(got) != len(expected):
+        return Difference("pooled", "channels", len(expected), len(got))
+    wrong = np.flatnonzero(got != expected)
+    if not len(wrong):
+        return None
+    channel = wrong[0]
+    return Difference("pooled", f"channel {channel}", int(expected[channel]), int(got[channel]))

@@ -1,0 +1,181 @@
+"""`make bitstream BOARD=…`: the bitstream of a board, and what it took."""
+
+import argparse
+from collections import Counter
+
+from haarlequin.hw.bitstream import floorplan, report, tools
+from haarlequin.hw.bitstream.families import COLUMNS, PLACED
+from haarlequin.hw.bitstream.flow import SUMMARY, Flow
+from haarlequin.hw.boards import BOARDS, board
+from haarlequin.hw.boards.board import PLACERS, Board
+from haarlequin.hw.boards.pll import decimal
+from haarlequin.hw.boards.top import clocks
+from haarlequin.hw.config import accelerator
+from haarlequin.models.common import stamps
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import locked, say
+from haarlequin.models.common.places import build_folder
+from haarlequin.models.config import PRESETS
+from haarlequin.sw.compile import blank
+from haarlequin.sw.targets import fits
+
+SLOW_BAUD = 1_000_000
+"""Of the UART, where the clocks that would do for a design are none for its rate; any adapter has it."""
+
+
+class BuildError(UsageError):
+    """The design does not fit, or misses its clock; the message says by how much and what to change."""
+
+
+def check_size(modules: dict[str, Counter], flow: Flow) -> None:
+    """Raise `BuildError` where the netlist has more cells than the part."""
+    used = sum(modules.values(), Counter())
+    over = [
+        f"{used[column]:,} {column.upper()} of {there:,}"
+        for column, there in flow.target.capacity.items()
+        if used[column] > there
+    ]
+    if over:
+        raise BuildError(
+            f"{flow.top.config.name} does not fit {flow.target.name}: {', '.join(over)}; "
+            'take a smaller accelerator, ARGS="--config …"'
+        )
+
+
+def summary(flow: Flow, routed: report.Routed, seed: int) -> dict:
+    """The facts of `SUMMARY`."""
+    clock_mhz = flow.top.clock_hz / 1e6
+    found = {"board": flow.target.name, "part": flow.target.title, "config": flow.top.config.name}
+    found |= {column: routed.usage[column][0] for column in COLUMNS}
+    found |= {"available": {column: routed.usage[column][1] for column in COLUMNS}}
+    found |= {"clock_mhz": clock_mhz, "baud": flow.baud, "fmax_mhz": round(routed.fmax_mhz, 1)}
+    found |= {"met": routed.fmax_mhz >= clock_mhz, "seconds": round(flow.seconds), "seed": seed}
+    programs = "yosys", flow.family.nextpnr, flow.family.packer
+    return found | {"toolchain": [tools.version(program) for program in programs]}
+
+
+def describe(flow: Flow, routed: report.Routed) -> str:
+    """The same for people, with the path that limits the clock."""
+    lines = []
+    for column, (used, available) in routed.usage.items():
+        lines.append(f"  {column.upper():<5}{used:>8,} of {available:>8,}  {used / max(1, available):.0%}")
+    path, clock = routed.path, f"{routed.fmax_mhz:.1f} MHz of {flow.top.clock_hz / 1e6:g}"
+    lines.append(f"  {clock}; longest path {path.nanoseconds:.1f} ns, {path.routing:.1f} of them wires:")
+    lines += [f"    {path.start}", f"  → {path.end}"]
+    lines.append(f"floorplan: {flow.folder / 'floorplan.png'}")
+    made = f"{flow.top.config.name} at {flow.top.clock_hz / 1e6:g} MHz, {flow.baud:,} baud"
+    return "\n".join([*lines, f"{flow.bitstream}: {made}; {flow.seconds:,.0f} s in all"])
+
+
+def remedy(target: Board, baud: int, fmax_mhz: float) -> str:
+    """What can be done where a design reaches no more than that clock: nothing that would be refused."""
+    lowest = []
+    for rate, how in ((baud, ""), (SLOW_BAUD, f' with ARGS="--baud {SLOW_BAUD}"')):
+        possible = clocks(target, rate)
+        if met := [hertz for hertz in possible if hertz <= fmax_mhz * 1e6]:
+            return f"take FREQ={decimal(met[-1])}{how}, or try another SEED"
+        lowest += possible[:1]
+    return (
+        'try another SEED, or a smaller accelerator, ARGS="--config …": the lowest clock that the PLL makes '
+        f"is {decimal(min(lowest))} MHz"
+    )
+
+
+def listing() -> str:
+    """The boards, and which of the presets each has room for, whatever their weights."""
+    rows = [("board", "", "accelerator", "meant for", "clock", "UART", "models that fit")]
+    for target in BOARDS.values():
+        config = accelerator(target.config)
+        models = [name for name, model in PRESETS.items() if fits(blank(model), config)]
+        clock, baud = f"{target.clock_hz / 1e6:g} MHz", f"{target.baud:,} baud"
+        rows.append((target.name, target.title, target.config, target.model, clock, baud, ", ".join(models)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def built() -> str:
+    """What was built here, as Markdown; raises UsageError where nothing was.
+
+    A line on stderr names each board whose summary or bitstream is cut off or another's.
+    """
+    rows = [
+        "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for target in BOARDS.values():
+        path = build_folder("boards", target.name) / SUMMARY
+        if not path.exists():
+            continue
+        found = stamps.facts(path)
+        if found is None:
+            say(f"{path} is cut off, or not of the bitstream beside it: make bitstream BOARD={target.name}")
+            continue
+        used = (f"{found[column]:,} of {found['available'][column]:,}" for column in COLUMNS)
+        clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
+        rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
+    if len(rows) == 2:
+        raise UsageError("nothing was built here yet: make bitstream BOARD=…")
+    return "\n".join(rows)
+
+
+@command(interrupted="the stages that ended are kept, and the same command goes on after them")
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="haarlequin bitstream", description="The bitstream of a board, and what it took."
+    )
+    parser.add_argument("--board", metavar="BOARD", help=f"one of {', '.join(BOARDS)}")
+    parser.add_argument("--list", action="store_true", help="the boards, and what fits on each")
+    parser.add_argument("--table", action="store_true", help="what was built here, as Markdown")
+    parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
+    parser.add_argument("--freq", type=float, metavar="MHZ", help="clock (default: the board's own)")
+    parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
+    parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
+    parser.add_argument("--placer", choices=PLACERS, help="of nextpnr (default: the board's own)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
+    arguments = parser.parse_args(argv)
+    with one_line_errors(arguments.verbose):
+        _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    if arguments.list or arguments.table:
+        print(listing() if arguments.list else built())
+        return
+    for name in ("freq", "baud"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < 1e9:
+            raise UsageError(f"--{name} must be a positive number, not {value:g}")
+    if not arguments.board:
+        raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
+    target = board(arguments.board)
+    clock_hz = round(arguments.freq * 1e6) if arguments.freq else target.clock_hz
+    config = accelerator(arguments.config or target.config)
+    baud = arguments.baud or target.baud
+    flow = Flow(target, config, clock_hz, baud, build_folder("boards", target.name))
+    clock = f"{flow.top.clock_hz / 1e6:g} MHz"
+    print(f"{target.title}: {config.name} at {clock}, {baud:,} baud", flush=True)
+    with locked(flow.folder):
+        routed = _build(flow, arguments.seed, arguments.placer or target.placer)
+        print(describe(flow, routed))
+    if routed.fmax_mhz * 1e6 < flow.top.clock_hz:
+        raise BuildError(
+            f"{target.name} misses {clock}: it reaches {routed.fmax_mhz:.1f} MHz; "
+            f"{remedy(target, baud, routed.fmax_mhz)}"
+        )
+
+
+def _build(flow: Flow, seed: int, placer: str) -> report.Routed:
+    """The stages, and what is told of them in the folder."""
+    flow.synthesise()
+    modules = report.by_module(flow.netlist, flow.family)
+    print(report.table(modules), flush=True)
+    check_size(modules, flow)
+    flow.route(seed, placer)
+    routed = report.routed(flow.folder, flow.family)
+    flow.pack()
+    title = f"{flow.target.title}, {flow.top.config.name}"
+    floorplan.draw(flow.folder / PLACED, title, flow.folder / "floorplan.png")
+    flow.summarise(**summary(flow, routed, seed))
+    return routed

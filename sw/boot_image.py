@@ -1,0 +1,20 @@
+"""The boot image of a model: what lies in a board's flash so that the board powers up ready.
+
+`hw/link/boot.py` says how it is laid out, and reads it.
+"""
+
+from haarlequin.hw.link.boot import LENGTH_BYTES, MARK_BYTES, mark
+from haarlequin.hw.link.protocol import Identity, encode
+from haarlequin.sw.devices.link import load_frames
+from haarlequin.sw.table_folder import Compiled, TablesError
+
+MOST_BYTES = (1 << 8 * LENGTH_BYTES) - 1
+
+
+def boot_image(tables: Compiled) -> bytes:
+    """The image that fills an accelerator with a model; raises `TablesError` where its length has no room."""
+    frames = b"".join(map(encode, load_frames(tables)))
+    if len(frames) > MOST_BYTES:
+        raise TablesError(f"a boot image has at most {MOST_BYTES} bytes of frames, not {len(frames)}")
+    whose = mark(Identity(tables.digest, 1, tables.memories))
+    return whose.to_bytes(MARK_BYTES, "little") + len(frames).to_bytes(LENGTH_BYTES, "little") + frames

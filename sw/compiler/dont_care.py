@@ -1,0 +1,40 @@
+"""Fields that do not matter in a pass: they keep what the pass before had, and so take no update."""
+
+from haarlequin.sw.compiler.passes import Pass
+
+USED = {
+    "weights_base": ("load_weights", "load_keys"),
+    "load_slot": ("load_constants", "load_local"),
+    "constants_base": ("load_constants",),
+    "load_moves": ("load_constants",),
+    "same_constants": ("load_constants",),
+    "affine_shift": ("load_constants",),
+    "slope_shift": ("load_constants",),
+    "local_base": ("load_local",),
+    "shortcut_base": ("shortcut",),
+    "residual_base": ("residual",),
+    "partial_base": ("partial",),
+    "token_base": ("token", "haar"),
+    "base_a": ("write_a", "accumulate"),
+    "base_b": ("write_b", "haar"),
+    "bits_base": ("bits_0", "bits_1"),
+    "bits_chunk": ("bits_0", "bits_1"),
+    "chunk": ("differential", "local"),
+    "row_base": ("maximum",),
+    "first_keys": ("maximum",),
+    "threshold": ("softmax",),
+    "scores_base": ("softmax",),
+    "softmax_row": ("softmax",),
+    "attention_base": ("softmax",),
+}
+"""By field, those others of which one must be set for it to matter."""
+
+
+def keep_idle(passes: list[Pass]) -> None:
+    """Set the fields that do not matter."""
+    before: dict[str, int] = {}
+    for item in passes:
+        for name, reasons in USED.items():
+            if not any(item[reason] for reason in reasons):
+                item.fields[name] = before.get(name, 0)
+        before = item.fields

@@ -1,0 +1,54 @@
+"""`haarlequin COMMAND …`: every program of the project, imported only when it is asked for."""
+
+import importlib
+import sys
+
+from haarlequin.sw.start import imports
+
+COMMANDS = {
+    "infer": ("sw.infer", "label images, on the simulated accelerator, a board or the integer model"),
+    "compile": ("sw.compile", "an ONNX file into program and tables of an accelerator"),
+    "sim": ("sim.run", "real images through the real RTL, bit for bit"),
+    "train": ("models.training.train", "train a network or a teacher"),
+    "export": ("models.onnx.export", "a trained checkpoint into an ONNX file"),
+    "evaluate": ("sw.evaluate", "how many test images a model labels right, in integers"),
+    "ablate": ("models.ablation.ablate", "which parts of the network help"),
+    "data": ("models.data.fetch", "fetch CIFAR-10 and check it"),
+    "benchmark": ("models.benchmark", "images per second of the integer model"),
+    "bitstream": ("sw.bitstream", "the bitstream of a board"),
+    "flash": ("sw.flash", "put it on the board"),
+    "verilog": ("hw.verilog", "the accelerator as plain Verilog"),
+    "area": ("hw.area", "what the blocks cost on an ECP5"),
+    "gatesim": ("sim.gatesim", "the netlist of a board against the integer model"),
+    "noise": ("sim.noise", "a thousand faults on the link of the real RTL"),
+    "serve": ("sim.serve", "the simulated accelerator behind a pseudo-terminal"),
+}
+"""By name: the module below ``haarlequin`` whose ``main`` it is, and what it does."""
+
+
+def usage() -> str:
+    """The list of commands, as ``haarlequin --help`` prints it."""
+    rows = [f"  {name:<10}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(["usage: haarlequin COMMAND …", "", *rows, "", "haarlequin COMMAND --help says more."])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line. Exit code 2 for an unknown command, 3 where a package is missing."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+    elif name == "--version":
+        from haarlequin import __version__
+
+        print(__version__)
+    elif name not in COMMANDS:
+        print(f"error: unknown command {name!r}: there are {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    else:
+        with imports():
+            module = importlib.import_module(f"haarlequin.{COMMANDS[name][0]}")
+        module.main(rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The simulator of a whole accelerator: the RTL of a configuration, Verilated."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from haarlequin import hw, models
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.config import AnyConfig
+from haarlequin.sw.verilated import build
+
+CLOCK_HZ = 50_000_000
+"""What a simulated accelerator says of its clock."""
+TIMEOUT = 1 << 13
+"""Cycles after which the link gives up a frame; a board's link would wait longer."""
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def simulator(
+    machine: AnyConfig,
+    folder: Path,
+    variant: str | None = None,
+    notice: Callable[[str], None] = say,
+) -> Path:
+    """The folder, within ``folder``, of the simulator of ``machine``; it is built if it is not there yet.
+
+    Arguments:
+        variant: a name for hardware that the caller has changed; it gets its own folder.
+        notice: told before a build, which takes minutes.
+
+    Raises `sw.verilated.build.BuildError` where the machine lacks what a build takes.
+    """
+    name = machine.name if variant is None else f"{machine.name}-{variant}"
+    return build.build(
+        lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT),
+        folder / name,
+        identity=f"{build.fingerprint(hw, models)} {machine!r} {variant}",
+        notice=notice,
+        building=f"building the simulator of {name}, once: a minute for 16 lanes, three for 64",
+    )

@@ -1,0 +1,134 @@
+import random
+
+import pytest
+from amaranth.hdl import Module, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In
+
+from haarlequin.hw.common.tables import (
+    BANK_SPARE,
+    column_bits,
+    shallow,
+    sized_memory,
+    table_memories,
+    table_ports,
+)
+from tests.hw.bench import simulate
+
+
+class _Tables(wiring.Component):
+    """Two tables that are read at one address."""
+
+    def __init__(self):
+        self.tables = {"pairs": (data.StructLayout({"a": signed(5), "b": 3}), 6), "single": (signed(9), 1)}
+        super().__init__(table_ports(self.tables) | {"address": In(range(6))})
+
+    def elaborate(self, platform):
+        m = Module()
+        self.reads = table_memories(m, self, self.tables)
+        m.d.comb += [read.addr.eq(self.address) for read in self.reads]
+        return m
+
+
+def test_tables_are_filled_by_their_ports():
+    block = _Tables()
+
+    async def testbench(context):
+        for address in range(6):
+            context.set(block.pairs.addr, address)
+            context.set(block.pairs.data, {"a": address - 8, "b": address})
+            context.set(block.pairs.en, address != 3)
+            context.set(block.single.data, -256)
+            context.set(block.single.en, address == 0)
+            await context.tick()
+        context.set(block.pairs.en, 0)
+        for address in range(6):
+            context.set(block.address, address)
+            await context.tick()
+            pair = context.get(block.reads[0].data)
+            assert (pair.a, pair.b) == ((0, 0) if address == 3 else (address - 8, address))
+            if address == 0:
+                assert context.get(block.reads[1].data) == -256
+
+    simulate(block, testbench)
+
+
+def test_the_host_reads_its_tables_back():
+    """Wherever the component reads, and even where it holds what it has read."""
+    block = _Tables()
+
+    async def testbench(context):
+        context.set(block.pairs.en, 1)
+        for address in range(6):
+            context.set(block.pairs.addr, address)
+            context.set(block.pairs.data, {"a": address - 8, "b": address})
+            await context.tick()
+        context.set(block.pairs.en, 0)
+        context.set(block.reads[0].en, 0)
+        context.set(block.pairs.read, 1)
+        for address in range(6):
+            context.set(block.address, 5 - address)
+            context.set(block.pairs.addr, address)
+            await context.tick()
+            assert (context.get(block.pairs.answer.a), context.get(block.pairs.answer.b)) == (
+                address - 8,
+                address,
+            )
+
+    simulate(block, testbench)
+
+
+class _Deep(wiring.Component):
+    """A table of several columns of block RAMs, whose fields lie across their borders."""
+
+    layout = data.StructLayout({"a": signed(14), "b": 25, "c": signed(11)})
+    depth = 3000
+
+    def __init__(self):
+        self.tables = {"deep": (self.layout, self.depth)}
+        super().__init__(table_ports(self.tables) | {"address": In(range(self.depth))})
+
+    def elaborate(self, platform):
+        m = Module()
+        (self.read,) = table_memories(m, self, self.tables)
+        m.d.comb += self.read.addr.eq(self.address)
+        return m
+
+
+def test_a_table_of_columns():
+    block, generator = _Deep(), random.Random(1)
+    assert column_bits(block.layout.size, block.depth) < block.layout.size
+    words = {address: generator.getrandbits(block.layout.size) for address in (0, 1, 1023, 1024, 2999)}
+
+    async def testbench(context):
+        context.set(block.deep.en, 1)
+        for address, word in words.items():
+            context.set(block.deep.addr, address)
+            context.set(block.deep.data, block.layout.from_bits(word))
+            await context.tick()
+        context.set(block.deep.en, 0)
+        for address, word in words.items():
+            context.set(block.address, address)
+            await context.tick()
+            assert context.get(block.read.data).as_bits() == word
+
+    simulate(block, testbench)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "bits"),
+    [(128, 12_800, 9), (54, 12_288, 9), (64, 3072, 18), (36, 2560, 36), (36, 2048, 9), (12, 8192, 9)],
+)
+def test_columns_are_as_deep_as_costs_few_block_rams(width, depth, bits):
+    assert column_bits(width, depth) == bits
+
+
+def test_a_bank_is_rather_of_deep_ones():
+    assert (column_bits(96, 1536), column_bits(96, 1536, BANK_SPARE)) == (36, 9)
+
+
+@pytest.mark.parametrize(("width", "depth", "is_shallow"), [(43, 64, True), (64, 80, False), (8, 128, True)])
+def test_what_goes_into_lookup_tables(width, depth, is_shallow):
+    assert shallow(width, depth) == is_shallow
+    style = sized_memory(width, depth).attrs["ram_style"]
+    assert style == ("distributed" if is_shallow else "block")

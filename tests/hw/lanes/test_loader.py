@@ -1,0 +1,187 @@
+import random
+from collections import deque
+from dataclasses import replace
+
+import pytest
+
+from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.lanes.loader import Loader, local_layout
+from haarlequin.hw.program import constants_layout
+from haarlequin.hw.timing import FETCH
+from haarlequin.models.config import Widths
+from tests.hw.bench import simulate
+
+SILENCE = 12
+"""Cycles after the last load in which nothing more may come."""
+
+FLAGS = ("keys", "load", "load_local", "load_constants", "load_moves")
+WIDE = Widths(wide=16, offset=16, multiplier=12, bias=20, slope=8, affine_shift=(4, 8), slope_shift=(2, 6))
+
+
+def machine(lanes, width, widths=None):
+    """Depths that are no powers of two, room for five tiles in each table."""
+    return replace(
+        CONFIGS["2x64"],
+        lanes=lanes,
+        width=width,
+        weights=5 * lanes,
+        constants=5 * lanes,
+        local=5 * lanes,
+        signs=5 * lanes,
+        slots=7,
+        widths=widths or Widths(),
+    )
+
+
+def tables_of(config, generator):
+    """Words of every bit pattern, by the port they go to; and the sign memory, which is not the loader's."""
+    shapes = {"weights_table": config.width, "constants_table": constants_layout(config).size}
+    shapes |= {"local_table": local_layout(config).size, "signs": config.width}
+    depths = (config.weights, config.constants, config.local, config.signs)
+    return {
+        name: [generator.getrandbits(bits) for _ in range(depth)]
+        for (name, bits), depth in zip(shapes.items(), depths, strict=True)
+    }
+
+
+def drawn_load(config, generator, loads):
+    """The parts of a pass that loads so much, the other fields drawn too."""
+    bases = {name: generator.randint(0, 4 * config.lanes) for name in ("weights_base", "local_base")}
+    widths = config.widths
+    shifts = {
+        f"{name}_shift": generator.choice([0, high - low, generator.randint(0, high - low)])
+        for name, (low, high) in {"affine": widths.affine_shift, "slope": widths.slope_shift}.items()
+    }
+    flags = {name: int(name in loads) for name in LOADS}
+    same = generator.getrandbits(1)
+    last = 5 * config.lanes - 1 if same else 4 * config.lanes
+    bases["constants_base"] = generator.choice([last, generator.randint(0, last)])
+    return bases | shifts | flags | {"same_constants": same, "load_slot": generator.randrange(config.slots)}
+
+
+LOADS = ("load_weights", "load_keys", "load_constants", "load_moves", "load_local")
+COMBINATIONS = [
+    (),
+    ("load_weights",),
+    ("load_keys",),
+    ("load_constants",),
+    ("load_local",),
+    ("load_constants", "load_moves"),
+    ("load_moves",),
+    ("load_weights", "load_constants", "load_local"),
+    ("load_keys", "load_constants"),
+    ("load_weights", "load_constants", "load_moves"),
+]
+
+
+def golden(config, tables, loads):
+    """What comes out in each cycle, by the name of its strobe, given (begin, parts) of each load. A load's
+    constants, moves and local weights are those of all lanes, as they have come when its strobe does.
+    """
+    events = {}
+
+    def event(cycle, name, *values):
+        events.setdefault(cycle, {})[name] = values
+
+    for begin, parts in loads:
+        for lane in range(config.lanes):
+            cycle, slot = begin + lane + FETCH, parts["load_slot"]
+            word = parts["weights_base"] + lane
+            if parts["load_keys"]:
+                event(begin + lane + 1, "keys", word)
+                event(cycle, "load", tables["signs"][word])
+            elif parts["load_weights"]:
+                event(cycle, "load", tables["weights_table"][word])
+        if parts["load_local"]:
+            base = parts["local_base"]
+            event(cycle, "load_local", slot, tables["local_table"][base : base + config.lanes])
+        if not parts["load_constants"]:
+            continue
+        words = [
+            tables["constants_table"][parts["constants_base"] + (0 if parts["same_constants"] else lane)]
+            for lane in range(config.lanes)
+        ]
+        if parts["load_moves"]:
+            moves = [word % (1 << 4 * config.widths.offset) for word in words]
+            event(cycle + 1, "load_moves", slot, moves)
+            continue
+        constants = []
+        for c in map(constants_layout(config).from_bits, words):
+            slopes = (slope << parts["slope_shift"] for slope in (c.positive, c.negative))
+            constants.append((c.a << parts["affine_shift"], c.b, *slopes, c.offset, c.move))
+        event(cycle + 1, "load_constants", slot, constants)
+    return events
+
+
+def rtl(block, config, tables, loads):
+    """The like of the block: ``loads`` begin in the cycles given."""
+    events, generator = {}, random.Random(0)
+    begins = dict(loads)
+    cycles = max(begins) + config.lanes + FETCH + SILENCE
+
+    async def testbench(context):
+        for name in ("weights_table", "constants_table", "local_table"):
+            port = getattr(block, name)
+            for address, word in enumerate(tables[name]):
+                context.set(port.addr, address)
+                context.set(port.data if name == "weights_table" else port.data.as_value(), word)
+                context.set(port.en, 1)
+                await context.tick()
+            context.set(port.en, 0)
+        asked = None
+        passed = {name: deque(maxlen=config.lanes) for name in ("local", "moves", "constants")}
+        for cycle in range(cycles):
+            context.set(block.begin, cycle in begins)
+            parts = begins.get(cycle) or drawn_load(config, generator, LOADS)
+            context.set(block.parts, parts)
+            context.set(block.key, generator.getrandbits(config.width) if asked is None else asked)
+            passed["local"].append(context.get(block.local.as_value()))
+            passed["moves"].append(context.get(block.moves.as_value()))
+            c = context.get(block.constants)
+            passed["constants"].append((c.a, c.b, c.positive, c.negative, c.offset, c.move))
+            strobes = {name for name in FLAGS if context.get(getattr(block, name))}
+            if strobes:
+                events[cycle] = {name: outputs(context, name, passed) for name in strobes}
+            word = context.get(block.key_address)
+            asked = tables["signs"][word] if "keys" in strobes else None
+            await context.tick()
+
+    def outputs(context, name, passed):
+        if name == "keys":
+            return (context.get(block.key_address),)
+        if name == "load":
+            return (context.get(block.weights),)
+        slot = block.slot if name == "load_local" else block.late_slot
+        return context.get(slot), list(passed[name.removeprefix("load_")])
+
+    simulate(block, testbench)
+    return events
+
+
+@pytest.mark.parametrize("gaps", [0, 1])
+@pytest.mark.parametrize(
+    ("lanes", "width", "widths"),
+    [(1, 2, None), (2, 64, None), (3, 6, WIDE), (7, 14, None), (16, 64, WIDE)],
+)
+def test_loads_one_behind_the_other(lanes, width, widths, gaps):
+    """Every combination, the next load beginning right behind the last lane of the one before, or later."""
+    generator = random.Random(lanes)
+    config = machine(lanes, width, widths)
+    tables, loads, cycle = tables_of(config, generator), [], 3
+    for _ in range(4):
+        for combination in generator.sample(COMBINATIONS, len(COMBINATIONS)):
+            loads.append((cycle, drawn_load(config, generator, combination)))
+            cycle += lanes + gaps * generator.randrange(6)
+    assert rtl(Loader(config), config, tables, loads) == golden(config, tables, loads)
+
+
+def test_the_ends_of_every_table():
+    config, generator = machine(4, 8), random.Random(1)
+    tables, loads = tables_of(config, generator), []
+    for i, base in enumerate((0, 16, 3, 16)):
+        parts = drawn_load(
+            config, generator, ("load_keys" if i % 2 else "load_weights", *LOADS[2:3], LOADS[4])
+        )
+        bases = {"weights_base": base, "constants_base": base, "local_base": base, "same_constants": 0}
+        loads.append((2 + 4 * i, parts | bases))
+    assert rtl(Loader(config), config, tables, loads) == golden(config, tables, loads)

@@ -1,0 +1,182 @@
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.lanes.sequencer import Sequencer
+from haarlequin.hw.program import CONTEXTS, OPERATIONS, pass_groups, pass_layout
+from haarlequin.sw.compiler.encode import program_words
+from tests.hw.bench import simulate
+
+WAITING = len(OPERATIONS) - 1
+UPDATES = len(pass_groups(CONFIGS["2x64"]))
+"""Of a pass, at most."""
+STROBES = ("begin", "done", "holds_head", "fresh", "operation")
+TOKEN = ("enable", "live", "phase", "first", "begins", "ends", "number")
+
+
+def machine(program):
+    """Of room for so many passes."""
+    return replace(CONFIGS["2x64"], program=program * UPDATES, max_tokens=7, max_columns=3)
+
+
+def drawn_pass(generator, tokens):
+    """A pass of some of so many tokens, at times of none, at times of filler beyond them."""
+    issued = generator.choice([0, 1, tokens, tokens + generator.randrange(4)])
+    skip = generator.randrange(issued + 1)
+    haar = generator.getrandbits(1)
+    double = haar | generator.getrandbits(1)
+    busy = issued * (1 + double)
+    return {
+        "cycles": max(UPDATES + 1, busy + generator.choice([0, 0, 1, 5])),
+        "operation": generator.randrange(WAITING),
+        "wait_head": int(generator.random() < 0.2),
+        "tokens": issued,
+        "skip": skip,
+        "stop": generator.randint(skip, issued),
+        "double": double,
+        "haar": haar,
+        "slot": generator.randrange(16),  # any other field
+        "threshold": generator.getrandbits(16),
+        "end": 0,
+    }
+
+
+def drawn_program(generator, length, tokens):
+    program = [drawn_pass(generator, tokens) for _ in range(length)]
+    program[0]["wait_head"] = 1  # for nothing: it does not wait
+    program[-1]["end"] = 1
+    return program
+
+
+def issued(fields, slot, tokens):
+    """The token of a pass's cycle, None where there is none or nothing uses it."""
+    number, phase = divmod(slot, 1 + fields["double"])
+    live = fields["skip"] <= number < fields["stop"] and (not phase or fields["haar"])
+    if number >= fields["tokens"] or (phase and not live):
+        return None
+    first, begins, ends = number in (0, tokens), number == fields["skip"], number == fields["stop"] - 1
+    return tuple(map(int, (not phase, live, phase, first, begins, ends, number)))
+
+
+def golden(program, tokens, inputs):
+    """The strobes, pass and token of each cycle, given its (start, head_free)."""
+    seen, number, slot = [], None, 0
+    for start, head_free in inputs:
+        running = number is not None
+        fields = program[number] if running else None
+        last = running and slot >= fields["cycles"] - 1
+        final = not running or (last and fields["end"])
+        following = 0 if final else number + 1
+        waits = last and not final and program[following]["wait_head"]
+        goes = start if final else last and (head_free or not waits)
+        spent = running and (goes or final or not last)
+        strobes = (final and goes, running and final, waits and goes, running and slot == 0)
+        operation = fields["operation"] if spent else WAITING
+        token = issued(fields, slot, tokens) if running else None
+        seen.append((*map(int, strobes), operation, number, token))
+        if goes:
+            number, slot = following, 0
+        elif final:
+            number = None
+        else:
+            slot += 1
+    return seen
+
+
+def rtl(block, config, program, tokens, inputs, read_back=True):
+    """The like of the block. That passes in flight differ in their contexts is asserted here."""
+    layout, seen, contexts = pass_layout(config), [], []
+    passes = [layout.const(fields).as_value().value for fields in program]
+    words = program_words(config, program)
+
+    async def testbench(context):
+        get = context.get
+        context.set(block.tokens, tokens)
+        context.set(block.program.en, 1)
+        for address, word in enumerate(words):
+            context.set(block.program.addr, address)
+            context.set(block.program.data.as_value(), word)
+            await context.tick()
+        context.set(block.program.en, 0)
+        # The host reads it back while its first pass is on its way, or leaves it to what it has written.
+        context.set(block.program.addr, len(words) - 1)
+        context.set(block.program.read, read_back)
+        await context.tick().repeat(3)
+        context.set(block.program.read, 0)
+        await context.tick().repeat(UPDATES + 2)
+        begun = False
+        for start, head_free in inputs:
+            context.set(block.start, start)
+            context.set(block.head_free, head_free)
+            strobes = tuple(get(getattr(block, name)) for name in STROBES)
+            number = get(block.index) if begun else None
+            if begun:
+                assert get(block.current.as_value()) == passes[number]
+            token = get(block.token)
+            issues = token.enable or token.live
+            assert begun or not issues
+            seen.append((*strobes, number, tuple(token[name] for name in TOKEN) if issues else None))
+            if strobes[3]:
+                contexts.append(token.context)
+            elif begun:
+                assert token.context == contexts[-1]
+            begun = strobes[0] or (begun and not strobes[1])
+            await context.tick()
+
+    simulate(block, testbench)
+    assert all(len(set(contexts[i : i + CONTEXTS])) == CONTEXTS for i in range(len(contexts) - CONTEXTS + 1))
+    return seen
+
+
+def drawn_inputs(generator, cycles, starts, frees):
+    """``starts`` and ``frees`` are the chances that an image waits and that the head is free."""
+    return [(generator.random() < starts, generator.random() < frees) for _ in range(cycles)]
+
+
+@pytest.mark.parametrize(("starts", "frees"), [(1, 1), (1, 0.1), (0.1, 1), (0.3, 0.3)])
+@pytest.mark.parametrize(("length", "tokens"), [(1, 1), (2, 5), (3, 7), (13, 6), (17, 7)])
+def test_images_one_behind_the_other(length, tokens, starts, frees):
+    """Passes of one token a cycle and of one every other, of none and of filler; waits for image and head."""
+    generator = random.Random(length)
+    config = machine(max(length, 2))
+    program = drawn_program(generator, length, tokens)
+    inputs = drawn_inputs(generator, 600, starts, frees)
+    expected = golden(program, tokens, inputs)
+    assert sum(strobes[1] for strobes in expected) > 1, "fewer than two images"
+    assert rtl(Sequencer(config), config, program, tokens, inputs) == expected
+
+
+def test_operations_count_the_cycles_of_their_passes():
+    """Three images at once, then one that finds the head taken for eleven cycles, then none."""
+    generator = random.Random(3)
+    config = machine(16)
+    program = drawn_program(generator, 11, 7)
+    for number, fields in enumerate(program):
+        fields["wait_head"] = int(number == 8)
+    image = sum(fields["cycles"] for fields in program)
+    before = sum(fields["cycles"] for fields in program[:8])
+    last = 1 + 3 * image + before - 1  # cycle in which the last image asks for the head
+    inputs = [(cycle <= 3 * image, not last <= cycle < last + 11) for cycle in range(4 * image + 40)]
+    seen = rtl(Sequencer(config), config, program, 7, inputs, read_back=False)
+    wanted = Counter()
+    for fields in program:
+        wanted[fields["operation"]] += 4 * fields["cycles"]
+    wanted[WAITING] = len(inputs) - 4 * image
+    assert Counter(cycle[4] for cycle in seen) == wanted
+    begins, ends = ([i for i, cycle in enumerate(seen) if cycle[strobe]] for strobe in (0, 1))
+    assert begins == [image * i for i in range(4)]
+    assert ends == [image * (i + 1) for i in range(3)] + [4 * image + 11]
+
+
+def test_a_pass_of_as_many_cycles_and_tokens_as_there_can_be():
+    config = machine(2)
+    layout = pass_layout(config)
+    limits = {name: (1 << layout[name].width) - 1 for name in ("cycles", "tokens")}
+    fields = drawn_pass(random.Random(0), 7) | {"end": 1, "wait_head": 0, "double": 1, "haar": 1} | limits
+    fields |= {"skip": 3, "stop": limits["tokens"]}
+    inputs = [(1, 1)] * (limits["cycles"] + 20)
+    expected = golden([fields], 7, inputs)
+    assert rtl(Sequencer(config), config, [fields], 7, inputs) == expected

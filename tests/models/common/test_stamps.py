@@ -1,0 +1,60 @@
+"""A stamp counts only with its outputs."""
+
+import pytest
+
+from haarlequin.models.common import stamps
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A stamp of two outputs."""
+    outputs = [tmp_path / "a", tmp_path / "deep" / "b"]
+    outputs[1].parent.mkdir()
+    for path in outputs:
+        path.write_text(f"content of {path.name}")
+    stamps.write(tmp_path / "stamp", stamps.digest("inputs"), outputs, seconds=3)
+    return tmp_path / "stamp"
+
+
+def test_what_is_there_and_unchanged_counts(made):
+    assert stamps.facts(made) == stamps.facts(made, stamps.digest("inputs")) == {"seconds": 3}
+    assert stamps.facts(made, stamps.digest("others")) is None
+
+
+@pytest.mark.parametrize("name", ["a", "deep/b"])
+def test_outputs_that_are_gone_or_changed(made, name):
+    path = made.parent / name
+    whole = path.read_bytes()
+    for content in (b"", whole[:-1], whole + b"x", whole[:-1] + b"?"):
+        path.write_bytes(content)
+        assert stamps.facts(made) is None
+    path.write_bytes(whole)
+    assert stamps.facts(made) is not None
+    path.unlink()
+    assert stamps.facts(made) is None
+
+
+def test_a_stamp_that_cannot_be_read_counts_for_nothing(made):
+    whole = made.read_bytes()
+    for count in range(len(whole) - 1):  # but for its line break
+        made.write_bytes(whole[:count])
+        assert stamps.facts(made) is None
+    for content in (
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"inputs": 1, "outputs": [], "facts": 1}',
+        b"null",
+        b"[" * 10_000,
+    ):
+        made.write_bytes(content)
+        assert stamps.facts(made) is None
+    made.unlink()
+    assert stamps.facts(made) is None
+
+
+def test_inputs_are_told_apart(tmp_path):
+    (tmp_path / "file").write_bytes(b"ab")
+    same = [stamps.digest(each) for each in ("ab", b"ab", tmp_path / "file")]
+    assert len(set(same)) == 1
+    assert len({stamps.digest("ab"), stamps.digest("a", "b"), stamps.digest("b", "a"), stamps.digest()}) == 4

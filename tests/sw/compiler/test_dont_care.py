@@ -1,0 +1,42 @@
+"""Fields that do not matter."""
+
+import random
+from dataclasses import replace
+
+from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.program import pass_layout
+from haarlequin.models.config import preset
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sw.compiler import check_words, compile_model
+from haarlequin.sw.compiler.dont_care import USED, keep_idle
+from haarlequin.sw.compiler.encode import program_words
+from haarlequin.sw.compiler.passes import Pass
+
+MACHINE = CONFIGS["16x64"]
+
+
+def idle(item: Pass) -> list[str]:
+    """Of a pass."""
+    return [name for name, reasons in USED.items() if not any(item[reason] for reason in reasons)]
+
+
+def test_they_keep_what_they_were():
+    loads = Pass("a", {"load_constants": 1, "constants_base": 7, "load_slot": 3, "shortcut_base": 9})
+    passes = [loads, Pass("b", {"constants_base": 4}), Pass("c", {"load_local": 1, "load_slot": 5})]
+    keep_idle(passes)
+    assert [item["constants_base"] for item in passes] == [7, 7, 7]
+    assert [item["load_slot"] for item in passes] == [3, 3, 5]
+    assert [item["shortcut_base"] for item in passes] == [0, 0, 0]
+
+
+def test_whatever_they_are_the_results_are_the_same():
+    generator, layout = random.Random(0), pass_layout(MACHINE)
+    model = freeze(random_model(preset("digits").with_(layers=1), seed=0))
+    program = compile_model(model, MACHINE, check=False)
+    scrambled = [
+        item.fields | {name: generator.getrandbits(layout[name].width) for name in idle(item)}
+        for item in program.lowered.passes
+    ]
+    words = program.words | {"program": program_words(MACHINE, scrambled)}
+    check_words(replace(program, words=words))
