@@ -1,0 +1,227 @@
+"""`python docs/figures.py`: prints the tables of figures that README.md and the pages beside this file have.
+
+Each figure is computed here from its source: a model's card, the compiler, the protocol's frames, or
+docs/boards.json, which `python docs/pictures.py floorplan` writes from a routed board. A test compares these
+tables with the pages.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import haarlequin
+from haarlequin.hw.boards import BOARDS
+from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.link.protocol import Frame, FrameType, encode
+from haarlequin.models.config import PRESETS, ModelConfig
+from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.resources import bit_macs, embedding_cycles, ideal_cycles, memories, multipliers
+from haarlequin.sw.targets import compile_model
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUTED = Path(__file__).with_name("boards.json")
+
+BITS_OF_A_BYTE = 10
+"""On a UART: a start bit, eight of data, a stop bit."""
+
+COUNTERS = 2
+"""Words of a RESULT after the logits: cycles and saturations."""
+
+PLANNED = (
+    ("digits", "2x64"),
+    ("digits", "4x64"),
+    ("digits", "16x64"),
+    ("cifar10-nano", "8x64"),
+    ("cifar10-nano", "16x64"),
+    ("cifar10-tiny", "16x128"),
+    ("cifar10-tiny", "32x128"),
+    ("cifar10-tiny", "64x128"),
+)
+"""Models and accelerators of the table of what fits."""
+
+
+def card(model: str) -> dict:
+    """The card of a trained model: how it was trained, and how many of which images it labels right."""
+    return json.loads((ROOT / "models" / "zoo" / model / "card.json").read_text(encoding="utf-8"))
+
+
+def top1(model: str) -> float:
+    """Share of the test images that the integer model labels right."""
+    accuracy = card(model)["accuracy"]
+    # A card without the golden model's own figure is older than it: deploy mode gives the same integers.
+    return accuracy.get("test_golden", accuracy["test_deploy"])
+
+
+def routed() -> dict[str, dict]:
+    """By the name of a board, what its routed design took: the facts of `make bitstream`."""
+    return json.loads(ROUTED.read_text(encoding="utf-8"))
+
+
+@cache
+def cycles(model: str, config: str) -> int:
+    """Cycles from one image's beginning to the next one's, of a trained model on an accelerator.
+
+    On lanes the next image's embedding runs beside the layers, and the slower of the two counts.
+    """
+    machine = CONFIGS[config]
+    program = compile_model(haarlequin.load(model), machine, check=False)
+    if isinstance(machine, AcceleratorConfig):
+        return max(program.cycles, embedding_cycles(program.model.config, machine))
+    return program.cycles
+
+
+def frame_bytes(model: ModelConfig) -> dict[str, int]:
+    """Bytes on the line for one image: of its IMAGE frame to the board, of its RESULT frame from it."""
+    pixels = model.image[0] * model.image[1] * model.channels
+    words = len(model.classes) + COUNTERS
+    return {
+        "image": len(encode(Frame(FrameType.IMAGE, payload=bytes(pixels)))),
+        "result": len(encode(Frame(FrameType.RESULT, payload=bytes(4 * words)))),
+    }
+
+
+def line_images_per_second(model: ModelConfig, baud: int) -> float:
+    """The most images in a second that a serial line carries.
+
+    Both directions work at once, so the larger frame decides; what the host and its USB add is not counted.
+    """
+    return baud / BITS_OF_A_BYTE / max(frame_bytes(model).values())
+
+
+def images_per_second(model: str, config: str, clock_hz: int, baud: int) -> tuple[float, float]:
+    """Images in a second that the accelerator computes, and those that come through its line."""
+    computed = clock_hz / cycles(model, config)
+    return computed, min(computed, line_images_per_second(PRESETS[model], baud))
+
+
+def giga_operations(model: str, images: float) -> float:
+    """10⁹ operations in a second, two for each binary product."""
+    return 2e-9 * images * sum(bit_macs(PRESETS[model]).values())
+
+
+def _rate(images: float) -> str:
+    return f"{images:,.0f}" if images >= 100 else f"{images:.1f}"
+
+
+def board_table() -> list[str]:
+    """The README's: each board with its model, accuracy, images a second, size and clock."""
+    rows = [
+        "| board | model | top-1 | images/s, computed | images/s, through its cable | LUT4 | clock |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in routed().items():
+        model, clock_hz = BOARDS[name].model, round(found["clock_mhz"] * 1e6)
+        computed, line = images_per_second(model, found["config"], clock_hz, found["baud"])
+        used = f"{found['lut4']:,} of {found['available']['lut4']:,}"
+        rows.append(
+            f"| {found['part']} | `{model}` | {top1(model):.1%} | {_rate(computed)} | {_rate(line)} "
+            f"| {used} | {found['clock_mhz']:g} MHz |"
+        )
+    return rows
+
+
+def routed_table() -> list[str]:
+    """That of `make bitstream ARGS=--table`: what each routed board took."""
+    rows = [
+        "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for found in (routed()[name] for name in BOARDS):
+        used = (f"{found[column]:,} of {found['available'][column]:,}" for column in found["available"])
+        clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
+        rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
+    return rows
+
+
+def line_table() -> list[str]:
+    """How the images a second through a cable come about, for each board."""
+    rows = [
+        "| board | baud | IMAGE frame | RESULT frame | the line carries | the accelerator computes |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in routed().items():
+        model = BOARDS[name].model
+        frames, baud = frame_bytes(PRESETS[model]), found["baud"]
+        computed, _ = images_per_second(model, found["config"], round(found["clock_mhz"] * 1e6), baud)
+        line = line_images_per_second(PRESETS[model], baud)
+        rows.append(
+            f"| {found['part']} | {baud:,} | {frames['image']:,} bytes | {frames['result']} bytes "
+            f"| {_rate(line)} images/s | {_rate(computed)} images/s |"
+        )
+    return rows
+
+
+def density_table() -> list[str]:
+    """Operations in a second and for each thousand LUT4, whole systems at the clock they are built for."""
+    rows = [
+        "| board | accelerator | bit-MACs per image | cycles per image | busy | GOPS | GOPS per 1,000 LUT4 |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in routed().items():
+        model, machine = PRESETS[BOARDS[name].model], CONFIGS[found["config"]]
+        took, products = cycles(model.name, machine.name), sum(bit_macs(model).values())
+        gops = giga_operations(model.name, found["clock_mhz"] * 1e6 / took)
+        busy = f"{ideal_cycles(model, machine) / took:.1%}"
+        rows.append(
+            f"| {found['part']} | `{machine.name}` | {products:,} | {took:,} | {busy} | {gops:,.3g} "
+            f"| {1000 * gops / found['lut4']:.2g} |"
+        )
+    return rows
+
+
+def accuracy_table() -> list[str]:
+    """Every trained binary model, from its card."""
+    rows = [
+        "| model | test images | float phase | integers | cost of the integers |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for path in sorted((ROOT / "models" / "zoo").glob("*/card.json")):
+        model = path.parent.name
+        found = card(model)
+        if "deploy_mode" not in found:
+            continue  # a teacher, whose weights are real numbers
+        change, error = (100 * found["deploy_mode"][key] for key in ("change", "paired_standard_error"))
+        rows.append(
+            f"| `{model}` | {found['images']['test']:,} | {found['accuracy']['test_float']:.1%} "
+            f"| {top1(model):.1%} | {f'{change:+.1f}'.replace('-', '−')} ± {error:.1f} points |"
+        )
+    return rows
+
+
+def plan_table() -> list[str]:
+    """What presets take on the accelerators that hold them, whatever their weights."""
+    rows = [
+        "| model | lanes × K | ECP5 block RAMs | multipliers | cycles an image | ideal | utilisation |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for model, config in PLANNED:
+        machine = CONFIGS[config]
+        program = compile_model(GoldenModel.blank(PRESETS[model]), machine, check=False)
+        blocks = sum(memory.blocks() for memory in memories(program.lowered))
+        ideal = ideal_cycles(PRESETS[model], machine)
+        rows.append(
+            f"| `{model}` | {config} | {blocks} | {multipliers(machine)} | {program.cycles:,} | {ideal:,.0f} "
+            f"| {ideal / program.cycles:.1%} |"
+        )
+    return rows
+
+
+TABLES = {
+    "README.md": board_table,
+    "docs/boards.md": routed_table,
+    "docs/figures.md, accuracy": accuracy_table,
+    "docs/figures.md, cables": line_table,
+    "docs/figures.md, density": density_table,
+    "docs/architecture.md": plan_table,
+}
+"""By the page it is on, what makes a table."""
+
+
+def main() -> None:
+    """Every table, below the page it belongs to."""
+    for page, table in TABLES.items():
+        print(f"{page}\n", *table(), "", sep="\n")
+
+
+if __name__ == "__main__":
+    main()
