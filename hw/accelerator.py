@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.config import AnyConfig, ScalarConfig
 from haarlequin.hw.link.link import Link, machine_ports
-from haarlequin.hw.link.protocol import Identity
+from haarlequin.hw.link.protocol import PIXELS_MEMORY, Identity
 from haarlequin.hw.machine import ANSWER_LATENCY, Machine
 from haarlequin.hw.scalar.machine import ScalarMachine
 
@@ -30,7 +30,7 @@ class Accelerator(wiring.Component):
         self._reset = Value.cast(reset)
         self._machine = (ScalarMachine if isinstance(config, ScalarConfig) else Machine)(config)
         self.identity = Identity(config.digest, clock_hz, self._machine.memories)
-        self._link = Link(self.identity, "pixels", timeout)
+        self._link = Link(self.identity, PIXELS_MEMORY, timeout)
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),

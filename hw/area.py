@@ -18,11 +18,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.attention.softmax import BinarySoftmax, RowMaximum
-from haarlequin.hw.bitstream.families import COLUMNS, FAMILIES, PREPARE
 from haarlequin.hw.bitstream.report import by_module
 from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.head import Head
+from haarlequin.hw.families.ecp5 import ECP5
+from haarlequin.hw.families.family import RESOURCES
 from haarlequin.hw.lanes.binary_lane import BinaryLane
 from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.lane_array import LaneArray
@@ -35,9 +36,7 @@ BANK_DEPTH = 512
 """Words of a bank: what one ECP5 block RAM holds at 36 bits."""
 
 TOKENS = preset("cifar10-tiny").tokens
-"""Bits of a column of V."""
-
-ECP5 = FAMILIES["ecp5"]
+"""Bits that V takes of a lane's weights."""
 
 
 class Slice(wiring.Component):
@@ -88,17 +87,17 @@ def synthesise(design: wiring.Component, folder: Path) -> Path:
     # A stream that is always ready has a constant for a port.
     ports = [port for port in members if not isinstance(port, Const)]
     (folder / "top.il").write_text(rtlil.convert(design, ports=ports), encoding="utf-8")
-    synth = f"synth_ecp5 {ECP5.synth_opts} -top top"
-    script = f"read_rtlil top.il\n{PREPARE}\n{synth}\nwrite_json top.json\n"
+    synth = f"{ECP5.synth} {ECP5.synth_opts} -top top"
+    script = f"read_rtlil top.il\n{ECP5.prepare}\n{synth}\nwrite_json top.json\n"
     (folder / "top.ys").write_text(script, encoding="utf-8")
     call("yosys", ["-q", "-s", "top.ys"], folder)
     return folder / "top.json"
 
 
 def count(netlist: Path) -> dict[str, int]:
-    """Cells by column."""
+    """Cells by resource."""
     totals = sum(by_module(netlist, ECP5).values(), Counter())
-    return {column.upper(): totals[column] for column in COLUMNS}
+    return {resource.upper(): totals[resource] for resource in RESOURCES}
 
 
 def route(netlist: Path, seed: int) -> str:
@@ -145,7 +144,7 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }
-    print(f"{'block':<40}" + "".join(f"{column.upper():>8}" for column in COLUMNS))
+    print(f"{'block':<40}" + "".join(f"{resource.upper():>8}" for resource in RESOURCES))
     with tempfile.TemporaryDirectory() as scratch:
         for name, design in blocks.items():
             netlist = synthesise(design, Path(scratch))

@@ -61,8 +61,8 @@ class AcceleratorConfig:
     widths: Widths = field(default_factory=Widths)
 
     @property
-    def column(self) -> int:
-        """Bits of a lane's weights that a column of V can take, the highest ones."""
+    def value_bits(self) -> int:
+        """Bits of a lane's weights that V can shift into, a token each: the highest ones."""
         return min(self.width, self.lanes * math.ceil(self.max_tokens / self.lanes))
 
     @property

@@ -5,9 +5,10 @@ import warnings
 from functools import cache
 
 from amaranth.hdl import Array, Module, Mux, Signal, UnusedElaboratable, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import Out
 
+from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.common.counters import Counters
 from haarlequin.hw.common.flow_control import relay
 from haarlequin.hw.common.pipeline import registered, streamed
@@ -16,10 +17,20 @@ from haarlequin.hw.ends.head import Head
 from haarlequin.hw.ends.images import Images
 from haarlequin.hw.lanes.layers import Layers, trace_layout
 from haarlequin.hw.link.link import machine_ports
-from haarlequin.hw.link.protocol import Memory
-from haarlequin.hw.program import OPERATIONS, SETTINGS_WORD, settings_layout
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY, Memory, numbers
+from haarlequin.hw.program import SETTINGS_WORD, settings_layout
 
 COUNTER_BITS = 32
+
+
+class ResultPart(enum.IntEnum, shape=2):
+    """What a word of an image's result is, in the order in which they leave."""
+
+    LOGITS = 0
+    CYCLES = 1
+    SATURATIONS = 2
+
+
 ANSWER_LATENCY = 5
 """Cycles from ``read`` to ``answer``."""
 
@@ -53,7 +64,7 @@ class Machine(wiring.Component):
         self._settings = settings_layout(config)
         head, images = self._head, self._images
         self._tables = self._layers.tables | {
-            "pixels": images.pixels,
+            PIXELS_MEMORY: images.pixels,
             "patch weights": images.weights,
             "embedding": images.constants,
             "positions": images.positions,
@@ -64,8 +75,8 @@ class Machine(wiring.Component):
         tables = [
             Memory(name, _bits(t.signature.shape), t.signature.depth) for name, t in self._tables.items()
         ]
-        counters = Memory("counters", COUNTER_BITS, len(OPERATIONS))
-        settings = Memory("settings", SETTINGS_WORD, -(-self._settings.size // SETTINGS_WORD))
+        counters = Memory(COUNTERS_MEMORY, COUNTER_BITS, len(OperationCode))
+        settings = Memory(SETTINGS_MEMORY, SETTINGS_WORD, -(-self._settings.size // SETTINGS_WORD))
         self.memories = settings, *tables, counters
         """By number. Counters can only be read."""
         wide = data.ArrayLayout(signed(w.wide), config.lanes)
@@ -121,33 +132,34 @@ class Machine(wiring.Component):
     def _bus(self, m: Module) -> data.View:
         """The host's memories; the settings."""
         # Without a reset, like all that the host loads: it outlives the link's RESET.
-        settings, counters = Signal(self._settings, reset_less=True), Counters(len(OPERATIONS), COUNTER_BITS)
-        m.submodules.counters = counters
+        settings = Signal(self._settings, reset_less=True)
+        m.submodules.counters = counters = Counters(len(OperationCode), COUNTER_BITS)
+        number = numbers(self.memories)
         bits = Value.cast(settings)
         parts = [bits[first : first + SETTINGS_WORD] for first in range(0, len(bits), SETTINGS_WORD)]
         # A cycle late, and one more for the memories, which lie all over the part.
         ports = self.select, self.address, self.data, self.write, self.read
         select, address, word, write, read = (registered(m, port) for port in ports)
-        for number, part in enumerate(parts):
-            with m.If(write & (select == 0) & (address == number)):
+        for at, part in enumerate(parts):
+            with m.If(write & (select == number[SETTINGS_MEMORY]) & (address == at)):
                 m.d.sync += part.eq(word)
-        answers, far_word = [registered(m, Array(parts)[address])], streamed(m, word)
-        for number, (name, table) in enumerate(self._tables.items(), start=1):
-            chosen = select == number
-            half = Mux(self._images.half, self.config.pixels // 2, 0) if name == "pixels" else 0
+        answers, far_word = {SETTINGS_MEMORY: registered(m, Array(parts)[address])}, streamed(m, word)
+        for name, table in self._tables.items():
+            chosen = select == number[name]
+            half = Mux(self._images.half, self.config.pixels // 2, 0) if name == PIXELS_MEMORY else 0
             m.d.comb += [
                 table.addr.eq(streamed(m, address + half)),
                 Value.cast(table.data).eq(far_word),
                 table.en.eq(registered(m, write & chosen)),
                 table.read.eq(registered(m, read & chosen)),
             ]
-            answers.append(Value.cast(table.answer).as_unsigned())
+            answers[name] = Value.cast(table.answer).as_unsigned()
         # A cycle late: it hangs on the program's word, and the counters are slow.
-        operation = Signal(range(len(OPERATIONS)), init=len(OPERATIONS) - 1)
+        operation = Signal(OperationCode, init=OperationCode.WAITING)
         m.d.sync += operation.eq(self._layers.operation)
         m.d.comb += [counters.index.eq(operation), counters.addr.eq(address)]
-        answers.append(counters.answer)
-        chosen_answer = Array(answers)[registered(m, select)]
+        answers[COUNTERS_MEMORY] = counters.answer
+        chosen_answer = Array(answers[memory.name] for memory in self.memories)[registered(m, select)]
         m.d.comb += self.answer.eq(registered(m, chosen_answer, ANSWER_LATENCY - 3))
         return settings
 
@@ -164,23 +176,29 @@ class Machine(wiring.Component):
             m.d.sync += [cycles.eq(1), clipped.eq(images.clipped)]
 
         logits = relay(m, head.logits)
-        class_, tail = Signal(range(self.config.max_classes + 1)), Signal(2)
+        class_, part = Signal(range(self.config.max_classes + 1)), Signal(ResultPart)
         last_class = class_ == self.result_words - 3
         sent = results.valid & results.ready
         m.d.comb += [
-            logits.ready.eq((tail == 0) & results.ready),
-            results.valid.eq(Mux(tail == 0, logits.valid, finished)),
+            logits.ready.eq((part == ResultPart.LOGITS) & results.ready),
+            results.valid.eq(Mux(part == ResultPart.LOGITS, logits.valid, finished)),
             results.p.word.eq(
-                Mux(tail == 0, logits.payload, Mux(tail == 1, own_cycles, own_clipped + head.clipped))
+                Mux(
+                    part == ResultPart.LOGITS,
+                    logits.payload,
+                    Mux(part == ResultPart.CYCLES, own_cycles, own_clipped + head.clipped),
+                )
             ),
-            results.p.last.eq(tail == 2),
+            results.p.last.eq(part == ResultPart.SATURATIONS),
             layers.head_free.eq(~holding),
         ]
         with m.If(sent):
-            with m.If(tail == 0):
-                m.d.sync += [class_.eq(Mux(last_class, 0, class_ + 1)), tail.eq(last_class)]
+            with m.If(part == ResultPart.LOGITS):
+                m.d.sync += class_.eq(Mux(last_class, 0, class_ + 1))
+                m.d.sync += part.eq(Mux(last_class, ResultPart.CYCLES, ResultPart.LOGITS))
             with m.Else():
-                m.d.sync += tail.eq(Mux(tail == 2, 0, 2))
+                ends = part == ResultPart.SATURATIONS
+                m.d.sync += part.eq(Mux(ends, ResultPart.LOGITS, ResultPart.SATURATIONS))
         with m.If(sent & results.p.last):
             m.d.sync += [holding.eq(0), finished.eq(0)]
         with m.If(layers.holds_head):

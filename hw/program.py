@@ -6,25 +6,12 @@ does, ready or not; nothing in the machine checks for hazards, the compiler has 
 While a pass runs the sequencer reads the next one, an update a cycle.
 """
 
-from amaranth.hdl import signed, unsigned
+from amaranth.hdl import ShapeLike, signed, unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for, ceil_log2
 
+from haarlequin.hw.codes import Activation, Operand, OperationCode
 from haarlequin.hw.config import AcceleratorConfig
-
-OPERATIONS = (
-    "signs",
-    "Haar",
-    "queries and keys",
-    "values",
-    "scores",
-    "context",
-    "output",
-    "expand",
-    "reduce",
-    "waiting",
-)
-"""What the machine counts cycles of, by a pass's `operation`; the last one while no pass runs."""
 
 MOST_REPEATS = 8
 """Of the MLP: r."""
@@ -63,7 +50,7 @@ def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({name: _shape(shape) for name, shape in fields.items()})
 
 
-def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, int | range], ...]:
+def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
     """A pass's fields and their shapes, those together that tend to change together: an annealing over the
     programs of the zoo found groups that take a sixth less of them than those of fields that belong together.
 
@@ -95,7 +82,7 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, int | range], ...]
             "row_mask": 1,  # sign memory 0's word, else ones, is the mask, where mask_low ≤ bit < mask_high
             "load_constants": 1,
             "partial": 1,  # from bank A
-            "shortcut": 2,  # 1 from bank A, 2 from bank B
+            "shortcut": Operand,
             "residual": 1,  # from bank B, which is also what the Haar unit splits
             "token": 1,  # t_n
             "double": 1,  # a token every second cycle
@@ -104,12 +91,12 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, int | range], ...]
             "bits_1": 1,
             "write_a": 1,
             "write_b": 1,
-            "share": bits_for(MOST_REPEATS.bit_length() - 1),  # results shifted right before that
+            "mean_shift": bits_for(MOST_REPEATS.bit_length() - 1),  # results shifted right before that
             "count": 1,  # saturations
         },
         {
             "signs_1": signs,
-            "activation": 2,  # of the array: 0 ones, 1 and 2 a sign memory
+            "activation": Activation,  # of the array
             "skip": tokens,  # token m is live, that is its results count, where skip ≤ m < stop
             "accumulate": 1,  # onto what is in bank A
             "bits_base": signs,
@@ -118,7 +105,7 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, int | range], ...]
         },
         {
             "cycles": 14,  # to the next pass
-            "operation": bits_for(len(OPERATIONS) - 1),
+            "operation": OperationCode,  # that its cycles are counted for
             "token_base": ceil_log2(config.tokens),  # of a Haar pass: sign words of hi
             "pool": 1,
         },
@@ -128,7 +115,7 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, int | range], ...]
             "differential": 1,  # DIBA: 2·(n − V_i·k) in place of 2·n − k
             "local": 1,  # V_i, by the local convolution's stream, and what that makes join the sum
             "chunk": chunk,  # of the local convolution's words
-            "columns": 1,  # bits shift into the next weights
+            "shift_values": 1,  # bits of V shift into the next weights
             "maximum": 1,  # scores join their row's maximum
             "haar": 1,
             "tokens": tokens,
@@ -214,5 +201,8 @@ def constants_layout(config: AcceleratorConfig) -> data.StructLayout:
     )
 
 
-def _shape(shape):
-    return unsigned(bits_for(shape.stop - 1)) if isinstance(shape, range) else unsigned(shape)
+def _shape(shape: ShapeLike) -> ShapeLike:
+    """A range as wide as its largest number; a code, an enum, as itself."""
+    if isinstance(shape, range):
+        return unsigned(bits_for(shape.stop - 1))
+    return unsigned(shape) if isinstance(shape, int) else shape

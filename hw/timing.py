@@ -4,14 +4,55 @@ schedule.
 
 from dataclasses import dataclass
 
+from haarlequin.hw.attention.attention import attention_latency
+from haarlequin.hw.attention.softmax import maximum_latency
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.binary_lane import lane_latency
 from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.local_convolution import convolution_latency
+from haarlequin.hw.lanes.popcount import popcount_latency
 from haarlequin.hw.lanes.postprocess import PostProcess
 
 FETCH = 3
 """Cycles from a memory's look-up (address being computed) to its word in a register."""
+
+READ_BEFORE_WRITE = 2
+"""Cycles from a look-up to the first write that may change the word: the address waits a cycle in a register,
+and in the cycle after that the memory reads the word that was there before.
+"""
+WRITE_BEFORE_READ = 0
+"""Cycles from a write to the first look-up that sees it: the same one, as the address waits in a register."""
+WRITE_BEFORE_WRITE = 1
+"""Cycles from a write of a word to the next write of it."""
+
+NEXT = 1
+"""Cycles from the last use of something to the first use by another pass: the cycle after it."""
+
+SEQUENCER_READS = 1
+"""Cycles of a pass beyond one for each update of the next pass: the last update, too, is in a register before
+that pass begins.
+"""
+
+CLIPS_COUNTED = 2
+"""Cycles from a pass's last write to its last saturations in the image's count, beyond those of the popcount:
+their number waits in a register, then joins the count.
+"""
+COUNT_TAKEN = 2
+"""Cycles from then to the end of the program, in whose last cycle the machine takes the count; one of them is
+to spare.
+"""
+
+POOL_SPARE = 2
+"""Cycles to spare between a tile's last pooled sum and the next tile's first token."""
+
+SIGNS_WRITTEN = 1
+"""Cycles from bits of Â to their write into sign memory 0, which has a register before it."""
+
+MAXIMUM_READ = 2
+"""Cycles from the look-up of a row's scores to that of its maximum."""
+
+HIGH_AFTER_LOW = 1
+"""Cycles from a token's lo to its hi, which is written in the token's second cycle."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +73,18 @@ class Timing:
 
     @property
     def load(self) -> int:
-        """Look-up of lane 0's weights; its load coincides with the swap, a cycle before `activation`."""
-        return self.activation - 1 - FETCH
+        """Look-up of lane 0's weights; its load coincides with the `swap`."""
+        return self.swap - FETCH
+
+    @property
+    def swap(self) -> int:
+        """The next weights become current, for the activation of the cycle after."""
+        return self.activation - 1
+
+    @property
+    def constants(self) -> int:
+        """Lane 0's constants are there: no slot is written sooner."""
+        return self.load + FETCH
 
     @property
     def partial(self) -> int:
@@ -74,6 +125,38 @@ class Timing:
     def write(self) -> int:
         """Into banks and sign memories."""
         return self.result + 1
+
+    @property
+    def write_high(self) -> int:
+        """The like of hi, of a Haar pass."""
+        return self.write + HIGH_AFTER_LOW
+
+
+def maximum_written(stages: Timing, lanes: int) -> int:
+    """Stage in which a score has joined its row's maximum."""
+    return stages.result + maximum_latency(lanes)
+
+
+def attention_written(lanes: int) -> int:
+    """Cycles from the look-up of a row's last tile of scores to the write of its first tile of Â."""
+    return attention_latency(lanes) + SIGNS_WRITTEN
+
+
+def clips_counted(lanes: int) -> int:
+    """Cycles from a pass's last write until the program may end, with all saturations counted: two of a lane
+    may clip.
+    """
+    return CLIPS_COUNTED + popcount_latency(2 * lanes) + COUNT_TAKEN
+
+
+def pooled(lanes: int) -> int:
+    """Cycles from a tile's last write until its sums have left the pool, one lane per cycle."""
+    return lanes + POOL_SPARE
+
+
+def updates_read(updates: int) -> int:
+    """Cycles that a pass takes at least, while so many updates of the next pass are read."""
+    return updates + SEQUENCER_READS
 
 
 def timing(config: AcceleratorConfig) -> Timing:

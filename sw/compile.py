@@ -13,6 +13,7 @@ with imports():
     import torch
 
     from haarlequin.hw.config import AnyConfig, ScalarConfig, accelerator
+    from haarlequin.hw.families import FAMILIES, Family
     from haarlequin.models.common import cli
     from haarlequin.models.common.errors import UsageError
     from haarlequin.models.common.places import build_folder
@@ -22,7 +23,7 @@ with imports():
     from haarlequin.models.network.freeze import freeze
     from haarlequin.sw.compiler.lower import lower
     from haarlequin.sw.compiler.read import read
-    from haarlequin.sw.compiler.report import FAMILIES, layer_report, memory_report, operation_report
+    from haarlequin.sw.compiler.report import layer_report, memory_report, operation_report
     from haarlequin.sw.compiler.resources import check_shapes
     from haarlequin.sw.table_folder import load, save
     from haarlequin.sw.targets import AnyProgram, compile_model
@@ -72,7 +73,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="MODEL is a folder written before: is it intact?"
     )
-    parser.add_argument("--family", choices=FAMILIES, default="ecp5", help="of the FPGA (default: ecp5)")
+    parser.add_argument(
+        "--family", choices=list(FAMILIES), default="ecp5", help="of the FPGA (default: ecp5)"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     with cli.one_line_errors(arguments.verbose):
@@ -83,14 +86,14 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{arguments.model}: {tables.model.name} for {tables.accelerator}, {words} words, intact")
             return
         model = model_of(arguments.model, arguments.plan)
-        program = _compiled(model, machine, arguments.family, arguments.plan)
+        program = _compiled(model, machine, FAMILIES[arguments.family], arguments.plan)
         if not arguments.plan:
             folder = arguments.output or build_folder("tables", f"{model.config.name}-{machine.name}")
             save(program.compiled(), folder)
             print(f"\n{folder}: program and tables, checked against the golden model")
 
 
-def _compiled(model: GoldenModel, machine: AnyConfig, family: str, planning: bool) -> AnyProgram:
+def _compiled(model: GoldenModel, machine: AnyConfig, family: Family, planning: bool) -> AnyProgram:
     """Compile and tell; the memories first, for they say why where it does not fit."""
     if isinstance(machine, ScalarConfig):
         program = compile_model(model, machine, not planning)

@@ -5,12 +5,12 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from haarlequin.hw.bitstream.families import FAMILIES
 from haarlequin.hw.bitstream.flow import SUMMARY
 from haarlequin.hw.bitstream.tools import tool
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import Board
 from haarlequin.hw.config import accelerator
+from haarlequin.hw.families import FAMILIES
 from haarlequin.models.common import cli, stamps
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, replacing

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from haarlequin.hw.bitstream import tools
-from haarlequin.hw.bitstream.families import FAMILIES, PLACED, REPORT
 from haarlequin.hw.boards.board import Board
 from haarlequin.hw.boards.top import BoardTop
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.families import FAMILIES
+from haarlequin.hw.families.family import PLACED, REPORT
 from haarlequin.models.common import stamps
 from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import writable

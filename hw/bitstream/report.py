@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from haarlequin.hw.bitstream.families import COLUMNS, REPORT, Family
+from haarlequin.hw.families.family import REPORT, RESOURCES, Family
 
 DEPTH = 4
 """Levels of modules below the top that are told apart."""
@@ -23,7 +23,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Routed:
-    """Of a routed design: by column, (used, available); the clock in MHz; the path that limits it."""
+    """Of a routed design: by resource, (used, available); the clock in MHz; the path that limits it."""
 
     usage: dict[str, tuple[int, int]]
     fmax_mhz: float
@@ -35,12 +35,12 @@ def routed(folder: Path, family: Family) -> Routed:
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     places = report["utilization"]
     usage = {
-        column: (places[bel]["used"], places[bel]["available"]) if bel in places else (0, 0)
-        for column, bel in family.bels.items()
+        resource: (places[bel]["used"], places[bel]["available"]) if bel in places else (0, 0)
+        for resource, bel in family.bels.items()
     }
     if family.shared:
         cells = sum(by_module(folder / family.netlist, family).values(), Counter())
-        usage |= {column: (cells[column], usage[column][1]) for column in family.shared}
+        usage |= {resource: (cells[resource], usage[resource][1]) for resource in family.shared}
     # The accelerator's clock is the one with the longest path: the pin's own drives the PLL alone.
     inner = [path for path in report["critical_paths"] if path["from"] == path["to"]]
     worst = max(inner, key=lambda path: sum(part["delay"] for part in path["path"]))["path"]
@@ -51,13 +51,13 @@ def routed(folder: Path, family: Family) -> Routed:
 
 
 def by_module(netlist: Path, family: Family) -> dict[str, Counter]:
-    """Cells of the netlist by module and column; lanes and other numbered ones together."""
+    """Cells of the netlist by module and resource; lanes and other numbered ones together."""
     top = json.loads(netlist.read_text(encoding="utf-8"))["modules"]["top"]
     found: dict[str, Counter] = {}
     for name, cell in top["cells"].items():
-        for column, counts in family.cells.items():
+        for resource, counts in family.cells.items():
             if cell["type"] in counts:
-                found.setdefault(module(name), Counter())[column] += counts[cell["type"]]
+                found.setdefault(module(name), Counter())[resource] += counts[cell["type"]]
     return found
 
 
@@ -70,11 +70,11 @@ def module(cell: str) -> str:
 def table(rows: dict[str, Counter]) -> str:
     """As Markdown, the largest first."""
     lines = [
-        f"| module | {' | '.join(column.upper() for column in COLUMNS)} |",
-        "|---|" + "---:|" * len(COLUMNS),
+        f"| module | {' | '.join(resource.upper() for resource in RESOURCES)} |",
+        "|---|" + "---:|" * len(RESOURCES),
     ]
     for name, counts in sorted(rows.items(), key=lambda row: -row[1]["lut4"]):
-        lines.append(f"| `{name}` | {' | '.join(f'{counts[column]:,}' for column in COLUMNS)} |")
+        lines.append(f"| `{name}` | {' | '.join(f'{counts[resource]:,}' for resource in RESOURCES)} |")
     total = sum(rows.values(), Counter())
-    lines.append(f"| all | {' | '.join(f'{total[column]:,}' for column in COLUMNS)} |")
+    lines.append(f"| all | {' | '.join(f'{total[resource]:,}' for resource in RESOURCES)} |")
     return "\n".join(lines)

@@ -30,13 +30,13 @@ class Board:
     """What people call it, with its part."""
     platform: type[Platform]
     family: str
-    """Of `hw.bitstream.families`: whose tools make the bitstream, whose PLL makes the clock."""
+    """Of `hw.families`: whose tools make the bitstream, whose PLL makes the clock."""
     config: str
     """The accelerator, one of `hw.config`."""
     model: str
     """The largest of the zoo that fits it."""
     capacity: Mapping[str, int]
-    """What the part has, by the columns of `hw.bitstream.families`."""
+    """What the part has, by `hw.families.family.RESOURCES`."""
     clock_hz: int
     """Of the accelerator, made by the PLL."""
     baud: int

@@ -3,24 +3,17 @@
 from math import ceil
 
 from amaranth.build import Platform
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Mux, ResetInserter, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.boards.board import Board, BoardError
-from haarlequin.hw.boards.pll import Ecp5Pll, Ecp5Setting, GowinPll, GowinSetting, Ice40Pll, Ice40Setting
 from haarlequin.hw.common.flow_control import relay
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.boot import FlashBoot
 from haarlequin.hw.link.uart import Uart
-
-PLLS = {
-    "ecp5": (Ecp5Setting, Ecp5Pll),
-    "ice40": (Ice40Setting, Ice40Pll),
-    "gowin": (GowinSetting, GowinPll),
-}
-"""By family: what solves for its dividers, and the component."""
 
 SECONDS_OF_SILENCE = 0.1
 """After which a frame that was begun is cut: a USB bridge pauses for tens of milliseconds."""
@@ -40,7 +33,7 @@ def clocks(board: Board, baud: int) -> list[int]:
         except BoardError:
             return False
 
-    made = {setting.hertz for setting in PLLS[board.family][0].possible(board.input_hz)}
+    made = {setting.hertz for setting in FAMILIES[board.family].setting.possible(board.input_hz)}
     return [ceil(hertz) for hertz in sorted(made) if divides(round(hertz))]
 
 
@@ -54,8 +47,8 @@ class BoardTop(Elaboratable):
 
     def __init__(self, board: Board, config: AcceleratorConfig, clock_hz: int, baud: int):
         self.board, self.config = board, config
-        solver, self._pll = PLLS[board.family]
-        self.setting = solver.solve(board.input_hz, clock_hz)
+        self._family = FAMILIES[board.family]
+        self.setting = self._family.setting.solve(board.input_hz, clock_hz)
         self.clock_hz = round(self.setting.hertz)
         """As the PLL makes it, at most what was wished for."""
         self.divisor = board.divisor(self.clock_hz, baud)
@@ -64,7 +57,7 @@ class BoardTop(Elaboratable):
         m = Module()
         board = self.board
         clock = self._pin(m, "i", platform.request(platform.default_clk, dir="-"))
-        m.submodules.pll = source = self._pll(self.setting)
+        m.submodules.pll = source = self._family.pll(self.setting)
         m.domains.sync = ClockDomain(reset_less=True)
         pressed = self._pin(m, "i", platform.request(board.reset, 0, dir="-"))
         reset, around = Signal(), Module()
@@ -105,9 +98,7 @@ class BoardTop(Elaboratable):
         for port in (getattr(pins, name, None) for name in ("wp", "hold")):
             if port is not None:
                 m.d.comb += self._pin(m, "o", port).eq(0)
-        if self.board.family == "ecp5":  # whose configuration clock is reached through a primitive alone
-            m.submodules.flash_clock = Instance("USRMCLK", i_USRMCLKI=boot.clk, i_USRMCLKTS=~boot.busy)
-        else:
+        if not self._family.flash_clock(m, boot.clk, idle=~boot.busy):
             m.d.comb += self._pin(m, "o", pins.clk).eq(boot.clk)
 
     @staticmethod

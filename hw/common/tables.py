@@ -1,4 +1,7 @@
-"""Memories that the host fills, and reads back while the machine rests."""
+"""Memories that the host fills, and reads back while the machine rests; and what memories are made of.
+
+All machines are made for the RAMs of an ECP5; other families have the like of them, or their yosys chooses.
+"""
 
 import math
 from collections.abc import Mapping
@@ -11,15 +14,15 @@ from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-DISTRIBUTED = (16, 4)
-"""Words and bits of a distributed RAM."""
+from haarlequin.hw.families.ecp5 import ECP5
+from haarlequin.hw.families.family import Family, RamShape
 
 SHALLOW = 48
 """Distributed RAMs of a memory up to which they are a better place for it than block RAMs, which it would
 leave mostly empty."""
 
-BLOCKS = ((2048, 9), (1024, 18), (512, 36))
-"""Shapes (words, bits) of a block RAM, the deepest first."""
+BLOCKS = tuple(sorted((shape for shape in ECP5.block_rams if shape.bits >= 9), reverse=True))
+"""Shapes of a block RAM that use all its bits, the deepest first."""
 
 SPARE = 1.05
 """Block RAMs, in proportion to as few as there can be, that a deep table may take to be made of deep ones."""
@@ -28,32 +31,57 @@ BANK_SPARE = 1.25
 """The like of a bank, at whose place a part has the least wires to spare."""
 
 
-def column_bits(width: int, depth: int, spare: float = SPARE) -> int:
-    """Bits of a column of block RAMs, of which a table is made that may take ``spare`` times as few as there
-    can be.
+def rams(shape: RamShape, width: int, depth: int, written: int | None = None) -> int:
+    """RAMs of that shape that make a memory, of whose words ``written`` bits can be written alone."""
+    alone = width if written is None else written
+    enables = math.ceil(width / alone) * math.ceil(alone / shape.enabled)
+    return math.ceil(depth / shape.words) * math.ceil(enables / (shape.bits // shape.enabled))
+
+
+def slice_bits(width: int, depth: int, spare: float = SPARE) -> int:
+    """Bits of the slices of a word, block RAMs side by side, of which a table is made that may take ``spare``
+    times as few block RAMs as there can be.
 
     A table of wide block RAMs takes more wires than any other part of the machine: 25 of them on top of one
     another have 25 words to choose from, 7 deep ones have 7.
     """
-    blocks = {bits: math.ceil(depth / words) * math.ceil(width / bits) for words, bits in BLOCKS}
+    blocks = {shape.bits: rams(shape, width, depth) for shape in BLOCKS}
     return next(bits for bits, count in blocks.items() if count <= spare * min(blocks.values()))
+
+
+def slices(width: int, depth: int, spare: float = SPARE) -> list[slice]:
+    """Those slices; all of a word in one where the table is `shallow`."""
+    bits = width if shallow(width, depth) else slice_bits(width, depth, spare)
+    return [slice(first, min(first + bits, width)) for first in range(0, width, bits)]
 
 
 def shallow(width: int, depth: int) -> bool:
     """Whether a memory is better made of distributed RAMs."""
-    words, bits = DISTRIBUTED
-    return math.ceil(depth / words) * math.ceil(width / bits) <= SHALLOW
+    return rams(ECP5.distributed, width, depth) <= SHALLOW
 
 
-class Columns(wiring.Component):
-    """A memory of such columns, or one that is `shallow`. Its ports are those of `amaranth.lib.memory`: the
+def block_rams(family: Family, width: int, depth: int, written: int | None = None, reads: int = 1) -> int:
+    """Block RAMs of a family that a `sized_memory` becomes, of whose words ``written`` bits can be written
+    alone (all, where it is None), with so many ports that read.
+    """
+    if family.distributed and shallow(width, depth):
+        return 0
+    return reads * min(rams(shape, width, depth, written) for shape in family.block_rams)
+
+
+def table_block_rams(family: Family, width: int, depth: int, spare: float = SPARE) -> int:
+    """The like of a `SlicedMemory`."""
+    parts = slices(width, depth, spare)
+    return sum(block_rams(family, part.stop - part.start, depth) for part in parts)
+
+
+class SlicedMemory(wiring.Component):
+    """A memory of such `slices`. Its ports are those of `amaranth.lib.memory`: the
     word at ``read.addr`` is in ``read.data`` a cycle later where ``read.en`` is high.
     """
 
     def __init__(self, shape: ShapeLike, depth: int, spare: float = SPARE):
-        self._depth, width = depth, Shape.cast(shape).width
-        bits = width if shallow(width, depth) else column_bits(width, depth, spare)
-        self._columns = [slice(first, min(first + bits, width)) for first in range(0, width, bits)]
+        self._depth, self._slices = depth, slices(Shape.cast(shape).width, depth, spare)
         address = ceil_log2(depth)
         ports = {"read": ReadPort, "write": WritePort}
         signatures = {name: port.Signature(addr_width=address, shape=shape) for name, port in ports.items()}
@@ -61,17 +89,17 @@ class Columns(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        for number, column in enumerate(self._columns):
-            memory = sized_memory(column.stop - column.start, self._depth)
-            m.submodules[f"column_{number}"] = memory
+        for number, part in enumerate(self._slices):
+            memory = sized_memory(part.stop - part.start, self._depth)
+            m.submodules[f"slice_{number}"] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
                 write.addr.eq(self.write.addr),
-                write.data.eq(Value.cast(self.write.data)[column]),
+                write.data.eq(Value.cast(self.write.data)[part]),
                 write.en.eq(self.write.en),
                 read.addr.eq(self.read.addr),
                 read.en.eq(self.read.en),
-                Value.cast(self.read.data)[column].eq(read.data),
+                Value.cast(self.read.data)[part].eq(read.data),
             ]
         return m
 
@@ -117,7 +145,7 @@ def table_memories(m: Module, component: wiring.Component, tables: Tables) -> li
     reads = []
     for name, (shape, depth) in tables.items():
         host = getattr(component, name)
-        m.submodules[name] = words = Columns(shape, depth)
+        m.submodules[name] = words = SlicedMemory(shape, depth)
         own = TableRead(Signal(ceil_log2(depth)), words.read.data, Signal(init=1))
         m.d.comb += [
             words.write.addr.eq(host.addr),

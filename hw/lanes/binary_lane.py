@@ -24,16 +24,18 @@ class BinaryLane(wiring.Component):
     product of the signs is 2·n − k; a mask of Â with an activation of ones makes n = popcount(Â & V).
 
     The next weights, ``following``, come in behind the current ones: whole with ``load``, or bit by bit with
-    ``shift``, which moves the highest ``column`` of them down and leaves the others. ``swap`` makes them
+    ``shift``, which moves the highest ``value_bits`` of them down and leaves the others. ``swap`` makes them
     current for the activation of the cycle after.
     """
 
-    def __init__(self, width: int, column: int):
+    def __init__(self, width: int, value_bits: int):
         if not (isinstance(width, int) and width >= 2 and width % 2 == 0):
             raise ValueError(f"BinaryLane width must be an even integer of at least 2, not {width!r}")
-        if not (isinstance(column, int) and 1 <= column <= width):
-            raise ValueError(f"BinaryLane column must be an integer from 1 to {width}, not {column!r}")
-        self.width, self.column = width, column
+        if not (isinstance(value_bits, int) and 1 <= value_bits <= width):
+            raise ValueError(
+                f"BinaryLane value_bits must be an integer from 1 to {width}, not {value_bits!r}"
+            )
+        self.width, self.value_bits = width, value_bits
         self._halves = Popcount(width // 2), Popcount(width // 2)
         count = width.bit_length() - 1
         super().__init__(
@@ -63,9 +65,9 @@ class BinaryLane(wiring.Component):
         with m.If(self.load):
             m.d.sync += following.eq(self.weights)
         with m.Elif(self.shift):
-            # Where rows and columns of attention are short, this saves a LUT4 a bit of the others.
-            column = following[-self.column :]
-            m.d.sync += column.eq(Cat(column[1:], self.bit))
+            # Where rows of attention are short, this saves a LUT4 a bit of the others.
+            values = following[-self.value_bits :]
+            m.d.sync += values.eq(Cat(values[1:], self.bit))
         with m.If(self.swap):
             m.d.sync += current.eq(following)
 

@@ -37,15 +37,15 @@ class LaneArray(wiring.Component):
     What is loaded goes from lane to lane, entering at the last: ``load`` takes ``weights`` and moves every
     lane's next weights to the one before it, so that a word a lane, lane 0's first, fills them all.
     ``constants`` move in every cycle; ``write``, beside the last of a word a lane, puts them into slot
-    ``write_slot``. ``shift`` moves each lane's own ``bits`` into the highest ``column`` of its next weights
-    (V's columns); ``swap`` makes the next weights of all lanes current.
+    ``write_slot``. ``shift`` moves each lane's own ``bits`` into the highest ``value_bits`` of its next
+    weights (V, token after token); ``swap`` makes the next weights of all lanes current.
     """
 
-    def __init__(self, lanes: int, width: int, column: int, widths: Widths, slots: int):
+    def __init__(self, lanes: int, width: int, value_bits: int, widths: Widths, slots: int):
         if not (isinstance(lanes, int) and lanes >= 1):
             raise ValueError(f"LaneArray lanes must be a positive integer, not {lanes!r}")
         self.lanes, self.width, self.widths, self.slots = lanes, width, widths, slots
-        self._array = [BinaryLane(width, column) for _ in range(lanes)]
+        self._array = [BinaryLane(width, value_bits) for _ in range(lanes)]
         self._post = [PostProcess(widths, widths.wide, slots) for _ in range(lanes)]
         wide = data.ArrayLayout(signed(widths.wide), lanes)
         super().__init__(

@@ -13,8 +13,9 @@ from amaranth.utils import ceil_log2
 
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.attention.softmax import RowMaximum
+from haarlequin.hw.codes import Activation, Operand
 from haarlequin.hw.common.pipeline import chained, registered, streamed
-from haarlequin.hw.common.tables import BANK_SPARE, Columns, sized_memory, table_memories, table_ports
+from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, table_memories, table_ports
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.pool import Pool
 from haarlequin.hw.lanes.haar import HaarSplit
@@ -69,7 +70,7 @@ class Layers(wiring.Component):
         w, lanes = config.widths, config.lanes
         self._wide = data.ArrayLayout(signed(w.wide), lanes)
         self._sequencer, self._loader = Sequencer(config), Loader(config)
-        self._array = LaneArray(lanes, config.width, config.column, w, config.slots)
+        self._array = LaneArray(lanes, config.width, config.value_bits, w, config.slots)
         self._attention = Attention(config)
         self._maximum = RowMaximum(lanes, w.wide, config.rows)
         self._haar = HaarSplit(lanes, w.wide, config.max_columns)
@@ -268,12 +269,12 @@ class Layers(wiring.Component):
         size = config.width
         bounded = self._below(early.mask_high, size) & ~self._below(early.mask_low, size)
         part = self._late(m, stages.STREAM, "activation", "row_mask")
-        signs = Mux(part.activation[0], word_0, word_1)
+        signs = Mux(part.activation[0], word_0, word_1)  # by the lower bit alone: SIGNS_0 or SIGNS_1
         wait = stages.activation - stages.STREAM
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
         gate = self._below(late.gate_high, config.lanes) & ~self._below(late.gate_low, config.lanes)
         m.d.comb += [
-            array.activation.eq(streamed(m, Mux(part.activation == 0, ~0, signs), wait)),
+            array.activation.eq(streamed(m, Mux(part.activation == Activation.ONES, ~0, signs), wait)),
             array.mask.eq(streamed(m, Mux(part.row_mask, word_0, ~0) & streamed(m, bounded), wait)),
             array.gate.eq(streamed(m, gate)),
             array.differential.eq(self._late(m, stages.operands - 1, "differential").differential),
@@ -289,7 +290,7 @@ class Layers(wiring.Component):
         (token,) = table_memories(m, self, self._tables)
         reads = []
         for name, depth in (("a", config.bank_a), ("b", config.bank_b)):
-            m.submodules[f"bank_{name}"] = memory = Columns(self._wide, depth, BANK_SPARE)
+            m.submodules[f"bank_{name}"] = memory = SlicedMemory(self._wide, depth, BANK_SPARE)
             setattr(self, f"_write_{name}", memory.write)
             reads.append(memory.read)
         read_a, read_b = reads
@@ -307,8 +308,8 @@ class Layers(wiring.Component):
             return base + pipe[stage].number
 
         use_partial = used(stages.partial, partial.partial)
-        use_a = used(stages.shortcut, shortcut.shortcut == 1)
-        use_b = used(stages.shortcut, shortcut.shortcut == 2)
+        use_a = used(stages.shortcut, shortcut.shortcut == Operand.BANK_A)
+        use_b = used(stages.shortcut, shortcut.shortcut == Operand.BANK_B)
         use_residual = used(stages.residual, residual.residual)
         use_mean = used(stages.mean, mean.accumulate)
         use_token = used(stages.residual, residual.token)
@@ -373,19 +374,38 @@ class Layers(wiring.Component):
     # Results
 
     def _results(self, m: Module, mean: Value) -> None:
-        """Write banks and sign memories; maxima, columns and pooling."""
+        """Write banks and sign memories; maxima, values that shift in, and pooling."""
         array, stages, pipe, config = self._array, self.stages, self._pipe, self.config
         attention, pool, bits = self._attention, self._pool, config.widths.wide
         token, after = pipe[stages.result], pipe[stages.write]
-        names = ("haar", "write_a", "base_a", "write_b", "base_b", "share", "lanes", "row_base", "first_keys")
-        names += ("maximum", "bits_0", "bits_1", "bits_base", "bits_chunk", "token_base", "columns", "index")
+        names = (
+            "haar",
+            "write_a",
+            "base_a",
+            "write_b",
+            "base_b",
+            "mean_shift",
+            "lanes",
+            "row_base",
+            "first_keys",
+        )
+        names += (
+            "maximum",
+            "bits_0",
+            "bits_1",
+            "bits_base",
+            "bits_chunk",
+            "token_base",
+            "shift_values",
+            "index",
+        )
         part = self._late(m, stages.result, *names)
         live, second = token.live, token.phase & part.haar
 
         stored = Signal(self._wide, reset_less=True)
         for lane in range(config.lanes):
             value = Mux(part.haar, self._bands[lane], array.y[lane])
-            m.d.sync += stored[lane].eq(mean[lane] + (value >> part.share))
+            m.d.sync += stored[lane].eq(mean[lane] + (value >> part.mean_shift))
         a, b = self._write_a, self._write_b
         writes_b = registered(m, live & part.write_b)
         address_b = registered(m, (part.base_b + token.number)[: len(b.addr) - 1])
@@ -417,7 +437,7 @@ class Layers(wiring.Component):
         flip = sum(1 << (bits * lane + bits - 1) for lane in range(config.lanes))
         pooled = self._late(m, stages.write, "pool", "lanes")
         m.d.comb += [
-            array.shift.eq(token.enable & part.columns),
+            array.shift.eq(token.enable & part.shift_values),
             tiles.valid.eq(live & part.maximum),
             tiles.p.scores.eq(Value.cast(array.y) ^ flip),
             tiles.p.keys.eq(self._lanes),

@@ -5,9 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.program import CONTEXTS, OPERATIONS, group_slices, pass_layout, token_bits, update_layout
+from haarlequin.hw.program import CONTEXTS, group_slices, pass_layout, token_bits, update_layout
 
 
 def token_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -37,8 +38,8 @@ class Sequencer(wiring.Component):
     ``current`` is the pass at hand, ``index`` its number and ``fresh`` high in its first cycle. It takes its
     ``cycles``, at least one more than the next one has updates, which are read meanwhile. A pass with
     ``wait_head`` begins behind a cycle with ``head_free`` high, and ``holds_head`` is high in that cycle; the
-    first of a program does not wait, whatever it has. ``operation`` says what the present cycle is spent on,
-    an index of `OPERATIONS`: the pass's own in as many cycles as it has, the last one in all others.
+    first of a program does not wait, whatever it has. ``operation`` says what the present cycle is spent on:
+    the pass's own in as many cycles as it has, WAITING in all others.
 
     ``token`` is what the pass issues: token m in cycle m, or, with ``double``, in 2·m and 2·m + 1; ``tokens``
     is the grid's N. It means something where ``enable`` or ``live`` is high. Passes number their contexts in
@@ -65,7 +66,7 @@ class Sequencer(wiring.Component):
                 "index": Out(ceil_log2(config.program)),
                 "fresh": Out(1),
                 "token": Out(self._token),
-                "operation": Out(range(len(OPERATIONS))),
+                "operation": Out(OperationCode),
             }
         )
 
@@ -84,7 +85,7 @@ class Sequencer(wiring.Component):
             self.holds_head.eq(load & ~final & following.wait_head),
             self.done.eq(running & ready & current.end),
             self.operation.eq(
-                Mux(running & (load | ~ready | current.end), current.operation, len(OPERATIONS) - 1)
+                Mux(running & (load | ~ready | current.end), current.operation, OperationCode.WAITING)
             ),
         ]
         m.d.sync += self.fresh.eq(load)

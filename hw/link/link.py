@@ -9,7 +9,15 @@ from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.link.frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
-from haarlequin.hw.link.protocol import ADDRESS_BITS, LENGTH_BITS, ErrorCode, FrameType, Identity, Memory
+from haarlequin.hw.link.protocol import (
+    ADDRESS_BITS,
+    LENGTH_BITS,
+    ErrorCode,
+    FrameType,
+    Identity,
+    Memory,
+    numbers,
+)
 
 RESULT_BYTES = 4
 
@@ -66,10 +74,10 @@ class Link(wiring.Component):
     IN_FLIGHT = 4
 
     def __init__(self, identity: Identity, pixels: str, timeout: int):
-        names = [memory.name for memory in identity.memories]
-        if pixels not in names:
-            raise ValueError(f"Link pixels must be one of the memories {', '.join(names)}, not {pixels!r}")
-        self.identity, self.pixels = identity, names.index(pixels)
+        known = numbers(identity.memories)
+        if pixels not in known:
+            raise ValueError(f"Link pixels must be one of the memories {', '.join(known)}, not {pixels!r}")
+        self.identity, self.pixels = identity, known[pixels]
         self._receiver, self._words = FrameReceiver(timeout), Words(identity.memories)
         machine = {name: port.flip() for name, port in machine_ports(identity.memories).items()}
         super().__init__(

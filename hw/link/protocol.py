@@ -5,7 +5,7 @@ docs/protocol.md says byte by byte what travels, and what either side may rely o
 
 import binascii
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -24,6 +24,13 @@ MAX_PAYLOAD = (1 << LENGTH_BITS) - 1
 MAX_MEMORIES = 16
 MAX_DEPTH = 1 << ADDRESS_BITS
 MAX_WIDTH = 0xFFFF
+
+SETTINGS_MEMORY = "settings"
+"""What holds for all of a model."""
+PIXELS_MEMORY = "pixels"
+"""Where the words of an IMAGE go."""
+COUNTERS_MEMORY = "counters"
+"""Cycles by operation, which can only be read."""
 
 _ADDRESS_BYTES, _LENGTH_BYTES = ADDRESS_BITS // 8, LENGTH_BITS // 8
 # Sync, type, sequence, detail, address, length; the last two lowest byte first.
@@ -221,6 +228,11 @@ class Memory:
         return [int.from_bytes(word, "little") & mask for word in words]
 
 
+def numbers(memories: Sequence[Memory]) -> dict[str, int]:
+    """By the name of each memory its number, by which frames and the machine's bus select it."""
+    return {memory.name: number for number, memory in enumerate(memories)}
+
+
 @dataclass(frozen=True)
 class Identity:
     """What an accelerator says of itself, the payload of IDENTITY; a memory's index is its number."""
@@ -241,6 +253,13 @@ class Identity:
             raise ProtocolError(f"there must be 1 to {MAX_MEMORIES} memories, not {len(names)}")
         if len(set(names)) != len(names):
             raise ProtocolError(f"memories must have names of their own, not {', '.join(names)}")
+
+    def number(self, name: str) -> int:
+        """Of the memory of that name; raises `ProtocolError` where there is none."""
+        known = numbers(self.memories)
+        if name not in known:
+            raise ProtocolError(f"there is no memory {name!r}: there are {', '.join(known)}")
+        return known[name]
 
     def encode(self) -> bytes:
         """The payload."""

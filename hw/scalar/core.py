@@ -14,11 +14,11 @@ from haarlequin.hw.scalar.isa import (
     INSTRUCTION,
     OP,
     REGISTERS,
-    SATURATIONS,
     WORD,
     Alu,
     Control,
     R,
+    Saturation,
     Source,
 )
 
@@ -197,7 +197,8 @@ class ScalarCore(wiring.Component):
     def _operand(self, m: Module, ones: Signal, rounding: Signal) -> Signal:
         """The ALU's, or what a DOT and an ASRR add and a SAT leaves."""
         word, negative, operand = self._word, self._negative, Signal(signed(R + IMMEDIATE))
-        bound = Mux(word.immediate[0], *((1 << bits - 1) - 1 for bits in reversed(SATURATIONS)))
+        wide, feature = ((1 << kind.bits - 1) - 1 for kind in (Saturation.WIDE, Saturation.FEATURE))
+        bound = Mux(word.immediate[0], feature, wide)  # a Saturation
         with m.If(self._look_up | self._dot):
             m.d.comb += operand.eq(2 * ones)
         with m.Else(), m.Switch(word.source):
@@ -248,8 +249,11 @@ class ScalarCore(wiring.Component):
         below = total[ACC]
 
         takes = alu(Alu.LD, Alu.LDP) | self._control(Control.LDX) | (alu(Alu.MIN) & ~below)
-        wide, narrow = (acc[bits - 1 :] ^ self._negative.replicate(ACC - bits + 1) for bits in SATURATIONS)
-        clips = Mux(word.immediate[0], narrow.any(), wide.any())
+        wide, feature = (
+            acc[kind.bits - 1 :] ^ self._negative.replicate(ACC - kind.bits + 1)
+            for kind in (Saturation.WIDE, Saturation.FEATURE)
+        )
+        clips = Mux(word.immediate[0], feature.any(), wide.any())  # likewise
         saturates, by_eight = self._execute & self._control(Control.SAT) & clips, self._left >= 8
         with m.If(shift & ~self._last):
             m.d.sync += acc.eq(Mux(by_eight, acc >> 8, acc >> 1))

@@ -19,7 +19,7 @@ As 16-bit operands of a product only an immediate's lowest bits count. MIN and B
 from dataclasses import dataclass
 from enum import IntEnum
 
-from haarlequin.hw.link.protocol import Memory
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY, Memory
 
 WORD = 16
 ACC = 32
@@ -31,29 +31,47 @@ OP, R, IMMEDIATE = 6, 6, 12
 
 INSTRUCTION = OP + R + IMMEDIATE
 
+CODE_MEMORY, DATA_MEMORY = "code", "data"
+"""Names of the memories that only this machine has."""
 
 PIXELS = 0
 """Address from which on the core reads the image at hand, a byte a word, in place of the data's own words."""
+
+
+class Setting(IntEnum):
+    """The words of the settings, by their address."""
+
+    IMAGE_BYTES = 0
+    CLASSES = 1
 
 
 def memories(words: int, pixels: int) -> tuple[Memory, ...]:
     """What the host can fill and read of a machine with so many words of data and bytes of image memory, by
     number.
 
-    Settings are an image's bytes and the number of classes; the counter, which can only be read, has the
-    cycles of all images.
+    The counter, which can only be read, has the cycles of all images.
     """
     return (
-        Memory("settings", WORD, 2),
-        Memory("code", INSTRUCTION, CODE),
-        Memory("data", WORD, words),
-        Memory("pixels", 8, pixels),
-        Memory("counters", 2 * WORD, 1),
+        Memory(SETTINGS_MEMORY, WORD, len(Setting)),
+        Memory(CODE_MEMORY, INSTRUCTION, CODE),
+        Memory(DATA_MEMORY, WORD, words),
+        Memory(PIXELS_MEMORY, 8, pixels),
+        Memory(COUNTERS_MEMORY, 2 * WORD, 1),
     )
 
 
-SATURATIONS = 12, 8
-"""Bits that a SAT clips to, by its immediate: of a wide value, and of the head's features."""
+class Saturation(IntEnum):
+    """What a SAT clips to, its immediate."""
+
+    WIDE = 0
+    """A wide value."""
+    FEATURE = 1
+    """One of the head's features."""
+
+    @property
+    def bits(self) -> int:
+        """Of what it leaves."""
+        return {Saturation.WIDE: 12, Saturation.FEATURE: 8}[self]
 
 
 class Source(IntEnum):
@@ -109,7 +127,7 @@ class Control(IntEnum):
     ASRR = 7
     """The same to the nearest integer, halves up"""
     SAT = 8
-    """ACC clipped to as many bits as `SATURATIONS` says of immediate; counted where that changes it"""
+    """ACC clipped to what immediate, a `Saturation`, says; counted where that changes it"""
     JMP = 9
     """Go on at immediate, unsigned"""
     DJNZ = 10
@@ -127,7 +145,7 @@ UNSIGNED = {
     Control.DOTA: (1 << IMMEDIATE) - 1,
     Control.ASR: 63,
     Control.ASRR: 63,
-    Control.SAT: len(SATURATIONS) - 1,
+    Control.SAT: max(Saturation),
     Control.JMP: CODE - 1,
     Control.DJNZ: CODE - 1,
 }

@@ -9,8 +9,19 @@ from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.common.tables import sized_memory
 from haarlequin.hw.config import ScalarConfig
 from haarlequin.hw.link.link import machine_ports
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY, numbers
 from haarlequin.hw.scalar.core import COUNTER_BITS, ScalarCore
-from haarlequin.hw.scalar.isa import ADDRESS, CODE, INSTRUCTION, PIXELS, WORD, memories
+from haarlequin.hw.scalar.isa import (
+    ADDRESS,
+    CODE,
+    CODE_MEMORY,
+    DATA_MEMORY,
+    INSTRUCTION,
+    PIXELS,
+    WORD,
+    Setting,
+    memories,
+)
 from haarlequin.hw.scalar.ram import SinglePortRam
 
 PIXEL_BITS = 8
@@ -47,10 +58,11 @@ class ScalarMachine(wiring.Component):
         m.submodules.ram = ram = SinglePortRam(self.config.data)
         m.submodules.code = code = memory.Memory(shape=INSTRUCTION, depth=CODE, init=[])
         read, write = code.read_port(), code.write_port()
-        chosen = {one.name: self.select == number for number, one in enumerate(self.memories)}
+        chosen = {name: self.select == number for name, number in numbers(self.memories).items()}
         # Without a reset, like all that the host loads: they outlive the link's RESET.
         image_bytes, classes = Signal(WORD, reset_less=True), Signal(WORD, reset_less=True)
-        settings = Array([image_bytes, classes])
+        settings = {Setting.IMAGE_BYTES: image_bytes, Setting.CLASSES: classes}
+        setting = Array(settings[address] for address in Setting)[self.address[0]]
         spent = Signal(COUNTER_BITS, reset_less=True)
         m.d.sync += spent.eq(spent + core.counted)
         m.d.comb += [
@@ -60,20 +72,26 @@ class ScalarMachine(wiring.Component):
             read.addr.eq(Mux(self.idle, self.address, core.code_addr)),
             write.addr.eq(self.address),
             write.data.eq(self.data),
-            write.en.eq(self.write & chosen["code"]),
+            write.en.eq(self.write & chosen[CODE_MEMORY]),
             ram.addr.eq(Mux(self.idle, self.address, core.addr)),
-            ram.write.eq(Mux(self.idle, self.write & chosen["data"], core.write)),
+            ram.write.eq(Mux(self.idle, self.write & chosen[DATA_MEMORY], core.write)),
             ram.data.eq(Mux(self.idle, self.data, core.write_data)),
             self.trace.store_valid.eq(core.write),
             self.trace.store_address.eq(core.addr),
             self.trace.store.eq(core.write_data),
         ]
-        with m.If(self.write & chosen["settings"]):
-            m.d.sync += settings[self.address[0]].eq(self.data)
+        with m.If(self.write & chosen[SETTINGS_MEMORY]):
+            m.d.sync += setting.eq(self.data)
         written, shown = Signal(), Signal()  # which half of the pixels the host writes, and the core sees
-        pixel = self._pixels(m, core, written, shown, self.write & chosen["pixels"])
-        answers = Array([settings[self.address[0]], read.data, ram.answer, pixel, spent])
-        m.d.comb += self.answer.eq(answers[self.select])
+        pixel = self._pixels(m, core, written, shown, self.write & chosen[PIXELS_MEMORY])
+        answers = {
+            SETTINGS_MEMORY: setting,
+            CODE_MEMORY: read.data,
+            DATA_MEMORY: ram.answer,
+            PIXELS_MEMORY: pixel,
+            COUNTERS_MEMORY: spent,
+        }
+        m.d.comb += self.answer.eq(Array(answers[memory.name] for memory in self.memories)[self.select])
         image = registered(m, core.addr >> self._half == PIXELS)
         m.d.comb += core.data.eq(Mux(image, pixel, ram.answer))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from haarlequin.hw.program import OPERATIONS
+from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.sw.compiler.passes import Loads, Pass, Result
 from haarlequin.sw.compiler.tiling import Tiling
 
@@ -19,7 +19,7 @@ class AttentionPasses(Tiling):
         for tile in range(self.tiles):
             word, chunk = self._word(tile)
             fields = self._stream(
-                "Haar",
+                OperationCode.HAAR,
                 lead=lead,
                 double=1,
                 haar=1,
@@ -40,35 +40,35 @@ class AttentionPasses(Tiling):
                 Result("stored", f"{layer}.x_{band}", tile, phase=p) for p, band in enumerate(("lo", "hi"))
             ]
             results += [
-                Result(f"bits_{side}", f"{layer}.{role}.{band}.signs", tile, phase=p)
+                Result(memory.writes, f"{layer}.{role}.{band}.signs", tile, phase=p)
                 for p, band in enumerate(("lo", "hi"))
-                for side, role in enumerate(("query", "key"))
+                for memory, role in zip(SignMemory, ("query", "key"), strict=True)
             ]
             yield Pass(f"{layer}.haar", fields, Loads(constants=address, moves=True), results)
 
     def _queries_and_keys(self, layer: str) -> Iterator[Pass]:
         r, words = self.regions, self.steps * self.n
         # Keys first: those of the first band then load while the last queries stream.
-        for side, role in ((1, "key"), (0, "query")):
+        for memory, role in ((SignMemory.SIGNS_1, "key"), (SignMemory.SIGNS_0, "query")):
             for band, part in enumerate(self.config.bands):
                 name = f"{layer}.{role}.{part}"
-                columns, shifts = self._sign_columns(name)
+                constants, shifts = self._sign_constants(name)
                 for tile in range(self.tiles):
                     word, chunk = self._word(tile)
                     final = {
-                        "shortcut": 1 if self.config.hfsc else 2,
+                        "shortcut": Operand.BANK_A if self.config.hfsc else Operand.BANK_B,
                         "shortcut_base": ((r.low, r.high)[band] if self.config.hfsc else 0) + tile * self.n,
-                        f"bits_{side}": 1,
+                        memory.writes: 1,
                         "bits_base": r.projected + band * words + word * self.n,
                         "bits_chunk": chunk,
                         "lanes": self._valid(tile),
                     }
-                    needs = Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts)
-                    results = [Result("acc", f"{name}.acc", tile), Result(f"bits_{side}", name, tile)]
+                    needs = Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts)
+                    results = [Result("acc", f"{name}.acc", tile), Result(memory.writes, name, tile)]
                     yield from self._projection(
                         name,
-                        "queries and keys",
-                        (side, r.inputs + band * words),
+                        OperationCode.QUERIES_AND_KEYS,
+                        (memory.activation, r.inputs + band * words),
                         *self._square(name, tile),
                         needs,
                         final,
@@ -86,7 +86,7 @@ class AttentionPasses(Tiling):
         for weight in weights:
             shift = min(most, high - 1)
             stored = int(weight) << (high - 1 - shift)
-            address = self.tables.add_constants(self._columns(1, a=stored), 1)
+            address = self.tables.add_constants(self._neutral_constants(1, a=stored), 1)
             constants.append(Loads(constants=address, same=True, shifts=(shift, self.unit_shifts[1])))
         for tile in range(self.key_tiles):
             lanes = min(self.lanes, self.n - tile * self.lanes)
@@ -98,8 +98,8 @@ class AttentionPasses(Tiling):
                         last = step == len(parts) - 1
                         scores = r.low + (head * self.key_tiles + tile) * self.n
                         fields = self._stream(
-                            "scores",
-                            activation=1,
+                            OperationCode.SCORES,
+                            activation=Activation.SIGNS_0,
                             signs_0=r.projected + band * words + word * self.n,
                             mask_low=low,
                             mask_high=end,
@@ -111,7 +111,11 @@ class AttentionPasses(Tiling):
                         if step:
                             fields |= {"partial": 1, "partial_base": r.partial}
                         if last and band:
-                            fields |= {"shortcut": 1, "shortcut_base": scores, "double": int(step > 0)}
+                            fields |= {
+                                "shortcut": Operand.BANK_A,
+                                "shortcut_base": scores,
+                                "double": int(step > 0),
+                            }
                         results = []
                         if last and band == bands - 1:
                             fields |= {"maximum": 1, "row_base": head * self.n, "first_keys": int(tile == 0)}
@@ -134,7 +138,7 @@ class AttentionPasses(Tiling):
     def _attend(self, layer: str) -> Iterator[Pass]:
         """Values and context, tile by tile: a tile's V is in the lanes' weights while its context is made."""
         issued = 0
-        # Tokens that the words of a row of Â, and of a column of V, begin with, and how many.
+        # Tokens that the words of a row of Â, and of a channel's V, begin with, and how many.
         short = self.key_tiles - (self.row_words - 1) * self.chunks
         starts = [0] + [(short + w * self.chunks) * self.lanes for w in range(self.row_words - 1)]
         lengths = [short * self.lanes] + [self.width] * (self.row_words - 1)
@@ -144,8 +148,10 @@ class AttentionPasses(Tiling):
             issued = max(issued, heads.stop)
             yield from softmaxes[:-1]
             order = [self.row_words - 1, *range(self.row_words - 1)]
-            columns, shifts = self._irprelu_columns(f"{layer}.value", self.constants[f"{layer}.value_move"])
-            needs, address = Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts), None
+            constants, shifts = self._irprelu_constants(
+                f"{layer}.value", self.constants[f"{layer}.value_move"]
+            )
+            needs, address = Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts), None
             for place, word in enumerate(order):
                 if place == 0:
                     tokens = (0, self.key_tiles * self.lanes, self.n)
@@ -167,7 +173,7 @@ class AttentionPasses(Tiling):
     def _softmax(self, layer: str, head: int) -> Pass:
         r = self.regions
         fields = {
-            "operation": OPERATIONS.index("values"),
+            "operation": OperationCode.VALUES,
             "softmax": 1,
             "scores_base": r.low + head * self.key_tiles * self.n,
             "softmax_row": head * self.n,
@@ -185,7 +191,7 @@ class AttentionPasses(Tiling):
         word, chunk = self._word(tile)
         first, _, live = tokens
         final = {
-            "shortcut": 2,
+            "shortcut": Operand.BANK_B,
             "shortcut_base": tile * self.n + first,
             **self._token(name, first),
             "write_a": 1,
@@ -193,7 +199,7 @@ class AttentionPasses(Tiling):
             "bits_1": 1,
             "bits_base": r.v + word * self.n + first,
             "bits_chunk": chunk,
-            "columns": 1,
+            "shift_values": 1,
             "lanes": self._valid(tile),
             "count": 1,
         }
@@ -204,8 +210,8 @@ class AttentionPasses(Tiling):
         ]
         yield from self._projection(
             name,
-            "values",
-            (1, r.value_in),
+            OperationCode.VALUES,
+            (Activation.SIGNS_1, r.value_in),
             *self._square(name, tile),
             needs,
             final,
@@ -218,16 +224,16 @@ class AttentionPasses(Tiling):
         self, layer: str, tile: int, head: int, word: int, unused: int, swap: bool, first: bool, last: bool
     ) -> Pass:
         """A step, that is a head of the tile's and a word of its rows (whose lowest bits may be ``unused``),
-        over the columns of V at hand, which the first head swaps in.
+        over the values at hand, which the first head swaps in.
         """
         r, name, diba = self.regions, f"{layer}.context", self.config.diba
         lead = self.machine.theta // 2 * (self.config.grid[1] + 1) if diba else 0
         v_word, chunk = self._word(tile)
         low, high = self._lane_range(head, tile)
         fields = self._stream(
-            "context",
+            OperationCode.CONTEXT,
             lead=lead,
-            activation=0,
+            activation=Activation.ONES,
             row_mask=1,
             mask_low=unused,
             mask_high=self.width,
@@ -251,7 +257,7 @@ class AttentionPasses(Tiling):
         token = self._token(name, -lead)
         fields |= {
             "local": int(diba),
-            "shortcut": 1,
+            "shortcut": Operand.BANK_A,
             "shortcut_base": wide,
             **token,
             "base_a": wide,
@@ -261,8 +267,8 @@ class AttentionPasses(Tiling):
             "count": 1,
             "double": int(not first),
         }
-        columns, shifts = self._irprelu_columns(name, self.constants[f"{layer}.output.move"])
-        needs = Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts)
+        constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.output.move"])
+        needs = Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts)
         if diba:
             needs.local = self._local(layer, tile)
         results = [

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from amaranth.lib import data
 
+from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.loader import local_layout
 from haarlequin.hw.program import (
@@ -85,7 +86,7 @@ class Emulator:
         for tile in range(-(-dim // lanes)):
             part = x[:, tile * lanes : (tile + 1) * lanes]
             self.b[tile * n : (tile + 1) * n, : part.shape[1]] = part
-        self.signs = [np.zeros((machine.signs, machine.width), np.uint8) for _ in range(2)]
+        self.signs = [np.zeros((machine.signs, machine.width), np.uint8) for _ in SignMemory]
         self.maximum = np.zeros(machine.rows, np.int64)
         self.current = np.zeros((lanes, machine.width), np.uint8)
         self.following = self.current.copy()
@@ -110,7 +111,7 @@ class Emulator:
             self.following = np.array(self.weights[f["weights_base"] : f["weights_base"] + lanes])
         if f["load_keys"]:
             rows = np.minimum(f["weights_base"] + np.arange(lanes), self.machine.signs - 1)
-            self.following = self.signs[1][rows]
+            self.following = self.signs[SignMemory.SIGNS_1][rows]
         if f["load_constants"]:
             step = 0 if f["same_constants"] else 1
             words = [self.words["constants"][f["constants_base"] + step * lane] for lane in range(lanes)]
@@ -144,8 +145,10 @@ class Emulator:
         bits = (len(memory) - 1).bit_length()
         memory[(base + numbers) % (1 << bits)] = rows
 
-    def _put_signs(self, i: int, base: int, chunk: int, numbers: np.ndarray, bits: np.ndarray) -> None:
-        lanes, memory = self.machine.lanes, self.signs[i]
+    def _put_signs(
+        self, which: SignMemory, base: int, chunk: int, numbers: np.ndarray, bits: np.ndarray
+    ) -> None:
+        lanes, memory = self.machine.lanes, self.signs[which]
         rows = (base + numbers) % (1 << (len(memory) - 1).bit_length())
         memory[rows, chunk * lanes : (chunk + 1) * lanes] = bits
 
@@ -158,9 +161,12 @@ class Emulator:
         lanes, width, limit = machine.lanes, machine.width, 1 << machine.widths.wide - 1
         numbers = np.arange(f["tokens"])
         live = (numbers >= f["skip"]) & (numbers < f["stop"])
-        row = self._at(self.signs[0], f["signs_0"], numbers)
-        column = self._at(self.signs[1], f["signs_1"], numbers)
-        activation = (np.ones_like(row), row, column)[f["activation"]]
+        row, v = (self._at(self.signs[memory], f[memory.reads], numbers) for memory in SignMemory)
+        activation = {
+            Activation.ONES: np.ones_like(row),
+            Activation.SIGNS_0: row,
+            Activation.SIGNS_1: v,
+        }[f["activation"]]
         bounded = (np.arange(width) >= f["mask_low"]) & (np.arange(width) < f["mask_high"])
         mask = bounded & (row if f["row_mask"] else np.ones_like(row))
         agree = np.einsum("nk,nlk->nl", mask, activation[:, None] == self.current[None], dtype=np.int64)
@@ -168,7 +174,7 @@ class Emulator:
         extra = np.zeros((len(numbers), lanes), np.int64)
         subtracted = ones
         if f["differential"] or f["local"]:
-            centre, total = self._convolution(f, column)
+            centre, total = self._convolution(f, v)
             if f["differential"]:
                 subtracted = np.where(centre > 0, 2 * ones, 0)
             if f["local"]:
@@ -180,8 +186,9 @@ class Emulator:
         acc = (acc + limit) % (2 * limit) - limit
         c = self.slots[f["slot"]]
         shortcut = 0
-        if f["shortcut"]:
-            shortcut = self._at((self.a, self.b)[f["shortcut"] - 1], f["shortcut_base"], numbers)
+        if f["shortcut"] != Operand.NONE:
+            bank = {Operand.BANK_A: self.a, Operand.BANK_B: self.b}[f["shortcut"]]
+            shortcut = self._at(bank, f["shortcut_base"], numbers)
         value = (acc * c["a"] + (1 << w.affine_shift[1] >> 1) >> w.affine_shift[1]) + c["b"] + shortcut
         d = value.clip(-limit, limit - 1)
         scaled = (
@@ -201,21 +208,21 @@ class Emulator:
         bits = (y + c["move"] >= 0).astype(np.uint8)
         if f["count"]:
             self._count(f, (d[live], value[live]), (y[live], total[live]))
-        stored = y >> f["share"]
+        stored = y >> f["mean_shift"]
         if f["accumulate"]:
             stored = stored + self._at(self.a, f["base_a"], numbers)
-        if f["columns"]:
-            column = self.following[:, -machine.column :]
+        if f["shift_values"]:
+            values = self.following[:, -machine.value_bits :]
             for row in bits:
-                column[:] = np.concatenate([column[:, 1:], row[:, None]], axis=1)
+                values[:] = np.concatenate([values[:, 1:], row[:, None]], axis=1)
         kept = numbers[live]
         if f["write_a"]:
             self._put(self.a, f["base_a"], kept, stored[live])
         if f["write_b"]:
             self._put(self.b, f["base_b"], kept, stored[live])
-        for i in range(2):
-            if f[f"bits_{i}"]:
-                self._put_signs(i, f["bits_base"], f["bits_chunk"], kept, bits[live])
+        for memory in SignMemory:
+            if f[memory.writes]:
+                self._put_signs(memory, f["bits_base"], f["bits_chunk"], kept, bits[live])
         if f["maximum"]:
             largest = y[live][:, : f["lanes"]].max(1)
             rows = f["row_base"] + kept
@@ -225,11 +232,11 @@ class Emulator:
         for port, values in (("acc", acc), ("y", y), ("stored", stored), ("bits_0", bits), ("bits_1", bits)):
             observe(index, port, 0, kept, values[live])
 
-    def _convolution(self, f: dict[str, int], column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _convolution(self, f: dict[str, int], words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """V_i and the local convolution of each token that the stream completes, as ±1 and integers."""
         machine, n = self.machine, self.settings["tokens"]
         lanes, theta = machine.lanes, machine.theta
-        v = 2 * column[:n, f["chunk"] * lanes : (f["chunk"] + 1) * lanes].astype(np.int64) - 1
+        v = 2 * words[:n, f["chunk"] * lanes : (f["chunk"] + 1) * lanes].astype(np.int64) - 1
         taps = unpack_bits(self.settings["taps"], theta**2)
         weights, shifts = (
             self.local[f["slot"]] if f["local"] else (np.zeros((lanes, theta**2)), np.zeros(lanes, int))
@@ -253,10 +260,10 @@ class Emulator:
         bases = ((f["base_a"], f["bits_base"]), (f["base_b"], f["token_base"]))
         for phase, (part, (wide_base, signs_base)) in enumerate(zip((lo, clipped), bases, strict=True)):
             self._put(self.a, wide_base, numbers, part)
-            for i in range(2):
-                bits = (part + moves[:, 2 * phase + i] >= 0).astype(np.uint8)
-                self._put_signs(i, signs_base, f["bits_chunk"], numbers, bits)
-                observe(index, f"bits_{i}", phase, numbers, bits)
+            for memory in SignMemory:
+                bits = (part + moves[:, 2 * phase + memory] >= 0).astype(np.uint8)
+                self._put_signs(memory, signs_base, f["bits_chunk"], numbers, bits)
+                observe(index, memory.writes, phase, numbers, bits)
             observe(index, "stored", phase, numbers, part)
 
     def _softmax(self, index: int, f: dict[str, int], observe: Observer) -> None:
@@ -276,5 +283,5 @@ class Emulator:
         for tile in range(kt):
             word, chunk = divmod(tile + self.settings["key_chunk"], chunks)
             bits = padded[:, tile * lanes : (tile + 1) * lanes]
-            self._put_signs(0, f["attention_base"] + word * n, chunk, np.arange(n), bits)
+            self._put_signs(SignMemory.SIGNS_0, f["attention_base"] + word * n, chunk, np.arange(n), bits)
             observe(index, "attention", tile, np.arange(n), bits)

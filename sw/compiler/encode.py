@@ -99,7 +99,7 @@ def encode(lowered: Lowered) -> Words:
         "local": [
             pack(local, {"weights": packed_bits(weights), "shift": shift}) for weights, shift in tables.local
         ],
-        "tokens": [value & mask for value in tables.tokens],
+        "tokens": [value & mask for value in tables.token_offsets],
         **_ends(model, machine),
     }
 

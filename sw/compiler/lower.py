@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.program import OPERATIONS
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.attention import AttentionPasses
 from haarlequin.sw.compiler.dont_care import keep_idle
@@ -22,8 +22,8 @@ def lower(model: GoldenModel, machine: AcceleratorConfig) -> Lowered:
 
 class _Lowering(AttentionPasses):
     def run(self) -> Lowered:
-        begin = Pass("begin", {"operation": OPERATIONS.index("signs")})
-        passes = [begin, *self._signs("layers.0.value", 1, self.regions.value_in)]
+        begin = Pass("begin", {"operation": OperationCode.SIGNS})
+        passes = [begin, *self._signs("layers.0.value", SignMemory.SIGNS_1, self.regions.value_in)]
         for i in range(self.config.layers):
             passes += self._layer(i)
         passes[-1].fields["end"] = 1
@@ -35,12 +35,12 @@ class _Lowering(AttentionPasses):
         layer = f"layers.{i}"
         if self.config.irprelu:
             for name in ("value", "context", "output", "expand", "reduce"):
-                tokens = self.constants[f"{layer}.{name}.token"]
-                self.token_base[f"{layer}.{name}"] = self.tables.add_tokens(tokens)
+                offsets = self.constants[f"{layer}.{name}.token"]
+                self.token_base[f"{layer}.{name}"] = self.tables.add_token_offsets(offsets)
         if self.config.hfsc:
             yield from self._haar(layer)
         else:
-            for memory, role in enumerate(("query", "key")):
+            for memory, role in zip(SignMemory, ("query", "key"), strict=True):
                 yield from self._signs(f"{layer}.{role}.x", memory, self.regions.inputs)
         yield from self._queries_and_keys(layer)
         yield from self._scores(layer)
@@ -51,11 +51,11 @@ class _Lowering(AttentionPasses):
 
     def _output(self, layer: str) -> Iterator[Pass]:
         r, name = self.regions, f"{layer}.output"
-        columns, shifts = self._irprelu_columns(name, self.constants[f"{layer}.expand.move"])
+        constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.expand.move"])
         for tile in range(self.tiles):
             word, chunk = self._word(tile)
             final = {
-                "shortcut": 1,
+                "shortcut": Operand.BANK_A,
                 "shortcut_base": r.high + tile * self.n,
                 "residual": 1,
                 "residual_base": tile * self.n,
@@ -75,10 +75,10 @@ class _Lowering(AttentionPasses):
             ]
             yield from self._projection(
                 name,
-                "output",
-                (0, r.context),
+                OperationCode.OUTPUT,
+                (Activation.SIGNS_0, r.context),
                 *self._square(name, tile),
-                Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts),
+                Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts),
                 final,
                 results,
             )
@@ -92,7 +92,7 @@ class _Lowering(AttentionPasses):
 
     def _expand(self, layer: str) -> Iterator[Pass]:
         r, name, dim, ratio = self.regions, f"{layer}.expand", self.config.dim, self.config.mlp_ratio
-        columns, shifts = self._irprelu_columns(name, self.constants[f"{layer}.reduce.move"])
+        constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.reduce.move"])
         weight = self.constants[f"{name}.weight"]
         for repeat in range(ratio):
             for tile in range(self.tiles):
@@ -100,13 +100,13 @@ class _Lowering(AttentionPasses):
                 channels = self._tile(tile)
                 channels = slice(repeat * dim + channels.start, repeat * dim + channels.stop)
                 final = {
-                    "shortcut": 2,
+                    "shortcut": Operand.BANK_B,
                     "shortcut_base": tile * self.n,
                     **self._token(name),
                     "write_a": 1,
                     "base_a": r.low + tile * self.n,
                     "accumulate": int(repeat > 0),
-                    "share": ratio.bit_length() - 1,
+                    "mean_shift": ratio.bit_length() - 1,
                     "bits_0": 1,
                     "bits_base": r.u + word * self.n,
                     "bits_chunk": chunk,
@@ -122,10 +122,10 @@ class _Lowering(AttentionPasses):
                     results.append(Result("stored", f"{layer}.mean", tile))
                 yield from self._projection(
                     name,
-                    "expand",
-                    (1, r.x_signs),
+                    OperationCode.EXPAND,
+                    (Activation.SIGNS_1, r.x_signs),
                     *self._steps(weight[channels]),
-                    Loads(constants=self._add(columns, channels), shifts=shifts),
+                    Loads(constants=self._add(constants, channels), shifts=shifts),
                     final,
                     results,
                 )
@@ -142,11 +142,11 @@ class _Lowering(AttentionPasses):
         r, name = self.regions, f"{layer}.reduce"
         following = f"layers.{int(layer.partition('.')[2]) + 1}.value"
         move = None if last else self.constants[f"{following}.move"]
-        columns, shifts = self._irprelu_columns(name, move)
+        constants, shifts = self._irprelu_constants(name, move)
         for tile in range(self.tiles):
             word, chunk = self._word(tile)
             final = {
-                "shortcut": 1,
+                "shortcut": Operand.BANK_A,
                 "shortcut_base": r.low + tile * self.n,
                 "residual": 1,
                 "residual_base": tile * self.n,
@@ -166,10 +166,10 @@ class _Lowering(AttentionPasses):
                 results.append(Result("bits_1", f"{following}.signs", tile))
             yield from self._projection(
                 name,
-                "reduce",
-                (0, r.u),
+                OperationCode.REDUCE,
+                (Activation.SIGNS_0, r.u),
                 *self._hidden_weights(self.constants[f"{name}.weight"][self._tile(tile)]),
-                Loads(constants=self._add(columns, self._tile(tile)), shifts=shifts),
+                Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts),
                 final,
                 results,
                 partial=r.high,
@@ -210,7 +210,7 @@ class _Lowering(AttentionPasses):
         if free is None:
             free = Pass("begin", {"operation": passes[0]["operation"]})
             passes = [free, *passes]
-        address = self.tables.add_constants(self._columns(1), 1)
+        address = self.tables.add_constants(self._neutral_constants(1), 1)
         affine, slope = self.unit_shifts
         free.fields |= {"load_constants": 1, "constants_base": address, "same_constants": 1}
         free.fields |= {"affine_shift": affine, "slope_shift": slope}

@@ -1,11 +1,13 @@
 """What a compilation came to, as text: memories, operations, and each operation of each layer."""
 
+from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.families.ecp5 import ECP5
+from haarlequin.hw.families.family import Family
 from haarlequin.hw.lanes.loader import local_layout
-from haarlequin.hw.program import OPERATIONS, constants_layout
+from haarlequin.hw.program import constants_layout
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.passes import Lowered, Pass
 from haarlequin.sw.compiler.resources import (
-    BLOCK_RAMS,
     embedding_cycles,
     ideal_cycles,
     luts,
@@ -14,13 +16,11 @@ from haarlequin.sw.compiler.resources import (
     operations,
 )
 
-FAMILIES = tuple(BLOCK_RAMS)
 
-
-def memory_report(lowered: Lowered, family: str = "ecp5") -> str:
+def memory_report(lowered: Lowered, family: Family = ECP5) -> str:
     """Every memory: words used and there, and the block RAMs of an FPGA family that it takes."""
     rows = memories(lowered)
-    lines = [f"{'memory':<14}{'words used':>11}{'of':>8}{'bits':>6}{family + ' RAMs':>12}  purpose"]
+    lines = [f"{'memory':<14}{'words used':>11}{'of':>8}{'bits':>6}{family.name + ' RAMs':>12}  purpose"]
     for m in rows:
         row = f"{m.name:<14}{m.used:>11}{m.words:>8}{m.width:>6}{m.blocks(family):>12}  {m.purpose}"
         lines.append(row + ("  TOO LARGE" if m.used > m.words else ""))
@@ -51,7 +51,7 @@ def layer_report(program: Program) -> str:
     for item in program.lowered.passes:
         by_name.setdefault(item.name, []).append(item)
     for name, passes in by_name.items():
-        kind = OPERATIONS[passes[0]["operation"]]
+        kind = OperationCode(passes[0]["operation"]).title
         cycles, bits = sum(item["cycles"] for item in passes), sum(_bits(program, item) for item in passes)
         lines.append(f"{name:<28}{kind:<18}{_shape(program, name):>22}{len(passes):>8}{cycles:>8}{bits:>12,}")
     return "\n".join(lines)

@@ -1,27 +1,26 @@
 """What a program needs of an accelerator: memory by purpose, cycles by operation, and whether it fits."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
 
 from haarlequin.hw.attention.softmax import SHIFTS
+from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.common import tables
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.embedding import constants_layout as embedding_layout
 from haarlequin.hw.ends.head import constants_layout as head_layout
+from haarlequin.hw.families.ecp5 import ECP5
+from haarlequin.hw.families.family import Family
 from haarlequin.hw.lanes.loader import local_layout
-from haarlequin.hw.program import MOST_REPEATS, OPERATIONS, constants_layout, update_layout
+from haarlequin.hw.program import MOST_REPEATS, constants_layout, update_layout
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.passes import Lowered
-
-BLOCK_RAMS = {
-    "ecp5": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
-    "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
-}
-"""Shapes (words, bits) that one block RAM of a family takes."""
 
 LUT4 = {
     "array, a bit": 3.92,
@@ -40,7 +39,7 @@ class DoesNotFit(UsageError):
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(ABC):
     """One memory: ``used`` of ``words`` words of ``width`` bits."""
 
     name: str
@@ -49,11 +48,32 @@ class Memory:
     words: int
     width: int
 
-    def blocks(self, family: str = "ecp5") -> int:
-        """Physical block RAMs, at the best shape."""
-        return min(
-            math.ceil(self.words / words) * math.ceil(self.width / bits) for words, bits in BLOCK_RAMS[family]
-        )
+    @abstractmethod
+    def blocks(self, family: Family = ECP5) -> int:
+        """Block RAMs; none where it is made of lookup tables."""
+
+
+@dataclass(frozen=True)
+class Table(Memory):
+    """One that the host fills, or a bank: `tables.SlicedMemory`."""
+
+    spare: float = tables.SPARE
+
+    def blocks(self, family: Family = ECP5) -> int:
+        return tables.table_block_rams(family, self.width, self.words, self.spare)
+
+
+@dataclass(frozen=True)
+class Plain(Memory):
+    """Any other: `tables.sized_memory`, of whose words ``written`` bits can be written alone, all by default,
+    and which ``reads`` ports read.
+    """
+
+    written: int | None = None
+    reads: int = 1
+
+    def blocks(self, family: Family = ECP5) -> int:
+        return tables.block_rams(family, self.width, self.words, self.written, self.reads)
 
 
 @dataclass(frozen=True)
@@ -74,40 +94,42 @@ class Operation:
 
 def memories(lowered: Lowered) -> list[Memory]:
     """Every memory of the accelerator, with what the program uses of it."""
-    model, machine, tables, w = lowered.model.config, lowered.machine, lowered.tables, lowered.machine.widths
+    model, machine, w = lowered.model.config, lowered.machine, lowered.machine.widths
+    made = lowered.tables
     n, dim, classes, patch = model.tokens, model.dim, len(model.classes), model.patch_length
     constants, local = constants_layout(machine).size, local_layout(machine).size
     image, groups = math.prod(model.image) * model.channels, math.ceil(dim / machine.macs)
     most_groups = math.ceil(machine.max_channels / machine.macs)
-    regions, tiles, lanes_bits = lowered.regions, math.ceil(dim / machine.lanes), machine.lanes * w.wide
+    regions, tiles = lowered.regions, math.ceil(dim / machine.lanes)
+    bank, signs = (machine.lanes * w.wide, tables.BANK_SPARE), (machine.signs, machine.width, machine.lanes)
     embedding, head = embedding_layout(w, machine.max_patch_length).size, head_layout(w).size
     channels = machine.max_channels
     passes = [None, *(item.fields for item in lowered.passes)]
     updates = sum(len(changed_groups(machine, before, after)) for before, after in pairwise(passes))
     return [
-        Memory("weights", "binary weights", len(tables.weights), machine.weights, machine.width),
-        Memory("constants", "of the lanes", len(tables.constants), machine.constants, constants),
-        Memory("local", "convolution", len(tables.local), machine.local, local),
-        Memory("tokens", "t_n", len(tables.tokens), machine.tokens, w.offset),
-        Memory("program", "updates of passes", updates, machine.program, update_layout(machine).size),
-        Memory("signs 0", "signs, queries, Â, u", regions.signs_0, machine.signs, machine.width),
-        Memory("signs 1", "signs, keys, V", regions.signs_1, machine.signs, machine.width),
-        Memory("bank A", "lo, V', scores, partial sums", regions.bank_a, machine.bank_a, lanes_bits),
-        Memory("bank B", "x of two images", 2 * tiles * n, machine.bank_b, lanes_bits),
-        Memory("rows", "maxima of the scores", model.heads * n, machine.rows, w.wide),
-        Memory("pixels", "two images", 2 * image, machine.pixels, 8),
-        Memory(
+        Table("weights", "binary weights", len(made.weights), machine.weights, machine.width),
+        Table("constants", "of the lanes", len(made.constants), machine.constants, constants),
+        Table("local", "convolution", len(made.local), machine.local, local),
+        Table("tokens", "t_n", len(made.token_offsets), machine.tokens, w.offset),
+        Table("program", "updates of passes", updates, machine.program, update_layout(machine).size),
+        Plain("signs 0", "signs, queries, Â, u", regions.signs_0, *signs),
+        Plain("signs 1", "signs, keys, V", regions.signs_1, *signs),
+        Table("bank A", "lo, V', scores, partial sums", regions.bank_a, machine.bank_a, *bank),
+        Table("bank B", "x of two images", 2 * tiles * n, machine.bank_b, *bank),
+        Plain("rows", "maxima of the scores", model.heads * n, machine.rows, w.wide, reads=2),
+        Table("pixels", "two images", 2 * image, machine.pixels, 8),
+        Table(
             "patch weights",
             "embedding",
             groups * patch,
             most_groups * machine.max_patch_length,
             8 * machine.macs,
         ),
-        Memory("embedding", "bias and affine", dim, channels, embedding),
-        Memory("positions", "embedding", n * dim, machine.max_tokens * channels, w.wide),
-        Memory("head", "affine", dim, channels, head),
-        Memory("head weights", "classifier", dim * classes, channels * machine.max_classes, 8),
-        Memory("head biases", "classifier", classes, machine.max_classes, 32),
+        Table("embedding", "bias and affine", dim, channels, embedding),
+        Table("positions", "embedding", n * dim, machine.max_tokens * channels, w.wide),
+        Table("head", "affine", dim, channels, head),
+        Table("head weights", "classifier", dim * classes, channels * machine.max_classes, 8),
+        Table("head biases", "classifier", classes, machine.max_classes, 32),
     ]
 
 
@@ -115,27 +137,28 @@ def operations(lowered: Lowered) -> list[Operation]:
     """What the lanes spend an image's cycles on, once it is scheduled."""
     macs = bit_macs(lowered.model.config)
     result = []
-    for number, name in enumerate(OPERATIONS[:-1]):
-        passes = [item for item in lowered.passes if item["operation"] == number]
-        cycles = sum(item["cycles"] for item in passes)
-        result.append(Operation(name, len(passes), cycles, macs.get(name, 0)))
+    for code in OperationCode:
+        if code != OperationCode.WAITING:
+            passes = [item for item in lowered.passes if item["operation"] == code]
+            cycles = sum(item["cycles"] for item in passes)
+            result.append(Operation(code.title, len(passes), cycles, macs.get(code, 0)))
     return result
 
 
-def bit_macs(model: ModelConfig) -> dict[str, int]:
+def bit_macs(model: ModelConfig) -> dict[OperationCode, int]:
     """Products of signs of an image, by operation."""
     n, square, bands = model.tokens, model.tokens * model.dim**2, len(model.bands)
     pairs = n * n * model.dim
     layer = {
-        "queries and keys": 2 * bands * square,
-        "values": square,
-        "scores": bands * pairs,
-        "context": pairs,
-        "output": square,
-        "expand": model.mlp_ratio * square,
-        "reduce": model.mlp_ratio * square,
+        OperationCode.QUERIES_AND_KEYS: 2 * bands * square,
+        OperationCode.VALUES: square,
+        OperationCode.SCORES: bands * pairs,
+        OperationCode.CONTEXT: pairs,
+        OperationCode.OUTPUT: square,
+        OperationCode.EXPAND: model.mlp_ratio * square,
+        OperationCode.REDUCE: model.mlp_ratio * square,
     }
-    return {name: model.layers * count for name, count in layer.items()}
+    return {operation: model.layers * count for operation, count in layer.items()}
 
 
 def ideal_cycles(model: ModelConfig, machine: AcceleratorConfig) -> float:

@@ -10,12 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from haarlequin.hw.attention.attention import attention_latency
-from haarlequin.hw.attention.softmax import maximum_latency
+from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.lanes.popcount import popcount_latency
 from haarlequin.hw.program import CONTEXTS, pass_groups
-from haarlequin.hw.timing import FETCH, timing
+from haarlequin.hw.timing import (
+    MAXIMUM_READ,
+    NEXT,
+    READ_BEFORE_WRITE,
+    WRITE_BEFORE_READ,
+    WRITE_BEFORE_WRITE,
+    attention_written,
+    clips_counted,
+    maximum_written,
+    pooled,
+    timing,
+    updates_read,
+)
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.passes import Lowered, Pass
 
@@ -30,12 +40,18 @@ def schedule(lowered: Lowered) -> list[int]:
     return starts
 
 
+BANK_A, BANK_B, MAXIMUM = "bank A", "bank B", "maximum"
+
+_Name = str | SignMemory
+"""Of a memory: one of these, or a sign memory."""
+
+
 class _Access(NamedTuple):
     """Words of a memory and the cycles in which they are accessed, behind the beginning of a pass; and all
     the cycles in which that takes the port.
     """
 
-    memory: str
+    memory: _Name
     words: np.ndarray
     cycles: np.ndarray
     port: np.ndarray
@@ -73,16 +89,17 @@ class _Scheduler:
         self.machine, self.tokens = machine, tokens
         self.stages = timing(machine)
         self.key_tiles = -(-tokens // machine.lanes)
-        depths = {"a": machine.bank_a, "b": machine.bank_b // 2, "s0": machine.signs, "s1": machine.signs}
-        self.memories = {name: _Memory(depth) for name, depth in (depths | {"maximum": machine.rows}).items()}
-        self.ports: dict[str, _Port] = {}
+        depths = {BANK_A: machine.bank_a, BANK_B: machine.bank_b // 2, MAXIMUM: machine.rows}
+        depths |= dict.fromkeys(SignMemory, machine.signs)
+        self.memories: dict[_Name, _Memory] = {name: _Memory(depth) for name, depth in depths.items()}
+        self.ports: dict[tuple[_Name, str], _Port] = {}
         self.slots = np.full(machine.slots, -1)  # last use
         self.in_flight: list[int] = []  # last cycles of the passes before
         self.next = 0  # earliest beginning of the next pass
         self.before: Pass | None = None  # the pass before, and when it began
         self.begun = 0
         self.loaded = 0  # end of the last load
-        self.columns = 0  # the last column bit has been shifted in
+        self.shifted = 0  # the last bit of V has been shifted in
         self.attended = 0  # last result of the last softmax
         self.pooled = 0  # the last tile's sums have left
         self.end = 0
@@ -92,7 +109,7 @@ class _Scheduler:
         reads, writes = list(self._reads(item)), list(self._writes(item))
         start = max(self._registers(item), self._words(reads, writes))
         taken = [
-            (f"{access.memory} {way}", access)
+            ((access.memory, way), access)
             for way, some in (("read", reads), ("write", writes))
             for access in some
         ]
@@ -111,15 +128,16 @@ class _Scheduler:
         return start
 
     def _words(self, reads: list[_Access], writes: list[_Access]) -> int:
-        """A look-up sees what is written until its own cycle, and is over two cycles later."""
+        """The earliest beginning for which every word is read and overwritten in the order of the passes."""
         bounds = [0]
         for access in reads:
             memory = self.memories[access.memory]
-            bounds += (memory.written[access.words] - access.cycles).tolist()
+            bounds += (memory.written[access.words] + WRITE_BEFORE_READ - access.cycles).tolist()
         for access in writes:
             memory = self.memories[access.memory]
-            before = np.maximum(memory.read[access.words] + 2, memory.written[access.words] + 1)
-            bounds += (before - access.cycles).tolist()
+            read = memory.read[access.words] + READ_BEFORE_WRITE
+            written = memory.written[access.words] + WRITE_BEFORE_WRITE
+            bounds += (np.maximum(read, written) - access.cycles).tolist()
         return max(bounds)
 
     def _registers(self, item: Pass) -> int:
@@ -127,19 +145,19 @@ class _Scheduler:
         if self.before is not None:
             # Read since the pass before has begun; that pass's cycles, found here, may make one more of them.
             updates = len(changed_groups(self.machine, self.before.fields, item.fields)) + 1
-            bounds.append(self.begun + updates + 1)
+            bounds.append(self.begun + updates_read(updates))
         if len(self.in_flight) >= CONTEXTS:
-            bounds.append(self.in_flight[-CONTEXTS] + 1)
+            bounds.append(self.in_flight[-CONTEXTS] + NEXT)
         if item.needs is not None or self._loads(item):
             bounds.append(self.loaded)
         if item["swap"]:
-            bounds.append(self.columns + 1 - (s.activation - 1))
+            bounds.append(self.shifted + NEXT - s.swap)
         if item["load_constants"]:
-            bounds.append(self.slots[item["load_slot"]] + 1 - (s.load + FETCH))
+            bounds.append(self.slots[item["load_slot"]] + NEXT - s.constants)
         if item["softmax"]:
-            bounds.append(self.attended + 1 - s.softmax)
+            bounds.append(self.attended + NEXT - s.softmax)
         if item["pool"]:
-            bounds.append(self.pooled + 1 - s.write)
+            bounds.append(self.pooled + NEXT - s.write)
         return int(max(bounds))
 
     @staticmethod
@@ -151,28 +169,28 @@ class _Scheduler:
         s, interval, tokens = self.stages, 1 + item["double"], item["tokens"]
         last = start + tokens * interval - 1  # cycle in which the last slot is issued
         # A pass stays until its loads have begun.
-        self.next = max(start + s.load + 1, last + 1)
+        self.next = max(start + s.load + NEXT, last + NEXT)
         done = last + s.write if tokens else start
         self.in_flight.append(done)
-        counted = done + 2 + popcount_latency(2 * self.machine.lanes)
         # The first pass of the next image updates every group.
-        self.end = max(self.end, self.next, counted + 2, start + len(pass_groups(self.machine)) + 1)
+        updates = updates_read(len(pass_groups(self.machine)))
+        self.end = max(self.end, self.next, done + clips_counted(self.machine.lanes), start + updates)
         if self._loads(item):
             self.loaded = start + self.machine.lanes
             self.end = max(self.end, self.loaded)
         if tokens:
             self.slots[item["slot"]] = done
-        if item["columns"]:
-            self.columns = last + s.result
+        if item["shift_values"]:
+            self.shifted = last + s.result
         if item["softmax"]:
             self.attended = start + int(self._attention_writes(item).cycles.max())
-            self.end = max(self.end, self.attended + 1)
+            self.end = max(self.end, self.attended + NEXT)
         if item["pool"]:
-            self.pooled = done + self.machine.lanes + 2
+            self.pooled = done + pooled(self.machine.lanes)
 
     # What a pass reads and writes
 
-    def _access(self, item: Pass, memory: str, base: int, stage: int, tokens: range | None = None):
+    def _access(self, item: Pass, memory: _Name, base: int, stage: int, tokens: range | None = None):
         """An access for every token; what it finds or leaves matters for ``tokens``, else the live ones."""
         interval = 1 + item["double"]
         wanted = np.array(range(item["skip"], item["stop"]) if tokens is None else tokens, int)
@@ -186,41 +204,44 @@ class _Scheduler:
         if item["load_keys"]:
             lane = np.arange(lanes)
             words = np.minimum(item["weights_base"] + lane, self.machine.signs - 1)
-            yield _Access("s1", words, s.load + lane, s.load + lane)
+            yield _Access(SignMemory.SIGNS_1, words, s.load + lane, s.load + lane)
         if item["softmax"]:
             row, tile = (v.ravel() for v in np.mgrid[: self.tokens, : self.key_tiles])
             cycle = s.softmax + row * self.key_tiles + tile
-            yield _Access("a", item["scores_base"] + tile * self.tokens + row, cycle, cycle)
-            yield _Access("maximum", item["softmax_row"] + row, cycle + 2, cycle[:0])
+            yield _Access(BANK_A, item["scores_base"] + tile * self.tokens + row, cycle, cycle)
+            yield _Access(MAXIMUM, item["softmax_row"] + row, cycle + MAXIMUM_READ, cycle[:0])
         if not item["tokens"]:
             return
-        # Windows of the grid need all its tokens, columns all that are shifted in.
+        # Windows of the grid need all its tokens, values all that are shifted in.
         grid = range(self.tokens)
-        live = range(item["tokens"]) if item["columns"] else None
-        if item["activation"] == 1 or item["row_mask"]:
-            yield self._access(item, "s0", item["signs_0"], s.SIGNS, live)
-        if item["activation"] == 2:
-            yield self._access(item, "s1", item["signs_1"], s.SIGNS, live)
+        live = range(item["tokens"]) if item["shift_values"] else None
+        if item["activation"] == Activation.SIGNS_0 or item["row_mask"]:
+            yield self._access(item, SignMemory.SIGNS_0, item["signs_0"], s.SIGNS, live)
+        if item["activation"] == Activation.SIGNS_1:
+            yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, live)
         if item["differential"] or item["local"]:
-            yield self._access(item, "s1", item["signs_1"], s.SIGNS, grid)
+            yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, grid)
         if item["partial"]:
-            yield self._access(item, "a", item["partial_base"], s.partial, live)
-        if item["shortcut"]:
-            yield self._access(item, "ab"[item["shortcut"] - 1], item["shortcut_base"], s.shortcut, live)
+            yield self._access(item, BANK_A, item["partial_base"], s.partial, live)
+        if item["shortcut"] != Operand.NONE:
+            bank = {Operand.BANK_A: BANK_A, Operand.BANK_B: BANK_B}[item["shortcut"]]
+            yield self._access(item, bank, item["shortcut_base"], s.shortcut, live)
         if item["residual"]:
-            yield self._access(item, "b", item["residual_base"], s.residual, grid if item["haar"] else live)
+            yield self._access(
+                item, BANK_B, item["residual_base"], s.residual, grid if item["haar"] else live
+            )
         if item["accumulate"]:
-            yield self._access(item, "a", item["base_a"], s.mean)
+            yield self._access(item, BANK_A, item["base_a"], s.mean)
 
     def _attention_writes(self, item: Pass) -> _Access:
         chunks, kt = self.machine.width // self.machine.lanes, self.key_tiles
         row, tile = (v.ravel() for v in np.mgrid[: self.tokens, :kt])
         words = -(-kt // chunks)
         first = words * chunks - kt  # chunks of the first word that are not used
-        cycle = self.stages.softmax + row * kt + kt - 1 + attention_latency(self.machine.lanes) + tile + 1
-        return _Access(
-            "s0", item["attention_base"] + (tile + first) // chunks * self.tokens + row, cycle, cycle
-        )
+        last = self.stages.softmax + row * kt + kt - 1  # look-up of the row's last tile
+        cycle = last + attention_written(self.machine.lanes) + tile
+        word = item["attention_base"] + (tile + first) // chunks * self.tokens + row
+        return _Access(SignMemory.SIGNS_0, word, cycle, cycle)
 
     def _writes(self, item: Pass) -> Iterator[_Access]:
         s = self.stages
@@ -229,16 +250,15 @@ class _Scheduler:
         if not item["tokens"]:
             return
         if item["write_a"]:
-            yield self._access(item, "a", item["base_a"], s.write)
+            yield self._access(item, BANK_A, item["base_a"], s.write)
         if item["write_b"]:
-            yield self._access(item, "b", item["base_b"], s.write)
-        for i in range(2):
-            if item[f"bits_{i}"]:
-                yield self._access(item, f"s{i}", item["bits_base"], s.write)
+            yield self._access(item, BANK_B, item["base_b"], s.write)
+        for memory in SignMemory:
+            if item[memory.writes]:
+                yield self._access(item, memory, item["bits_base"], s.write)
                 if item["haar"]:
-                    yield self._access(item, f"s{i}", item["token_base"], s.write + 1)
+                    yield self._access(item, memory, item["token_base"], s.write_high)
         if item["haar"]:
-            yield self._access(item, "a", item["base_b"], s.write + 1)
+            yield self._access(item, BANK_A, item["base_b"], s.write_high)
         if item["maximum"]:
-            offset = s.result + maximum_latency(self.machine.lanes)
-            yield self._access(item, "maximum", item["row_base"], offset)
+            yield self._access(item, MAXIMUM, item["row_base"], maximum_written(s, self.machine.lanes))

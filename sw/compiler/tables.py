@@ -13,24 +13,26 @@ class Tables:
     """Words of each memory that the lanes read, appended as the program is made.
 
     ``weights`` rows are K bits of 0 and 1; ``constants`` rows are dicts of `CONSTANT_FIELDS`, or of four
-    ``moves``; ``local`` rows are (θ² bits, shift).
+    ``moves``; ``local`` rows are (θ² bits, shift); ``token_offsets`` are t_n.
     """
 
     weights: list[np.ndarray] = field(default_factory=list)
     constants: list[dict[str, int]] = field(default_factory=list)
     local: list[tuple[np.ndarray, int]] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
+    token_offsets: list[int] = field(default_factory=list)
 
     def add_weights(self, rows: Sequence[np.ndarray]) -> int:
         """Append a row a lane; the address of the first."""
         self.weights += rows
         return len(self.weights) - len(rows)
 
-    def add_constants(self, columns: Mapping[str, np.ndarray], count: int) -> int:
-        """Append the channels that the columns give, and zeros up to ``count``; the address of the first."""
-        given = len(next(iter(columns.values())))
-        rows = [{name: int(values[i]) for name, values in columns.items()} for i in range(given)]
-        self.constants += rows + [dict.fromkeys(columns, 0)] * (count - given)
+    def add_constants(self, constants: Mapping[str, np.ndarray], count: int) -> int:
+        """Append channels, given as an array for each constant, and zeros up to ``count``; the address of the
+        first.
+        """
+        given = len(next(iter(constants.values())))
+        rows = [{name: int(values[i]) for name, values in constants.items()} for i in range(given)]
+        self.constants += rows + [dict.fromkeys(constants, 0)] * (count - given)
         return len(self.constants) - count
 
     def add_local(self, weights: np.ndarray, shifts: np.ndarray, count: int) -> int:
@@ -39,7 +41,7 @@ class Tables:
         self.local += [(np.zeros_like(weights[0]), 0)] * (count - len(weights))
         return len(self.local) - count
 
-    def add_tokens(self, values: np.ndarray) -> int:
+    def add_token_offsets(self, values: np.ndarray) -> int:
         """Append an operation's t_n; the address of token 0's."""
-        self.tokens += [int(v) for v in values]
-        return len(self.tokens) - len(values)
+        self.token_offsets += [int(v) for v in values]
+        return len(self.token_offsets) - len(values)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.program import OPERATIONS
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.passes import Loads, Pass, Regions, Result
 from haarlequin.sw.compiler.tables import CONSTANT_FIELDS, Tables
@@ -70,21 +70,21 @@ class Tiling:
 
     # Constants
 
-    def _columns(self, count: int, **given) -> dict[str, np.ndarray]:
+    def _neutral_constants(self, count: int, **given) -> dict[str, np.ndarray]:
         """Constants that leave a sum as it is, but for those given: slopes of 1.0 once they are shifted by
         `unit_shifts`.
         """
         w = self.config.widths
-        columns = dict.fromkeys(CONSTANT_FIELDS, 0) | {
+        constants = dict.fromkeys(CONSTANT_FIELDS, 0) | {
             "a": 1 << w.affine_shift[0],
             "positive": 1 << w.slope_shift[0],
             "negative": 1 << w.slope_shift[0],
         }
-        return {name: np.broadcast_to(value, count) for name, value in (columns | given).items()}
+        return {name: np.broadcast_to(value, count) for name, value in (constants | given).items()}
 
     @property
     def unit_shifts(self) -> tuple[int, int]:
-        """What brings the stored units of `_columns` to 1.0: the windows' lengths."""
+        """What brings the stored units of `_neutral_constants` to 1.0: the windows' lengths."""
         w = self.config.widths
         return w.affine_shift[1] - w.affine_shift[0], w.slope_shift[1] - w.slope_shift[0]
 
@@ -92,37 +92,37 @@ class Tiling:
         """Channels of a tile."""
         return slice(tile * self.lanes, min((tile + 1) * self.lanes, self.config.dim))
 
-    def _add(self, columns: dict[str, np.ndarray], channels: slice) -> int:
+    def _add(self, constants: dict[str, np.ndarray], channels: slice) -> int:
         """Put a tile's constants into the table; the address of lane 0's."""
-        return self.tables.add_constants({k: v[channels] for k, v in columns.items()}, self.lanes)
+        return self.tables.add_constants({k: v[channels] for k, v in constants.items()}, self.lanes)
 
-    def _irprelu_columns(
+    def _irprelu_constants(
         self, name: str, move: np.ndarray | None
     ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
         """Of an operation with IRPReLU, ``move`` for the sign of its result; and their shifts to the left."""
         c, w = self.constants, self.config.widths
-        columns = {part: c[f"{name}.{part}"] for part in ("a", "b", "positive", "negative", "offset")}
-        columns["move"] = np.zeros_like(columns["a"]) if move is None else move
-        return columns, (
+        constants = {part: c[f"{name}.{part}"] for part in ("a", "b", "positive", "negative", "offset")}
+        constants["move"] = np.zeros_like(constants["a"]) if move is None else move
+        return constants, (
             w.affine_shift[1] - int(c[f"{name}.shift"]),
             w.slope_shift[1] - int(c[f"{name}.slope_shift"]),
         )
 
-    def _sign_columns(self, name: str) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+    def _sign_constants(self, name: str) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
         """Of a query or key: slopes of 1.0, its move folded into b."""
         c, high = self.constants, self.config.widths.affine_shift[1]
-        columns = self._columns(self.config.dim, a=c[f"{name}.a"], b=c[f"{name}.b"])
-        return columns, (high - int(c[f"{name}.shift"]), self.unit_shifts[1])
+        constants = self._neutral_constants(self.config.dim, a=c[f"{name}.a"], b=c[f"{name}.b"])
+        return constants, (high - int(c[f"{name}.shift"]), self.unit_shifts[1])
 
     # Fields that many passes share
 
     def _stream(
-        self, operation: str, tokens: int | None = None, lead: int = 0, **fields: int
+        self, operation: OperationCode, tokens: int | None = None, lead: int = 0, **fields: int
     ) -> dict[str, int]:
         """Of a pass over so many tokens whose results come ``lead`` tokens late."""
         count = self.n if tokens is None else tokens
         stream = {"tokens": count + lead, "skip": lead, "stop": count + lead}
-        return {"operation": OPERATIONS.index(operation), **stream, **fields}
+        return {"operation": operation, **stream, **fields}
 
     def _word(self, tile: int) -> tuple[int, int]:
         """Word and chunk of a tile of channels in a sign memory."""
@@ -137,33 +137,33 @@ class Tiling:
             return {}
         return {"token": 1, "token_base": self.token_base[name] + first}
 
-    def _signs(self, name: str, memory: int, base: int) -> Iterator[Pass]:
+    def _signs(self, name: str, memory: SignMemory, base: int) -> Iterator[Pass]:
         """Signs of x for a projection, where no pass before has made them."""
-        columns = self._columns(self.config.dim, a=0, move=self.constants[f"{name}.move"])
+        constants = self._neutral_constants(self.config.dim, a=0, move=self.constants[f"{name}.move"])
         for tile in range(self.tiles):
             word, chunk = self._word(tile)
             fields = self._stream(
-                "signs",
-                shortcut=2,
+                OperationCode.SIGNS,
+                shortcut=Operand.BANK_B,
                 shortcut_base=tile * self.n,
                 lanes=self._valid(tile),
                 bits_base=base + word * self.n,
                 bits_chunk=chunk,
             )
-            fields[f"bits_{memory}"] = 1
-            address = self._add(columns, self._tile(tile))
+            fields[memory.writes] = 1
+            address = self._add(constants, self._tile(tile))
             yield Pass(
                 f"{name}.signs",
                 fields,
                 Loads(constants=address, shifts=self.unit_shifts),
-                [Result(f"bits_{memory}", f"{name}.signs", tile)],
+                [Result(memory.writes, f"{name}.signs", tile)],
             )
 
     def _projection(
         self,
         name: str,
-        operation: str,
-        source: tuple[int, int],
+        operation: OperationCode,
+        source: tuple[Activation, int],
         weight: np.ndarray,
         bounds: list[int],
         needs: Loads,
@@ -175,19 +175,20 @@ class Tiling:
     ) -> Iterator[Pass]:
         """A tile: steps with partial sums, the last one into post-processing.
 
-        ``weight`` (lanes, steps, K) of 0 and 1, ``bounds`` the valid inputs of each step, ``source`` the sign
-        memory and the word of token 0, step 0; ``tokens`` the first one, how many stream and how many of
+        ``weight`` (lanes, steps, K) of 0 and 1, ``bounds`` the valid inputs of each step, ``source`` the
+        activation and the word of token 0, step 0; ``tokens`` the first one, how many stream and how many of
         them count; ``address`` of the weights where they are in the table already; where ``partial`` sums go.
         """
         first, count, stop = tokens or (0, self.n, self.n)
         partial = self.regions.partial if partial is None else partial
-        memory, base = source
+        activation, base = source
+        memory = SignMemory[activation.name]
         steps = len(bounds)
         for step in range(steps):
             last = step == steps - 1
-            fields = self._stream(operation, count, swap=1, activation=1 + memory, gate_high=self.lanes)
+            fields = self._stream(operation, count, swap=1, activation=activation, gate_high=self.lanes)
             fields["stop"] = stop
-            fields[f"signs_{memory}"] = base + step * self.n + first
+            fields[memory.reads] = base + step * self.n + first
             fields["mask_high"] = bounds[step]
             if step:
                 fields |= {"partial": 1, "partial_base": partial}
@@ -199,7 +200,7 @@ class Tiling:
                 yield Pass(name, fields, Loads(weights=rows))
                 continue
             fields |= final
-            reads_a = fields.get("shortcut") == 1 or fields.get("accumulate")
+            reads_a = fields.get("shortcut") == Operand.BANK_A or fields.get("accumulate")
             fields["double"] = int(bool(step and reads_a))
             yield Pass(name, fields, Loads(**(vars(needs) | {"weights": rows})), results)
 

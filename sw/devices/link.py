@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from haarlequin.hw.link.protocol import (
+    COUNTERS_MEMORY,
     Decoder,
     ErrorCode,
     Frame,
@@ -122,8 +123,9 @@ class LinkDevice(Device):
     def _counters(self) -> Mapping[str, int]:
         if self._tables is None:
             raise DeviceError(f"{self.name}: load a model first")
-        number = len(self.identity.memories) - 1
+        number = self.identity.number(COUNTERS_MEMORY)
         words = self._read(number, 0, self.identity.memories[number].depth)
+        # The tables' operations are in the order of their codes; the last counter, of waiting, has none.
         return dict(zip(self._tables.operations, words, strict=False))
 
     def _reset(self) -> None:

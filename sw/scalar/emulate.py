@@ -5,11 +5,11 @@ from haarlequin.hw.scalar.isa import (
     ADDRESS,
     PIXELS,
     REGISTERS,
-    SATURATIONS,
     WORD,
     Alu,
     Control,
     Instruction,
+    Saturation,
     Source,
     decode,
     signed,
@@ -84,7 +84,7 @@ class Emulator:
             last = self.acc >> immediate - 1 & 1 if immediate else 0
             self.acc = (self.acc >> immediate) + (last if op == Control.ASRR else 0)
         elif op == Control.SAT:
-            limit = 1 << SATURATIONS[immediate] - 1
+            limit = 1 << Saturation(immediate).bits - 1
             clipped = min(max(self.acc, -limit), limit - 1)
             self.saturations += clipped != self.acc
             self.acc = clipped

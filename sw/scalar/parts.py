@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from haarlequin.hw.config import ScalarConfig
-from haarlequin.hw.scalar.isa import WORD, Alu, Control
+from haarlequin.hw.scalar.isa import WORD, Alu, Control, Saturation
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.scalar.assembler import SIGNS, Assembler, At
 from haarlequin.sw.scalar.layout import SPLIT, Buffer, Layout
@@ -12,8 +12,7 @@ from haarlequin.sw.scalar.layout import SPLIT, Buffer, Layout
 LD, ADD, BIT, LDT, MAC, MUL, MULP = Alu.LD, Alu.ADD, Alu.BIT, Alu.LDT, Alu.MAC, Alu.MUL, Alu.MULP
 ASRR, DOT, SAT, ST, STBR = Control.ASRR, Control.DOT, Control.SAT, Control.ST, Control.STBR
 
-WIDE, FEATURE = 0, 1
-"""What SAT clips to."""
+WIDE, FEATURE = Saturation.WIDE, Saturation.FEATURE
 
 
 class Parts(Layout):

@@ -24,7 +24,7 @@ def config(request):
 
 
 def blocks(config):
-    array = LaneArray(config.lanes, config.width, config.column, config.widths, config.slots)
+    array = LaneArray(config.lanes, config.width, config.value_bits, config.widths, config.slots)
     local = LocalConvolution(config.lanes, config.theta, config.max_columns, config.widths.local_shift)
     return array, local
 

@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.bitstream.tools import ToolError, call
 from haarlequin.hw.boards import board as named
-from haarlequin.hw.boards.pll import Ice40Pll, Ice40Setting
+from haarlequin.hw.families import FAMILIES
+from haarlequin.hw.families.ice40 import Ice40Pll, Ice40Setting
 from haarlequin.hw.link.uart import Uart
 from haarlequin.sim import gates
 from haarlequin.sw.verilated.simulation import Simulation
@@ -42,7 +43,7 @@ class Pins(wiring.Component):
         return m
 
 
-@pytest.fixture(scope="module", params=list(gates.FAMILIES))
+@pytest.fixture(scope="module", params=list(FAMILIES))
 def board(request, tmp_path_factory):
     """The family, and a netlist for it."""
     return request.param, synthesise(Pins(), request.param, tmp_path_factory.mktemp("gates"))

@@ -2,7 +2,7 @@ import json
 from collections import Counter
 
 from haarlequin.hw.bitstream import report
-from haarlequin.hw.bitstream.families import FAMILIES
+from haarlequin.hw.families import FAMILIES
 
 ECP5 = FAMILIES["ecp5"]
 

@@ -1,10 +1,10 @@
 import pytest
 
-from haarlequin.hw.bitstream.families import FAMILIES
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import PLACERS, BoardError
 from haarlequin.hw.boards.top import BoardTop
 from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.families import FAMILIES
 from haarlequin.models.config import PRESETS
 
 

@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In
 
 from haarlequin.hw.common.tables import (
     BANK_SPARE,
-    column_bits,
     shallow,
     sized_memory,
+    slice_bits,
     table_memories,
     table_ports,
 )
@@ -79,7 +79,7 @@ def test_the_host_reads_its_tables_back():
 
 
 class _Deep(wiring.Component):
-    """A table of several columns of block RAMs, whose fields lie across their borders."""
+    """A table of several slices, whose fields lie across their borders."""
 
     layout = data.StructLayout({"a": signed(14), "b": 25, "c": signed(11)})
     depth = 3000
@@ -95,9 +95,9 @@ class _Deep(wiring.Component):
         return m
 
 
-def test_a_table_of_columns():
+def test_a_table_of_slices():
     block, generator = _Deep(), random.Random(1)
-    assert column_bits(block.layout.size, block.depth) < block.layout.size
+    assert slice_bits(block.layout.size, block.depth) < block.layout.size
     words = {address: generator.getrandbits(block.layout.size) for address in (0, 1, 1023, 1024, 2999)}
 
     async def testbench(context):
@@ -119,12 +119,12 @@ def test_a_table_of_columns():
     ("width", "depth", "bits"),
     [(128, 12_800, 9), (54, 12_288, 9), (64, 3072, 18), (36, 2560, 36), (36, 2048, 9), (12, 8192, 9)],
 )
-def test_columns_are_as_deep_as_costs_few_block_rams(width, depth, bits):
-    assert column_bits(width, depth) == bits
+def test_slices_are_as_deep_as_costs_few_block_rams(width, depth, bits):
+    assert slice_bits(width, depth) == bits
 
 
 def test_a_bank_is_rather_of_deep_ones():
-    assert (column_bits(96, 1536), column_bits(96, 1536, BANK_SPARE)) == (36, 9)
+    assert (slice_bits(96, 1536), slice_bits(96, 1536, BANK_SPARE)) == (36, 9)
 
 
 @pytest.mark.parametrize(("width", "depth", "is_shallow"), [(43, 64, True), (64, 80, False), (8, 128, True)])

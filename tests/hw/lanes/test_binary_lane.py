@@ -15,8 +15,8 @@ def signs(word: int, width: int) -> torch.Tensor:
 async def give_weights(context, lane: BinaryLane, weights: int, by_shifting: bool) -> None:
     if by_shifting:
         context.set(lane.shift, 1)
-        for i in range(lane.column):
-            context.set(lane.bit, weights >> lane.width - lane.column + i & 1)
+        for i in range(lane.value_bits):
+            context.set(lane.bit, weights >> lane.width - lane.value_bits + i & 1)
             await context.tick()
         context.set(lane.shift, 0)
     else:
@@ -91,7 +91,7 @@ def test_a_width_that_is_none(width):
         BinaryLane(width, 1)
 
 
-def test_a_short_column_leaves_the_other_weights():
+def test_few_values_leave_the_other_weights():
     lane = BinaryLane(8, 3)
 
     async def testbench(context):
@@ -102,7 +102,7 @@ def test_a_short_column_leaves_the_other_weights():
     simulate(lane, testbench)
 
 
-@pytest.mark.parametrize("column", [0, 9, 2.0])
-def test_a_column_that_is_none(column):
-    with pytest.raises(ValueError, match="BinaryLane column must be an integer from 1 to 8, not "):
-        BinaryLane(8, column)
+@pytest.mark.parametrize("bits", [0, 9, 2.0])
+def test_a_number_of_values_that_is_none(bits):
+    with pytest.raises(ValueError, match="BinaryLane value_bits must be an integer from 1 to 8, not "):
+        BinaryLane(8, bits)

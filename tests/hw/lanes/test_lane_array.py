@@ -117,17 +117,17 @@ def test_a_projection_over_two_steps(lanes, width):
     assert results["clipped"] == counter.clipped
 
 
-@pytest.mark.parametrize("column", [8, 5])
-def test_columns_shift_in_and_become_weights(column):
+@pytest.mark.parametrize("length", [8, 5])
+def test_values_shift_in_and_become_weights(length):
     """Each lane's own bits, token after token, then a masked word of ones counts them: ΣÂV = 2·n − k, less
-    k·V_i where the differential term is asked for, in the lanes of the gate. The bits that a short column
-    leaves keep what they were loaded with.
+    k·V_i where the differential term is asked for, in the lanes of the gate. The bits that few values
+    leave keep what they were loaded with.
     """
     generator = random.Random(0)
     lanes, width = 3, 8
-    array = LaneArray(lanes, width, column, Widths(), slots=2)
-    low = width - column
-    columns = [generator.getrandbits(column) << low | (1 << low) - 1 for _ in range(lanes)]
+    array = LaneArray(lanes, width, length, Widths(), slots=2)
+    low = width - length
+    values = [generator.getrandbits(length) << low | (1 << low) - 1 for _ in range(lanes)]
     one = 1 << Widths().slope_shift[1]
     identity = {"a": 0, "b": 0, "positive": one, "negative": one, "offset": 0, "move": 0}
 
@@ -135,9 +135,9 @@ def test_columns_shift_in_and_become_weights(column):
         constants = {name: torch.full((lanes,), value) for name, value in identity.items()}
         await load(context, array, torch.ones(lanes, width, dtype=torch.int64), constants, 0)
         delay = PostProcess.LATENCY - PostProcess.SHORTCUT
-        for cycle in range(column + delay):
-            if cycle < column:
-                context.set(array.shortcut, [(bits >> low + cycle & 1) - 1 for bits in columns])
+        for cycle in range(length + delay):
+            if cycle < length:
+                context.set(array.shortcut, [(bits >> low + cycle & 1) - 1 for bits in values])
             context.set(array.shift, cycle >= delay)
             await context.tick()
         context.set(array.shift, 0)
@@ -149,7 +149,7 @@ def test_columns_shift_in_and_become_weights(column):
         context.set(array.mask, mask)
         context.set(array.gate, gate)
         context.set(array.centre, centre)
-        v = [[1 if bits >> j & 1 else -1 for j in range(width)] for bits in columns]
+        v = [[1 if bits >> j & 1 else -1 for j in range(width)] for bits in values]
         sums = [sum(sign for j, sign in enumerate(row) if mask >> j & 1) for row in v]
         for differential in (0, 1):
             context.set(array.differential, differential)

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.lanes.sequencer import Sequencer
-from haarlequin.hw.program import CONTEXTS, OPERATIONS, pass_groups, pass_layout
+from haarlequin.hw.program import CONTEXTS, pass_groups, pass_layout
 from haarlequin.sw.compiler.encode import program_words
 from tests.hw.bench import simulate
 
-WAITING = len(OPERATIONS) - 1
+OPERATIONS = [code for code in OperationCode if code != OperationCode.WAITING]
+"""What a pass may be of."""
 UPDATES = len(pass_groups(CONFIGS["2x64"]))
 """Of a pass, at most."""
 STROBES = ("begin", "done", "holds_head", "fresh", "operation")
@@ -31,7 +33,7 @@ def drawn_pass(generator, tokens):
     busy = issued * (1 + double)
     return {
         "cycles": max(UPDATES + 1, busy + generator.choice([0, 0, 1, 5])),
-        "operation": generator.randrange(WAITING),
+        "operation": generator.choice(OPERATIONS),
         "wait_head": int(generator.random() < 0.2),
         "tokens": issued,
         "skip": skip,
@@ -74,7 +76,7 @@ def golden(program, tokens, inputs):
         goes = start if final else last and (head_free or not waits)
         spent = running and (goes or final or not last)
         strobes = (final and goes, running and final, waits and goes, running and slot == 0)
-        operation = fields["operation"] if spent else WAITING
+        operation = fields["operation"] if spent else OperationCode.WAITING
         token = issued(fields, slot, tokens) if running else None
         seen.append((*map(int, strobes), operation, number, token))
         if goes:
@@ -164,7 +166,7 @@ def test_operations_count_the_cycles_of_their_passes():
     wanted = Counter()
     for fields in program:
         wanted[fields["operation"]] += 4 * fields["cycles"]
-    wanted[WAITING] = len(inputs) - 4 * image
+    wanted[OperationCode.WAITING] = len(inputs) - 4 * image
     assert Counter(cycle[4] for cycle in seen) == wanted
     begins, ends = ([i for i, cycle in enumerate(seen) if cycle[strobe]] for strobe in (0, 1))
     assert begins == [image * i for i in range(4)]

@@ -7,11 +7,11 @@ from haarlequin.hw.scalar.isa import (
     ADDRESS,
     CODE,
     REGISTERS,
-    SATURATIONS,
     WORD,
     Alu,
     Control,
     Instruction,
+    Saturation,
     Source,
 )
 from haarlequin.sw.scalar.emulate import Emulator, FirmwareError
@@ -56,7 +56,7 @@ def drawn_instruction(generator, op, source, untouched):
     if op in (Control.ASR, Control.ASRR) and source == Source.NONE:
         immediate = generator.choice([*range(33), 63])
     if op == Control.SAT and source == Source.NONE:
-        immediate = generator.randrange(2)
+        immediate = generator.choice(list(Saturation))
     return Instruction(op, source, r, immediate)
 
 
@@ -227,11 +227,11 @@ def test_the_last_instruction_of_the_code():
     check([lambda _: code])
 
 
-@pytest.mark.parametrize("limit", [12, 8])
-def test_saturation_at_its_limits(limit):
-    most = 1 << limit - 1
+@pytest.mark.parametrize(("kind", "bits"), [(Saturation.WIDE, 12), (Saturation.FEATURE, 8)])
+def test_saturation_at_its_limits(kind, bits):
+    most = 1 << bits - 1
     values = [v + d for v in (-most, 0, most) for d in (-2, -1, 0, 1, 2)] + [-131072, 131071]
-    sat = Instruction(Control.SAT, immediate=SATURATIONS.index(limit))
+    sat = Instruction(Control.SAT, immediate=kind)
     check([lambda _: [*(one for v in values for one in (of(Alu.LD, v), sat, OUT)), HALT]])
 
 

@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 
 from haarlequin.hw.config import ScalarConfig
 from haarlequin.hw.link.link import Link
-from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Source, memories
+from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Saturation, Source, memories
 from haarlequin.hw.scalar.machine import ScalarMachine
 from haarlequin.sw.scalar.emulate import Emulator
 from tests.hw.bench import simulate
@@ -35,7 +35,7 @@ def firmware(pixels, classes):
             Instruction(Alu.LDT, Source.MEM, at, 0),
             Instruction(Alu.LD, Source.IMM, 0, share),
             Instruction(Alu.MAC, Source.MEM, at, 1),
-            Instruction(Control.SAT, immediate=0),
+            Instruction(Control.SAT, immediate=Saturation.WIDE),
             Instruction(Control.ST, r=to, immediate=1),
             Instruction(Alu.ADD, Source.REG, total),
             Instruction(Control.STR, r=total),

@@ -97,7 +97,7 @@ def test_the_check_notices_a_flipped_bit(digits, memory, bit):
         ("slot", max),
         ("shortcut_base", max),
         ("load_slot", max),
-        ("share", max),
+        ("mean_shift", max),
         ("bits_chunk", min),
         ("weights_base", min),
     ],

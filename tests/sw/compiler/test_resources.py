@@ -1,15 +1,26 @@
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Elaboratable, Fragment, Module, Signal
 
+from haarlequin.hw.bitstream.tools import call
+from haarlequin.hw.common.tables import SlicedMemory, sized_memory
 from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.families.ecp5 import ECP5
+from haarlequin.hw.families.gowin import GOWIN
+from haarlequin.hw.families.ice40 import ICE40
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, SETTINGS_MEMORY
+from haarlequin.hw.machine import memories as host_memories
 from haarlequin.models.config import PRESETS, Widths, preset
 from haarlequin.sw.compile import blank
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import (
     DoesNotFit,
-    Memory,
+    Plain,
+    Table,
     bit_macs,
     check_memories,
     check_shapes,
@@ -29,21 +40,118 @@ def test_the_ideal_cycles_of_tiny_are_its_binary_products():
 @pytest.mark.parametrize(
     ("words", "width", "family", "blocks"),
     [
-        (512, 36, "ecp5", 1),
-        (513, 36, "ecp5", 2),
-        (512, 37, "ecp5", 2),
-        (12_800, 128, "ecp5", 100),  # 25 × 4 of 512 × 36
-        (8192, 12, "ecp5", 6),
-        (16_384, 1, "ecp5", 1),
-        (256, 16, "ice40", 1),
-        (1024, 64, "ice40", 16),
+        (512, 36, ECP5, 1),
+        (513, 36, ECP5, 2),
+        (512, 37, ECP5, 2),
+        (12_800, 128, ECP5, 100),  # 25 × 4 of 512 × 36
+        (8192, 12, ECP5, 6),
+        (16_384, 1, ECP5, 1),
+        (256, 12, ECP5, 0),  # 16 × 3 distributed RAMs
+        (256, 13, ECP5, 1),
+        (256, 16, ICE40, 1),
+        (1024, 64, ICE40, 16),
+        (64, 8, ICE40, 1),  # it has no distributed RAM
     ],
 )
 def test_block_rams_at_their_best_shape(words, width, family, blocks):
-    assert Memory("m", "", 0, words, width).blocks(family) == blocks
+    assert Plain("m", "", 0, words, width).blocks(family) == blocks
 
 
-@pytest.mark.parametrize(("machine", "blocks"), [("32x128", 191), ("64x128", 214)])
+@pytest.mark.parametrize(
+    ("width", "written", "blocks"),
+    [
+        (128, 32, 4),  # 4 parts of 4 enables, 4 to a block RAM
+        (64, 8, 2),
+        (64, 2, 8),  # 32 parts of one enable, of whose 9 bits 7 are left
+    ],
+)
+def test_bits_that_are_written_alone_have_enables_of_their_own(width, written, blocks):
+    assert Plain("m", "", 0, 512, width, written).blocks() == blocks
+
+
+class Only(Elaboratable):
+    """The memories of a plan, made as the machine makes them, with all their ports for pins."""
+
+    def __init__(self, memories):
+        self.memories, self.pins = memories, []
+
+    def elaborate(self, platform):
+        m = Module()
+        for memory in self.memories:
+            if isinstance(memory, Table):
+                made = SlicedMemory(memory.width, memory.words, memory.spare)
+                write, reads = made.write, [made.read]
+            else:
+                made = sized_memory(memory.width, memory.words)
+                write = made.write_port(granularity=memory.written)
+                reads = [
+                    made.read_port(transparent_for=[write] * (memory.reads > 1)) for _ in range(memory.reads)
+                ]
+            m.submodules[memory.name.replace(" ", "_")] = made
+            for port in (write, *reads):
+                for name in port.signature.members:
+                    inside = getattr(port, name)
+                    pin = Signal.like(inside, name=f"pin_{len(self.pins)}")
+                    self.pins.append(pin)
+                    out = port is not write and name == "data"
+                    m.d.comb += pin.eq(inside) if out else inside.eq(pin)
+        return m
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "family"),
+    [
+        ("digits", "2x64", ECP5),
+        ("cifar10-nano", "8x64", ECP5),
+        ("cifar10-tiny", "32x128", ECP5),
+        ("cifar10-nano", "8x64", GOWIN),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_the_plan_has_the_block_rams_that_yosys_makes(model, machine, family, tmp_path):
+    """Memory by memory. The rest of a machine takes none."""
+    planned = memories(lower(blank(preset(model)), CONFIGS[machine]))
+    only = Only(planned)
+    fragment = Fragment.get(only, None)
+    (tmp_path / "top.il").write_text(rtlil.convert(fragment, ports=only.pins), encoding="utf-8")
+    kinds = " ".join(f"t:{kind}" for kind in family.cells["bram"])
+    script = f"read_rtlil top.il\n{family.prepare}\n{family.synth} -top top -run :map_ffram\n"
+    (tmp_path / "top.ys").write_text(f"{script}select -write cells.txt {kinds}\n", encoding="utf-8")
+    call("yosys", ["-q", "-s", "top.ys"], tmp_path)
+    cells = (tmp_path / "cells.txt").read_text().split()
+    counted = Counter(cell.removeprefix("top/").partition(".")[0].replace("_", " ") for cell in cells)
+    assert counted == Counter({memory.name: memory.blocks(family) for memory in planned})
+
+
+@pytest.mark.parametrize("machine", ["2x64", "8x64", "64x128-large"])
+def test_the_plan_has_every_memory_that_the_host_fills(machine):
+    """As large as the machine makes it."""
+    config = CONFIGS[machine]
+    planned = {
+        memory.name: (memory.width, memory.words)
+        for memory in memories(lower(blank(preset("digits")), config))
+    }
+    filled = {memory.name: (memory.width, memory.depth) for memory in host_memories(config)}
+    for name in (SETTINGS_MEMORY, COUNTERS_MEMORY):  # registers, distributed RAM
+        del filled[name]
+    assert filled.items() <= planned.items()
+    assert planned.keys() - filled.keys() == {"signs 0", "signs 1", "bank A", "bank B", "rows"}
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "blocks"),
+    [
+        ("cifar10-nano", "8x64", 56),  # all that an ECP5-25F has
+        ("cifar10-tiny", "32x128", 187),
+    ],
+)
+def test_plans_of_machines_that_were_routed(model, machine, blocks):
+    assert (
+        sum(memory.blocks() for memory in memories(lower(blank(preset(model)), CONFIGS[machine]))) == blocks
+    )
+
+
+@pytest.mark.parametrize(("machine", "blocks"), [("32x128", 187), ("64x128", 210)])
 def test_seven_layers_of_tiny_on_an_85f(machine, blocks):
     """It has 208 block RAMs: 32 lanes fit, 64 do not, and an eighth layer fits neither."""
     config, model = CONFIGS[machine], preset("cifar10-tiny")

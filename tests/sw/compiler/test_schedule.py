@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.timing import timing
 from haarlequin.models.config import preset
@@ -48,9 +49,9 @@ def writes(item, start, stages):
     interval = 1 + item["double"]
     for token in range(item["skip"], item["stop"]):
         cycle = start + token * interval + stages.write
-        for i in range(2):
-            if item[f"bits_{i}"]:
-                yield cycle, f"signs {i}", item["bits_base"] + token
+        for memory in SignMemory:
+            if item[memory.writes]:
+                yield cycle, memory, item["bits_base"] + token
         if item["write_a"]:
             yield cycle, "bank A", item["base_a"] + token
         if item["write_b"]:
@@ -62,14 +63,14 @@ def reads(item, start, stages):
     interval = 1 + item["double"]
     for token in range(item["skip"], item["stop"]):
         cycle = start + token * interval
-        if item["activation"] == 1 or item["row_mask"]:
-            yield cycle, "signs 0", item["signs_0"] + token
-        if item["activation"] == 2:
-            yield cycle, "signs 1", item["signs_1"] + token
+        if item["activation"] == Activation.SIGNS_0 or item["row_mask"]:
+            yield cycle, SignMemory.SIGNS_0, item["signs_0"] + token
+        if item["activation"] == Activation.SIGNS_1:
+            yield cycle, SignMemory.SIGNS_1, item["signs_1"] + token
         if item["partial"]:
             yield cycle + stages.partial, "bank A", item["partial_base"] + token
-        if item["shortcut"]:
-            bank = "bank A" if item["shortcut"] == 1 else "bank B"
+        if item["shortcut"] != Operand.NONE:
+            bank = {Operand.BANK_A: "bank A", Operand.BANK_B: "bank B"}[item["shortcut"]]
             yield cycle + stages.shortcut, bank, item["shortcut_base"] + token
         if item["residual"]:
             yield cycle + stages.residual, "bank B", item["residual_base"] + token

@@ -2,7 +2,7 @@
 
 import pytest
 
-from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Source
+from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Saturation, Source
 from haarlequin.sw.scalar.emulate import Emulator, FirmwareError
 
 HALT = Instruction(Control.HALT)
@@ -49,8 +49,8 @@ def ran(*code: Instruction, data=(0,) * 8) -> Emulator:
         ([imm(Alu.LD, -9), do(Control.ASRR, 0, 1)], -4, 2 + 4),
         ([imm(Alu.LD, 0x17FFF), do(Control.ASRR, 0, 10)], 96, 2 + 3 + 1 + 2),
         ([imm(Alu.LD, 3), do(Control.ASRR, 0, 0)], 3, 2 + 3),
-        ([imm(Alu.LD, 3000), do(Control.SAT, 0, 0)], 2047, 4),
-        ([imm(Alu.LD, -129), do(Control.SAT, 0, 1)], -128, 4),
+        ([imm(Alu.LD, 3000), do(Control.SAT, 0, Saturation.WIDE)], 2047, 4),
+        ([imm(Alu.LD, -129), do(Control.SAT, 0, Saturation.FEATURE)], -128, 4),
         ([*point(3, 2), mem(Alu.LD, 3)], -3, 4 + 3),
         ([*point(3, 1), imm(Alu.LD, 1), do(Control.LDX, 3)], -3, 4 + 2 + 3),
         ([*point(3, 2), imm(Alu.LD, 0), mem(Alu.LDP, 3)], -3, 4 + 2 + 3),

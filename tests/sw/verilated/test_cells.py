@@ -12,6 +12,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+from haarlequin.hw.families import FAMILIES
 from haarlequin.sim import gates
 from haarlequin.sw.verilated import build
 from tests.sw.verilated.parts import (
@@ -35,7 +36,7 @@ OTHERS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(gates.FAMILIES))
+@pytest.fixture(scope="module", params=list(FAMILIES))
 def synthesised(request, tmp_path_factory):
     """The family, its cells by their number, and the netlist in simulation."""
     family, folder = request.param, tmp_path_factory.mktemp("cells")
@@ -282,5 +283,7 @@ def test_what_a_model_lacks_is_refused(tmp_path):
 
 
 def test_a_primitive_without_a_model_is_named():
-    with pytest.raises(gates.NetlistError, match=r"^there is no model of DCUA, EXTREFB: sim/cells/ecp5\.v"):
+    with pytest.raises(
+        gates.NetlistError, match=r"^there is no model of DCUA, EXTREFB: sw/verilated/cells/ecp5\.v"
+    ):
         gates.cells({"LUT4", "EXTREFB", "DCUA"}, "ecp5")

@@ -8,10 +8,10 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.bitstream.families import FAMILIES
 from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.boards import board
 from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.families import FAMILIES
 
 REPORT = "--report report.json --seed 7 --placer static --timing-allow-fail --write placed.json"
 

@@ -6,7 +6,10 @@ from fractions import Fraction
 import pytest
 from amaranth.back import rtlil
 
-from haarlequin.hw.boards.pll import MHZ, Ecp5Pll, Ecp5Setting, GowinPll, GowinSetting, Ice40Pll, Ice40Setting
+from haarlequin.hw.families.ecp5 import Ecp5Pll, Ecp5Setting
+from haarlequin.hw.families.gowin import GowinPll, GowinSetting
+from haarlequin.hw.families.ice40 import Ice40Pll, Ice40Setting
+from haarlequin.hw.families.pll import MHZ
 from haarlequin.models.common.errors import UsageError
 
 FAMILIES = [Ecp5Setting, Ice40Setting, GowinSetting]

@@ -1,0 +1,149 @@
+"""Lattice ECP5, by Project Trellis."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Self
+
+from amaranth.build import Platform
+from amaranth.hdl import Const, Instance, Module, Value
+
+from haarlequin.hw.families.family import Family, RamShape
+from haarlequin.hw.families.pll import Pll, Range, Setting
+
+
+@dataclass(frozen=True)
+class Ecp5Setting(Setting):
+    """EHXPLLL with CLKOP fed back: output = input / reference · feedback, oscillator = output · divider.
+
+    Ranges: Lattice FPGA-DS-02012, "sysCLOCK PLL Timing"; dividers and formula: Project Trellis' ecppll.
+    """
+
+    FAMILY = "ECP5"
+    INPUT = Range.mhz("8", "400")
+    PFD = Range.mhz("3.125", "400")
+    VCO = Range.mhz("400", "800")
+    OUTPUT = Range.mhz("3.125", "400")
+
+    reference: int
+    """CLKI_DIV, 1 to 128."""
+    feedback: int
+    """CLKFB_DIV, 1 to 80."""
+    divider: int
+    """CLKOP_DIV, 1 to 128."""
+
+    @property
+    def pfd(self) -> Fraction:
+        return Fraction(self.input_hz, self.reference)
+
+    @property
+    def hertz(self) -> Fraction:
+        return self.pfd * self.feedback
+
+    @property
+    def vco(self) -> Fraction:
+        return self.hertz * self.divider
+
+    @classmethod
+    def candidates(cls, input_hz: int) -> Iterator[Self]:
+        for reference in cls.references(input_hz, 128):
+            for feedback in range(1, 80 + 1):
+                fastest = cls.VCO.high * reference // (input_hz * feedback)
+                yield cls(input_hz, reference, feedback, min(max(1, fastest), 128))
+
+
+class Ecp5Pll(Pll):
+    """An EHXPLLL with an `Ecp5Setting`: of the pin's ``clock`` it makes ``output``, steady once ``locked``.
+
+    CLKOP is in phase with the input for a CPHASE of a VCO cycle less than its divider, as Lattice Diamond
+    sets it; ecppll's half a period later means the same to a single output that is fed back. Charge pump
+    and loop filter are ecppll's.
+    """
+
+    def elaborate(self, platform):
+        m, setting = Module(), self.setting
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_CLKI_DIV=setting.reference,
+            p_CLKFB_DIV=setting.feedback,
+            p_FEEDBK_PATH="CLKOP",
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_DIV=setting.divider,
+            p_CLKOP_CPHASE=setting.divider - 1,
+            p_CLKOP_FPHASE=0,
+            i_CLKI=self.clock,
+            i_CLKFB=self.output,
+            i_RST=Const(0),
+            i_STDBY=Const(0),
+            i_PHASESEL0=Const(0),
+            i_PHASESEL1=Const(0),
+            i_PHASEDIR=Const(1),
+            i_PHASESTEP=Const(1),
+            i_PHASELOADREG=Const(1),
+            i_PLLWAKESYNC=Const(0),
+            i_ENCLKOP=Const(0),
+            o_CLKOP=self.output,
+            o_LOCK=self.locked,
+        )
+        return m
+
+
+class Ecp5(Family):
+    """The flow of an ECP5, and the way to its flash."""
+
+    def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
+        package = platform._nextpnr_package_options[platform.package].upper()
+        part = [platform._nextpnr_device_options[platform.device], "--package", package]
+        files = ["--lpf", "top.lpf", "--textcfg", self.routed]
+        # router1, the default here, takes an hour on half an 85F.
+        return [*self._nextpnr(seed, placer), *part, "--speed", platform.speed, "--router", "router2", *files]
+
+    def pack(self, platform: Platform) -> list[str]:
+        return ["--compress", "--input", self.routed, "--bit", f"top.{self.bitstream}"]
+
+    def flash_clock(self, m: Module, clock: Value, idle: Value) -> bool:
+        # The configuration clock is reached through a primitive alone.
+        m.submodules.flash_clock = Instance("USRMCLK", i_USRMCLKI=clock, i_USRMCLKTS=idle)
+        return True
+
+
+ECP5 = Ecp5(
+    name="ecp5",
+    setting=Ecp5Setting,
+    pll=Ecp5Pll,
+    block_rams=(
+        RamShape(512, 36, enabled=9),
+        RamShape(1024, 18, enabled=9),
+        RamShape(2048, 9, enabled=9),
+        RamShape(4096, 4, enabled=4),
+        RamShape(8192, 2, enabled=2),
+        RamShape(16384, 1, enabled=1),
+    ),
+    distributed=RamShape(16, 4, enabled=4),
+    cells={
+        # A carry cell is two LUT4; a 16x4 distributed RAM four, and two for its writing.
+        "lut4": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+        "ff": {"TRELLIS_FF": 1},
+        "bram": {"DP16KD": 1},
+        "dsp": {"MULT18X18D": 1},
+    },
+    bels={"lut4": "TRELLIS_COMB", "ff": "TRELLIS_FF", "bram": "DP16KD", "dsp": "MULT18X18D"},
+    models=(
+        "lattice/common_sim.vh",
+        "lattice/ccu2c_sim.vh",
+        "lattice/cells_sim_ecp5.v",
+        "lattice/cells_ff.vh",
+    ),
+    synth="synth_ecp5",
+    # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
+    synth_opts="-nowidelut",
+    constraints="lpf",
+    nextpnr="nextpnr-ecp5",
+    packer="ecppack",
+    routed="top.config",
+    bitstream="bit",
+)
