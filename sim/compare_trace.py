@@ -16,7 +16,7 @@ PORTS = ("acc", "y", "stored", "bits_0", "bits_1")
 
 
 class Events:
-    """A trace as columns: ``trace[name]`` of every event."""
+    """A trace by its fields: ``trace[name]`` of every event."""
 
     def __init__(self, layout: data.StructLayout, events: np.ndarray):
         self._fields = dict(layout)
@@ -66,7 +66,7 @@ def compare(
 
 def _passes(program: Program, events: Events, traces: list[dict[str, Tensor]]) -> Iterator[Difference | None]:
     acc, result, attention = (events.where(name) for name in ("acc", "result", "attention"))
-    columns = {
+    shown = {
         "acc": (acc["acc_pass"], acc["acc_number"], np.zeros(len(acc["acc_pass"]), int), {"acc": acc["acc"]}),
         "result": (
             result["result_pass"],
@@ -88,7 +88,7 @@ def _passes(program: Program, events: Events, traces: list[dict[str, Tensor]]) -
         checker = Checker(program.lowered, trace)
         found = [_embedding(program, words, number, trace), _pooled(program, sums, number, trace)]
         ranked = [(-1, 0, found[0]), (len(program.lowered.passes), 0, found[1])]
-        for name, (index, tokens, phases, ports) in columns.items():
+        for name, (index, tokens, phases, ports) in shown.items():
             part = slice(number * counts[name], (number + 1) * counts[name])
             for one, phase, rows in _groups(index, phases, part):
                 for port, values in ports.items():

@@ -32,9 +32,9 @@ def check_size(modules: dict[str, Counter], flow: Flow) -> None:
     """Raise `BuildError` where the netlist has more cells than the part."""
     used = sum(modules.values(), Counter())
     over = [
-        f"{used[column]:,} {column.upper()} of {there:,}"
-        for column, there in flow.target.capacity.items()
-        if used[column] > there
+        f"{used[resource]:,} {resource.upper()} of {there:,}"
+        for resource, there in flow.target.capacity.items()
+        if used[resource] > there
     ]
     if over:
         raise BuildError(

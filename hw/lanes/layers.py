@@ -13,7 +13,7 @@ from amaranth.utils import ceil_log2
 
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.attention.softmax import RowMaximum
-from haarlequin.hw.codes import Activation, Operand
+from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.common.pipeline import chained, registered, streamed
 from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, table_memories, table_ports
 from haarlequin.hw.config import AcceleratorConfig
@@ -172,25 +172,27 @@ class Layers(wiring.Component):
     def _signs(self, m: Module) -> tuple[Signal, Signal]:
         """The words of the stream, one from each sign memory, at `Timing.STREAM`."""
         config, sequencer, loader = self.config, self._sequencer, self._loader
-        self._sign_writes, words = [], []
-        for i in range(2):
+        self._sign_writes, words = {}, {}
+        for which in SignMemory:
             memory = sized_memory(config.width, config.signs)
-            m.submodules[f"signs_{i}"] = memory
+            m.submodules[f"signs_{which.value}"] = memory
             write, read = memory.write_port(granularity=config.lanes), memory.read_port()
             address = Signal.like(read.addr)
-            m.d.sync += address.eq(sequencer.current[f"signs_{i}"] + sequencer.token.number)
+            m.d.sync += address.eq(sequencer.current[which.reads] + sequencer.token.number)
             m.d.comb += read.addr.eq(address)
-            if i == 1:
+            if which == SignMemory.SIGNS_1:
                 m.d.comb += loader.key.eq(read.data)
                 with m.If(loader.keys):
                     m.d.comb += read.addr.eq(loader.key_address)
-            words.append(streamed(m, read.data))
-            self._sign_writes.append(write)
-        return words[0], words[1]
+            words[which] = streamed(m, read.data)
+            self._sign_writes[which] = write
+        return words[SignMemory.SIGNS_0], words[SignMemory.SIGNS_1]
 
-    def _write_signs(self, m: Module, i: int, enable: Value, address: Value, chunk: Value, bits: Value):
+    def _write_signs(
+        self, m: Module, which: SignMemory, enable: Value, address: Value, chunk: Value, bits: Value
+    ):
         """Write ``bits`` into a sign memory a cycle later; returns what is being written."""
-        write = self._sign_writes[i]
+        write = self._sign_writes[which]
         later = streamed(m, bits)
         m.d.sync += write.addr.eq(address)
         m.d.comb += write.data.eq(later.replicate(self.config.width // self.config.lanes))
@@ -367,9 +369,9 @@ class Layers(wiring.Component):
         self._bands = [Mux(phase, hi, lo) for lo, hi in zip(haar.lo, haar.hi, strict=True)]
         signs = []
         for band, move in zip(self._bands, moves, strict=True):
-            pair = [Mux(phase, move[2 + i], move[i]).as_signed() for i in range(2)]
+            pair = [Mux(phase, move[2 + which], move[which]).as_signed() for which in SignMemory]
             signs.append([band + one >= 0 for one in pair])
-        self._band_signs = [Cat(lane[i] for lane in signs) for i in range(2)]
+        self._band_signs = [Cat(lane[which] for lane in signs) for which in SignMemory]
 
     # Results
 
@@ -424,13 +426,14 @@ class Layers(wiring.Component):
         rows = attention.valid
         bits_0 = self._write_signs(
             m,
-            0,
+            SignMemory.SIGNS_0,
             rows | (live & part.bits_0),
             Mux(rows, attention.row_address, word),
             Mux(rows, attention.chunk, part.bits_chunk),
-            Mux(rows, attention.chosen, signs[0]),
+            Mux(rows, attention.chosen, signs[SignMemory.SIGNS_0]),
         )
-        bits_1 = self._write_signs(m, 1, live & part.bits_1, word, part.bits_chunk, signs[1])
+        written = live & part.bits_1, word, part.bits_chunk, signs[SignMemory.SIGNS_1]
+        bits_1 = self._write_signs(m, SignMemory.SIGNS_1, *written)
 
         self._lanes = self._below(part.lanes, config.lanes)
         tiles = self._maximum.tiles

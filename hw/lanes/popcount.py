@@ -11,16 +11,16 @@ LEVELS_PER_STAGE = 2
 
 
 def full_adder_levels(bits: int) -> list[list[int]]:
-    """Heights of the columns of weight 1, 2, 4, … after each level of 3:2 counters, until none exceeds
+    """Heights of the stacks of bits of weight 1, 2, 4, … after each level of 3:2 counters, until none exceeds
     two.
     """
     heights, levels = [bits], []
     while max(heights) > 2:
         after = [0] * (len(heights) + 1)
-        for column, height in enumerate(heights):
+        for place, height in enumerate(heights):
             adders = height // 3
-            after[column] += height - 2 * adders
-            after[column + 1] += adders
+            after[place] += height - 2 * adders
+            after[place + 1] += adders
         heights = after if after[-1] else after[:-1]
         levels.append(heights)
     return levels
@@ -34,8 +34,8 @@ def popcount_latency(bits: int) -> int:
 class Popcount(wiring.Component):
     """``count`` = number of ones in ``bits``, ``latency`` cycles later, one a cycle.
 
-    Columns of equal weight are compressed three bits to two by full adders (two LUT4 each) until two rows are
-    left, which a carry chain adds; a register stands behind every second level and behind the sum.
+    Stacks of bits of equal weight are compressed three bits to two by full adders (two LUT4 each) until two
+    rows are left, which a carry chain adds; a register stands behind every second level and behind the sum.
     """
 
     def __init__(self, width: int):
@@ -51,25 +51,25 @@ class Popcount(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        columns: list[list[Value]] = [list(self.bits)]
+        stacks: list[list[Value]] = [list(self.bits)]
         for level in range(1, len(full_adder_levels(self.width)) + 1):
-            columns = _add_columns(columns)
+            stacks = _add_stacks(stacks)
             if level % LEVELS_PER_STAGE == 0:
-                columns = [[streamed(m, bit) for bit in column] for column in columns]
+                stacks = [[streamed(m, bit) for bit in stack] for stack in stacks]
         rows = [
-            sum(column[row] << i if row < len(column) else 0 for i, column in enumerate(columns))
+            sum(stack[row] << i if row < len(stack) else 0 for i, stack in enumerate(stacks))
             for row in (0, 1)
         ]
         m.d.comb += self.count.eq(streamed(m, rows[0] + rows[1]))
         return m
 
 
-def _add_columns(columns: list[list[Value]]) -> list[list[Value]]:
-    after: list[list[Value]] = [[] for _ in range(len(columns) + 1)]
-    for weight, column in enumerate(columns):
-        whole = len(column) // 3 * 3
-        for a, b, c in zip(column[0:whole:3], column[1:whole:3], column[2:whole:3], strict=True):
+def _add_stacks(stacks: list[list[Value]]) -> list[list[Value]]:
+    after: list[list[Value]] = [[] for _ in range(len(stacks) + 1)]
+    for weight, stack in enumerate(stacks):
+        whole = len(stack) // 3 * 3
+        for a, b, c in zip(stack[0:whole:3], stack[1:whole:3], stack[2:whole:3], strict=True):
             after[weight].append(a ^ b ^ c)
             after[weight + 1].append(a & b | a & c | b & c)
-        after[weight] += column[whole:]
+        after[weight] += stack[whole:]
     return after if after[-1] else after[:-1]

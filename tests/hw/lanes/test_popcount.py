@@ -26,7 +26,7 @@ def test_it_counts_every_cycle(width):
 
 @pytest.mark.parametrize("width", [1, 5, 64, 128])
 def test_the_tree_keeps_every_weight(width):
-    """The heights of the columns still reach ``width`` at every level."""
+    """The heights of the stacks still reach ``width`` at every level."""
     for heights in full_adder_levels(width):
         assert sum(height << weight for weight, height in enumerate(heights)) >= width
     assert max((full_adder_levels(width) or [[2]])[-1]) <= 2
