@@ -53,7 +53,7 @@ SIGNS = "0: x, Q, Â, u\n1: x, K, V"
 
 @dataclass(frozen=True)
 class Box:
-    """Its left, top, right and bottom; what it is; its name, a line or two about it, its files in hw/."""
+    """Its left, top, right and bottom; what it is; its name, a line or two about it, its files below hw/."""
 
     left: float
     top: float
@@ -70,7 +70,7 @@ BOXES = (
     Box(20, 92, 120, 692, "link", "Link", "frames of bytes,\nCRC-16", "link.py, frames.py"),
     Box(146, 118, 256, 156, "memory", "Program", f"{C.program:,} updates"),
     Box(146, 172, 256, 212, "control", "Sequencer", "", "sequencer.py"),
-    Box(318, 136, 430, 196, "control", "Loader", "a lane a cycle", "loader.py"),
+    Box(318, 136, 430, 196, "control", "Loader", "one lane per cycle", "loader.py"),
     Box(486, 118, 690, 156, "memory", "Weights", f"{C.weights:,} words of {C.width} bits"),
     Box(486, 172, 690, 212, "memory", "Constants", "affines, slopes, moves, tₙ"),
     Box(146, 262, 244, 388, "memory", "Signs", f"2 × {C.signs} words\nof {C.width} bits\n\n{SIGNS}"),
@@ -160,12 +160,12 @@ LABELS = (  # left end, or negative the right one, and middle; the flow it is ab
     (-112, 628, "link", "IMAGE"),
     (-112, 674, "link", "RESULT"),
     (212, 219, "bits", "keys"),
-    (-872, 236, "bits", f"{C.lanes} new signs a cycle"),
+    (-872, 236, "bits", f"{C.lanes} new signs per cycle"),
     (402, 254, "bits", "V's columns"),
-    (249, 329, "bits", f"{C.width} signs\na cycle"),
+    (249, 329, "bits", f"{C.width} signs\nper cycle"),
     (249, 372, "bits", "mask"),
     (232, 450, "bits", "V"),
-    (200, 556, "bits", f"rows of Â, {C.lanes} bits a cycle"),
+    (200, 556, "bits", f"rows of Â, {C.lanes} bits per cycle"),
     (677, 304, "load", "tₙ"),
     (471, 412, "wide", "partial"),
     (592, 412, "wide", "shortcut"),
@@ -250,7 +250,7 @@ def draw_legend(axes, x: float, y: float) -> None:
         rounded(axes, x, y - 5, x + 18, y + 5, fill, edge, 3)
         text(axes, x + 26, y, kind, 9.4, INK, "", "left")
         y += 17
-    for flow, words in (("wide", f"{C.widths.wide}-bit values"), ("bits", "signs, a bit each")):
+    for flow, words in (("wide", f"{C.widths.wide}-bit values"), ("bits", "signs, one bit each")):
         draw_arrow(axes, flow, (x, y), (x + 18, y))
         text(axes, x + 26, y, words, 9.4, INK, "", "left")
         y += 17
@@ -263,7 +263,9 @@ def draw() -> Figure:
     axes.set_axis_off()
     rounded(axes, 1, 1, WIDTH - 1, HEIGHT - 1, PAPER, LINE, 12)
     text(axes, 146, 30, f"Haarlequin {C.name}", 15, INK, "-Bold", "left")
-    subtitle = "A layer is a sequence of passes; a pass streams tokens through all lanes, up to one a cycle."
+    subtitle = (
+        "A layer is a sequence of passes; a pass streams tokens through all lanes, up to one per cycle."
+    )
     text(axes, 146, 52, subtitle, 9.8, GREY, "", "left")
     for shift in (8, 4, 0):
         rounded(axes, 300 + shift, 262 + shift, 858 + shift, 388 + shift, CARD, LINE, 8)
@@ -277,7 +279,7 @@ def draw() -> Figure:
     for x, y, flow, words in LABELS:
         text(axes, abs(x), y, words, 9.2, FLOWS[flow][0], "", "left" if x > 0 else "right")
     text(axes, 692, 278, f"{C.lanes} lanes in lockstep,", 10.2, INK, "-Bold", "left")
-    text(axes, 692, 293, "an output channel each", 9.4, INK, "", "left")
+    text(axes, 692, 293, "one output channel each", 9.4, INK, "", "left")
     text(axes, 692, 308, LANE_FILES, 8.8, GREY, "-Oblique", "left")
     draw_legend(axes, 748, 112)
     for artist in (*axes.patches, *axes.lines):

@@ -1,0 +1,89 @@
+"""The tables of the pages have the figures of their sources; the rate of a cable is that of the frames."""
+
+import json
+
+import pytest
+
+from docs import figures
+from haarlequin.hw.boards import BOARDS
+from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES
+from haarlequin.models.config import PRESETS
+from tests.docs.pages import ROOT, tables, text
+
+
+@pytest.mark.parametrize("place", figures.TABLES)
+def test_a_page_has_the_table_that_its_source_makes(place):
+    """If not: `python docs/figures.py` prints what must stand there."""
+    page = ROOT / place.partition(",")[0]
+    made = figures.TABLES[place]()
+    assert len(made) > 2
+    same_head = [table for table in tables(page) if table[0] == made[0]]
+    assert same_head == [made]
+
+
+def test_a_table_with_a_wrong_figure_is_noticed():
+    made = figures.board_table()
+    altered = [made[0], made[1], made[2].replace("1,048", "1,049"), *made[3:]]
+    assert altered != made
+    assert altered not in tables(ROOT / "README.md")
+    assert made in tables(ROOT / "README.md")
+
+
+def test_recorded_boards_are_the_boards_of_the_project():
+    """What was routed is what `make bitstream` would build today: another configuration, clock or rate would
+    make other figures.
+    """
+    assert figures.routed().keys() == BOARDS.keys()
+    for name, found in figures.routed().items():
+        board = BOARDS[name]
+        assert found["part"] == board.title
+        assert found["config"] == board.config
+        assert found["baud"] == board.baud
+        assert found["clock_mhz"] * 1e6 == board.clock_hz
+        assert found["available"] == dict(board.capacity)
+        assert found["fmax_mhz"] >= found["clock_mhz"]
+        for column, there in found["available"].items():
+            assert 0 < found[column] <= there
+
+
+def test_the_sizes_of_frames_counted_by_hand():
+    """A header with its CRC is 12 bytes, a payload's CRC two; a word of a result has four bytes."""
+    assert (HEADER_BYTES, CRC_BYTES) == (10, 2)
+    nano = figures.frame_bytes(PRESETS["cifar10-nano"])
+    assert nano == {"image": 12 + 32 * 32 * 3 + 2, "result": 12 + 4 * (10 + 2) + 2}
+    digits = figures.frame_bytes(PRESETS["digits"])
+    assert digits == {"image": 12 + 8 * 8 + 2, "result": nano["result"]}
+
+
+def test_the_rate_of_a_cable_counted_by_hand():
+    """Ten bits a byte: 3,086 bytes at 2 Mbaud are 15.43 ms."""
+    tiny = PRESETS["cifar10-tiny"]
+    assert figures.line_images_per_second(tiny, 2_000_000) == pytest.approx(1 / 0.01543)
+    computed, through = figures.images_per_second("cifar10-tiny", "32x128", 40_000_000, 2_000_000)
+    assert computed == pytest.approx(40_000_000 / 38_179)
+    assert through == pytest.approx(1 / 0.01543)
+    # Where the accelerator is the slower one, the cable adds nothing.
+    computed, through = figures.images_per_second("digits", "16x64", 50_000, 3_000_000)
+    assert computed == through == pytest.approx(50_000 / 5_482)
+
+
+def test_sentences_of_the_readme_have_the_same_figures():
+    """Those that are no cells of a table."""
+    page = " ".join(text(ROOT / "README.md").split())
+    said = json.loads((ROOT / "docs" / "result.json").read_text(encoding="utf-8"))
+    (cycles,) = set(said["cycles"])
+    right = sum(a == b for a, b in zip(said["labels"], said["predicted"], strict=True))
+    assert right == 9
+    assert f"{cycles:,} cycles each, nine of ten right here, {figures.top1('digits'):.1%} of all" in page
+    assert figures.card("digits")["images"]["test"] == 360
+    assert "of all 360." in page
+    pixels = PRESETS["cifar10-nano"].image[0] * PRESETS["cifar10-nano"].image[1] * 3
+    assert f"a CIFAR-10 image is {pixels:,} bytes and a byte takes ten bits" in page
+    assert figures.BITS_OF_A_BYTE == 10
+    large = figures.routed()["ulx3s-85f"]
+    assert CONFIGS[large["config"]].lanes == 32
+    assert f"The 32 lanes of the ULX3S-85F run at {large['clock_mhz']:g} MHz" in page
+    assert {figures.routed()[name]["clock_mhz"] for name in ("ulx3s-25f", "orangecrab-25f")} == {60}
+    assert "not yet run on hardware" in page
+    assert page.count("not yet run on hardware") == 1

@@ -1,0 +1,155 @@
+"""What the pages name exists: links, headings, files, modules, classes; and the layers that they draw."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, anchors, links, names, text
+
+PARTS = ("hw", "models", "sim", "sw")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+SOURCES = {path: path.read_text(encoding="utf-8") for part in PARTS for path in (ROOT / part).rglob("*.py")}
+
+
+def broken_links(page: Path, found: list[str]) -> list[str]:
+    """Those that lead to no file of the checkout, or to no heading of its page."""
+    broken = []
+    for link in found:
+        if link.startswith(("https://", "http://")):
+            continue
+        name, _, heading = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (heading and heading not in anchors(target)):
+            broken.append(link)
+    return broken
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    assert broken_links(page, links(page)) == []
+
+
+def test_a_broken_link_is_noticed():
+    readme = ROOT / "README.md"
+    bad = ["docs/no.md", "docs/figures.md#no-such-heading", "#nor-this"]
+    assert broken_links(readme, [*bad, "docs/figures.md#density"]) == bad
+
+
+def missing_files(found: set[str]) -> list[str]:
+    """Those names that look like files or folders of the checkout and are none."""
+    paths = {
+        name for name in found if re.fullmatch(rf"({'|'.join((*PARTS, 'tests', 'docs'))})/[\w./*-]*", name)
+    }
+    return sorted(name for name in paths if not any(ROOT.glob(name.rstrip("/") or ".")))
+
+
+@each_page
+def test_files_that_a_page_names_exist(page):
+    """In backquotes, and at the beginning of a line of a listing."""
+    listed = re.findall(r"^ {4}(\S+/\S*?),?(?: |$)", text(page), re.MULTILINE)
+    assert missing_files(names(page) | set(listed)) == []
+
+
+def test_a_file_that_is_not_there_is_noticed():
+    assert missing_files({"hw/layers.py", "hw/lanes/layers.py", "tests/", "models/zoo/*/card.json"}) == [
+        "hw/layers.py"
+    ]
+
+
+def module_exists(name: str) -> bool:
+    """Whether ``haarlequin.…`` is a package, a module, or something that the package itself has."""
+    parts = name.split(".")[1:]
+    path = ROOT.joinpath(*parts)
+    top = SOURCES[ROOT / "sw" / "haarlequin" / "__init__.py"]
+    return path.is_dir() or path.with_suffix(".py").is_file() or f'"{parts[0]}"' in top
+
+
+@each_page
+def test_modules_that_a_page_names_exist(page):
+    found = set(re.findall(r"\bhaarlequin(?:\.[a-z_]\w*)+", text(page)))
+    assert sorted(name for name in found if not module_exists(name)) == []
+
+
+def test_a_module_that_is_not_there_is_noticed():
+    assert module_exists("haarlequin.hw.config")
+    assert module_exists("haarlequin.load")
+    assert not module_exists("haarlequin.hw.layers")
+
+
+def undefined(found: set[str]) -> list[str]:
+    """Of names that may be of a class, a function or a field, those that no source defines."""
+    whole = "\n".join(SOURCES.values())
+    missing = []
+    for name in found:
+        match = re.fullmatch(r"([A-Z][a-z]\w*|[A-Z]+[a-z]\w*|[a-z]+_[a-z_]+)(?:\.(\w+))?", name)
+        for word in filter(None, match.groups() if match else ()):
+            if not re.search(rf"^\s*(?:(?:class|def) {word}\b|{word}: )", whole, re.MULTILINE):
+                missing.append(name)
+    return sorted(missing)
+
+
+TIMM = {"patch_embed", "pos_embed", "embed_dim", "num_heads"}
+"""Names of the field that the glossary sets beside ours."""
+
+
+def test_what_the_glossary_names_is_defined():
+    assert undefined(names(ROOT / "docs" / "glossary.md") - TIMM) == []
+
+
+def test_a_name_that_is_not_defined_is_noticed():
+    assert undefined({"GoldenModel", "SilverModel", "haar_split", "haar_join", "ModelConfig.beta_zero"}) == [
+        "ModelConfig.beta_zero",
+        "SilverModel",
+        "haar_join",
+    ]
+
+
+# The layers: docs/architecture.md
+
+MAY_USE = {
+    "models": {"models"},
+    # A width of the arithmetic that the golden model has, too.
+    "hw": {"hw", "models.config", "models.arithmetic", "models.common", "models.golden.FEATURE_BITS"},
+    "sw": {"sw", "hw", "models"},
+    "sim": {"sim", "sw", "hw", "models"},
+}
+"""By part of the package, what it may import of the others."""
+
+
+def imported(source: str) -> set[str]:
+    """Modules of ours that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("haarlequin.") for name in found if name.startswith("haarlequin.")}
+
+
+def upwards(part: str, source: str) -> list[str]:
+    """Imports of a file of that part that the layers do not allow."""
+    allowed = tuple(f"{name}." for name in MAY_USE[part])
+    return sorted(name for name in imported(source) if not f"{name}.".startswith(allowed))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_part_uses_one_above_it(part):
+    """The package's own module, in sw/haarlequin, is above all of them."""
+    found = {}
+    for path, source in SOURCES.items():
+        inside = path.relative_to(ROOT).parts
+        if inside[0] == part and inside[:2] != ("sw", "haarlequin") and (wrong := upwards(part, source)):
+            found[path.relative_to(ROOT).as_posix()] = wrong
+    assert found == {}
+
+
+def test_an_import_upwards_is_noticed():
+    assert upwards("models", "from haarlequin.hw import config") == ["hw.config"]
+    assert upwards("hw", "def f():\n    from haarlequin.models.network import layers") == [
+        "models.network.layers"
+    ]
+    assert upwards("sw", "import haarlequin.sim.run\nimport numpy") == ["sim.run"]
+    assert upwards("sim", "from haarlequin.sw import flash") == []
