@@ -1,7 +1,7 @@
 """What the host loads to make the machine run one model: the program, pass by pass, and the settings.
 
-A pass streams tokens through the lanes while the weights and constants of a later pass load behind it and,
-beside both, a softmax may run. The program is a static schedule: `cycles` after a pass begins, the next one
+A pass streams tokens through the lanes while the weights and constants of a later pass load and, beside both,
+a softmax may run. The program is a static schedule: `cycles` after a pass begins, the next one
 does, ready or not; nothing in the machine checks for hazards, the compiler has (`sw.compiler.schedule`).
 While a pass runs the sequencer reads the next one, an update a cycle.
 """
@@ -45,7 +45,7 @@ def group_slices(config: AcceleratorConfig) -> list[slice]:
 
 
 def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A pass, group behind group. Bases count words; token m of a pass is at base + m, modulo the memory."""
+    """A pass, one group after the other. Bases count words; token m is at base + m, modulo the memory."""
     fields = {name: shape for group in pass_groups(config) for name, shape in group.items()}
     return data.StructLayout({name: _shape(shape) for name, shape in fields.items()})
 

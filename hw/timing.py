@@ -1,6 +1,4 @@
-"""When things happen to a token, in cycles behind its issue: shared by the machine and the compiler's
-schedule.
-"""
+"""When things happen to a token, in cycles after its issue, for the machine and the compiler's schedule."""
 
 from dataclasses import dataclass
 
@@ -118,7 +116,7 @@ class Timing:
 
     @property
     def softmax(self) -> int:
-        """First look-up of a softmax, behind the last shortcut of the pass before."""
+        """First look-up of a softmax, after the last shortcut of the pass before."""
         return self.shortcut + 1
 
     @property

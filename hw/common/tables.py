@@ -141,7 +141,7 @@ def table_ports(tables: Tables) -> dict[str, wiring.Member]:
 
 
 def table_memories(m: Module, component: wiring.Component, tables: Tables) -> list[TableRead]:
-    """The memories behind a component's `table_ports`, as the component reads them."""
+    """The memories that a component's `table_ports` fill, as the component reads them."""
     reads = []
     for name, (shape, depth) in tables.items():
         host = getattr(component, name)

@@ -113,7 +113,7 @@ def _mhz(hertz: Fraction | int) -> str:
 
 
 def decimal(hertz: int) -> str:
-    """MHz, without an error and without zeros behind."""
+    """MHz, without an error and without zeros at the end."""
     whole, rest = divmod(hertz, MHZ)
     return f"{whole}.{rest:06}".rstrip("0").rstrip(".")
 

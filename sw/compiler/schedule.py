@@ -47,8 +47,8 @@ _Name = str | SignMemory
 
 
 class _Access(NamedTuple):
-    """Words of a memory and the cycles in which they are accessed, behind the beginning of a pass; and all
-    the cycles in which that takes the port.
+    """Words of a memory and the cycles in which they are accessed, after the beginning of a pass; and all the
+    cycles in which that takes the port.
     """
 
     memory: _Name

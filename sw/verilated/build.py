@@ -37,8 +37,8 @@ except ImportError:  # PyPI has them for some platforms only
 
 BENCH = Path(__file__).with_name("bench.v")
 FINISH = Path(__file__).with_name("finish.cpp")
-LIBRARY = Path(__file__).with_name("library.cpp")
-LIBRARY_RULES = Path(__file__).with_name("library.mk")
+LIBRARY = Path(__file__).with_name("simulation.cpp")
+LIBRARY_RULES = Path(__file__).with_name("simulation.mk")
 BENCH_INPUTS = {"rx__payload": 8, "rx__valid": 1, "tx__ready": 1}
 BENCH_OUTPUTS = {"rx__ready": 1, "tx__payload": 8, "tx__valid": 1}
 

@@ -1,14 +1,20 @@
 from dataclasses import replace
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
+from haarlequin.hw.attention.attention import Attention
+from haarlequin.hw.common.tables import SlicedMemory
 from haarlequin.hw.config import CONFIGS, AcceleratorConfig
 from haarlequin.hw.lanes.binary_lane import lane_latency
 from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.hw.lanes.postprocess import PostProcess
-from haarlequin.hw.timing import FETCH, timing
+from haarlequin.hw.timing import FETCH, READ_BEFORE_WRITE, WRITE_BEFORE_READ, attention_written, timing
+from tests.hw.bench import simulate
 
 ARRAYS = [config for config in CONFIGS.values() if isinstance(config, AcceleratorConfig)]
 MACHINES = ARRAYS + [
@@ -63,8 +69,49 @@ def test_haar_bands_come_with_the_results(config):
 def test_weights_load_beside_the_swap(config):
     """Into the next ones, as the ones before become current for the activation of the cycle after."""
     stages = timing(config)
-    assert stages.load + FETCH + 1 == stages.activation
+    assert stages.load + FETCH == stages.swap == stages.activation - 1
     assert stages.load >= 0
+
+
+class Bank(wiring.Component):
+    """A memory as the layers read it: ``address`` is computed in one cycle and waits in a register."""
+
+    write: In(4)
+    data: In(8)
+    enable: In(1)
+    address: In(4)
+    word: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = SlicedMemory(8, 16)
+        m.d.sync += [memory.read.addr.eq(self.address), self.word.eq(memory.read.data)]
+        m.d.comb += memory.read.en.eq(1)
+        m.d.comb += [memory.write.addr.eq(self.write), memory.write.en.eq(self.enable)]
+        m.d.comb += memory.write.data.eq(self.data)
+        return m
+
+
+@pytest.mark.parametrize(("cycle", "word"), [(-WRITE_BEFORE_READ, 7), (READ_BEFORE_WRITE, 0)])
+def test_what_a_look_up_sees(cycle, word):
+    """A write in that cycle after it; between these cycles it is undefined."""
+    bank = Bank()
+
+    async def testbench(context):
+        for now in range(-1, FETCH):
+            context.set(bank.address, 5 if now == 0 else 0)
+            context.set(bank.write, 5)
+            context.set(bank.data, 7)
+            context.set(bank.enable, now == cycle)
+            await context.tick()
+        assert context.get(bank.word) == word
+
+    simulate(bank, testbench)
+
+
+def test_rows_of_attention_are_written_when_the_unit_has_them(config):
+    """After a register before the sign memory."""
+    assert attention_written(config.lanes) == Attention(config).latency + 1
 
 
 def test_lookups_of_a_memory_come_in_the_order_in_which_it_is_written(config):

@@ -24,7 +24,7 @@ from haarlequin.hw.link.protocol import (
     encode,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
+PAGE = Path(__file__).parents[3] / "docs" / "protocol.md"
 
 IDENTITY = Identity(0x12345678, 48_000_000, (Memory("weights", 12, 0x20000), Memory("pixels", 8, 128)))
 
@@ -167,6 +167,12 @@ def test_words_come_back(width, data):
     # Bits beyond the width are nobody's.
     beyond = (0xFF << width) & ((1 << 8 * memory.word_bytes) - 1)
     assert memory.unpack(b"".join((w | beyond).to_bytes(memory.word_bytes, "little") for w in words)) == words
+
+
+def test_a_memory_is_found_by_its_name():
+    assert [IDENTITY.number(memory.name) for memory in IDENTITY.memories] == [0, 1]
+    with pytest.raises(ProtocolError, match="there is no memory 'counters': there are weights, pixels"):
+        IDENTITY.number("counters")
 
 
 @pytest.mark.parametrize("word", [-1, 0x1000])
