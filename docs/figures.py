@@ -191,7 +191,7 @@ def accuracy_table() -> list[str]:
 def plan_table() -> list[str]:
     """What presets take on the accelerators that hold them, whatever their weights."""
     rows = [
-        "| model | lanes × K | ECP5 block RAMs | multipliers | cycles an image | ideal | utilisation |",
+        "| model | lanes × K | ECP5 block RAMs | multipliers | cycles per image | ideal | utilisation |",
         "|---|---|---|---|---|---|---|",
     ]
     for model, config in PLANNED:

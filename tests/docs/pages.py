@@ -47,10 +47,15 @@ def commands(page: Path) -> list[Command]:
         for number, line in enumerate(block.splitlines(), first):
             if line.strip():
                 found.append(Command(page, number, tuple(shlex.split(line, comments=True))))
-    for number, line in enumerate(text(page).splitlines(), 1):
+    for number, line in enumerate(_without_fenced(text(page)).splitlines(), 1):
         if line.startswith("    ") and line.split()[0:1] and line.split()[0] in PROGRAMS:
             found.append(Command(page, number, tuple(shlex.split(line, comments=True))))
     return found
+
+
+def _without_fenced(content: str) -> str:
+    """The same number of lines, those of fenced blocks empty."""
+    return re.sub(r"^```.*?^```$", lambda found: "\n" * found[0].count("\n"), content, flags=re.M | re.S)
 
 
 def tables(page: Path) -> list[list[str]]:
