@@ -15,6 +15,7 @@ from haarlequin.hw.config import CONFIGS, AcceleratorConfig
 from haarlequin.hw.link.protocol import Frame, FrameType, encode
 from haarlequin.models.config import PRESETS, ModelConfig
 from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import bit_macs, embedding_cycles, ideal_cycles, memories, multipliers
 from haarlequin.sw.targets import compile_model
 
@@ -188,6 +189,12 @@ def accuracy_table() -> list[str]:
     return rows
 
 
+@cache
+def _planned(model: str, config: str) -> Program:
+    """A preset with meaningless constants, compiled."""
+    return compile_model(GoldenModel.blank(PRESETS[model]), CONFIGS[config], check=False)
+
+
 def plan_table() -> list[str]:
     """What presets take on the accelerators that hold them, whatever their weights."""
     rows = [
@@ -196,7 +203,7 @@ def plan_table() -> list[str]:
     ]
     for model, config in PLANNED:
         machine = CONFIGS[config]
-        program = compile_model(GoldenModel.blank(PRESETS[model]), machine, check=False)
+        program = _planned(model, config)
         blocks = sum(memory.blocks() for memory in memories(program.lowered))
         ideal = ideal_cycles(PRESETS[model], machine)
         rows.append(

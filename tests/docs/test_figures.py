@@ -9,6 +9,7 @@ from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES
 from haarlequin.models.config import PRESETS
+from tests import mutate
 from tests.docs.pages import ROOT, tables, text
 
 
@@ -87,3 +88,19 @@ def test_sentences_of_the_readme_have_the_same_figures():
     assert {figures.routed()[name]["clock_mhz"] for name in ("ulx3s-25f", "orangecrab-25f")} == {60}
     assert "not yet run on hardware" in page
     assert page.count("not yet run on hardware") == 1
+
+
+def test_what_was_measured_by_hand_agrees_with_what_can_be_computed():
+    """Rows of the last table of docs/figures.md, by the command that prints them."""
+    (table,) = [table for table in tables(ROOT / "docs" / "figures.md") if table[0].endswith("| command |")]
+    said = {row.split("|")[3].strip(): row.split("|")[2].strip() for row in table[2:]}
+    mutations = sum(map(len, mutate.MUTATIONS.values()))
+    assert said["`make mutate`"] == f"all {mutations}"
+    assert said["`haarlequin infer --check`"] == f"360, {figures.top1('digits'):.1%} right"
+    for command, row in said.items():
+        if "gatesim" in command:
+            board = next(name for name in BOARDS if name in command)
+            took = figures.cycles(BOARDS[board].model, BOARDS[board].config)
+            assert row == f"equal, {took:,} cycles as predicted"
+    (planned,) = [row for row in figures.plan_table() if "| `cifar10-tiny` | 64x128 |" in row]
+    assert planned.split("|")[5].strip() in said["`make sim MODEL=cifar10-tiny CONFIG=64x128`"]

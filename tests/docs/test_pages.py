@@ -153,3 +153,50 @@ def test_an_import_upwards_is_noticed():
     ]
     assert upwards("sw", "import haarlequin.sim.run\nimport numpy") == ["sim.run"]
     assert upwards("sim", "from haarlequin.sw import flash") == []
+
+
+# What troubleshooting says that a command says
+
+
+def spoken() -> list[str]:
+    """Every piece of text in the sources that a command may print, whole where it has no value in it."""
+    files = [*SOURCES, ROOT / ".ci" / "setup.py"]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    nodes = (node for tree in trees for node in ast.walk(tree))
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def pieces(message: str) -> list[str]:
+    """What is said of it in one go: it has … for values, and one message is put together of parts."""
+    assembled = {
+        "asked what it is 6 times, and nothing came": ["asked ", "what it is", " times, and ", "nothing came"]
+    }
+    return assembled.get(message, message.split("…"))
+
+
+def unspoken(messages: list[str]) -> list[str]:
+    """Those messages of which a piece between two … is said nowhere."""
+    whole = "\n".join(spoken())
+    return [
+        message
+        for message in messages
+        if not all(piece.strip(" :") in whole for piece in pieces(message) if piece.strip(" :"))
+    ]
+
+
+OTHERS = ("%Error", "error …", "Permission denied")
+"""Beginnings of what the compilers and the system say."""
+
+
+def test_every_message_of_troubleshooting_is_said_somewhere():
+    page = text(ROOT / "docs" / "troubleshooting.md")
+    first = [row.split("|")[1] for row in page.splitlines() if row.startswith(("| `", "| an "))]
+    messages = [message for cell in first for message in re.findall(r"`([^`]+)`", cell)]
+    assert len(messages) > 40
+    assert unspoken([message for message in messages if not message.startswith(OTHERS)]) == []
+
+
+def test_a_message_that_nothing_says_is_noticed():
+    assert unspoken(["there is no such port; …", "there is no such harbour; …"]) == [
+        "there is no such harbour; …"
+    ]
