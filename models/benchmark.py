@@ -5,21 +5,19 @@ named.
 import argparse
 import time
 
-import torch
+import numpy as np
 
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.config import PRESETS, preset
-from haarlequin.models.network.freeze import freeze
-from haarlequin.models.network.random_model import random_model
+from haarlequin.models.golden import GoldenModel, threads
 
 
 def images_per_second(name: str, seconds: float = 3.0) -> float:
-    """Throughput of the golden model of a preset, random weights, over about that time."""
+    """Throughput of the golden model of a preset, whatever its weights, over about that time."""
     config = preset(name)
-    golden = freeze(random_model(config, seed=0))
-    generator = torch.Generator().manual_seed(0)
+    golden = GoldenModel.blank(config)
     shape = (4 * golden.images_per_pass, *config.image, config.channels)
-    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     golden(pixels[:1])
     start, done = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -36,5 +34,4 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False):
         for name in arguments.preset:
-            threads = torch.get_num_threads()
-            print(f"{name}: {images_per_second(name):.0f} images/s on {threads} threads", flush=True)
+            print(f"{name}: {images_per_second(name):.0f} images/s on {threads()} threads", flush=True)

@@ -2,11 +2,17 @@
 it.
 """
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import cache
+from typing import Self
 
-import torch
-from torch import Tensor
+import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from haarlequin.models import arithmetic
 from haarlequin.models.config import ModelConfig, Widths
@@ -17,6 +23,10 @@ HEAD_BIAS_BITS = 22
 
 FEATURE_BITS = 8
 """Of the pooled and normalised features in front of the classifier."""
+
+
+Trace = dict[str, np.ndarray]
+"""Every tensor of a forward pass, by name."""
 
 
 class ConstantsError(ValueError):
@@ -47,17 +57,17 @@ class Spec:
         """±1."""
         return cls(shape, -1, 1, signs=True)
 
-    def check(self, name: str, value: Tensor) -> None:
-        """Raise `ConstantsError` unless ``value`` is an int64 tensor of this shape and range."""
-        if value.dtype != torch.int64 or tuple(value.shape) != self.shape:
-            raise ConstantsError(f"{name} must be int64 {self.shape}, not {value.dtype} {tuple(value.shape)}")
-        low, high = (int(v) for v in value.aminmax())
+    def check(self, name: str, value: np.ndarray) -> None:
+        """Raise `ConstantsError` unless ``value`` is an int64 array of this shape and range."""
+        if value.dtype != np.int64 or value.shape != self.shape:
+            raise ConstantsError(f"{name} must be int64 {self.shape}, not {value.dtype} {value.shape}")
+        low, high = int(value.min()), int(value.max())
         if low < self.low or high > self.high or (self.signs and (value == 0).any()):
             wanted = "−1 or +1" if self.signs else f"within {self.low} to {self.high}"
             raise ConstantsError(f"{name} must be {wanted}, not {low} to {high}")
 
 
-def exp_table(widths: Widths) -> Tensor:
+def exp_table(widths: Widths) -> list[int]:
     """The EXP table of models of these widths."""
     return arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
 
@@ -118,6 +128,22 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
     return result | _prefixed("head", head | affine(dim, w.head_shift))
 
 
+def threads() -> int:
+    """How many threads a golden model computes on: ``$OMP_NUM_THREADS``, or one per core."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return int(chosen) if chosen.isdecimal() and int(chosen) else os.cpu_count() or 1
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _one_thread_per_product() -> AbstractContextManager:
+    """Products this small are slower on several threads of BLAS, and far slower beside another program."""
+    return _blas().limit(limits=1)
+
+
 class GoldenModel:
     """Integer DIDB-ViT: pixels in, int64 logits out.
 
@@ -128,47 +154,63 @@ class GoldenModel:
 
     images_per_pass = 8
 
-    def __init__(self, config: ModelConfig, constants: Mapping[str, Tensor]):
+    def __init__(self, config: ModelConfig, constants: Mapping[str, np.ndarray]):
         wanted = specs(config)
+        constants = {name: np.asarray(value) for name, value in constants.items()}
         for kind, names in (("missing", wanted.keys() - constants), ("unknown", constants.keys() - wanted)):
             if names:
                 raise ConstantsError(f"{kind} constant {min(names)} ({len(names)} {kind})")
         for name, spec in wanted.items():
             spec.check(name, constants[name])
         self.config = config
-        self.constants = dict(constants)
+        self.constants = constants
         # Below 2^31 by the limits of `Widths`, and twice as fast; the pooled sums and the softmax turn to
         # int64.
-        self._c = {name: value.int() for name, value in constants.items()}
+        self._c = {name: value.astype(np.int32) for name, value in constants.items()}
         self._table = exp_table(config.widths)
 
-    def __call__(self, pixels: Tensor, trace: dict[str, Tensor] | None = None) -> Tensor:
+    def __call__(self, pixels: np.ndarray, trace: Trace | None = None) -> np.ndarray:
         """Logits (B, classes) of pixels (B, H, W, channels), uint8; into ``trace``, if given, every tensor by
         name.
         """
         expected = (*self.config.image, self.config.channels)
-        if pixels.dtype != torch.uint8 or pixels.dim() != 4 or tuple(pixels.shape[1:]) != expected:
-            raise ValueError(
-                f"pixels must be uint8 (B, {expected}), not {pixels.dtype} {tuple(pixels.shape)}"
-            )
+        pixels = np.asarray(pixels)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
+            raise ValueError(f"pixels must be uint8 (B, {expected}), not {pixels.dtype} {pixels.shape}")
         if trace is not None:
             return self._forward(pixels, trace)
-        return torch.cat([self._forward(part, {}) for part in pixels.split(self.images_per_pass)])
+        starts = range(0, max(1, len(pixels)), self.images_per_pass)
+        parts = [pixels[start : start + self.images_per_pass] for start in starts]
+        with _one_thread_per_product():
+            if len(parts) == 1:
+                return self._forward(parts[0], {})
+            with ThreadPoolExecutor(min(threads(), len(parts))) as pool:
+                # Each in a context of its own, which has the saturation counters of this thread.
+                tasks = [pool.submit(copy_context().run, self._forward, part, {}) for part in parts]
+                return np.concatenate([task.result() for task in tasks])
 
-    def embed(self, pixels: Tensor) -> Tensor:
+    @classmethod
+    def blank(cls, config: ModelConfig) -> Self:
+        """A model of that configuration with meaningless constants, for plans of what it needs."""
+        wanted = specs(config).items()
+        return cls(config, {name: np.full(s.shape, min(max(1, s.low), s.high)) for name, s in wanted})
+
+    def embed(self, pixels: np.ndarray) -> np.ndarray:
         """x (B, N, C) of pixels."""
         config = self.config
         weight, bias, position = (self._c[f"embedding.{n}"] for n in ("weight", "bias", "position"))
         a, b, shift = self._affine("embedding")
         e, wide = config.embedding_acc_shift, config.widths.wide
-        return arithmetic.embedding(pixels.int(), weight, bias, e, a, b, shift, position, config.patch, wide)
+        return arithmetic.embedding(
+            pixels.astype(np.int32), weight, bias, e, a, b, shift, position, config.patch, wide
+        )
 
-    def classify(self, pooled: Tensor) -> Tensor:
+    def classify(self, pooled: np.ndarray) -> np.ndarray:
         """Logits (B, classes) of pooled sums (B, C)."""
         weight, bias = self._c["head.weight"], self._c["head.bias"]
         return arithmetic.head(pooled, *self._affine("head"), weight, bias, FEATURE_BITS)
 
-    def _forward(self, pixels: Tensor, trace: dict[str, Tensor]) -> Tensor:
+    def _forward(self, pixels: np.ndarray, trace: Trace) -> np.ndarray:
         x = trace["embedding.x"] = self.embed(pixels)
         for i in range(self.config.layers):
             x = self._attention(f"layers.{i}", x, trace)
@@ -177,7 +219,7 @@ class GoldenModel:
         logits = trace["logits"] = self.classify(pooled)
         return logits
 
-    def _attention(self, layer: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+    def _attention(self, layer: str, x: np.ndarray, trace: Trace) -> np.ndarray:
         config, c = self.config, self._c
         parts = (x,)
         if config.hfsc:
@@ -207,33 +249,43 @@ class GoldenModel:
         ctx = self._irprelu(f"{layer}.context", acc, v_wide, trace)
         return self._projection(f"{layer}.output", ctx, ctx, trace, residual=x)
 
-    def _mlp(self, layer: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+    def _mlp(self, layer: str, x: np.ndarray, trace: Trace) -> np.ndarray:
         ratio = self.config.mlp_ratio
         u = self._projection(f"{layer}.expand", x, arithmetic.repeat_channels(x, ratio), trace)
         mean = trace[f"{layer}.mean"] = arithmetic.mean_of_repeats(u, ratio)
         return self._projection(f"{layer}.reduce", u, mean, trace, residual=x)
 
-    def _binary_linear(self, name: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+    def _binary_linear(self, name: str, x: np.ndarray, trace: Trace) -> np.ndarray:
         signs = trace[f"{name}.signs"] = arithmetic.sign(x, self._c[f"{name}.move"])
         acc = trace[f"{name}.acc"] = arithmetic.binary_linear(signs, self._c[f"{name}.weight"])
         return acc
 
-    def _affine(self, name: str) -> tuple[Tensor, Tensor, int]:
+    def _affine(self, name: str) -> tuple[np.ndarray, np.ndarray, int]:
         return self._c[f"{name}.a"], self._c[f"{name}.b"], int(self._c[f"{name}.shift"])
 
-    def _sign_projection(self, name: str, x: Tensor, trace: dict[str, Tensor]) -> Tensor:
+    def _sign_projection(self, name: str, x: np.ndarray, trace: Trace) -> np.ndarray:
         acc = self._binary_linear(name, x, trace)
         signs = trace[name] = arithmetic.sign(arithmetic.affine(acc, *self._affine(name)) + x)
         return signs
 
     def _projection(
-        self, name: str, x: Tensor, shortcut: Tensor, trace: dict[str, Tensor], residual: Tensor | int = 0
-    ) -> Tensor:
+        self,
+        name: str,
+        x: np.ndarray,
+        shortcut: np.ndarray,
+        trace: Trace,
+        residual: np.ndarray | int = 0,
+    ) -> np.ndarray:
         return self._irprelu(name, self._binary_linear(name, x, trace), shortcut, trace, residual)
 
     def _irprelu(
-        self, name: str, acc: Tensor, shortcut: Tensor, trace: dict[str, Tensor], residual: Tensor | int = 0
-    ) -> Tensor:
+        self,
+        name: str,
+        acc: np.ndarray,
+        shortcut: np.ndarray,
+        trace: Trace,
+        residual: np.ndarray | int = 0,
+    ) -> np.ndarray:
         parts = (self._c[f"{name}.{part}"] for part in ("positive", "negative", "offset", "token"))
         value = arithmetic.affine(acc, *self._affine(name)) + shortcut
         shift = int(self._c[f"{name}.slope_shift"])

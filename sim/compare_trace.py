@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from amaranth.lib import data
-from torch import Tensor
 
+from haarlequin.models.golden import Trace
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.check import Checker, Difference
 from haarlequin.sw.scalar import check as scalar
@@ -50,9 +50,7 @@ def _numbers(bits: np.ndarray, signed: bool) -> np.ndarray:
     return bits @ weights
 
 
-def compare(
-    program: AnyProgram, events: Events, traces: list[dict[str, Tensor]]
-) -> Iterator[Difference | None]:
+def compare(program: AnyProgram, events: Events, traces: list[Trace]) -> Iterator[Difference | None]:
     """For each image in turn, given its golden trace, the first difference or None."""
     if isinstance(program, Program):
         yield from _passes(program, events, traces)
@@ -64,7 +62,7 @@ def compare(
         yield scalar.compare(program.firmware, image, trace)
 
 
-def _passes(program: Program, events: Events, traces: list[dict[str, Tensor]]) -> Iterator[Difference | None]:
+def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[Difference | None]:
     acc, result, attention = (events.where(name) for name in ("acc", "result", "attention"))
     shown = {
         "acc": (acc["acc_pass"], acc["acc_number"], np.zeros(len(acc["acc_pass"]), int), {"acc": acc["acc"]}),
@@ -135,10 +133,10 @@ def _attention(program: Program, events: Events):
     return index, row, tile, {"attention": events.bits("attention")}
 
 
-def _embedding(program: Program, words, number: int, trace: dict[str, Tensor]) -> Difference | None:
+def _embedding(program: Program, words, number: int, trace: Trace) -> Difference | None:
     """x as the embedding has written it, tiles of lanes word by word."""
     lowered = program.lowered
-    expected, lanes = trace["embedding.x"][0].numpy(), lowered.machine.lanes
+    expected, lanes = trace["embedding.x"][0], lowered.machine.lanes
     n, dim = expected.shape
     tiles = -(-dim // lanes)
     part = slice(number * tiles * n, (number + 1) * tiles * n)
@@ -160,8 +158,8 @@ def _embedding(program: Program, words, number: int, trace: dict[str, Tensor]) -
     )
 
 
-def _pooled(program: Program, sums: np.ndarray, number: int, trace: dict[str, Tensor]) -> Difference | None:
-    expected = trace["pooled"][0].numpy()
+def _pooled(program: Program, sums: np.ndarray, number: int, trace: Trace) -> Difference | None:
+    expected = trace["pooled"][0]
     got = sums[number * len(expected) : (number + 1) * len(expected)]
     if len(got) != len(expected):
         return Difference("pooled", "channels", len(expected), len(got))

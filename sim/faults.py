@@ -7,10 +7,10 @@ from unittest.mock import patch
 
 import numpy as np
 from amaranth.hdl import Module, Signal, Value
-from torch import Tensor
 
 from haarlequin.hw.lanes import postprocess
 from haarlequin.models.common.errors import UsageError
+from haarlequin.models.golden import Trace
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.encode import encode, program_words
 from haarlequin.sw.compiler.passes import Pass
@@ -24,7 +24,7 @@ FAULTS = {
 """Names and what they do; those of tables and program sit in the middle layer."""
 
 
-def faulty(program: Program, fault: str, traces: list[dict[str, Tensor]]) -> Program:
+def faulty(program: Program, fault: str, traces: list[Trace]) -> Program:
     """The program with a fault in its words; ``traces`` help to choose one that these images meet."""
     lowered = program.lowered
     layer = f"layers.{lowered.model.config.layers // 2}"
@@ -73,10 +73,10 @@ def _pass(program: Program, name: str) -> Pass:
     return next(item for item in program.lowered.passes if item.name == name and item.results)
 
 
-def _met_threshold(program: Program, layer: str, traces: list[dict[str, Tensor]]) -> int:
+def _met_threshold(program: Program, layer: str, traces: list[Trace]) -> int:
     """A channel of the MLP's input with a value that lies exactly on its threshold."""
-    move = program.lowered.model.constants[f"{layer}.expand.move"].numpy()
-    on = np.concatenate([trace[f"{layer}.output"][0].numpy() == -move for trace in traces]).any(0)
+    move = program.lowered.model.constants[f"{layer}.expand.move"]
+    on = np.concatenate([trace[f"{layer}.output"][0] == -move for trace in traces]).any(0)
     lowest = -(1 << program.lowered.machine.widths.offset - 1)
     channels = np.flatnonzero(on & (move > lowest))
     if not len(channels):

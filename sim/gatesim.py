@@ -22,11 +22,11 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, write_text
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim import gates
-from haarlequin.sim.workload import subject
-from haarlequin.sw.devices.device import DeviceError
+from haarlequin.sim.workload import workload
+from haarlequin.sw.devices.device import DeviceError, Model
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.targets import compile_model
 
 ERASED = 1
 """What an empty flash answers, so that nothing boots from it."""
@@ -94,11 +94,10 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
     with locked(flow.folder):
         flow.synthesise()
         folder = simulator(flow, flow.folder / "gates")
-        what = subject(name, [], count, flow.folder / "model", data)
-        file = name if name.endswith(".onnx") else str(flow.folder / "model" / "model.onnx")
-        model = Source(file).compiled(flow.top.config.digest)
+        what = workload(name, [], count, data)
+        tables = compile_model(what.model, flow.top.config, check=False).compiled()
         line = SimulatedLine(folder, byte_cycles=10 * flow.top.divisor, clock_hz=flow.top.clock_hz)
-    expected = what.model(what.pixels).numpy()
+    expected = what.model(what.pixels)
     start, exact = time.monotonic(), 0
     with LinkDevice(line) as device:
         with tqdm(unit="B", unit_scale=True, desc="loading", disable=None, leave=False) as bar:
@@ -107,8 +106,8 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            device.load(model, progress)
-        for i, result in enumerate(device.run(iter(what.pixels.numpy()))):
+            device.load(Model(tables, what.model), progress)
+        for i, result in enumerate(device.run(iter(what.pixels))):
             equal = np.array_equal(result.logits, expected[i])
             exact += equal
             says = "equal to the golden model" if equal else f"got {result.logits}, expected {expected[i]}"

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from haarlequin.models import data
@@ -24,7 +23,7 @@ from haarlequin.sw.devices import DeviceError, Model
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ, simulator
 
 LONGEST_BURST = 16
@@ -165,7 +164,7 @@ def campaign(
 
 
 def _logits(golden: GoldenModel, images: np.ndarray) -> np.ndarray:
-    return golden(torch.from_numpy(images)).numpy()
+    return golden(images)
 
 
 @command
@@ -178,13 +177,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="(default: 1)")
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False, failures=(DeviceError,)):
-        source = Source("digits")
+        source = ModelSource("digits")
         folder = simulator(source.machine(None), build_folder("sim"))
         line = NoisyLine(SimulatedLine(folder), arguments.seed)
         with LinkDevice(line) as device:
             model = source.compiled(device.digest)
             device.load(model)
-            images = data.load("digits").test.pixels.numpy()
+            images = data.load("digits").test.pixels
             runs = campaign(device, line, model, images, arguments.faults, arguments.seed)
             outcome = Outcome()
             with suppress(KeyboardInterrupt):  # what has been seen until then is reported

@@ -20,7 +20,7 @@ from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim import faults
 from haarlequin.sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, simulator
-from haarlequin.sim.workload import Subject, subject
+from haarlequin.sim.workload import Workload, workload
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import ideal_cycles
 from haarlequin.sw.resolve import machine_for
@@ -76,8 +76,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _run(arguments: argparse.Namespace, began: float) -> bool:
     """Simulate and report; whether all was as it must be."""
-    folder = arguments.out / Path(arguments.model).stem
-    what = subject(arguments.model, arguments.settings, arguments.images, folder, arguments.data)
+    what = workload(arguments.model, arguments.settings, arguments.images, arguments.data)
     machine = machine_for(what.model, arguments.config)
     program = compile_model(what.model, machine)
     lanes = f"{machine.lanes} lanes" if machine.lanes > 1 else "one lane"
@@ -110,7 +109,7 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
     return exact == total
 
 
-def _report_images(what: Subject, program: AnyProgram, expected: list[Expected], outcome: Outcome) -> int:
+def _report_images(what: Workload, program: AnyProgram, expected: list[Expected], outcome: Outcome) -> int:
     """A line for each image; how many were exact in everything."""
     exact, classes = 0, what.model.config.classes
     values = sum(tensor.numel() for tensor in expected[0].trace.values())
@@ -125,7 +124,7 @@ def _report_images(what: Subject, program: AnyProgram, expected: list[Expected],
 
 
 def _summary(
-    what: Subject, program: AnyProgram, outcome: Outcome, exact: int, seconds: float, speed: float
+    what: Workload, program: AnyProgram, outcome: Outcome, exact: int, seconds: float, speed: float
 ) -> dict:
     config, machine = what.model.config, program.machine
     ideal, cycles = ideal_cycles(config, machine), max(result.cycles for result in outcome.results)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, Identity, encode
 from haarlequin.models import arithmetic
-from haarlequin.models.golden import GoldenModel
+from haarlequin.models.golden import GoldenModel, Trace
 from haarlequin.sim import faults
 from haarlequin.sim.compare_trace import Events, compare
 from haarlequin.sw.compiler.check import Difference
@@ -31,7 +30,7 @@ SAMPLE_BYTES = 64
 class Expected:
     """What the golden model makes of one image: every tensor, and how many values were clipped."""
 
-    trace: dict[str, Tensor]
+    trace: Trace
     saturations: int
 
 
@@ -40,7 +39,7 @@ class Job:
     """A program to load, and images to run through it. ``program`` may be faulty, ``expected`` is not."""
 
     program: AnyProgram
-    pixels: Tensor
+    pixels: np.ndarray
     expected: list[Expected]
 
 
@@ -69,11 +68,11 @@ class Outcome:
     """Of the simulation so far, loading included."""
 
 
-def expect(model: GoldenModel, pixels: Tensor) -> list[Expected]:
+def expect(model: GoldenModel, pixels: np.ndarray) -> list[Expected]:
     """The golden model's account of each image."""
     expected = []
     for image in pixels:
-        trace: dict[str, Tensor] = {}
+        trace: Trace = {}
         with arithmetic.count_saturations() as counter:
             model(image[None], trace)
         expected.append(Expected(trace, counter.clipped))
@@ -138,8 +137,8 @@ def _described(job: Job, identity: Identity, load: Path) -> dict:
         "load": str(load),
         "answers": len(frames),
         "samples": samples,
-        "images": [image.numpy().tobytes().hex() for image in job.pixels],
-        "timeout": 100_000 + 4 * job.program.latency + 20 * job.pixels[0].numel(),
+        "images": [image.tobytes().hex() for image in job.pixels],
+        "timeout": 100_000 + 4 * job.program.latency + 20 * job.pixels[0].size,
     }
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.pictures import convert
 from haarlequin.sw.devices import Device, Notice, Result, open_device
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 
 Picture = np.ndarray | Image.Image | Path | str
 """An image: pixels, a PIL image, or the path of a file."""
@@ -78,7 +78,7 @@ class Accelerator:
         notice: Notice = lambda line: None,
         progress: Callable[[int, int], None] | None = None,
     ):
-        source = Source(str(model))
+        source = ModelSource(str(model))
         if config and device.startswith("serial:"):
             raise UsageError("a board has its own configuration: leave it out")
         machine = None if device.startswith("serial:") else source.machine(config)

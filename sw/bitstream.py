@@ -17,7 +17,7 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, say
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import PRESETS
-from haarlequin.sw.compile import blank
+from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.targets import fits
 
 SLOW_BAUD = 1_000_000
@@ -87,7 +87,7 @@ def listing() -> str:
     rows = [("board", "", "accelerator", "meant for", "clock", "UART", "models that fit")]
     for target in BOARDS.values():
         config = accelerator(target.config)
-        models = [name for name, model in PRESETS.items() if fits(blank(model), config)]
+        models = [name for name, model in PRESETS.items() if fits(GoldenModel.blank(model), config)]
         clock, baud = f"{target.clock_hz / 1e6:g} MHz", f"{target.baud:,} baud"
         rows.append((target.name, target.title, target.config, target.model, clock, baud, ", ".join(models)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -10,17 +10,13 @@ from pathlib import Path
 from haarlequin.sw.start import imports
 
 with imports():
-    import torch
-
     from haarlequin.hw.config import AnyConfig, ScalarConfig, accelerator
     from haarlequin.hw.families import FAMILIES, Family
     from haarlequin.models.common import cli
     from haarlequin.models.common.errors import UsageError
     from haarlequin.models.common.places import build_folder
-    from haarlequin.models.config import ModelConfig, preset
-    from haarlequin.models.golden import GoldenModel, specs
-    from haarlequin.models.network import checkpoint
-    from haarlequin.models.network.freeze import freeze
+    from haarlequin.models.config import preset
+    from haarlequin.models.golden import GoldenModel
     from haarlequin.sw.compiler.lower import lower
     from haarlequin.sw.compiler.read import read
     from haarlequin.sw.compiler.report import layer_report, memory_report, operation_report
@@ -37,19 +33,14 @@ def model_of(name: str, planning: bool) -> GoldenModel:
     if not planning:
         raise UsageError(f"{name} is no .onnx file: haarlequin export makes one from a checkpoint")
     if path.suffix:
+        from haarlequin.models.network import checkpoint  # with it comes PyTorch
+        from haarlequin.models.network.freeze import freeze
+
         model = checkpoint.load(path)
         if model.deployed:
             return freeze(model)
-        return blank(model.config)
-    return blank(preset(name))
-
-
-def blank(config: ModelConfig) -> GoldenModel:
-    """A model of that configuration, whatever its constants."""
-    constants = {
-        name: torch.full(spec.shape, min(max(1, spec.low), spec.high)) for name, spec in specs(config).items()
-    }
-    return GoldenModel(config, constants)
+        return GoldenModel.blank(model.config)
+    return GoldenModel.blank(preset(name))
 
 
 @cli.command

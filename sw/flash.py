@@ -16,7 +16,7 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, replacing
 from haarlequin.models.common.places import build_folder
 from haarlequin.sw.boot_image import boot_image
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 
 
 class FlashError(UsageError):
@@ -69,7 +69,7 @@ def built(target: Board, missed_clock: bool) -> dict:
 def write_tables(path: Path, model: str, config: str) -> None:
     """The boot image of a model for the accelerator of that name."""
     with replacing(path) as draft:
-        draft.write_bytes(boot_image(Source(model).compiled(accelerator(config).digest).tables))
+        draft.write_bytes(boot_image(ModelSource(model).compiled(accelerator(config).digest).tables))
 
 
 def _bitstream(target: Board) -> Path:

@@ -150,7 +150,7 @@ def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
     if folder is None and name not in data.BUNDLED:
         raise UsageError(f"name images, or the data set of {name}, for its test images, with --data DIR")
     test = data.load(accelerator.config, folder).test
-    pairs = zip(test.pixels.numpy(), test.labels.tolist(), strict=True)
+    pairs = zip(test.pixels, test.labels.tolist(), strict=True)
     return [Item(f"{name}/test/{i}", pixels, label) for i, (pixels, label) in enumerate(pairs)]
 
 

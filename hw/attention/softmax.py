@@ -172,7 +172,7 @@ class BinarySoftmax(wiring.Component):
     def _entry(self, m: Module, score: Value, key: Value) -> Value:
         """EXP[min(2·(maximum − score) >> shift, last)], or 0 where there is no key, 3 cycles later."""
         widths, (low, high) = self.widths, self.shifts
-        table = arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step).tolist()
+        table = arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
         distance = registered(m, (self.tiles.p.maximum - score)[: self.score_bits])
         shift = registered(m, self.shift)
         beyond, index = Signal(), Signal(widths.exp_index, reset_less=True)  # its set input is for `beyond`

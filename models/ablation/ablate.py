@@ -25,8 +25,8 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import PRESETS, override, preset
 from haarlequin.models.data import DataSet
 from haarlequin.models.training.recipe import RECIPES, Recipe
-from haarlequin.models.training.run import Machine
-from haarlequin.models.training.train import Stop, open_data, open_device
+from haarlequin.models.training.run import Computer
+from haarlequin.models.training.train import Stop, open_data, open_device, takes_own_classes
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -38,7 +38,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option = parser.add_argument
     option("--preset", required=True, help=f"which network: {', '.join(PRESETS)}")
     option("--set", action="append", default=[], metavar="KEY=VALUE", help="change the network of all cells")
-    option("--data", type=Path, metavar="DIR", help="images to learn from, as for models.train")
+    option("--data", type=Path, metavar="DIR", help="images to learn from, as for haarlequin train")
     option("--images", type=int, metavar="N", help="learn from, and validate on, N images only")
     option("--epochs", type=int, help="of the float phase (default: the preset's)")
     option("--deploy-epochs", type=int, help="of deploy mode (default: in the preset's proportion)")
@@ -63,29 +63,29 @@ def main(argv: list[str] | None = None) -> None:
         config = override(preset(arguments.preset), arguments.set)
         config.check_deployable()
         recipe = _recipe(arguments)
-        machine = _machine(arguments.device)
+        computer = _computer(arguments.device)
         # What other processes read it with, too: before the classes have names.
-        read = partial(open_data, config, arguments.data, arguments.images)
+        own_classes = takes_own_classes(arguments.set)
+        read = partial(open_data, config, arguments.data, arguments.images, own_classes)
         data = read()
-        if config.placeholder_classes:
-            config = replace(config, classes=data.classes)
+        config = replace(config, classes=data.classes)
         folder = arguments.out or Path("runs") / "ablate" / config.name
         study = Study(config, recipe, arguments.seeds, data, _command(arguments, recipe), folder)
         trials = study.trials(choose(config, arguments.only))
-        if arguments.report or _train(study, trials, arguments, machine, read):
+        if arguments.report or _train(study, trials, arguments, computer, read):
             print(study.report(), end="")
 
 
-def _machine(device: str) -> Machine:
+def _computer(device: str) -> Computer:
     device = open_device(device)
-    return Machine(device, bfloat16=device.type == "cuda")
+    return Computer(device, bfloat16=device.type == "cuda")
 
 
 def _train(
     study: Study,
     trials: Sequence[Trial],
     arguments: argparse.Namespace,
-    machine: Machine,
+    computer: Computer,
     read: Callable[[], DataSet],
 ) -> bool:
     """Train what is not finished; whether time was enough. Raises `UsageError` where it is interrupted."""
@@ -104,10 +104,10 @@ def _train(
     try:
         with tqdm(total=steps, unit=" steps", smoothing=0, miniters=1, mininterval=interval) as bar:
             if arguments.jobs == 1 or len(left) < 2:
-                finished = one_by_one(left, study.data, machine, stop, bar.update)
+                finished = one_by_one(left, study.data, computer, stop, bar.update)
             else:
                 jobs = min(arguments.jobs, len(left))
-                finished = at_once(left, read, machine, jobs, stop, bar.update)
+                finished = at_once(left, read, computer, jobs, stop, bar.update)
             for trial in finished:
                 count += 1
                 bar.write(f"{trial.name}: finished, {count} of {len(trials)}")

@@ -13,7 +13,7 @@ from haarlequin.models.data import DataSet
 from haarlequin.models.network import checkpoint
 from haarlequin.models.training.card import hardware, validation
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Machine, Run
+from haarlequin.models.training.run import Computer, Run
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class Trial:
     def train(
         self,
         data: DataSet,
-        machine: Machine,
+        computer: Computer,
         stop: Callable[[], bool],
         advance: Callable[[int], None],
     ) -> bool:
         """Train what is left of it; whether it is finished. ``stop()`` is asked after every step, and
         ``advance`` told of it.
         """
-        run = Run(self.cell.config, self.recipe, data, self.folder, machine=machine)
+        run = Run(self.cell.config, self.recipe, data, self.folder, computer=computer)
         if self._state_file.exists():
             run.resume()
             self._check(run.model.config, run.recipe)

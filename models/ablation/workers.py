@@ -12,7 +12,7 @@ import torch
 
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.data import DataSet
-from haarlequin.models.training.run import Machine
+from haarlequin.models.training.run import Computer
 
 _POLL_SECONDS = 0.5
 
@@ -20,13 +20,13 @@ _POLL_SECONDS = 0.5
 def one_by_one(
     trials: Sequence[Trial],
     data: DataSet,
-    machine: Machine,
+    computer: Computer,
     stop: Callable[[], bool],
     advance: Callable[[int], None],
 ) -> Iterator[Trial]:
     """Train them here; each as it is finished, until ``stop()``. For ``advance`` see `Trial.train`."""
     for trial in trials:
-        if stop() or not trial.train(data, machine, stop, advance):
+        if stop() or not trial.train(data, computer, stop, advance):
             return
         yield trial
 
@@ -34,7 +34,7 @@ def one_by_one(
 def at_once(
     trials: Sequence[Trial],
     read: Callable[[], DataSet],
-    machine: Machine,
+    computer: Computer,
     jobs: int,
     stop: Callable[[], bool],
     advance: Callable[[int], None],
@@ -46,7 +46,7 @@ def at_once(
     stopped, steps = context.Event(), context.Value("q", 0)
     told = 0
     threads = max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) // jobs))
-    arguments = read, machine, stopped, steps, threads
+    arguments = read, computer, stopped, steps, threads
     with ProcessPoolExecutor(jobs, context, _Worker.begin, arguments) as pool:
         try:
             with _no_interrupts():
@@ -85,21 +85,21 @@ class _Worker:
     """Held while it trains."""
 
     @classmethod
-    def begin(cls, read, machine, stopped, steps, threads) -> None:
+    def begin(cls, read, computer, stopped, steps, threads) -> None:
         threading.Thread(target=cls._end_with_parent, args=(stopped,), daemon=True).start()
         torch.set_num_threads(threads)
-        cls.given = read(), machine, stopped, steps
+        cls.given = read(), computer, stopped, steps
 
     @classmethod
     def train(cls, trial: Trial) -> bool:
-        data, machine, stopped, steps = cls.given
+        data, computer, stopped, steps = cls.given
 
         def advance(count: int) -> None:
             with steps.get_lock():
                 steps.value += count
 
         with cls.busy:
-            return not stopped.is_set() and trial.train(data, machine, stopped.is_set, advance)
+            return not stopped.is_set() and trial.train(data, computer, stopped.is_set, advance)
 
     @classmethod
     def _end_with_parent(cls, stopped) -> None:

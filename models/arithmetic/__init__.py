@@ -1,8 +1,9 @@
 """The one integer arithmetic of the project: the model, ONNX, the compiler, the RTL benches and the tests all
 call it.
 
-A file a function: what it computes, its shapes and its bounds are in its docstring; `docs/arithmetic.md`
-tells the whole.
+One file per function: what it computes, its shapes and its bounds are in its docstring. `docs/arithmetic.md`
+tells the whole. It is written once for numpy and PyTorch: the golden model, the compiler and the emulator
+hand in numpy arrays, deploy mode PyTorch tensors.
 """
 
 from haarlequin.models.arithmetic.affine import affine
@@ -24,10 +25,12 @@ from haarlequin.models.arithmetic.shortcut import mean_of_repeats, repeat_channe
 from haarlequin.models.arithmetic.softmax import binarise_softmax, exp_table, scores, split_heads
 
 __all__ = [
+    "Array",
     "SaturationCounter",
     "affine",
     "binarise_softmax",
     "binary_linear",
+    "clip",
     "context",
     "count_saturations",
     "diba",

@@ -1,32 +1,36 @@
 """Patch embedding: the multi-bit first layer."""
 
-from torch import Tensor
+from array_api_compat import array_namespace
 
 from haarlequin.models.arithmetic.affine import affine
-from haarlequin.models.arithmetic.fixed import exact_matmul, sat, shift_right
+from haarlequin.models.arithmetic.fixed import Array, exact_matmul, sat, shift_right
 
 
-def patches(pixels: Tensor, patch: int) -> Tensor:
-    """(B, H, W, channels) → (B, N, patch·patch·channels): tokens row by row; within one, row, column,
-    channel.
+def patches(pixels: Array, patch: int) -> Array:
+    """(B, H, W, channels) → (B, N, patch·patch·channels).
+
+    Tokens follow each other row by row; within one, the order is row, column, channel.
     """
+    xp = array_namespace(pixels)
     batch, height, width, channels = pixels.shape
-    tiles = pixels.reshape(batch, height // patch, patch, width // patch, patch, channels)
-    return tiles.transpose(2, 3).flatten(3).flatten(1, 2)
+    rows, columns = height // patch, width // patch
+    tiles = xp.reshape(pixels, (batch, rows, patch, columns, patch, channels))
+    tokens = xp.permute_dims(tiles, (0, 1, 3, 2, 4, 5))
+    return xp.reshape(tokens, (batch, rows * columns, patch * patch * channels))
 
 
 def embedding(
-    pixels: Tensor,
-    weight: Tensor,
-    bias: Tensor,
+    pixels: Array,
+    weight: Array,
+    bias: Array,
     acc_shift: int,
-    a: Tensor,
-    b: Tensor,
+    a: Array,
+    b: Array,
     shift: int,
-    position: Tensor,
+    position: Array,
     patch: int,
     wide_bits: int,
-) -> Tensor:
+) -> Array:
     """x = sat(sat(affine((W·(pixel − 128) + bias) >> acc_shift)) + position).
 
     pixels (B, H, W, channels) in 0..255; weight (C, patch²·channels) int8; bias (C,) int32; position (N, C);

@@ -2,21 +2,19 @@
 3).
 """
 
-from torch import Tensor
-
-from haarlequin.models.arithmetic.fixed import round_shift, sat
+from haarlequin.models.arithmetic.fixed import Array, clip, round_shift, sat
 
 
 def irprelu(
-    value: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    offset: Tensor,
-    token: Tensor,
+    value: Array,
+    positive: Array,
+    negative: Array,
+    offset: Array,
+    token: Array,
     shift: int,
     wide_bits: int,
-    residual: Tensor | int = 0,
-) -> Tensor:
+    residual: Array | int = 0,
+) -> Array:
     """d = sat(value); y = sat(((slope_c·d + 2^(shift−1)) >> shift) + offset_c + token_n + residual).
 
     The slope is ``positive`` where d ≥ 0 and ``negative`` elsewhere, each (C,) with the LayerScale folded in,
@@ -24,5 +22,5 @@ def irprelu(
     (N,). The ``residual`` (the stream a branch is added to) joins before the one saturation of the write.
     """
     d = sat(value, wide_bits)
-    scaled = round_shift(positive * d.clamp(min=0) + negative * d.clamp(max=0), shift)
+    scaled = round_shift(positive * clip(d, 0, None) + negative * clip(d, None, 0), shift)
     return sat(scaled + offset + token[:, None] + residual, wide_bits)

@@ -4,47 +4,50 @@
 A_ij = e_ij / Σ_j e_ij ≥ τ / 2^F, and multiplied out it needs no division: e_ij << F ≥ τ·Σ_j e_ij.
 """
 
+import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+from array_api_compat import array_namespace
 
-from haarlequin.models.arithmetic.fixed import exact_matmul, shift_right
-
-
-def exp_table(entries: int, bits: int, step: float) -> Tensor:
-    """EXP[k] = round(exp(−k·step)·(2^bits − 1)) for k < entries: int64, non-increasing, EXP[0] = 2^bits
-    − 1.
-    """
-    k = torch.arange(entries, dtype=torch.float64)
-    return (torch.exp(-k * step) * ((1 << bits) - 1)).round().long()
+from haarlequin.models.arithmetic.fixed import Array, clip, exact_matmul, shift_right
 
 
-def split_heads(x: Tensor, heads: int) -> Tensor:
+def exp_table(entries: int, bits: int, step: float) -> list[int]:
+    """EXP[k] = round(exp(−k·step)·(2^bits − 1)) for k < entries; it never rises, and EXP[0] = 2^bits − 1."""
+    return [round(math.exp(-k * step) * ((1 << bits) - 1)) for k in range(entries)]
+
+
+def split_heads(x: Array, heads: int) -> Array:
     """(..., N, C) → (..., heads, N, d): channel c belongs to head c // d."""
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    xp = array_namespace(x)
+    return xp.moveaxis(xp.reshape(x, (*x.shape[:-1], heads, x.shape[-1] // heads)), -2, -3)
 
 
-def scores(bands: Sequence[tuple[Tensor, Tensor, int]], heads: int) -> Tensor:
-    """S = Σ_b w_b·Q_b·K_bᵀ over the bands (Q, K, w): signs (..., N, C), integer weights w ≥ 0; (..., heads,
-    N, N).
+def scores(bands: Sequence[tuple[Array, Array, int]], heads: int) -> Array:
+    """S = Σ_b w_b·Q_b·K_bᵀ over the bands (Q, K, w); (..., heads, N, N).
+
+    Q and K are signs (..., N, C), the weights w integers ≥ 0.
     """
-    total = None
+    total: Array = 0
     for query, key, weight in bands:
         q, k = split_heads(query, heads), split_heads(key, heads)
-        band = weight * exact_matmul(q, k.transpose(-1, -2), q.shape[-1])
-        total = band if total is None else total + band
+        total = total + weight * exact_matmul(q, k.mT, q.shape[-1])
     return total
 
 
-def binarise_softmax(scores: Tensor, table: Tensor, shift: int, threshold: Tensor, fraction: int) -> Tensor:
+def binarise_softmax(
+    scores: Array, table: Sequence[int], shift: int, threshold: Array, fraction: int
+) -> Array:
     """Â (0 or 1) from scores (..., heads, N, N), along the last axis.
 
     e_ij = table[min((max_j S_ij − S_ij) >> shift, last)]; Â_ij = (e_ij << fraction ≥ threshold_h·Σ_j e_ij),
     the ``threshold`` (heads,) unsigned with ``fraction`` fraction bits. The compare runs in int64: it can
     pass 2^32.
     """
-    distance = shift_right(scores.amax(-1, keepdim=True) - scores, shift).clamp(max=len(table) - 1)
-    e = table.long()[distance.long()]
-    chosen = (e << fraction) >= threshold.long()[:, None, None] * e.sum(-1, keepdim=True)
-    return chosen.to(scores.dtype)
+    xp = array_namespace(scores)
+    distance = shift_right(xp.max(scores, axis=-1, keepdims=True) - scores, shift)
+    index = xp.reshape(xp.astype(clip(distance, None, len(table) - 1), xp.int64), (-1,))
+    entries = xp.asarray(table, dtype=xp.int64, device=scores.device)
+    e = xp.reshape(xp.take(entries, index, axis=0), scores.shape)
+    limit = xp.astype(threshold, xp.int64)[:, None, None] * xp.sum(e, axis=-1, keepdims=True)
+    return xp.astype((e << fraction) >= limit, scores.dtype)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 from haarlequin.models.common.files import write_text
 
@@ -21,6 +22,15 @@ def digest(*inputs: str | bytes | Path) -> str:
         part = _hash_file(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
         whole.update(part.encode())
     return whole.hexdigest()
+
+
+def fingerprint(*packages: ModuleType) -> str:
+    """A hash of the Python files of some packages, wherever they are installed."""
+    roots = [Path(package.__file__).parent for package in packages]
+    files = [(root, path) for root in roots for path in sorted(root.rglob("*.py"))]
+    # Named as from their packages: the clone may be anywhere.
+    named = [(f"{root.name}/{path.relative_to(root).as_posix()}", path) for root, path in files]
+    return digest(*(part for pair in named for part in pair))
 
 
 def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:

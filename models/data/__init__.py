@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from haarlequin.models.config import ModelConfig, preset
 from haarlequin.models.data import cifar
@@ -17,13 +17,14 @@ BUNDLED = ("digits",)
 """Presets whose data set comes with a package; others are on images that a folder must be named for."""
 
 
-def load(config: ModelConfig | str, folder: Path | None = None) -> DataSet:
+def load(config: ModelConfig | str, folder: Path | None = None, own_classes: bool = False) -> DataSet:
     """The data set that a configuration, or the preset of that name, is trained on; raises `DataError`.
 
     `digits` comes with scikit-learn. Everything else is read from ``folder``: the official archives of
     CIFAR-10 and CIFAR-100, or images in `train/<class>/` and `test/<class>/`, or tar archives of such; where
     there is no `val/<class>/` beside them, validation images are held out of the training images. Labels
-    count through the configuration's classes; where those are mere placeholders, through the data set's own.
+    count through the configuration's classes. Where those are mere placeholders, or have other names and
+    ``own_classes`` is asked for, labels count through the data set's own.
     """
     if isinstance(config, str):
         config = preset(config)
@@ -46,6 +47,8 @@ def load(config: ModelConfig | str, folder: Path | None = None) -> DataSet:
             f"{folder} has neither train/<class>/ with images nor a .tar, .tar.gz or .tgz of them, "
             "nor CIFAR's official files"
         )
+    if own_classes and {*found.classes} != {*config.classes}:
+        return found
     return _named(found, config, folder)
 
 
@@ -59,7 +62,7 @@ def _named(data: DataSet, config: ModelConfig, folder: Path) -> DataSet:
     for name in data.classes:
         if name not in config.classes:
             raise DataError(f"{folder} has a class {name!r} that {config.name} does not know")
-    order = torch.tensor([config.classes.index(name) for name in data.classes])
+    order = np.array([config.classes.index(name) for name in data.classes])
     splits = {
         name: Split(split.pixels, order[split.labels])
         for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torch
 
 from haarlequin.models.data.split import DataError, Split
 
@@ -100,7 +99,7 @@ def read_splits(path: Path, image: tuple[int, int], channels: int) -> tuple[Spli
     except (pickle.UnpicklingError, KeyError, ValueError, TypeError, EOFError, AttributeError) as error:
         raise DataError(f"{path} is not what was published: {error}") from None
     for part, name in ((train, "train"), (test, "test")):
-        counts = torch.bincount(part.labels, minlength=len(classes))
+        counts = np.bincount(part.labels, minlength=len(classes))
         if len(counts) > len(classes):
             raise DataError(f"{path} has a label beyond its {len(classes)} classes")
         if not counts.all():
@@ -143,7 +142,7 @@ def _split(layout: Layout, files: list[bytes]) -> Split:
     parts = [_binary(layout, file) if layout.label_bytes else _pickled(layout, file) for file in files]
     planes = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, 3, _SIDE, _SIDE)
     labels = np.concatenate([labels for _, labels in parts])
-    return Split(torch.from_numpy(planes.transpose(0, 2, 3, 1).copy()), torch.from_numpy(labels))
+    return Split(planes.transpose(0, 2, 3, 1).copy(), labels)
 
 
 def _pickled(layout: Layout, file: bytes) -> tuple[np.ndarray, np.ndarray]:

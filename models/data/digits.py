@@ -1,6 +1,6 @@
 """scikit-learn's handwritten digits: the data set that needs no download."""
 
-import torch
+import numpy as np
 from sklearn.datasets import load_digits
 
 from haarlequin.models.data.split import DataSet, Split, stratified
@@ -12,8 +12,8 @@ def digits() -> DataSet:
     Stratified and fixed: 360 test images (20 %) first, then 144 of the other 1,437 for validation.
     """
     data = load_digits()
-    pixels = torch.from_numpy(data.images * 16).clamp(max=255).to(torch.uint8)[..., None]
-    whole = Split(pixels, torch.from_numpy(data.target).long())
+    pixels = np.minimum(data.images * 16, 255).astype(np.uint8)[..., None]
+    whole = Split(pixels, data.target.astype(np.int64))
     train, test = stratified(whole, 360)
     train, validation = stratified(train, 144)
     return DataSet(train, validation, test, tuple("0123456789"))

@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from haarlequin.models.common.cli import printable
@@ -85,9 +84,7 @@ def read_splits(
     classes = _classes(path, names)
     index = {name: i for i, name in enumerate(classes)}
     splits = [
-        Split(torch.from_numpy(np.stack(pixels[s])), torch.tensor([index[name] for name in names[s]]))
-        if names[s]
-        else None
+        Split(np.stack(pixels[s]), np.array([index[name] for name in names[s]])) if names[s] else None
         for s in ("train", "validation", "test")
     ]
     return *splits, classes

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from sklearn.model_selection import train_test_split
-from torch import Tensor
 
 from haarlequin.models.common.errors import UsageError
 
@@ -17,19 +16,15 @@ class DataError(UsageError, ValueError):
 class Split:
     """Images with their classes: pixels (n, H, W, channels) uint8, labels (n,) int64."""
 
-    pixels: Tensor
-    labels: Tensor
+    pixels: np.ndarray
+    labels: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: Tensor) -> "Split":
+    def take(self, indices: np.ndarray) -> "Split":
         """Those images."""
         return Split(self.pixels[indices], self.labels[indices])
-
-    def to(self, device: torch.device | str) -> "Split":
-        """The same there."""
-        return Split(self.pixels.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def hold_out(train: Split, test: Split, classes: tuple[str, ...]) -> DataSet:
     always the same ones.
     """
     count = max(len(classes), min(VALIDATION_IMAGES, len(train) // 10))
-    if len(train) < 2 * len(classes) or torch.bincount(train.labels, minlength=len(classes)).min() < 2:
+    if len(train) < 2 * len(classes) or np.bincount(train.labels, minlength=len(classes)).min() < 2:
         raise DataError("too few training images: at least two of each class are needed")
     train, validation = stratified(train, count)
     return DataSet(train, validation, test, classes)
@@ -63,4 +58,4 @@ def hold_out(train: Split, test: Split, classes: tuple[str, ...]) -> DataSet:
 def stratified(split: Split, count: int) -> tuple[Split, Split]:
     """(the rest, ``count`` images), classes in equal shares; always the same."""
     rest, taken = train_test_split(range(len(split)), test_size=count, stratify=split.labels, random_state=0)
-    return split.take(torch.tensor(rest)), split.take(torch.tensor(taken))
+    return split.take(rest), split.take(taken)

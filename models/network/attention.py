@@ -45,7 +45,7 @@ class BinaryAttention(Layer):
         self.score_shift, self.score_scale = config.score_shift, config.score_scale
         self.alpha = nn.Parameter(torch.tensor(config.alpha), requires_grad=config.alpha_learned)
         self.beta = nn.Parameter(torch.full((config.heads,), min(1.0, 2.0 / config.tokens)))
-        self.register_buffer("table", exp_table(self.widths), persistent=False)
+        self.table = exp_table(self.widths)
 
     def band_weights(self, bands: int) -> list[Tensor]:
         """α and 1 − α, or 1 where there is one band."""

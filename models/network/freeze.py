@@ -1,6 +1,6 @@
 """`freeze()`: a model in deploy mode → its integer twin."""
 
-from torch import Tensor
+import numpy as np
 
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.didb_vit import MLP, Attention, DIDBViT
@@ -14,13 +14,13 @@ def freeze(model: DIDBViT) -> GoldenModel:
     if not model.deployed:
         raise ValueError("only a model in deploy mode freezes: call deploy() first")
     parts: dict[str, Constants] = {"embedding": model.embedding.constants(), "head": model.head.constants()}
-    constants: dict[str, Tensor] = {}
+    constants: dict[str, np.ndarray] = {}
     for i, (attention, mlp) in enumerate(model.layers):
         parts |= {f"layers.{i}.{name}": part for name, part in (_attention(attention) | _mlp(mlp)).items()}
         constants[f"layers.{i}.value_move"] = attention.offset_constant(attention.value_move)
     for name, part in parts.items():
         # A copy: some constants are the model's own buffers.
-        constants |= {f"{name}.{key}": value.cpu().clone() for key, value in part.items()}
+        constants |= {f"{name}.{key}": value.cpu().numpy().copy() for key, value in part.items()}
     return GoldenModel(model.config, constants)
 
 

@@ -22,9 +22,10 @@ from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.teacher import Teacher
-from haarlequin.models.onnx import export
+from haarlequin.models.onnx.graph import export, save
 from haarlequin.models.training.evaluate import predictions
 from haarlequin.models.training.run import Run
+from haarlequin.models.training.tensors import on_device
 
 FILES = ("model.safetensors", "model.onnx", "card.json", "curve.png", "confusion.png")
 """What is published of a run."""
@@ -39,7 +40,7 @@ class NotExact(Exception):
 
 def finish(run: Run) -> dict:
     """Write the finished model, its card and its confusion matrix; the card. Raises `NotExact`."""
-    path, test = run.folder / "model.safetensors", run.data.test
+    path, test = run.folder / "model.safetensors", on_device(run.data.test)
     checkpoint.save(path, run.model, pack=run.model.deployed)
     card = {
         "preset": run.model.config.name,
@@ -53,12 +54,12 @@ def finish(run: Run) -> dict:
         "accuracy": {f"validation_{phase}": score for phase, score in validation(run.history).items()},
     }
     if isinstance(run.model, Teacher):
-        predicted = predictions(checkpoint.load_teacher(path), test)
+        predicted = predictions(checkpoint.load_teacher(path), run.data.test).cpu()
         card["accuracy"]["test_float"] = _share(predicted == test.labels)
     else:
-        predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
+        predicted, of_test, card["deploy_mode"] = _deployed(run.folder, run.data.test)
         card["accuracy"] |= of_test
-        export.save(export.export(freeze(run.model)), run.folder / "model.onnx")
+        save(export(freeze(run.model)), run.folder / "model.onnx")
     figures.curve(run.history, run.folder / "curve.png")
     classes = run.model.config.classes
     if len(classes) <= _LARGEST_MATRIX:
@@ -89,12 +90,12 @@ def _json(card: dict) -> str:
 
 def _deployed(folder: Path, test: Split) -> tuple[Tensor, dict, dict]:
     """(predictions in deploy mode, accuracies on the test images, what deploy mode did)."""
-    before = checkpoint.load(folder / "float.safetensors")
-    float_hits = (predictions(before, test) == test.labels).float()
+    before, labels = checkpoint.load(folder / "float.safetensors"), on_device(test).labels
+    float_hits = (predictions(before, test) == labels).float()
     before.deploy()
-    folded = _share(predictions(before, test) == test.labels)
+    folded = _share(predictions(before, test) == labels)
     predicted = exact_logits(checkpoint.load(folder / "model.safetensors"), test).argmax(1)
-    deploy_hits = (predicted == test.labels).float()
+    deploy_hits = (predicted == labels).float()
     change = deploy_hits - float_hits
     accuracies = {
         "test_float": _share(float_hits),
@@ -119,9 +120,10 @@ def exact_logits(model: DIDBViT, split: Split) -> Tensor:
     it has not.
     """
     golden, ours, theirs = freeze(model), [], []
-    for pixels in tqdm(split.pixels.split(256), desc="deploy mode against the frozen model", leave=False):
+    batches = on_device(split).pixels.split(256)
+    for pixels in tqdm(batches, desc="deploy mode against the frozen model", leave=False):
         ours.append(model.integer_logits(pixels))
-        theirs.append(golden(pixels))
+        theirs.append(torch.from_numpy(golden(pixels.numpy())))
     logits = torch.cat(ours)
     if different := int((logits != torch.cat(theirs)).any(1).sum()):
         raise NotExact(f"the frozen model has other logits on {different} of {len(split)} images")
@@ -136,15 +138,15 @@ def confusion(labels: Tensor, predicted: Tensor, classes: int) -> list[list[int]
 
 def hardware(run: Run) -> dict:
     """What it ran on."""
-    device, machine = run.device, run.machine
+    device, computer = run.device, run.computer
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    precision = "bfloat16" if machine.bfloat16 else "float32"
+    precision = "bfloat16" if computer.bfloat16 else "float32"
     return {
         "device": name,
-        "processes": machine.world.size,
+        "processes": computer.world.size,
         "cores": os.cpu_count(),
         "torch": torch.__version__,
-        "float_phase": precision + (", compiled" if machine.compile else ""),
+        "float_phase": precision + (", compiled" if computer.compile else ""),
     }
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from haarlequin.models.data import Split
+from haarlequin.models.training.tensors import on_device
 
 
 @torch.no_grad()
@@ -11,10 +12,10 @@ def predictions(model: nn.Module, split: Split) -> Tensor:
     """The class that ``model`` takes each image of ``split`` for; on the device of the model."""
     model.eval()
     device = next(model.parameters()).device
-    return torch.cat([model(part.to(device)).argmax(1) for part in split.pixels.split(256)])
+    return torch.cat([model(part.to(device)).argmax(1) for part in on_device(split).pixels.split(256)])
 
 
 def accuracy(model: nn.Module, split: Split) -> float:
     """Share of ``split`` that the model classifies rightly."""
-    predicted = predictions(model, split)
-    return (predicted == split.labels.to(predicted.device)).float().mean().item()
+    predicted = predictions(model, split).cpu()
+    return (predicted == on_device(split).labels).float().mean().item()

@@ -22,13 +22,14 @@ from haarlequin.models.training.distributed import World
 from haarlequin.models.training.evaluate import accuracy
 from haarlequin.models.training.moving_average import Average
 from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.tensors import on_device
 
 SAVE_SECONDS = 60.0
 """A run that is killed loses at most about this much work."""
 
 
 @dataclass(frozen=True)
-class Machine:
+class Computer:
     """What a run is computed on, and how: none of it is part of the recipe."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -54,7 +55,8 @@ def generator(device: torch.device, *numbers: int) -> torch.Generator:
 
 def inputs(data: DataSet) -> dict[str, str]:
     """What a run must go on with: a hash of its training images."""
-    return {"data": state.fingerprint({"pixels": data.train.pixels, "labels": data.train.labels})}
+    train = on_device(data.train)
+    return {"data": state.fingerprint({"pixels": train.pixels, "labels": train.labels})}
 
 
 def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
@@ -79,14 +81,14 @@ class Run:
         data: DataSet,
         folder: Path,
         command: str = "",
-        machine: Machine | None = None,
+        computer: Computer | None = None,
         teacher: Teacher | None = None,
         start: DIDBViT | Teacher | None = None,
     ):
         torch.manual_seed(recipe.seed)
-        self.machine = machine or Machine()
+        self.computer = computer or Computer()
         self.recipe, self.data, self.folder, self.command = recipe, data, folder, command
-        self.train_split = data.train.to(self.device)
+        self.train_split = on_device(data.train, self.device)
         self.teacher = teacher and teacher.eval().to(self.device)
         self.inputs = inputs(data)
         if teacher:
@@ -110,7 +112,7 @@ class Run:
     @property
     def device(self) -> torch.device:
         """Where it is computed."""
-        return self.machine.device
+        return self.computer.device
 
     @property
     def state_file(self) -> Path:
@@ -121,7 +123,7 @@ class Run:
     def steps(self) -> int:
         """Of an epoch. The last one may be a short batch, unless there are several processes to share it."""
         whole, rest = divmod(len(self.train_split), self.recipe.batch)
-        return whole + (rest >= self.machine.world.size)
+        return whole + (rest >= self.computer.world.size)
 
     @property
     def finished(self) -> bool:
@@ -134,7 +136,7 @@ class Run:
         """
         images = len(self.train_split)
         done = self.epoch * images + min(images, self.step * self.recipe.batch)
-        quiet = quiet or not self.machine.world.first
+        quiet = quiet or not self.computer.world.first
         self._since = time.perf_counter()
         with tqdm(
             total=self.recipe.total * images, initial=done, unit=" images", smoothing=0.02, disable=quiet
@@ -154,14 +156,14 @@ class Run:
 
     def _begin(self, model: DIDBViT | Teacher, phase: str) -> None:
         """Start a phase with ``model``."""
-        world = self.machine.world
+        world = self.computer.world
         self.model, self.phase = world.norms(model, self.device).to(self.device), phase
         if isinstance(model, DIDBViT):
             model.use_real_weights(phase == "real")
         self.optimiser = self._new_optimiser()
         self.average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
         self._forward = world.wrap(self.model)
-        if self.machine.compile and phase != "deploy":
+        if self.computer.compile and phase != "deploy":
             self._forward = torch.compile(self._forward)
 
     def _enter(self, phase: str) -> None:
@@ -169,7 +171,7 @@ class Run:
             self.model.rescale_weights()
         if phase == "deploy":
             self.model.eval()
-            if self.machine.world.first:
+            if self.computer.world.first:
                 checkpoint.save(self.folder / "float.safetensors", self.model)
             self.model.deploy()
         self._begin(self.model, phase)
@@ -191,7 +193,7 @@ class Run:
 
     def _train_epoch(self, bar: tqdm, stop: Callable[[], bool]) -> bool:
         """The steps that are left of this epoch; whether it came to its end before ``stop()``."""
-        recipe, split, world = self.recipe, self.train_split, self.machine.world
+        recipe, split, world = self.recipe, self.train_split, self.computer.world
         shuffle = generator(torch.device("cpu"), recipe.seed, self.epoch)
         order = torch.randperm(len(split), generator=shuffle).to(self.device).split(recipe.batch)
         _, first, _ = recipe.phase(self.epoch)
@@ -221,20 +223,23 @@ class Run:
 
     def _loss(self, pixels: Tensor, targets: Tensor) -> Tensor:
         # Deploy mode is exact, so it stays outside: its products pass what a bfloat16 can count.
-        autocast = self.machine.bfloat16 and self.phase != "deploy"
+        autocast = self.computer.bfloat16 and self.phase != "deploy"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
             logits = self._forward(pixels).float()
         loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
         if self.teacher is None:
             return loss
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.machine.bfloat16):
+        with (
+            torch.no_grad(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.computer.bfloat16),
+        ):
             answers = self.teacher(pixels).float()
         weight, temperature = self.recipe.distillation, self.recipe.temperature
         soft = F.cross_entropy(logits / temperature, (answers / temperature).softmax(1)) * temperature**2
         return (1 - weight) * loss + weight * soft
 
     def _close_epoch(self, last: bool) -> None:
-        world = self.machine.world
+        world = self.computer.world
         world.same_buffers(self.model)
         if self.average:
             world.same_buffers(self.average.model)
@@ -266,7 +271,7 @@ class Run:
     def save(self) -> None:
         """Write `training.safetensors`, and once there is an epoch to show, `log.csv` and `curve.png`."""
         self._clock()
-        if not self.machine.world.first:
+        if not self.computer.world.first:
             return
         extra = state.pack(self.optimiser, self.average, self._loss_sum)
         facts = {name: getattr(self, name) for name in self._FACTS}

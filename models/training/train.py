@@ -12,9 +12,11 @@ import shlex
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from haarlequin.models.common.cli import command, one_line_errors
@@ -27,7 +29,7 @@ from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
 from haarlequin.models.training.card import FILES, NotExact, finish
 from haarlequin.models.training.distributed import join, leave
 from haarlequin.models.training.recipe import RECIPES, Recipe
-from haarlequin.models.training.run import Machine, Run
+from haarlequin.models.training.run import Computer, Run
 
 _RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "batch", "lr", "seed")
 
@@ -97,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
         stop = Stop(arguments.minutes)
         try:
             bfloat16 = arguments.bf16 == "on" or (arguments.bf16 == "auto" and device.type == "cuda")
-            run = _open_run(arguments, Machine(device, world, bfloat16, arguments.compile))
+            run = _open_run(arguments, Computer(device, world, bfloat16, arguments.compile))
             finished = run.train(stop)
             if world.first:
                 _report(arguments, run, finished, stop)
@@ -151,7 +153,7 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
+def _open_run(arguments: argparse.Namespace, computer: Computer) -> Run:
     """A new run or, with --resume, the one in the folder."""
     name = arguments.preset
     config = override(TEACHERS[name] if name in TEACHERS else preset(name), arguments.set)
@@ -160,20 +162,24 @@ def _open_run(arguments: argparse.Namespace, machine: Machine) -> Run:
     recipe = _recipe(name, config, given)
     if arguments.resume and (given or arguments.set or arguments.start):
         raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
-    if arguments.batch and arguments.batch < machine.world.size:
-        raise UsageError(f"a batch of {arguments.batch} cannot be shared by {machine.world.size} processes")
-    data = open_data(config, arguments.data, arguments.images)
-    if config.placeholder_classes:
-        config = replace(config, classes=data.classes)
+    if arguments.batch and arguments.batch < computer.world.size:
+        raise UsageError(f"a batch of {arguments.batch} cannot be shared by {computer.world.size} processes")
+    data = open_data(config, arguments.data, arguments.images, takes_own_classes(arguments.set))
+    config = replace(config, classes=data.classes)
     teacher = _teacher(arguments.teacher, config)
     folder = arguments.out or Path("runs") / config.name
     start = _start(arguments.start, config)
-    run = Run(config, recipe, data, folder, _command(arguments, given), machine, teacher, start)
+    run = Run(config, recipe, data, folder, _command(arguments, given), computer, teacher, start)
     if arguments.resume:
         run.resume()
     elif run.state_file.exists():
         raise UsageError(f"{run.folder} holds a run: {_command_to_resume(arguments)} goes on with it")
     return run
+
+
+def takes_own_classes(settings: Sequence[str]) -> bool:
+    """Whether a network is to tell apart what its data set has, since nobody has named other classes."""
+    return not any(setting.startswith("classes=") for setting in settings)
 
 
 def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict) -> Recipe:
@@ -187,15 +193,23 @@ def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict) -> Reci
     return recipe
 
 
-def open_data(config: ModelConfig | TeacherConfig, folder: Path | None, images: int | None = None) -> DataSet:
-    """What a network is trained on, with no more than ``images`` to learn from and to validate on."""
-    data = load(config, folder)
+def open_data(
+    config: ModelConfig | TeacherConfig,
+    folder: Path | None,
+    images: int | None = None,
+    own_classes: bool = False,
+) -> DataSet:
+    """What a network is trained on, with no more than ``images`` to learn from and to validate on.
+
+    ``own_classes`` as for `models.data.load`.
+    """
+    data = load(config, folder, own_classes)
     if images is None:
         return data
     if images < 1:
         raise UsageError(f"--images must be at least 1, not {images}")
     few = {
-        name: split.take(torch.arange(min(images, len(split))))
+        name: split.take(np.arange(min(images, len(split))))
         for name, split in (("train", data.train), ("validation", data.validation))
     }
     return replace(data, **few)
@@ -225,7 +239,7 @@ def _start(path: Path | None, config: ModelConfig | TeacherConfig) -> DIDBViT | 
 
 
 def _command(arguments: argparse.Namespace, given: dict) -> str:
-    """What repeats the run, for its card: paths are this machine's own and stay out of it."""
+    """What repeats the run, for its card: paths are this computer's own and stay out of it."""
     words = ["haarlequin", "train", "--preset", arguments.preset]
     words += [f"--set={setting}" for setting in arguments.set]
     words += ["--data=DIR"] if arguments.data else []

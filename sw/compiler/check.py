@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
+from haarlequin.models.golden import Trace
 from haarlequin.sw.compiler.passes import Lowered, Result
 
 
@@ -24,8 +24,8 @@ class Difference:
 class Checker:
     """Compares the passes of one image with its golden ``trace`` (of a batch of one)."""
 
-    def __init__(self, lowered: Lowered, trace: dict[str, Tensor]):
-        self.lowered, self.trace = lowered, {name: value[0].numpy() for name, value in trace.items()}
+    def __init__(self, lowered: Lowered, trace: Trace):
+        self.lowered, self.trace = lowered, {name: value[0] for name, value in trace.items()}
         self.due = {
             (index, result.port, result.phase): result
             for index, item in enumerate(lowered.passes)

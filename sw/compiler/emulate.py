@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from amaranth.lib import data
 
 from haarlequin.hw.codes import Activation, Operand, SignMemory
@@ -70,12 +69,14 @@ class Emulator:
         self.weights = [unpack_bits(word, machine.width) for word in words["weights"]]
         self.table = exp_table(machine.widths)
 
-    def run(self, pixels: torch.Tensor, observe: Observer = lambda *_: None) -> tuple[torch.Tensor, int]:
-        """Logits (1, classes) and saturations of one image."""
-        with arithmetic.count_saturations() as counter:
-            sums = self._layers(self.model.embed(pixels)[0].numpy(), observe)
-            logits = self.model.classify(torch.from_numpy(sums)[None])
-        return logits, counter.clipped + self.clipped
+    def run(self, pixels: np.ndarray, observe: Observer = lambda *_: None) -> tuple[np.ndarray, int]:
+        """Logits (1, classes) and saturations of one image (1, H, W, channels)."""
+        with arithmetic.count_saturations() as before:
+            x = self.model.embed(pixels)[0]
+        sums = self._layers(x, observe)
+        with arithmetic.count_saturations() as after:
+            logits = self.model.classify(sums[None])
+        return logits, before.clipped + self.clipped + after.clipped
 
     def _layers(self, x: np.ndarray, observe: Observer) -> np.ndarray:
         """Pooled sums (C,) of an embedded image x (N, C)."""
@@ -152,10 +153,6 @@ class Emulator:
         rows = (base + numbers) % (1 << (len(memory) - 1).bit_length())
         memory[rows, chunk * lanes : (chunk + 1) * lanes] = bits
 
-    def _count(self, f: dict[str, int], *pairs: tuple[np.ndarray, np.ndarray]) -> None:
-        for clipped, value in pairs:
-            self.clipped += int((clipped != value)[:, : f["lanes"]].sum())
-
     def _stream(self, index: int, f: dict[str, int], observe: Observer) -> None:
         machine, w = self.machine, self.machine.widths
         lanes, width, limit = machine.lanes, machine.width, 1 << machine.widths.wide - 1
@@ -189,25 +186,28 @@ class Emulator:
         if f["shortcut"] != Operand.NONE:
             bank = {Operand.BANK_A: self.a, Operand.BANK_B: self.b}[f["shortcut"]]
             shortcut = self._at(bank, f["shortcut_base"], numbers)
-        value = (acc * c["a"] + (1 << w.affine_shift[1] >> 1) >> w.affine_shift[1]) + c["b"] + shortcut
-        d = value.clip(-limit, limit - 1)
-        scaled = (
-            d * np.where(d < 0, c["negative"], c["positive"]) + (1 << w.slope_shift[1] >> 1)
-            >> w.slope_shift[1]
-        )
-        total = scaled + c["offset"]
+        value = arithmetic.affine(acc, c["a"], c["b"], w.affine_shift[1]) + shortcut
+        residual, token = np.zeros_like(value), np.zeros(len(numbers), np.int64)
         if f["residual"]:
-            total = total + self._at(self.b, f["residual_base"], numbers)
+            residual = self._at(self.b, f["residual_base"], numbers)
         if f["token"]:
             depth = 1 << (machine.tokens - 1).bit_length()
             half = 1 << w.offset - 1
             table = self.words["tokens"]
             words = [table[i] if i < len(table) else 0 for i in (f["token_base"] + numbers) % depth]
-            total = total + (((np.array(words) ^ half) - half)[:, None])
-        y = total.clip(-limit, limit - 1)
-        bits = (y + c["move"] >= 0).astype(np.uint8)
+            token = (np.array(words) ^ half) - half
+
+        def irprelu(rows: np.ndarray | slice, lanes: int) -> np.ndarray:
+            constants = (c[name][:lanes] for name in ("positive", "negative", "offset"))
+            values, shift = value[rows, :lanes], w.slope_shift[1]
+            return arithmetic.irprelu(values, *constants, token[rows], shift, w.wide, residual[rows, :lanes])
+
+        y = irprelu(slice(None), lanes)
         if f["count"]:
-            self._count(f, (d[live], value[live]), (y[live], total[live]))
+            with arithmetic.count_saturations() as counter:
+                irprelu(live, f["lanes"])
+            self.clipped += counter.clipped
+        bits = (arithmetic.sign(y, c["move"]) > 0).astype(np.uint8)
         stored = y >> f["mean_shift"]
         if f["accumulate"]:
             stored = stored + self._at(self.a, f["base_a"], numbers)
@@ -241,27 +241,26 @@ class Emulator:
         weights, shifts = (
             self.local[f["slot"]] if f["local"] else (np.zeros((lanes, theta**2)), np.zeros(lanes, int))
         )
-        signed = torch.tensor((2 * weights.astype(np.int64) - 1) * taps).reshape(lanes, theta, theta)
+        signed = ((2 * weights.astype(np.int64) - 1) * taps).reshape(lanes, theta, theta)
         grid = self.settings["rows"], self.settings["columns"]
-        total = arithmetic.local_convolution(torch.tensor(v)[None], signed, grid)[0].numpy() << shifts
+        total = arithmetic.local_convolution(v[None], signed, grid)[0] << shifts
         pad = ((f["skip"], f["tokens"] - n - f["skip"]), (0, 0))
         return np.pad(v, pad), np.pad(total, pad)
 
     def _haar(self, index: int, f: dict[str, int], observe: Observer) -> None:
-        n, lead, limit = self.settings["tokens"], f["skip"], 1 << self.machine.widths.wide - 1
+        n, lead = self.settings["tokens"], f["skip"]
         x = self._at(self.b, f["residual_base"], np.arange(n))
         grid = self.settings["rows"], self.settings["columns"]
-        # One bit more: hi is not yet saturated.
-        wide = self.machine.widths.wide + 1
-        lo, hi = (part[0].numpy() for part in arithmetic.haar_split(torch.tensor(x)[None], grid, wide))
-        clipped = hi.clip(-limit, limit - 1)
-        self._count(f, (clipped, hi))
+        lo, hi = arithmetic.haar_split(x, grid, self.machine.widths.wide)
+        with arithmetic.count_saturations() as counter:
+            arithmetic.haar_split(x[:, : f["lanes"]], grid, self.machine.widths.wide)
+        self.clipped += counter.clipped
         numbers, moves = np.arange(n) + lead, self.moves[f["slot"]]
         bases = ((f["base_a"], f["bits_base"]), (f["base_b"], f["token_base"]))
-        for phase, (part, (wide_base, signs_base)) in enumerate(zip((lo, clipped), bases, strict=True)):
+        for phase, (part, (wide_base, signs_base)) in enumerate(zip((lo, hi), bases, strict=True)):
             self._put(self.a, wide_base, numbers, part)
             for memory in SignMemory:
-                bits = (part + moves[:, 2 * phase + memory] >= 0).astype(np.uint8)
+                bits = (arithmetic.sign(part, moves[:, 2 * phase + memory]) > 0).astype(np.uint8)
                 self._put_signs(memory, signs_base, f["bits_chunk"], numbers, bits)
                 observe(index, memory.writes, phase, numbers, bits)
             observe(index, "stored", phase, numbers, part)
@@ -273,12 +272,12 @@ class Emulator:
         scores = np.concatenate(tiles, axis=1)[:, :n]
         assert (scores.max(1) == self.maximum[f["softmax_row"] : f["softmax_row"] + n]).all()
         rows = arithmetic.binarise_softmax(
-            torch.tensor(2 * scores)[None],
+            2 * scores[None],
             self.table,
             self.settings["score_shift"],
-            torch.tensor([f["threshold"]]),
+            np.array([f["threshold"]]),
             machine.widths.threshold,
-        )[0].numpy()
+        )[0]
         padded = np.pad(rows, ((0, 0), (0, kt * lanes - n)))
         for tile in range(kt):
             word, chunk = divmod(tile + self.settings["key_chunk"], chunks)

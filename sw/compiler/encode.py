@@ -142,7 +142,7 @@ def _settings_words(model: GoldenModel, machine: AcceleratorConfig) -> list[int]
 
 def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:
     """Embedding and head, which have tables of their own."""
-    c = {name: value.numpy() for name, value in model.constants.items() if not name.startswith("layers")}
+    c = {name: value for name, value in model.constants.items() if not name.startswith("layers")}
     weight, macs = c["embedding.weight"], machine.macs
     groups = [weight[start : start + macs] for start in range(0, len(weight), macs)]
     taps = [np.pad(tap, (0, macs - len(tap))) for group in groups for tap in group.T]

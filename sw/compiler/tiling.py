@@ -25,7 +25,7 @@ class Tiling:
     def __init__(self, model: GoldenModel, machine: AcceleratorConfig):
         config = model.config
         self.model, self.machine, self.config = model, machine, config
-        self.constants = {name: value.numpy() for name, value in model.constants.items()}
+        self.constants = model.constants
         self.tables = Tables()
         self.n, self.lanes, self.width = config.tokens, machine.lanes, machine.width
         self.chunks = self.width // self.lanes

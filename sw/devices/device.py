@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
@@ -26,12 +27,27 @@ class DeviceError(Exception):
     """A device does not do what it must; the message is one line and says what to look at."""
 
 
-@dataclass(frozen=True)
 class Model:
-    """A model to run: its tables, and the golden model they were made from, where it is at hand."""
+    """A model to run: its tables, and the golden model they were made from, where it is at hand.
 
-    tables: Compiled
-    golden: "GoldenModel | None" = None
+    Arguments:
+        tables: what it was compiled to.
+        golden: the golden model, where it is there already.
+        load: what gets it, called once and only where it is needed.
+    """
+
+    def __init__(
+        self,
+        tables: Compiled,
+        golden: "GoldenModel | None" = None,
+        load: "Callable[[], GoldenModel] | None" = None,
+    ):
+        self.tables, self._golden, self._load = tables, golden, load
+
+    @cached_property
+    def golden(self) -> "GoldenModel | None":
+        """The golden model, None where there are only tables."""
+        return self._load() if self._load else self._golden
 
 
 @dataclass(frozen=True)

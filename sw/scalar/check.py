@@ -3,17 +3,15 @@
 from collections.abc import Iterable
 
 import numpy as np
-from torch import Tensor
 
 from haarlequin.hw.scalar.isa import ADDRESS, WORD
+from haarlequin.models.golden import Trace
 from haarlequin.sw.compiler.check import Difference
 from haarlequin.sw.scalar.firmware import Firmware
 from haarlequin.sw.scalar.layout import Buffer
 
 
-def compare(
-    firmware: Firmware, stores: Iterable[tuple[int, int]], trace: dict[str, Tensor]
-) -> Difference | None:
+def compare(firmware: Firmware, stores: Iterable[tuple[int, int]], trace: Trace) -> Difference | None:
     """The first difference of one image's stores (address, word) from its golden trace, of a batch of one."""
     memory = np.zeros(1 << ADDRESS, np.uint16)
     seen = [0] * len(firmware.marks)
@@ -24,7 +22,7 @@ def compare(
             continue
         for buffer in firmware.marks[word]:
             name = buffer.tensor.format(layer=seen[word])
-            if difference := _compare(name, buffer, memory, trace[name][0].numpy()):
+            if difference := _compare(name, buffer, memory, trace[name][0]):
                 return difference
         seen[word] += 1
     for buffers, times, wanted in zip(firmware.marks, seen, due, strict=True):

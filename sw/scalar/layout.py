@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
-from torch import Tensor
 
 from haarlequin.hw.config import ScalarConfig
 from haarlequin.hw.scalar.isa import WORD
@@ -91,7 +90,7 @@ class Layout:
         self.stream = data.place(self._stream())
         self.tokens = data.place(self._token_tables())
         self.positions = data.place(_flat(self.c["embedding.position"]))
-        self.exp = data.place(exp_table(config.widths).tolist())
+        self.exp = data.place(exp_table(config.widths))
         self.ones = data.place([(1 << WORD) - 1])
         rows, columns = config.grid
         grid = [(y, x) for y in range(rows) for x in range(columns)]
@@ -171,7 +170,7 @@ class Layout:
         return found
 
     def _weights(self, name: str, channel: int) -> list[int]:
-        return pack((self.c[f"{name}.weight"][channel] > 0).numpy()).tolist()
+        return pack(self.c[f"{name}.weight"][channel] > 0).tolist()
 
     def _affine(self, name: str, channel: int) -> list[int]:
         a, b, shift = (self.c[f"{name}.{part}"] for part in ("a", "b", "shift"))
@@ -193,7 +192,7 @@ class Layout:
         ]
 
 
-def _flat(tensor: Tensor) -> list[int]:
+def _flat(tensor: np.ndarray) -> list[int]:
     return tensor.flatten().tolist()
 
 

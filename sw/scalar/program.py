@@ -3,14 +3,13 @@
 import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from haarlequin.hw.config import ScalarConfig
 from haarlequin.hw.scalar.isa import CODE, memories
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig
-from haarlequin.models.golden import GoldenModel
-from haarlequin.sw.compiler import CompilerError
+from haarlequin.models.golden import GoldenModel, Trace
+from haarlequin.sw.compiler import CompilerError, random_image
 from haarlequin.sw.compiler.resources import Operation, bit_macs
 from haarlequin.sw.scalar.check import compare
 from haarlequin.sw.scalar.emulate import Emulator
@@ -82,13 +81,7 @@ def compile_model(model: GoldenModel, machine: ScalarConfig, check: bool = True)
     return program
 
 
-def random_image(config: ModelConfig, seed: int) -> torch.Tensor:
-    """Pixels (1, H, W, channels)."""
-    generator, shape = torch.Generator().manual_seed(seed), (1, *config.image, config.channels)
-    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-
-
-def run(words: dict[str, list[int]], pixels: torch.Tensor) -> Emulator:
+def run(words: dict[str, list[int]], pixels: np.ndarray) -> Emulator:
     """A core behind an image."""
     emulator = Emulator(words["code"], words["data"])
     emulator.show(pixels.flatten().tolist())
@@ -96,9 +89,9 @@ def run(words: dict[str, list[int]], pixels: torch.Tensor) -> Emulator:
     return emulator
 
 
-def compare_run(program: ScalarProgram, emulator: Emulator, pixels: torch.Tensor) -> None:
+def compare_run(program: ScalarProgram, emulator: Emulator, pixels: np.ndarray) -> None:
     """Raise `CompilerError` where what came of an image is not the golden model's."""
-    trace: dict[str, torch.Tensor] = {}
+    trace: Trace = {}
     with arithmetic.count_saturations() as counter:
         program.model(pixels, trace)
     if difference := compare(program.firmware, emulator.stores, trace):

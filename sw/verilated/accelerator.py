@@ -6,6 +6,7 @@ from pathlib import Path
 from haarlequin import hw, models
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
+from haarlequin.models.common import stamps
 from haarlequin.sw.verilated import build
 
 CLOCK_HZ = 50_000_000
@@ -37,7 +38,7 @@ def simulator(
     return build.build(
         lambda: Accelerator(machine, CLOCK_HZ, TIMEOUT),
         folder / name,
-        identity=f"{build.fingerprint(hw, models)} {machine!r} {variant}",
+        identity=f"{stamps.fingerprint(hw, models)} {machine!r} {variant}",
         notice=notice,
         building=f"building the simulator of {name}, once: a minute for 16 lanes, three for 64",
     )

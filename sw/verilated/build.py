@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from xml.etree import ElementTree
 
 from amaranth.hdl import Const
@@ -92,15 +92,6 @@ class BuildError(UsageError):
 
 class SimulationError(Exception):
     """A simulation crashed, or a test in it failed; the message is the test's own where there is one."""
-
-
-def fingerprint(*packages: ModuleType) -> str:
-    """Digest of the Python files of some packages: with a configuration, an ``identity`` for `build`."""
-    roots = [Path(package.__file__).parent for package in packages]
-    files = [(root, path) for root in roots for path in sorted(root.rglob("*.py"))]
-    # Named as from their packages: the clone may be anywhere.
-    named = [(f"{root.name}/{path.relative_to(root).as_posix()}", path) for root, path in files]
-    return stamps.digest(*(part for pair in named for part in pair))
 
 
 Design = wiring.Component | Callable[[], wiring.Component]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import haarlequin
+from docs import figures
 from haarlequin.__main__ import COMMANDS, main
 from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.config import CONFIGS
@@ -231,6 +232,13 @@ def test_from_a_checkpoint_to_tables(elsewhere, capsys):
     assert "checked against the golden model" in run(made, elsewhere, capsys)
     assert "intact" in run(verified, elsewhere, capsys)
     assert "38179" in re.sub(r"\D", "", run(planned, elsewhere, capsys))
+
+
+def test_a_model_is_as_good_as_its_card_says(elsewhere, capsys):
+    (line,) = lines(LIST, ".venv/bin/haarlequin evaluate")
+    card = figures.card(shlex.split(line)[-1])
+    right = round(figures.top1(card["preset"]) * card["images"]["test"])
+    assert f"({right} of {card['images']['test']})" in run(line, elsewhere, capsys).splitlines()[-1]
 
 
 def test_the_list_of_boards(elsewhere, capsys):

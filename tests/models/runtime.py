@@ -2,22 +2,17 @@
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper
-from torch import Tensor
 
 from haarlequin.models.onnx.runtime import session
 
 
-def run(model: onnx.ModelProto, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+def run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every output of the model by name, on one thread."""
     runner = session(model.SerializeToString(), threads=1)
     names = [output.name for output in runner.get_outputs()]
-    outputs = runner.run(names, {name: value.numpy() for name, value in inputs.items()})
-    return {
-        name: torch.from_numpy(np.ascontiguousarray(value))
-        for name, value in zip(names, outputs, strict=True)
-    }
+    outputs = runner.run(names, {name: np.asarray(value) for name, value in inputs.items()})
+    return dict(zip(names, outputs, strict=True))
 
 
 def observed(model: onnx.ModelProto) -> onnx.ModelProto:

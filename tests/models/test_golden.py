@@ -1,6 +1,7 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -125,14 +126,14 @@ def test_deploy_mode_and_its_frozen_twin_are_one_function(config):
         model = random_model(config, seed)
         golden, pixels = freeze(model), random_pixels(config, 20, seed)
         with torch.no_grad():
-            assert torch.equal(model.integer_logits(pixels), golden(pixels))
+            assert np.array_equal(model.integer_logits(pixels), golden(pixels))
 
 
 def test_a_fresh_model_and_its_frozen_twin_are_one_function():
     model = DIDBViT(TINY).eval()
     model.deploy()
     pixels = random_pixels(TINY, 20)
-    assert torch.equal(model.integer_logits(pixels), freeze(model)(pixels))
+    assert np.array_equal(model.integer_logits(pixels), freeze(model)(pixels))
 
 
 def test_freeze_refuses_the_float_phase():
@@ -147,7 +148,7 @@ def test_a_frozen_model_no_longer_follows_its_origin():
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             tensor.add_(1)
-    assert torch.equal(golden(pixels), logits)
+    assert np.array_equal(golden(pixels), logits)
     assert as_lists(golden.constants) == constants
 
 
@@ -225,7 +226,7 @@ def test_every_tensor_of_the_trace_stays_in_its_range(config):
             weights = (1 << config.widths.score_weight) - 1
             assert max(-low, high) <= 2 * weights * config.head_dim, name
         elif last not in ("pooled", "logits"):
-            assert set(value.unique().tolist()) <= {-1, 1}, name
+            assert set(np.unique(value).tolist()) <= {-1, 1}, name
     assert len(reached) == 2, "nothing saturated: the test shows nothing"
 
 
@@ -234,12 +235,12 @@ def test_the_size_of_a_batch_changes_nothing():
     golden, pixels = freeze(random_model(config, 4)), random_pixels(config, 37)
     logits, trace = golden(pixels), {}
     assert logits.shape == (37, 3)
-    assert logits.dtype == torch.int64
-    assert len(logits.unique(dim=0)) > 1
+    assert logits.dtype == np.int64
+    assert len(np.unique(logits, axis=0)) > 1
     for size in (1, 2, 15, 16, 17, 32, 36):
-        assert torch.equal(torch.cat([golden(part) for part in pixels.split(size)]), logits)
-    assert torch.equal(golden(pixels, trace), logits)
-    assert torch.equal(trace["logits"], logits)
+        assert np.array_equal(np.concatenate([golden(part) for part in pixels.split(size)]), logits)
+    assert np.array_equal(golden(pixels, trace), logits)
+    assert np.array_equal(trace["logits"], logits)
 
 
 def test_no_images_give_no_logits():
@@ -268,29 +269,29 @@ def test_saturations_are_those_of_the_formulas(name, monkeypatch):
     assert counter.clipped == expected > 0
 
 
-PIXELS = random_pixels(TINY, 2)
+PIXELS = random_pixels(TINY, 2).numpy()
 
 
 @pytest.mark.parametrize(
     "pixels",
     [
-        PIXELS.long(),
-        PIXELS.float(),
-        PIXELS.to(torch.int8),
+        PIXELS.astype(np.int64),
+        PIXELS.astype(np.float32),
+        PIXELS.astype(np.int8),
         PIXELS[0],
         PIXELS[None],
         PIXELS[:, :4],
         PIXELS[..., :1],
-        PIXELS.transpose(1, 2),
-        PIXELS.permute(0, 3, 1, 2),
+        PIXELS.swapaxes(1, 2),
+        PIXELS.transpose(0, 3, 1, 2),
     ],
     ids=["int64", "float", "int8", "one image", "5 axes", "too low", "grey", "on its side", "channels first"],
 )
 def test_wrong_pixels_are_refused(pixels):
     golden = freeze(random_model(TINY, 1))
-    with pytest.raises(ValueError, match=r"pixels must be uint8 \(B, \(6, 4, 2\)\), not torch") as error:
+    with pytest.raises(ValueError, match=r"pixels must be uint8 \(B, \(6, 4, 2\)\), not") as error:
         golden(pixels)
-    assert f"{pixels.dtype} {tuple(pixels.shape)}" in str(error.value)
+    assert f"{pixels.dtype} {pixels.shape}" in str(error.value)
 
 
 WIDTHS = Widths(
@@ -359,11 +360,11 @@ def test_binary_weights_are_signs(name, value):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("head.bias", torch.Tensor.int, "must be int64 (3,), not torch.int32 (3,)"),
-        ("head.bias", torch.Tensor.double, "must be int64 (3,), not torch.float64 (3,)"),
-        ("head.bias", lambda v: v[:2], "must be int64 (3,), not torch.int64 (2,)"),
-        ("head.weight", lambda v: v.T, "must be int64 (3, 6), not torch.int64 (6, 3)"),
-        ("head.shift", lambda v: v[None], "must be int64 (), not torch.int64 (1,)"),
+        ("head.bias", torch.Tensor.int, "must be int64 (3,), not int32 (3,)"),
+        ("head.bias", torch.Tensor.double, "must be int64 (3,), not float64 (3,)"),
+        ("head.bias", lambda v: v[:2], "must be int64 (3,), not int64 (2,)"),
+        ("head.weight", lambda v: v.T, "must be int64 (3, 6), not int64 (6, 3)"),
+        ("head.shift", lambda v: v[None], "must be int64 (), not int64 (1,)"),
     ],
     ids=["int32", "float64", "too short", "transposed", "no scalar"],
 )
@@ -406,8 +407,8 @@ def test_missing_and_unknown_constants_are_named_and_counted():
         ({"diba": False}, r"unknown constant layers\.0\.local\.shift \(2 unknown\)"),
         ({"irprelu": False}, r"layers\.0\.value\.token must be within 0 to 0, not"),
         ({"layers": 2}, r"missing constant layers\.1\.attention\.score_weight"),
-        ({"image": (4, 4)}, r"embedding\.position must be int64 \(4, 6\), not torch\.int64 \(6, 6\)"),
-        ({"theta": 5}, r"layers\.0\.local\.weight must be int64 \(6, 5, 5\), not torch\.int64 \(6, 3, 3\)"),
+        ({"image": (4, 4)}, r"embedding\.position must be int64 \(4, 6\), not int64 \(6, 6\)"),
+        ({"theta": 5}, r"layers\.0\.local\.weight must be int64 \(6, 5, 5\), not int64 \(6, 3, 3\)"),
     ],
     ids=str,
 )

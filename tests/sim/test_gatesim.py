@@ -2,7 +2,6 @@ import json
 import threading
 
 import pytest
-import torch
 
 from haarlequin.hw.bitstream.flow import Flow
 from haarlequin.hw.boards import BOARDS, board
@@ -64,7 +63,7 @@ class Stand:
 
     def run(self, images):
         for i, image in enumerate(images):
-            logits = self.golden(torch.from_numpy(image)[None])[0].numpy()
+            logits = self.golden(image[None])[0]
             yield Result(logits + (i == Stand.wrong), 5, 0)
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from haarlequin.hw.link.protocol import HEADER_BYTES, Decoder
 from haarlequin.models.common.places import build_folder
@@ -25,22 +24,22 @@ def model():
     machine = MACHINES["4x16"]
     for golden in random_models(machine, seed=22):
         program = compile_model(golden, machine, check=False)
-        if 300 < program.cycles < 800 and len(np.unique(golden(pixels(golden)).numpy(), axis=0)) == IMAGES:
+        if 300 < program.cycles < 800 and len(np.unique(golden(pixels(golden)), axis=0)) == IMAGES:
             break
     return Model(program.compiled(), golden)
 
 
 def pixels(golden):
-    config, generator = golden.config, torch.Generator().manual_seed(0)
+    config = golden.config
     shape = IMAGES, *config.image, config.channels
-    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
 def outcome_of(model, faults, seed):
     line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], build_folder("sim"))), seed)
     with LinkDevice(line) as device:
         device.load(model)
-        *_, outcome = campaign(device, line, model, pixels(model.golden).numpy(), faults, seed)
+        *_, outcome = campaign(device, line, model, pixels(model.golden), faults, seed)
     return outcome
 
 
@@ -72,5 +71,5 @@ def test_tables_with_a_flipped_bit_are_seen(model):
     words = {**model.tables.words, "weights": [word ^ 1 for word in model.tables.words["weights"]]}
     with LinkDevice(line) as device:
         device.load(Model(replace(model.tables, words=words)))
-        runs = campaign(device, line, model, pixels(model.golden).numpy(), 1, seed=1)
+        runs = campaign(device, line, model, pixels(model.golden), 1, seed=1)
         assert next(runs).wrong

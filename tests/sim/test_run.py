@@ -8,7 +8,7 @@ import pytest
 from haarlequin.models.config import preset
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
-from haarlequin.models.onnx.export import export, save
+from haarlequin.models.onnx.graph import export, save
 from haarlequin.sim import run
 from haarlequin.sim.faults import FAULTS
 

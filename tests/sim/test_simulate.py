@@ -4,13 +4,13 @@ import importlib
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 
 from haarlequin.hw.config import CONFIGS
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.simulate import Job, expect, faults_of, simulate, simulator
-from haarlequin.sim.workload import subject
+from haarlequin.sim.workload import workload
 from haarlequin.sw.targets import compile_model
 from tests.small_machines import MACHINES, random_models
 from tests.sw.scalar.models import random_models as scalar_models
@@ -23,9 +23,9 @@ def job(model, machine, pixels):
 
 
 def random_job(model, machine, images, seed):
-    config, generator = model.config, torch.Generator().manual_seed(seed)
+    config = model.config
     shape = images, *config.image, config.channels
-    return job(model, machine, torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8))
+    return job(model, machine, np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
 
 
 def assert_exact(jobs, outcomes):
@@ -71,13 +71,13 @@ def test_a_wrong_word_shows_where_it_is_used():
 
 def test_digits(tmp_path):
     """96 test images, and once the pipeline is full, one in as many cycles as its layers take."""
-    what, machine = subject("digits", [], 96, tmp_path), CONFIGS["16x64"]
+    what, machine = workload("digits", [], 96), CONFIGS["16x64"]
     one = job(what.model, machine, what.pixels)
     outcomes = simulate(simulator(machine, build_folder("sim")), [one])
     assert_exact([one], outcomes)
     done = [result.done for result in outcomes[0].results]
     # A refused image's answer may come between; it is sent again.
-    assert torch.tensor(done).diff().median() == one.program.cycles
+    assert np.median(np.diff(done)) == one.program.cycles
 
 
 def first_difference(model, pixels, monkeypatch):
@@ -91,7 +91,7 @@ def first_difference(model, pixels, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(importlib.import_module("haarlequin.models.arithmetic.irprelu"), "sat", wrapped)
         model(pixels, other)
-    return next((name for name in trace if not torch.equal(trace[name], other[name])), None)
+    return next((name for name in trace if not np.array_equal(trace[name], other[name])), None)
 
 
 def test_lanes_that_wrap_around_are_seen_where_they_do(monkeypatch):

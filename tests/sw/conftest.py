@@ -2,24 +2,23 @@
 
 import numpy as np
 import pytest
-import torch
 
 from haarlequin.hw.config import CONFIGS
 from haarlequin.models import arithmetic, data
 from haarlequin.models.config import preset
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
-from haarlequin.models.onnx.export import export, save
+from haarlequin.models.onnx.graph import export, save
 from haarlequin.sw import table_folder as compiled
 from haarlequin.sw.devices import Model
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 
 MACHINE = CONFIGS["16x64"]
 
 
 @pytest.fixture(scope="session")
 def trained_digits() -> Model:
-    return Source("digits").compiled(MACHINE.digest)
+    return ModelSource("digits").compiled(MACHINE.digest)
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +29,7 @@ def test_set() -> data.Split:
 @pytest.fixture(scope="session")
 def pictures(test_set) -> np.ndarray:
     """The first test images, uint8 (n, 8, 8, 1)."""
-    return test_set.pixels[:6].numpy()
+    return test_set.pixels[:6]
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +38,7 @@ def expected(trained_digits, pictures) -> list[tuple[list[int], int, int]]:
     found = []
     for picture in pictures:
         with arithmetic.count_saturations() as counter:
-            logits = trained_digits.golden(torch.from_numpy(picture)[None])[0]
+            logits = trained_digits.golden(picture[None])[0]
         found.append((logits.tolist(), 5482, counter.clipped))
     return found
 
@@ -64,7 +63,7 @@ def digits_tables(trained_digits, tmp_path_factory):
 @pytest.fixture(scope="session")
 def other_digits() -> Model:
     """The same for an accelerator that is not simulated here."""
-    return Source("digits").compiled(CONFIGS["2x64"].digest)
+    return ModelSource("digits").compiled(CONFIGS["2x64"].digest)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from haarlequin.sw import accelerator
 from haarlequin.sw import table_folder as compiled
 from haarlequin.sw.accelerator import Predictions, scores
 from haarlequin.sw.devices import DeviceError, Result, serial_port
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
 from tests.sw.devices.fake import PIECES, TABLES, FakeLine
 
@@ -67,10 +67,10 @@ def test_predictions(golden, pictures, expected, test_set):
 def test_all_test_digits_through_the_simulated_accelerator(trained_digits, test_set):
     """The figure of the README, on the RTL."""
     with Accelerator("sim", "digits") as accelerator:
-        predictions = accelerator.classify(test_set.pixels.numpy())
-    assert np.array_equal(predictions.logits, trained_digits.golden(test_set.pixels).numpy())
+        predictions = accelerator.classify(test_set.pixels)
+    assert np.array_equal(predictions.logits, trained_digits.golden(test_set.pixels))
     assert set(predictions.cycles) == {5482}
-    assert np.sum(predictions.labels == test_set.labels.numpy()) == 352
+    assert np.sum(predictions.labels == test_set.labels) == 352
 
 
 def test_of_equal_logits_the_first(golden):
@@ -272,7 +272,7 @@ def test_a_model_for_a_board_that_nobody_knows(monkeypatch):
 
 
 def test_another_accelerator_in_the_golden_model(pictures, expected):
-    with Accelerator("golden", Source("digits").config.name, "2x64") as accelerator:
+    with Accelerator("golden", ModelSource("digits").config.name, "2x64") as accelerator:
         assert accelerator.device.digest == CONFIGS["2x64"].digest
         came = accelerator.classify(pictures[:1])
         assert came.logits[0].tolist() == expected[0][0]
@@ -317,7 +317,7 @@ with Accelerator(*sys.argv[1:3]) as accelerator:
 
 def test_tables_on_a_board_do_without_pytorch(small_onnx, pictures, tmp_path):
     machine = CONFIGS["16x64"]
-    small = Source(str(small_onnx)).compiled(machine.digest)
+    small = ModelSource(str(small_onnx)).compiled(machine.digest)
     compiled.save(small.tables, tmp_path / "tables")
     np.save(tmp_path / "images.npy", pictures[:2])
     with Accelerator("golden", small_onnx, "16x64") as golden:

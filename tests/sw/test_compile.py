@@ -4,7 +4,7 @@ from haarlequin.models.config import preset
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
-from haarlequin.models.onnx.export import export, save
+from haarlequin.models.onnx.graph import export, save
 from haarlequin.sw import compile as command
 from haarlequin.sw.table_folder import load
 

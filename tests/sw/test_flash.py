@@ -15,7 +15,7 @@ from haarlequin.models.common.cli import INTERRUPTED
 from haarlequin.models.common.files import locked
 from haarlequin.sw import flash
 from haarlequin.sw.boot_image import boot_image
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_tables_go_into_the_flash_before_the_bitstream(built, capfd):
     assert tables == f"loading --board ulx3s {place} build/boards/ulx3s-85f/tables.bin"
     assert bitstream.endswith("--write-flash build/boards/ulx3s-85f/top.bit")
     image = Path("build/boards/ulx3s-85f/tables.bin").read_bytes()
-    assert image == boot_image(Source("digits").compiled(accelerator("16x64").digest).tables)
+    assert image == boot_image(ModelSource("digits").compiled(accelerator("16x64").digest).tables)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from haarlequin.sw.devices import DeviceError, Result
 from haarlequin.sw.devices.golden import GoldenDevice
 from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.images import find
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
 from tests.said import said
 from tests.sw.conftest import MACHINE
@@ -45,7 +45,7 @@ def read_once(monkeypatch):
 
 @functools.cache
 def _source(name):
-    return Source(name)
+    return ModelSource(name)
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
-from haarlequin.models.onnx.export import export, save
+from haarlequin.models.onnx.graph import export, save
 from haarlequin.sw import resolve as choose
 from haarlequin.sw.compiler import compile_model
-from haarlequin.sw.resolve import USUAL, ZOO, Source, machine_for, trained
+from haarlequin.sw.resolve import USUAL, ZOO, ModelSource, machine_for, trained
 from haarlequin.sw.table_folder import TABLES, TablesError
 
 CHECKPOINT = ZOO / "digits" / "model.safetensors"
@@ -25,7 +25,7 @@ CHECKPOINT = ZOO / "digits" / "model.safetensors"
 def refusal(name):
     """The message, one line, that no model is called so."""
     with pytest.raises(UsageError) as caught:
-        Source(name)
+        ModelSource(name)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -35,7 +35,7 @@ def test_the_same_model_by_each_of_its_names(trained_digits, tmp_path):
     save(export(freeze(checkpoint.load(CHECKPOINT))), tmp_path / "some.onnx")
     machine = CONFIGS["16x64"]
     for name in (str(CHECKPOINT), str(tmp_path / "some.onnx")):
-        source = Source(name)
+        source = ModelSource(name)
         assert source.config == trained_digits.tables.model
         assert source.machine(None) is machine
         model = source.compiled(machine.digest)
@@ -44,7 +44,7 @@ def test_the_same_model_by_each_of_its_names(trained_digits, tmp_path):
 
 
 def test_it_is_compiled_for_what_the_device_is():
-    source = Source("digits")
+    source = ModelSource("digits")
     for name in ("2x64", "16x64"):
         tables = source.compiled(CONFIGS[name].digest).tables
         assert (tables.accelerator, tables.digest) == (name, CONFIGS[name].digest)
@@ -55,7 +55,7 @@ def test_it_is_compiled_for_what_the_device_is():
 
 
 def test_tables(digits_tables, trained_digits):
-    source = Source(str(digits_tables))
+    source = ModelSource(str(digits_tables))
     assert source.golden is None
     assert source.config == trained_digits.tables.model
     assert source.machine(None) is CONFIGS["16x64"]
@@ -70,7 +70,7 @@ def test_damaged_tables(digits_tables, tmp_path):
     path = tmp_path / "tables" / TABLES
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(TablesError, match="truncated"):
-        Source(str(tmp_path / "tables"))
+        ModelSource(str(tmp_path / "tables"))
 
 
 @pytest.mark.parametrize("name", ["letters", "", ".", "nothing/digits", "README.md", "digits.pt", "16x64"])
@@ -81,7 +81,7 @@ def test_unknown_models(name):
 
 
 def known():
-    return sorted(path.parent.name for path in ZOO.glob("*/model.safetensors"))
+    return sorted(path.parent.name for path in ZOO.glob("*/model.onnx"))
 
 
 def test_a_folder_that_holds_no_tables(tmp_path):
@@ -90,12 +90,12 @@ def test_a_folder_that_holds_no_tables(tmp_path):
 
 def test_a_preset_without_a_trained_model(monkeypatch, tmp_path):
     (tmp_path / "digits").mkdir()
-    (tmp_path / "digits" / "model.safetensors").touch()
+    (tmp_path / "digits" / "model.onnx").touch()
     (tmp_path / "cifar10-nano").mkdir()
     monkeypatch.setattr(choose, "ZOO", tmp_path)
     assert refusal("cifar10-nano") == "cifar10-nano has not been trained yet: there are digits"
     assert trained("cifar10-nano") is None
-    assert trained("digits") == tmp_path / "digits" / "model.safetensors"
+    assert trained("digits") == tmp_path / "digits" / "model.onnx"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_accelerator_that_was_asked_for():
     with pytest.raises(ConfigError, match="unknown accelerator '3x3': there are 2x64, 4x64, 8x64, 16x64"):
         machine_for(golden(layers=1), "3x3")
     with pytest.raises(ConfigError, match="unknown accelerator '3x3'"):
-        Source("digits").machine("3x3")
+        ModelSource("digits").machine("3x3")
 
 
 @pytest.mark.parametrize("layers", [1, 8])
@@ -164,4 +164,4 @@ def test_a_model_that_fits_nothing(monkeypatch):
 
 def test_the_zoo_is_where_the_trained_models_are():
     assert Path(ZOO, "digits", "card.json").exists()
-    assert trained("digits") == CHECKPOINT
+    assert trained("digits") == CHECKPOINT.with_name("model.onnx")

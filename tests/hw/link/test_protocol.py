@@ -24,7 +24,7 @@ from haarlequin.hw.link.protocol import (
     encode,
 )
 
-PAGE = Path(__file__).parents[3] / "docs" / "protocol.md"
+PAGE = Path(__file__).parents[4] / "docs" / "protocol.md"
 
 IDENTITY = Identity(0x12345678, 48_000_000, (Memory("weights", 12, 0x20000), Memory("pixels", 8, 128)))
 

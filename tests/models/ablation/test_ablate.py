@@ -106,7 +106,7 @@ def test_an_interrupted_study_says_how_to_go_on_and_does(study, tmp_path, capsys
 @pytest.mark.parametrize(("options", "jobs"), [(["--jobs=3"], 3), (["--jobs=9"], 4)])
 def test_jobs_are_no_more_than_there_is_to_do(tmp_path, capsys, monkeypatch, options, jobs):
     asked = []
-    monkeypatch.setattr(ablate, "at_once", lambda trials, read, machine, jobs, *_: asked.append(jobs) or [])
+    monkeypatch.setattr(ablate, "at_once", lambda trials, read, computer, jobs, *_: asked.append(jobs) or [])
     monkeypatch.setattr(ablate.Stop, "__init__", lambda self, _: setattr(self, "why", "interrupted"))
     monkeypatch.setattr(ablate.Stop, "restore", lambda _: None)
     assert "interrupted, 0 of 4 trials" in refused(capsys, *STUDY, *options, "--out", str(tmp_path))

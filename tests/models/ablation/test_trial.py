@@ -11,7 +11,7 @@ from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.training.card import exact_logits
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Machine, Run, inputs, never
+from haarlequin.models.training.run import Computer, Run, inputs, never
 
 CELLS = {cell.name: cell for cell in grid(preset("digits").with_(dim=8, layers=1, mlp_ratio=2))}
 RECIPE = Recipe(epochs=1, deploy_epochs=1, batch=32, seed=4)
@@ -29,7 +29,7 @@ def trial(folder, cell="full", **changes):
 
 
 def train(subject, data, stop=never, advance=lambda _: None):
-    return subject.train(data, Machine(), stop, advance)
+    return subject.train(data, Computer(), stop, advance)
 
 
 DEPLOYED = {name: cell for name, cell in CELLS.items() if "deploy" in cell.phases}

@@ -10,7 +10,7 @@ from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.ablation.workers import at_once, one_by_one
 from haarlequin.models.config import preset
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Machine, inputs, never
+from haarlequin.models.training.run import Computer, inputs, never
 from haarlequin.models.training.train import open_data
 
 CELL = grid(preset("digits").with_(dim=8, layers=1, mlp_ratio=1))[0]
@@ -35,7 +35,7 @@ def accuracy(trial, data):
 def test_trials_one_by_one_until_told_to_stop(tmp_path):
     data, finished, steps = READ(), [], []
     endless = trials(tmp_path, 1, 100_000, 1)
-    for trial in one_by_one(endless, data, Machine(), lambda: len(steps) == 4 + 7, steps.append):
+    for trial in one_by_one(endless, data, Computer(), lambda: len(steps) == 4 + 7, steps.append):
         finished.append(trial)
     assert finished == endless[:1]
     assert [trial.result_file.exists() for trial in endless] == [True, False, False]
@@ -47,9 +47,9 @@ def test_processes_share_the_work_stop_when_told_and_get_the_same_results(tmp_pa
     """The first trial would take for ever: the other process does the rest."""
     data, finished, steps = READ(), [], []
     here = trials(tmp_path / "here", 100_000, 1, 2)
-    list(one_by_one(here[1:], data, Machine(), never, nothing))
+    list(one_by_one(here[1:], data, Computer(), never, nothing))
     there = trials(tmp_path / "there", 100_000, 1, 2)
-    for trial in at_once(there, READ, Machine(), 2, lambda: len(finished) == 2, steps.append):
+    for trial in at_once(there, READ, Computer(), 2, lambda: len(finished) == 2, steps.append):
         finished.append(trial)
     assert finished == there[1:]
     assert sum(steps) >= 2 * 2 + 2 * 3

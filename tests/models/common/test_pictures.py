@@ -503,7 +503,7 @@ def test_training_and_inference_take_or_refuse_alike(tmp_path, name, preset):
         learnt = load(config, tmp_path / "set")
         for split in (learnt.train, learnt.validation, learnt.test):
             assert len(split)
-            assert all(np.array_equal(pixels, asked) for pixels in split.pixels.numpy())
+            assert all(np.array_equal(pixels, asked) for pixels in split.pixels)
 
 
 def test_threads_convert_at_once_and_pillow_is_put_back(tmp_path, monkeypatch):

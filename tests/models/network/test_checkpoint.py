@@ -17,7 +17,7 @@ from haarlequin.models.network.teacher import TeacherConfig
 from haarlequin.models.onnx import export
 from haarlequin.models.training import train
 from haarlequin.sw import compile as compile_command
-from haarlequin.sw.resolve import Source, trained
+from haarlequin.sw.resolve import ModelSource, trained
 
 SMALL = preset("digits").with_(dim=6, heads=3, layers=1, mlp_ratio=2)
 
@@ -138,7 +138,7 @@ def bad(file, name, value, to):
     return to
 
 
-DIGITS = trained("digits")
+DIGITS = trained("digits").with_name("model.safetensors")
 FLOATS = [name for name, value in load_file(DIGITS).items() if value.is_floating_point()]
 
 
@@ -147,7 +147,12 @@ def test_no_reader_takes_a_value_that_is_not_finite(tmp_path, value):
     assert len(FLOATS) > 200
     for name in FLOATS:
         path = bad(DIGITS, name, value, tmp_path / "bad.safetensors")
-        readers = (checkpoint.read, checkpoint.load, checkpoint.load_teacher, lambda path: Source(str(path)))
+        readers = (
+            checkpoint.read,
+            checkpoint.load,
+            checkpoint.load_teacher,
+            lambda path: ModelSource(str(path)),
+        )
         for read in readers:
             with pytest.raises(CheckpointError, match=rf"tensor {name} holds a value that is not finite"):
                 read(path)

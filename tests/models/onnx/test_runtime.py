@@ -11,7 +11,7 @@ import pytest
 
 from haarlequin.models.onnx.runtime import session
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DIGITS = ROOT / "models/zoo/digits/model.onnx"
 FOLDERS = (".ci", "docs", "hw", "models", "sim", "sw", "tests")
 IMPORT = re.compile(r"^ *(?:import [^#\n]*|from )\bonnxruntime\b", re.MULTILINE)

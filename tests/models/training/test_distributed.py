@@ -23,7 +23,7 @@ def ranks(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     shared |= {"PYTHONPATH": str(root), "GLOO_SOCKET_IFNAME": "lo"}
     processes = [

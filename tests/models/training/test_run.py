@@ -14,7 +14,8 @@ from haarlequin.models.network.checkpoint import CheckpointError
 from haarlequin.models.network.layers import BinaryLinear
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Machine, Run
+from haarlequin.models.training.run import Computer, Run
+from haarlequin.models.training.tensors import on_device
 
 SMALL = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
 RECIPE = Recipe(epochs=2, deploy_epochs=1, batch=32)
@@ -36,15 +37,15 @@ def teacher(seed=0):
 
 def loss_of(run, data):
     run.model.eval()
-    targets = F.one_hot(data.validation.labels, 10).float()
-    return run._loss(data.validation.pixels, targets).item(), targets
+    targets = F.one_hot(on_device(data.validation).labels, 10).float()
+    return run._loss(on_device(data.validation).pixels, targets).item(), targets
 
 
 def test_the_loss_is_the_labels_and_the_teachers_answers(data, tmp_path):
     recipe = replace(RECIPE, label_smoothing=0, distillation=0.9, temperature=2.0)
     run = Run(SMALL, recipe, data, tmp_path, teacher=teacher())
     loss, targets = loss_of(run, data)
-    logits, answers = run.model(data.validation.pixels), run.teacher(data.validation.pixels)
+    logits, answers = (network(on_device(data.validation).pixels) for network in (run.model, run.teacher))
     labels = -(targets * logits.log_softmax(1)).sum(1).mean()
     soft = -((answers / 2).softmax(1) * (logits / 2).log_softmax(1)).sum(1).mean()
     assert loss == pytest.approx((0.1 * labels + 0.9 * 4 * soft).item(), rel=1e-5)
@@ -132,11 +133,11 @@ def test_a_phase_ends_with_the_average_where_it_is_better(data, tmp_path):
 
 
 def test_bfloat16_and_deploy_mode_are_kept_apart(data, tmp_path):
-    run = Run(SMALL, RECIPE, data, tmp_path, machine=Machine(bfloat16=True))
+    run = Run(SMALL, RECIPE, data, tmp_path, computer=Computer(bfloat16=True))
     assert run.train()
     model = checkpoint.load(run.state_file)
     with torch.no_grad():
-        assert model.integer_logits(data.test.pixels).dtype == torch.int64
+        assert model.integer_logits(on_device(data.test).pixels).dtype == torch.int64
 
 
 def test_a_run_goes_on_with_its_own_data_and_teacher_only(data, tmp_path):

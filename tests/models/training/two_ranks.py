@@ -11,7 +11,7 @@ from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.training.distributed import join, leave
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Machine, Run, generator
+from haarlequin.models.training.run import Computer, Run, generator
 
 SMALL = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
 RECIPE = Recipe(epochs=2, deploy_epochs=1, batch=31, shift=0, ema=0.9, seed=3)
@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     whole = load("digits")
     few = torch.arange(72)
     data = DataSet(*(split.take(few) for split in (whole.train, whole.validation, whole.test)))
-    run = Run(SMALL, RECIPE, data, folder / "run", machine=Machine(device, world))
+    run = Run(SMALL, RECIPE, data, folder / "run", computer=Computer(device, world))
 
     alone = deepcopy(run.model).train()
     order = torch.randperm(72, generator=generator(device, RECIPE.seed, 0))[: RECIPE.batch]
@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
     assert (run.epoch, run.step) == (0, 2)
     hook.remove()
 
-    resumed = Run(SMALL, RECIPE, data, folder / "run", machine=Machine(device, world))
+    resumed = Run(SMALL, RECIPE, data, folder / "run", computer=Computer(device, world))
     world.from_first(lambda: None)  # until the first has saved
     resumed.resume()
     assert resumed.train()

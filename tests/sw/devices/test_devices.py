@@ -18,7 +18,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import serial
-import torch
 from serial.tools import list_ports
 
 from haarlequin.hw.config import CONFIGS
@@ -28,7 +27,7 @@ from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
 from haarlequin.sw.devices import DeviceError, Model, open_device, serial_port
 from haarlequin.sw.devices.serial_port import SerialLine
-from haarlequin.sw.resolve import Source
+from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
 
 MACHINE = CONFIGS["16x64"]
@@ -131,12 +130,12 @@ def test_tables_for_another_accelerator_are_refused(device, other_digits, pictur
 
 def test_another_model_and_back(device, trained_digits, small_onnx, pictures, expected):
     """It has other classes, and with one layer takes other cycles."""
-    small, progress = Source(str(small_onnx)).compiled(MACHINE.digest), []
+    small, progress = ModelSource(str(small_onnx)).compiled(MACHINE.digest), []
     device.load(small, lambda done, total: progress.append((done, total)))
     (one,) = device.run(pictures[:1])
     assert one.logits.shape == (3,)
     assert one.cycles == small.tables.cycles != 5482
-    assert one.logits.tolist() == small.golden(torch.from_numpy(pictures[0])[None])[0].tolist()
+    assert one.logits.tolist() == small.golden(pictures[0][None])[0].tolist()
     if not device.predicts:
         assert progress[-1][0] == progress[-1][1] > 0
         assert progress == sorted(progress)
@@ -178,7 +177,7 @@ def test_a_device_that_is_closed(trained_digits, pictures):
 
 
 def test_two_simulations_and_their_results(trained_digits, small_onnx, pictures, expected):
-    small = Source(str(small_onnx)).compiled(MACHINE.digest)
+    small = ModelSource(str(small_onnx)).compiled(MACHINE.digest)
     with open_device("sim", MACHINE) as one, open_device("sim", MACHINE) as two:
         one.load(trained_digits)
         two.load(small)
@@ -191,14 +190,14 @@ def test_two_simulations_and_their_results(trained_digits, small_onnx, pictures,
 
 def test_a_slow_board_and_the_usual_patience(small_onnx, pictures):
     """It takes longer for an image than a real one, so that the host tries again, or not: no matter."""
-    small = Source(str(small_onnx)).compiled(MACHINE.digest)
+    small = ModelSource(str(small_onnx)).compiled(MACHINE.digest)
     with Simulation(simulator(MACHINE, build_folder("sim"))) as simulation, Board(simulation) as board:
         with open_device(board.device, MACHINE) as device:
             assert device.name == f"{board.device}@3000000"
             device.load(small)
             results = list(device.run(pictures[:3]))
             for one, picture in zip(results, pictures, strict=False):
-                assert one.logits.tolist() == small.golden(torch.from_numpy(picture)[None])[0].tolist()
+                assert one.logits.tolist() == small.golden(picture[None])[0].tolist()
             assert len(results) == 3
         with open_device(f"{board.device}@115200", MACHINE) as device:  # nobody has closed the board
             assert device.digest == MACHINE.digest
