@@ -23,7 +23,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help sim infer noise verilog bitstream flash gatesim lint test mutate data train bench area clean distclean
+.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate data train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -54,8 +54,17 @@ lint: $(STAMP)  ## check style and format
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 
-# A worker a core and a thread a worker: torch would otherwise start as many threads as cores in each of them.
-test: lint  ## lint, then run the tests on every core
+# The package as it is installed, for mypy, which cannot follow an import name to folders of other names.
+types: $(STAMP)  ## check types
+	@rm -rf build/types && mkdir -p build/types/haarlequin
+	@ln -s $(addprefix $(CURDIR)/,hw models sim sw $(wildcard sw/haarlequin/*)) build/types/haarlequin
+	$(RUN) mypy
+
+# One worker per core and one thread per worker: torch would otherwise start as many threads as cores in each of them.
+check: lint types  ## lint, types, and the tests that build and train nothing (a minute)
+	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow" $(ARGS)
+
+test: lint types  ## lint, types, then all tests on every core
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 mutate: $(STAMP)  ## break every arithmetic function in turn: its tests must notice (minutes)

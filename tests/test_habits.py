@@ -1,6 +1,7 @@
 """What holds for every file: read as text, because no run of it would show that it is missing."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,62 @@ def test_every_command_is_one(path):
     assert [ast.unparse(each).partition("(")[0].rpartition(".")[2] for each in main.decorator_list] == [
         "command"
     ]
+
+
+# English
+
+
+NEXT_MACHINE = [
+    *(f"hw/lanes/{name}.py" for name in ("layers", "binary_lane", "popcount", "lane_array", "postprocess")),
+    *(f"hw/lanes/{name}.py" for name in ("haar", "line_buffer", "local_convolution", "loader")),
+    *("hw/attention/attention.py", "hw/ends/pool.py", "hw/ends/images.py", "hw/link/link.py"),
+]
+"""Blocks that are about to be rebuilt: their new versions will be read by these rules."""
+
+
+def docstrings(path):
+    """(line, text) of every docstring, those of constants and fields included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list):
+            continue
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        before = [None, *body[:-1]]
+        for last, each in zip(before, body, strict=True):
+            text = getattr(getattr(each, "value", None), "value", None)
+            belongs = isinstance(last, ast.Assign | ast.AnnAssign) or (last is None and documented)
+            if isinstance(each, ast.Expr) and isinstance(text, str) and belongs:
+                yield each.lineno, text
+
+
+written = pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if path.relative_to(ROOT).as_posix() not in NEXT_MACHINE],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+
+
+@written
+def test_no_docstring_ends_with_a_leftover_word(path):
+    for line, text in docstrings(path):
+        lines = text.strip().splitlines()
+        assert len(lines) == 1 or len(lines[-1].split()) > 1 or lines[-1].lstrip()[:1] in "]})>", (
+            f"line {line}"
+        )
+
+
+@written
+def test_docstrings_are_sentences_or_name_a_thing(path):
+    """Not "Of those." and not "What came.", which nobody understands without the line above."""
+    for line, text in docstrings(path):
+        first = text.strip().partition(" ")[0]
+        assert first not in ("Of", "What", "Whose", "Those", "Behind"), f"line {line}: {text.strip()[:60]}"
+
+
+@written
+def test_words_that_a_stranger_stumbles_over(path):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        assert not re.search(r"\bbehind\b", line), f"line {number}: say after, or on the other side of"
+        assert not re.search(r"\ba \w+ an? (cycle|lane|token|file|line|word|pixel|byte|image)\b", line), (
+            f"line {number}: say one … per …"
+        )
