@@ -196,7 +196,7 @@ def _planned(model: str, config: str) -> Program:
 
 
 def plan_table() -> list[str]:
-    """What presets take on the accelerators that hold them, whatever their weights."""
+    """Blocks, multipliers and cycles of presets on the accelerators that hold them, whatever their weights."""
     rows = [
         "| model | lanes × K | ECP5 block RAMs | multipliers | cycles per image | ideal | utilisation |",
         "|---|---|---|---|---|---|---|",

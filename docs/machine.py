@@ -245,7 +245,7 @@ def draw_bridges(axes, below: list, *corners: tuple[float, float]) -> None:
 
 
 def draw_legend(axes, x: float, y: float) -> None:
-    """What the colours mean."""
+    """The meaning of the colours."""
     for kind, (fill, edge) in KINDS.items():
         rounded(axes, x, y - 5, x + 18, y + 5, fill, edge, 3)
         text(axes, x + 26, y, kind, 9.4, INK, "", "left")

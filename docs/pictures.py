@@ -40,7 +40,7 @@ KEPT = ("part", "config", "lut4", "ff", "bram", "dsp", "available", "clock_mhz",
 
 MODEL = "digits"
 COLOURS = 64
-"""Of a picture's palette: enough for what is drawn here, and a third of the bytes."""
+"""Size of a picture's palette: enough for what is drawn here, and a third of the bytes."""
 
 PAPER, CARD, LINE, INK, GREY, WRONG = "#fbfaf7", "#27313c", "#d5d1c6", "#27313c", "#59646f", "#b4532f"
 

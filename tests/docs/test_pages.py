@@ -153,3 +153,24 @@ def test_a_message_that_nothing_says_is_noticed():
     assert unspoken(["there is no such port; …", "there is no such harbour; …"]) == [
         "there is no such harbour; …"
     ]
+
+
+# English
+
+
+def stumbling(line: str) -> bool:
+    """Whether a stranger may stumble over it: a place in the sense of a time, or a rate without its word."""
+    rate = r"\ba \w+ an? (?:cycle|lane|token|file|line|word|pixel|byte|image|seed|trial|pass)\b"
+    return bool(re.search(rf"\bbehind\b|{rate}", line))
+
+
+@each_page
+def test_words_that_a_stranger_stumbles_over(page):
+    """Say after, or on the other side of; say one … per …."""
+    assert [line for line in text(page).splitlines() if stumbling(line)] == []
+
+
+def test_such_words_are_noticed():
+    assert stumbling("a lane a cycle")
+    assert stumbling("sent again behind a RESET")
+    assert not stumbling("one lane per cycle, sent again after a RESET")
