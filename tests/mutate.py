@@ -21,17 +21,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in its place)
     "fixed": [
-        ("value.clamp(-limit, limit - 1)", "value.clamp(-limit, limit)"),
-        ("value.clamp(-limit, limit - 1)", "value.clamp(1 - limit, limit - 1)"),
-        ("(clipped != value).sum()", "(clipped < value).sum()"),
+        ("clip(value, -limit, limit - 1)", "clip(value, -limit, limit)"),
+        ("clip(value, -limit, limit - 1)", "clip(value, 1 - limit, limit - 1)"),
+        ("count_nonzero(clipped != value)", "count_nonzero(clipped < value)"),
+        ("self.clipped += count", "self.clipped = count"),
+        ("return value.clip(low, high)", "return value.clip(low)"),
+        ("return xp.clip(value, low, high)", "return xp.clip(value, low, None)"),
         ("return value >> shift", "return value >> (shift + 1)"),
-        ("(value + (1 << (shift - 1))) >> shift", "(value + (1 << (shift - 1)) - 1) >> shift"),
-        ("(value + (1 << (shift - 1))) >> shift", "value >> shift"),
+        ("value + (1 << (shift - 1))", "value + (1 << (shift - 1)) - 1"),
+        ("value + (1 << (shift - 1))", "value + 0"),
         ("_FLOAT32_EXACT = 2**24", "_FLOAT32_EXACT = 2**25"),
     ],
     "binary": [
         ("shifted = value + move", "shifted = value + move - 1"),
-        ("exact_matmul(signs, weight.T,", "exact_matmul(signs, weight.T.flip(0),"),
+        ("exact_matmul(signs, weight.T,", "exact_matmul(signs, -weight.T,"),
     ],
     "affine": [
         ("round_shift(a * acc, shift) + b", "round_shift(a * acc + b, shift)"),
@@ -39,42 +42,45 @@ MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in i
     ],
     "irprelu": [
         ("d = sat(value, wide_bits)", "d = value"),
-        ("negative * d.clamp(max=0)", "negative * d.clamp(max=-1)"),
+        ("clip(d, None, 0)", "clip(d, None, -1)"),
         ("+ residual, wide_bits", ", wide_bits"),
     ],
     "haar": [
         ("shift_right(pair + right, 2)", "shift_right(pair + right + 2, 2)"),
-        ("tokens[..., -1:, :, :]], dim=-3", "tokens[..., :1, :, :]], dim=-3"),
-        ("pair[..., -1:, :]], dim=-2", "pair[..., :1, :]], dim=-2"),
+        ("tokens[..., -1:, :, :]], axis=-3", "tokens[..., :1, :, :]], axis=-3"),
+        ("pair[..., -1:, :]], axis=-2", "pair[..., :1, :]], axis=-2"),
         ("sat(x - lo, wide_bits)", "x - lo"),
     ],
     "softmax": [
-        (".clamp(max=len(table) - 1)", ".clamp(max=len(table) - 2)"),
-        (") >= threshold.long()", ") > threshold.long()"),
+        ("len(table) - 1)", "len(table) - 2)"),
+        ("(e << fraction) >= limit", "(e << fraction) > limit"),
         ("((1 << bits) - 1)", "(1 << bits)"),
-        ("total + band", "total - band"),
+        ("total + weight", "total - weight"),
     ],
     "diba": [
         ("(1 - k)", "(2 - k)"),
-        ("padding=theta // 2", "padding=(theta // 2, 0)"),
+        (
+            "(rows, columns), edge = v.shape, grid, theta // 2",
+            "(rows, columns), edge = v.shape, grid, theta - 1",
+        ),
         ("(local_convolution(v, weight, grid) << local_shift)", "local_convolution(v, weight, grid)"),
-        ("weight[:, None].to(", "weight[:, None].flip(-1).to("),
+        ("weight[:, i, j]", "weight[:, j, i]"),
         ("+ differential(attention, v)", ""),
     ],
     "embedding": [
         ("- 128\n", "- 127\n"),
         ("shift_right(acc, acc_shift)", "shift_right(acc + 1, acc_shift)"),
         ("+ position, wide_bits)", ", wide_bits)"),
-        ("tiles.transpose(2, 3)", "tiles"),
+        ("(0, 1, 3, 2, 4, 5)", "(0, 1, 2, 3, 4, 5)"),
     ],
     "head": [
         ("feature_bits)\n    return", "feature_bits + 1)\n    return"),
         ("(feature_bits - 1)) + bias", "(feature_bits - 1))"),
-        ("x.sum(-2)", "x[..., 1:, :].sum(-2)"),
+        ("xp.sum(x,", "xp.sum(x[..., 1:, :],"),
     ],
     "shortcut": [
         ("repeats.bit_length() - 1", "repeats.bit_length()"),
-        ("x.repeat(", "x.flip(-1).repeat("),
+        ("[x] * repeats", "[-x] * repeats"),
     ],
 }
 
@@ -96,7 +102,8 @@ def noticed(tree: Path, name: str, old: str, new: str) -> bool:
     """Whether the tests of an arithmetic file fail once it is broken."""
     test = f"tests/models/arithmetic/test_{name}.py"
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test]
-    settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(tree / "sw"), str(tree)])
+    settings = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     with mutated(tree / "models" / "arithmetic" / f"{name}.py", old, new):
         result = subprocess.run(command, cwd=tree, env=os.environ | settings, capture_output=True, text=True)
     if result.returncode > 1:
@@ -111,7 +118,7 @@ def main() -> None:
         trees: SimpleQueue[Path] = SimpleQueue()
         for i in range(os.cpu_count() or 1):
             tree = Path(scratch) / str(i)
-            for folder in ("models", "tests"):
+            for folder in ("models", "sw/haarlequin", "tests"):
                 shutil.copytree(ROOT / folder, tree / folder)
             shutil.copy(ROOT / "pyproject.toml", tree)
             trees.put(tree)

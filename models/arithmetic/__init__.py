@@ -11,7 +11,9 @@ from haarlequin.models.arithmetic.binary import binary_linear, sign
 from haarlequin.models.arithmetic.diba import context, diba, differential, local_convolution
 from haarlequin.models.arithmetic.embedding import embedding, patches
 from haarlequin.models.arithmetic.fixed import (
+    Array,
     SaturationCounter,
+    clip,
     count_saturations,
     exact_matmul,
     round_shift,

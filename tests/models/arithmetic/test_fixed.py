@@ -1,5 +1,6 @@
 import threading
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,22 +10,26 @@ from haarlequin.models import arithmetic
 from tests.models.arithmetic import reference
 from tests.models.arithmetic.strategies import matrix, signed
 
+both = pytest.mark.parametrize("array", [np.array, torch.tensor], ids=["numpy", "PyTorch"])
 
+
+@both
 @given(bits=st.integers(2, 16), values=st.lists(signed(20), min_size=1, max_size=9))
-def test_sat_clips_to_twos_complement_and_counts_what_it_clipped(bits, values):
+def test_sat_clips_to_twos_complement_and_counts_what_it_clipped(array, bits, values):
     expected = [reference.saturate(v, bits) for v in values]
     with arithmetic.count_saturations() as counter:
-        assert arithmetic.sat(torch.tensor(values), bits).tolist() == expected
+        assert arithmetic.sat(array(values), bits).tolist() == expected
     assert counter.clipped == sum(v != e for v, e in zip(values, expected, strict=True))
 
 
+@both
 @pytest.mark.parametrize("bits", [2, 8, 12, 16])
-def test_sat_leaves_its_two_limits_and_clips_one_beyond(bits):
+def test_sat_leaves_its_two_limits_and_clips_one_beyond(array, bits):
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     with arithmetic.count_saturations() as counter:
-        assert arithmetic.sat(torch.tensor([low, high]), bits).tolist() == [low, high]
+        assert arithmetic.sat(array([low, high]), bits).tolist() == [low, high]
         assert counter.clipped == 0
-        assert arithmetic.sat(torch.tensor([low - 1, high + 1]), bits).tolist() == [low, high]
+        assert arithmetic.sat(array([low - 1, high + 1]), bits).tolist() == [low, high]
     assert counter.clipped == 2
 
 
