@@ -52,7 +52,7 @@ def chosen() -> list[int]:
 
 
 def ask(device: str = "sim") -> dict:
-    """What a device says of the images of the picture, as docs/result.json has it."""
+    """The answers of a device to the images of the picture, as docs/result.json has them."""
     test, numbers = data.load(MODEL).test, chosen()
     with Accelerator(device, MODEL, notice=print) as accelerator:
         said = accelerator.classify(np.asarray(test.pixels)[numbers])
@@ -100,7 +100,7 @@ def _rounded(axes, left: float, top: float, width: float, height: float, fill: s
 
 
 def digest(*sources: Path) -> str:
-    """Of the files that a picture is made from."""
+    """A hash of the files that a picture is made from."""
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
@@ -113,7 +113,7 @@ def save(picture: Image.Image, path: Path, made_from: str) -> None:
 
 
 def made_from(path: Path) -> str:
-    """What `save` has written there."""
+    """The note that `save` has written into a picture."""
     with Image.open(path) as picture:
         return picture.text["Description"]
 

@@ -11,7 +11,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 
 PROGRAMS = ("make", "haarlequin", "python", "torchrun", ".venv/bin/haarlequin", ".venv/bin/python")
-"""What the first word of a command may be, in blocks that are indented and may be something else."""
+"""First words of commands, in blocks that are indented and may be something else."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Command:
 
 
 def text(page: Path) -> str:
-    """What is on it."""
+    """The whole page."""
     return page.read_text(encoding="utf-8")
 
 
@@ -75,11 +75,11 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link may say after #, by GitHub's rule."""
+    """The names that a link may have after #, by GitHub's rule."""
     headings = re.findall(r"^#+ (.*)$", text(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def names(page: Path) -> set[str]:
-    """What is in backquotes."""
+    """All that is in backquotes."""
     return set(re.findall(r"`([^`\n]+)`", text(page)))

@@ -26,7 +26,7 @@ ALL = [command for page in PAGES for command in commands(page)]
 VARIABLES = re.findall(r"\$\((?:or )?\$?\(?([A-Z]+)\b", (ROOT / "Makefile").read_text(encoding="utf-8"))
 
 THEIRS = ("data", "my-pictures", "photo.jpg", "photos/", "runs/", "build/", "DIR", "path/to/")
-"""What a page may name that is not in a checkout: it is the reader's, or is made by a command before."""
+"""Files and folders of pages that are not in a checkout: the reader's own, or made by a command."""
 
 
 class Parsed(BaseException):
@@ -53,7 +53,7 @@ def parsed(monkeypatch):
 
 
 def check_values(arguments: argparse.Namespace) -> None:
-    """What the options name must exist."""
+    """Fails unless everything that the options name exists."""
     known = {
         "config": CONFIGS,
         "board": BOARDS,
@@ -185,7 +185,7 @@ def test_a_command_that_is_not_there_is_noticed(words, parsed):
 
 
 def test_every_command_is_in_the_list():
-    """Of those of ``haarlequin``, and of the targets of ``make``."""
+    """Every target of ``make`` is there, too."""
     words = [set(command.words) for command in commands(LIST)]
     shown = {word for line in words for word in line}
     targets = set(
@@ -207,7 +207,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def run(line: str, build: Path, capsys) -> str:
-    """What one of our commands prints, of a line of a page, with ``build`` in place of build/."""
+    """The output of a command of ours, as a page has it, with ``build`` in place of build/."""
     words = [re.sub(r"^build/", f"{build}/", word) for word in shlex.split(line, comments=True)]
     try:
         main(words[1:])

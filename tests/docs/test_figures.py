@@ -32,8 +32,8 @@ def test_a_table_with_a_wrong_figure_is_noticed():
 
 
 def test_recorded_boards_are_the_boards_of_the_project():
-    """What was routed is what `make bitstream` would build today: another configuration, clock or rate would
-    make other figures.
+    """`make bitstream` would build the same today: another configuration, clock or rate would make other
+    figures.
     """
     assert figures.routed().keys() == BOARDS.keys()
     for name, found in figures.routed().items():
@@ -70,7 +70,7 @@ def test_the_rate_of_a_cable_counted_by_hand():
 
 
 def test_sentences_of_the_readme_have_the_same_figures():
-    """Those that are no cells of a table."""
+    """Figures that are no cells of a table."""
     page = " ".join(text(ROOT / "README.md").split())
     said = json.loads((ROOT / "docs" / "result.json").read_text(encoding="utf-8"))
     (cycles,) = set(said["cycles"])

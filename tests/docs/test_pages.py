@@ -1,4 +1,4 @@
-"""What the pages name exists: links, headings, files, modules, classes, and what commands say."""
+"""Links, headings, files, modules, classes and messages: whatever a page names must exist."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ SOURCES = {path: path.read_text(encoding="utf-8") for part in PARTS for path in 
 
 
 def broken_links(page: Path, found: list[str]) -> list[str]:
-    """Those that lead to no file of the checkout, or to no heading of its page."""
+    """The links that lead to no file of the checkout, or to no heading of its page."""
     broken = []
     for link in found:
         if link.startswith(("https://", "http://")):
@@ -38,7 +38,7 @@ def test_a_broken_link_is_noticed():
 
 
 def missing_files(found: set[str]) -> list[str]:
-    """Those names that look like files or folders of the checkout and are none."""
+    """The names that look like files or folders of the checkout and are none."""
     paths = {
         name for name in found if re.fullmatch(rf"({'|'.join((*PARTS, 'tests', 'docs'))})/[\w./*-]*", name)
     }
@@ -81,7 +81,7 @@ def test_a_module_that_is_not_there_is_noticed():
 
 
 def undefined(found: set[str]) -> list[str]:
-    """Of names that may be of a class, a function or a field, those that no source defines."""
+    """The names that may be of a class, a function or a field, and that no source defines."""
     whole = "\n".join(SOURCES.values())
     missing = []
     for name in found:
@@ -108,7 +108,7 @@ def test_a_name_that_is_not_defined_is_noticed():
     ]
 
 
-# What troubleshooting says that a command says
+# Messages that troubleshooting quotes
 
 
 def spoken() -> list[str]:
@@ -120,7 +120,7 @@ def spoken() -> list[str]:
 
 
 def pieces(message: str) -> list[str]:
-    """What is said of it in one go: it has … for values, and one message is put together of parts."""
+    """The parts of a message that a source has in one piece: … stands for values between them."""
     assembled = {
         "asked what it is 6 times, and nothing came": ["asked ", "what it is", " times, and ", "nothing came"]
     }
@@ -128,7 +128,7 @@ def pieces(message: str) -> list[str]:
 
 
 def unspoken(messages: list[str]) -> list[str]:
-    """Those messages of which a piece between two … is said nowhere."""
+    """The messages of which a piece between two … is said nowhere."""
     whole = "\n".join(spoken())
     return [
         message
