@@ -1,9 +1,14 @@
-"""What the coded fields of a pass mean: one definition for RTL, compiler and emulator."""
+"""What coded fields mean: one definition for RTL, compiler and emulator."""
 
-from amaranth.lib import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # without Amaranth, for mypy: an enum that may say its shape
+    from enum import IntEnum
+else:
+    from amaranth.lib.enum import IntEnum
 
 
-class Operand(enum.IntEnum, shape=2):
+class Operand(IntEnum, shape=2):
     """Where a pass's shortcut comes from."""
 
     NONE = 0
@@ -11,7 +16,7 @@ class Operand(enum.IntEnum, shape=2):
     BANK_B = 2
 
 
-class Activation(enum.IntEnum, shape=2):
+class Activation(IntEnum, shape=2):
     """What a pass broadcasts to the lanes: ones, or the words of a sign memory."""
 
     ONES = 0
@@ -19,7 +24,7 @@ class Activation(enum.IntEnum, shape=2):
     SIGNS_1 = 2
 
 
-class SignMemory(enum.IntEnum, shape=1):
+class SignMemory(IntEnum, shape=1):
     """One of the two sign memories, and the fields of a pass that belong to it."""
 
     SIGNS_0 = 0
@@ -43,7 +48,15 @@ class SignMemory(enum.IntEnum, shape=1):
         return f"bits_{self.value}"
 
 
-class OperationCode(enum.IntEnum, shape=4):
+class ResultPart(IntEnum, shape=2):
+    """What a word of an image's result is, in the order in which they leave."""
+
+    LOGITS = 0
+    CYCLES = 1
+    SATURATIONS = 2
+
+
+class OperationCode(IntEnum, shape=4):
     """What the machine counts a cycle for; WAITING while no pass runs."""
 
     SIGNS = 0

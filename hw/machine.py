@@ -5,10 +5,10 @@ import warnings
 from functools import cache
 
 from amaranth.hdl import Array, Module, Mux, Signal, UnusedElaboratable, Value, signed
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.codes import OperationCode, ResultPart
 from haarlequin.hw.common.counters import Counters
 from haarlequin.hw.common.flow_control import relay
 from haarlequin.hw.common.pipeline import registered, streamed
@@ -21,16 +21,6 @@ from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS
 from haarlequin.hw.program import SETTINGS_WORD, settings_layout
 
 COUNTER_BITS = 32
-
-
-class ResultPart(enum.IntEnum, shape=2):
-    """What a word of an image's result is, in the order in which they leave."""
-
-    LOGITS = 0
-    CYCLES = 1
-    SATURATIONS = 2
-
-
 ANSWER_LATENCY = 5
 """Cycles from ``read`` to ``answer``."""
 

@@ -21,7 +21,8 @@ SHALLOW = 48
 """Distributed RAMs of a memory up to which they are a better place for it than block RAMs, which it would
 leave mostly empty."""
 
-BLOCKS = tuple(sorted((shape for shape in ECP5.block_rams if shape.bits >= 9), reverse=True))
+_CAPACITY = max(shape.words * shape.bits for shape in ECP5.block_rams)
+BLOCKS = sorted((one for one in ECP5.block_rams if one.words * one.bits == _CAPACITY), reverse=True)
 """Shapes of a block RAM that use all its bits, the deepest first."""
 
 SPARE = 1.05
@@ -57,7 +58,8 @@ def slices(width: int, depth: int, spare: float = SPARE) -> list[slice]:
 
 def shallow(width: int, depth: int) -> bool:
     """Whether a memory is better made of distributed RAMs."""
-    return rams(ECP5.distributed, width, depth) <= SHALLOW
+    made_of = ECP5.distributed
+    return made_of is not None and rams(made_of, width, depth) <= SHALLOW
 
 
 def block_rams(family: Family, width: int, depth: int, written: int | None = None, reads: int = 1) -> int:
@@ -76,8 +78,8 @@ def table_block_rams(family: Family, width: int, depth: int, spare: float = SPAR
 
 
 class SlicedMemory(wiring.Component):
-    """A memory of such `slices`. Its ports are those of `amaranth.lib.memory`: the
-    word at ``read.addr`` is in ``read.data`` a cycle later where ``read.en`` is high.
+    """A memory of such `slices`. Its ports are those of `amaranth.lib.memory`: the word at ``read.addr`` is
+    in ``read.data`` a cycle later where ``read.en`` is high.
     """
 
     def __init__(self, shape: ShapeLike, depth: int, spare: float = SPARE):

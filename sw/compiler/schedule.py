@@ -224,7 +224,7 @@ class _Scheduler:
         if item["partial"]:
             yield self._access(item, BANK_A, item["partial_base"], s.partial, live)
         if item["shortcut"] != Operand.NONE:
-            bank = {Operand.BANK_A: BANK_A, Operand.BANK_B: BANK_B}[item["shortcut"]]
+            bank = {Operand.BANK_A: BANK_A, Operand.BANK_B: BANK_B}[Operand(item["shortcut"])]
             yield self._access(item, bank, item["shortcut_base"], s.shortcut, live)
         if item["residual"]:
             yield self._access(

@@ -14,7 +14,7 @@ from haarlequin.hw.families.ice40 import ICE40
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, SETTINGS_MEMORY
 from haarlequin.hw.machine import memories as host_memories
 from haarlequin.models.config import PRESETS, Widths, preset
-from haarlequin.sw.compile import blank
+from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import (
@@ -110,7 +110,7 @@ class Only(Elaboratable):
 )
 def test_the_plan_has_the_block_rams_that_yosys_makes(model, machine, family, tmp_path):
     """Memory by memory. The rest of a machine takes none."""
-    planned = memories(lower(blank(preset(model)), CONFIGS[machine]))
+    planned = memories(lower(GoldenModel.blank(preset(model)), CONFIGS[machine]))
     only = Only(planned)
     fragment = Fragment.get(only, None)
     (tmp_path / "top.il").write_text(rtlil.convert(fragment, ports=only.pins), encoding="utf-8")
@@ -129,7 +129,7 @@ def test_the_plan_has_every_memory_that_the_host_fills(machine):
     config = CONFIGS[machine]
     planned = {
         memory.name: (memory.width, memory.words)
-        for memory in memories(lower(blank(preset("digits")), config))
+        for memory in memories(lower(GoldenModel.blank(preset("digits")), config))
     }
     filled = {memory.name: (memory.width, memory.depth) for memory in host_memories(config)}
     for name in (SETTINGS_MEMORY, COUNTERS_MEMORY):  # registers, distributed RAM
@@ -147,7 +147,8 @@ def test_the_plan_has_every_memory_that_the_host_fills(machine):
 )
 def test_plans_of_machines_that_were_routed(model, machine, blocks):
     assert (
-        sum(memory.blocks() for memory in memories(lower(blank(preset(model)), CONFIGS[machine]))) == blocks
+        sum(memory.blocks() for memory in memories(lower(GoldenModel.blank(preset(model)), CONFIGS[machine])))
+        == blocks
     )
 
 
@@ -155,9 +156,9 @@ def test_plans_of_machines_that_were_routed(model, machine, blocks):
 def test_seven_layers_of_tiny_on_an_85f(machine, blocks):
     """It has 208 block RAMs: 32 lanes fit, 64 do not, and an eighth layer fits neither."""
     config, model = CONFIGS[machine], preset("cifar10-tiny")
-    assert sum(memory.blocks() for memory in memories(lower(blank(model), config))) == blocks
+    assert sum(memory.blocks() for memory in memories(lower(GoldenModel.blank(model), config))) == blocks
     with pytest.raises(DoesNotFit, match=r"weights by 1536 of 12800 words; constants by "):
-        check_memories(lower(blank(model.with_(layers=8)), config))
+        check_memories(lower(GoldenModel.blank(model.with_(layers=8)), config))
 
 
 def test_multipliers_are_those_of_the_85f():
@@ -181,7 +182,7 @@ def test_multipliers_are_those_of_the_85f():
 def test_what_is_too_large_is_named(changes, message):
     model = preset("cifar10-tiny").with_(layers=1, **changes)
     with pytest.raises(DoesNotFit, match=message):
-        check_shapes(blank(model), CONFIGS["32x128"])
+        check_shapes(GoldenModel.blank(model), CONFIGS["32x128"])
 
 
 def test_scores_too_fine_for_the_softmax_are_refused():
@@ -191,7 +192,7 @@ def test_scores_too_fine_for_the_softmax_are_refused():
     model = preset("digits").with_(dim=8, heads=8, widths=widths)
     assert model.score_shift == 0
     with pytest.raises(DoesNotFit, match="digits is too fine for 16x64: the score's shift 0, 2 at least"):
-        check_shapes(blank(model), machine)
+        check_shapes(GoldenModel.blank(model), machine)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_scores_too_fine_for_the_softmax_are_refused():
     ],
 )
 def test_a_memory_too_small_is_named_with_the_excess(memory, machine, changes):
-    model = blank(preset("digits").with_(**changes))
+    model = GoldenModel.blank(preset("digits").with_(**changes))
     used = {m.name: m.used - m.words for m in memories(lower(model, CONFIGS[machine]))}[memory]
     assert used > 0
     with pytest.raises(
@@ -217,7 +218,7 @@ def test_a_memory_too_small_is_named_with_the_excess(memory, machine, changes):
 @pytest.mark.parametrize(("model", "machine"), [("digits", "16x64"), ("cifar10-tiny", "64x128")])
 def test_no_operation_does_more_than_the_array_can(model, machine, changes):
     config = CONFIGS[machine]
-    program = compile_model(blank(PRESETS[model].with_(**changes)), config, check=False)
+    program = compile_model(GoldenModel.blank(PRESETS[model].with_(**changes)), config, check=False)
     counted = operations(program.lowered)
     assert sum(operation.bit_macs for operation in counted) == sum(
         bit_macs(program.lowered.model.config).values()

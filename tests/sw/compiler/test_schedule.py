@@ -8,7 +8,7 @@ from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.timing import timing
 from haarlequin.models.config import preset
-from haarlequin.sw.compile import blank
+from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import embedding_cycles, ideal_cycles
@@ -29,7 +29,7 @@ from haarlequin.sw.compiler.schedule import schedule
 )
 def test_cycles_of_the_presets(model, machine, cycles):
     """What docs and README say; `make sim` compares them with the machine's own count."""
-    lowered = lower(blank(preset(model)), CONFIGS[machine])
+    lowered = lower(GoldenModel.blank(preset(model)), CONFIGS[machine])
     starts = schedule(lowered)
     assert starts[-1] + lowered.passes[-1]["cycles"] == cycles
     assert sum(item["cycles"] for item in lowered.passes) == cycles
@@ -37,7 +37,7 @@ def test_cycles_of_the_presets(model, machine, cycles):
 
 def test_tiny_uses_70_percent_of_64_lanes():
     model, machine = preset("cifar10-tiny"), CONFIGS["64x128"]
-    lowered = lower(blank(model), machine)
+    lowered = lower(GoldenModel.blank(model), machine)
     schedule(lowered)
     cycles = sum(item["cycles"] for item in lowered.passes)
     assert embedding_cycles(model, machine) <= cycles
@@ -83,7 +83,7 @@ def test_ports_and_order(change):
     model = preset("digits").with_(layers=2, **change)
     if model.dim > machine.max_channels:
         machine = CONFIGS["32x128"]
-    lowered, stages = lower(blank(model), machine), timing(machine)
+    lowered, stages = lower(GoldenModel.blank(model), machine), timing(machine)
     starts = schedule(lowered)
     taken, written = Counter(), {}
     for number, (item, start) in enumerate(zip(lowered.passes, starts, strict=True)):

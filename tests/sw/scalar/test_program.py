@@ -8,9 +8,9 @@ import pytest
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.scalar.isa import memories
 from haarlequin.models.config import PRESETS, ModelConfig
+from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
-from haarlequin.sw.compile import blank
 from haarlequin.sw.compiler import CompilerError
 from haarlequin.sw.compiler.resources import DoesNotFit
 from haarlequin.sw.scalar.firmware import firmware
@@ -109,9 +109,11 @@ def test_what_the_host_gets(program):
 )
 def test_what_does_not_fit(changes, message):
     with pytest.raises(DoesNotFit, match=f"random does not fit scalar: .*{message}"):
-        firmware(blank(replace(WHOLE, **changes)), SCALAR)
+        firmware(GoldenModel.blank(replace(WHOLE, **changes)), SCALAR)
 
 
 def test_which_presets_fit():
     for machine in (SCALAR, CONFIGS["scalar-43k"]):
-        assert [name for name, model in PRESETS.items() if fits(blank(model), machine)] == ["digits"]
+        assert [name for name, model in PRESETS.items() if fits(GoldenModel.blank(model), machine)] == [
+            "digits"
+        ]
