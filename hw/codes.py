@@ -1,4 +1,4 @@
-"""What coded fields mean: one definition for RTL, compiler and emulator."""
+"""Enums of the coded fields, one definition each for RTL, compiler and emulator."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ class Operand(IntEnum, shape=2):
 
 
 class Activation(IntEnum, shape=2):
-    """What a pass broadcasts to the lanes: ones, or the words of a sign memory."""
+    """The word that a pass broadcasts to the lanes: ones, or one of a sign memory."""
 
     ONES = 0
     SIGNS_0 = 1
@@ -49,7 +49,7 @@ class SignMemory(IntEnum, shape=1):
 
 
 class ResultPart(IntEnum, shape=2):
-    """What a word of an image's result is, in the order in which they leave."""
+    """Kinds of words of an image's result, in the order in which they leave."""
 
     LOGITS = 0
     CYCLES = 1
@@ -57,7 +57,7 @@ class ResultPart(IntEnum, shape=2):
 
 
 class OperationCode(IntEnum, shape=4):
-    """What the machine counts a cycle for; WAITING while no pass runs."""
+    """The operation that the machine counts a cycle for; WAITING while no pass runs."""
 
     SIGNS = 0
     HAAR = 1

@@ -91,7 +91,7 @@ class Timing:
 
     @property
     def acc(self) -> int:
-        """Of the array, and with it the slot of the constants."""
+        """The array's sum leaves, and the slot of the constants is taken."""
         return self.operands + 2
 
     @property

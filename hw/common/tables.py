@@ -51,7 +51,7 @@ def slice_bits(width: int, depth: int, spare: float = SPARE) -> int:
 
 
 def slices(width: int, depth: int, spare: float = SPARE) -> list[slice]:
-    """Those slices; all of a word in one where the table is `shallow`."""
+    """The slices of a word; a single one where the table is `shallow`."""
     bits = width if shallow(width, depth) else slice_bits(width, depth, spare)
     return [slice(first, min(first + bits, width)) for first in range(0, width, bits)]
 
@@ -117,7 +117,7 @@ Tables = Mapping[str, tuple[ShapeLike, int]]
 
 
 class TableSignature(wiring.Signature):
-    """The host's side of a memory, a word a cycle: where ``en`` is high, ``data`` goes to ``addr``; where
+    """The host's side of a memory, one word per cycle: where ``en`` is high, ``data`` goes to ``addr``; where
     ``read`` is high, ``answer`` is the word at ``addr`` a cycle later, and the machine gets it too.
     """
 
@@ -128,9 +128,7 @@ class TableSignature(wiring.Signature):
 
 
 class TableRead(NamedTuple):
-    """The machine's side: ``data`` is the word at ``addr`` a cycle later, unless ``en`` is low; then it
-    stays.
-    """
+    """The machine's side: ``data`` is the word at ``addr`` a cycle later; where ``en`` is low, it stays."""
 
     addr: Signal
     data: Signal | View

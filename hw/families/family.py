@@ -11,13 +11,13 @@ from amaranth.hdl import Module, Value
 from haarlequin.hw.families.pll import Pll, Setting
 
 PLACED = "placed.json"
-"""What nextpnr makes of the netlist: the same with a place for each cell."""
+"""The netlist as nextpnr writes it, with a place for each cell."""
 
 REPORT = "report.json"
-"""What nextpnr says of it."""
+"""The report of nextpnr."""
 
 RESOURCES = ("lut4", "ff", "bram", "dsp")
-"""What a part has of everything that a design takes."""
+"""The resources that a design takes and a part has."""
 
 PREPARE = """
 # Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
@@ -74,11 +74,11 @@ class Family(ABC):
     nextpnr: str
     packer: str
     bitstream: str
-    """Suffix of what the packer makes."""
+    """Suffix of the file that the packer makes."""
     routed: str
-    """What nextpnr writes for the packer."""
+    """The file that nextpnr writes for the packer."""
     netlist: str = "top.json"
-    """What yosys makes."""
+    """The file that yosys makes."""
     prepare: str = PREPARE
     shared: frozenset[str] = frozenset()
     """Resources whose places are those of another: the netlist says how many are used."""

@@ -1,4 +1,4 @@
-"""What the PLLs of all families have in common: a board's clock to the one that timing was met for."""
+"""PLLs of all families: from a board's clock to the one that timing was met for."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Setting(ABC):
     @property
     @abstractmethod
     def pfd(self) -> Fraction:
-        """What the phase detector compares."""
+        """The frequency that the phase detector compares."""
 
     @property
     @abstractmethod

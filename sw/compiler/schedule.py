@@ -43,7 +43,7 @@ def schedule(lowered: Lowered) -> list[int]:
 BANK_A, BANK_B, MAXIMUM = "bank A", "bank B", "maximum"
 
 _Name = str | SignMemory
-"""Of a memory: one of these, or a sign memory."""
+"""A memory is called by one of these, or is a sign memory."""
 
 
 class _Access(NamedTuple):

@@ -1,4 +1,4 @@
-"""The tables that a program reads: rows of small integers, a row a word."""
+"""The tables that a program reads: rows of small integers, one row per word."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +27,7 @@ class Tables:
         return len(self.weights) - len(rows)
 
     def add_constants(self, constants: Mapping[str, np.ndarray], count: int) -> int:
-        """Append channels, given as an array for each constant, and zeros up to ``count``; the address of the
-        first.
-        """
+        """Append channels, one array for each constant, and zeros up to ``count``; the first one's address."""
         given = len(next(iter(constants.values())))
         rows = [{name: int(values[i]) for name, values in constants.items()} for i in range(given)]
         self.constants += rows + [dict.fromkeys(constants, 0)] * (count - given)
