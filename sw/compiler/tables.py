@@ -22,12 +22,12 @@ class Tables:
     token_offsets: list[int] = field(default_factory=list)
 
     def add_weights(self, rows: Sequence[np.ndarray]) -> int:
-        """Append a row a lane; the address of the first."""
+        """Append one row per lane; the address of the first."""
         self.weights += rows
         return len(self.weights) - len(rows)
 
     def add_constants(self, constants: Mapping[str, np.ndarray], count: int) -> int:
-        """Append channels, one array for each constant, and zeros up to ``count``; the first one's address."""
+        """Append channels, an array for each constant, and zeros up to ``count``; the address of the first."""
         given = len(next(iter(constants.values())))
         rows = [{name: int(values[i]) for name, values in constants.items()} for i in range(given)]
         self.constants += rows + [dict.fromkeys(constants, 0)] * (count - given)
