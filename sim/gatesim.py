@@ -23,7 +23,7 @@ from haarlequin.models.common.files import locked, write_text
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim import gates
 from haarlequin.sim.workload import workload
-from haarlequin.sw.devices.device import DeviceError, Model
+from haarlequin.sw.devices.device import CompiledModel, DeviceError
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
 from haarlequin.sw.targets import compile_model
@@ -106,7 +106,7 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            device.load(Model(tables, what.model), progress)
+            device.load(CompiledModel(tables, what.model), progress)
         for i, result in enumerate(device.run(iter(what.pixels))):
             equal = np.array_equal(result.logits, expected[i])
             exact += equal

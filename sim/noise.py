@@ -19,7 +19,7 @@ from haarlequin.models import data
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.golden import GoldenModel
-from haarlequin.sw.devices import DeviceError, Model
+from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
@@ -134,7 +134,7 @@ class Outcome:
 
 
 def campaign(
-    device: LinkDevice, line: NoisyLine, model: Model, images: np.ndarray, faults: int, seed: int
+    device: LinkDevice, line: NoisyLine, model: CompiledModel, images: np.ndarray, faults: int, seed: int
 ) -> Iterator[Outcome]:
     """``faults`` faults, one after the other; what came of it so far after each."""
     dice, outcome = random.Random(seed), Outcome()

@@ -89,7 +89,7 @@ class Accelerator:
         except BaseException:
             self.close()
             raise
-        self.config = self.model.tables.model
+        self.model_config = self.model.tables.model
         self._golden: Device | None = None
 
     def classify(self, images: Iterable[Picture]) -> Predictions:
@@ -106,12 +106,12 @@ class Accelerator:
         if isinstance(images, str | Path | Image.Image):
             raise TypeError(f"images must be several, not {images!r}: put it into a list")
         results = list(self.stream(self.pixels(image)[0] for image in images))
-        classes = self.config.classes
+        classes = self.model_config.classes
         logits = np.array([result.logits for result in results], np.int32).reshape(-1, len(classes))
         return Predictions(
             classes,
             logits,
-            scores(logits, self.config.logit_scale),
+            scores(logits, self.model_config.logit_scale),
             np.array([result.cycles for result in results], np.int64),
             np.array([result.saturations for result in results], np.int64),
         )
@@ -138,7 +138,9 @@ class Accelerator:
             golden.load(self.model)
             self._golden = golden  # now that other threads may use it
         (expected,) = self._golden.run([pixels])
-        for class_, wanted, came in zip(self.config.classes, expected.logits, result.logits, strict=True):
+        for class_, wanted, came in zip(
+            self.model_config.classes, expected.logits, result.logits, strict=True
+        ):
             if wanted != came:
                 return f"class {class_}: expected {wanted}, got {came}"
         for name in ("cycles", "saturations"):
@@ -150,7 +152,7 @@ class Accelerator:
     def pixels(self, image: Picture) -> tuple[np.ndarray, str | None]:
         """What the model takes of an image, uint8 (H, W, channels), and what was done to it, if anything."""
         source = Path(image) if isinstance(image, str) else image
-        return convert(source, *self.config.image, self.config.channels)
+        return convert(source, *self.model_config.image, self.model_config.channels)
 
     def close(self) -> None:
         """Let go of the device."""

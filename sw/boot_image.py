@@ -3,7 +3,7 @@
 `hw/link/boot.py` says how it is laid out, and reads it.
 """
 
-from haarlequin.hw.link.boot import LENGTH_BYTES, MARK_BYTES, mark
+from haarlequin.hw.link.boot import IDENTITY_CRC_BYTES, LENGTH_BYTES, identity_crc
 from haarlequin.hw.link.protocol import Identity, encode
 from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.table_folder import Compiled, TablesError
@@ -16,5 +16,5 @@ def boot_image(tables: Compiled) -> bytes:
     frames = b"".join(map(encode, load_frames(tables)))
     if len(frames) > MOST_BYTES:
         raise TablesError(f"a boot image has at most {MOST_BYTES} bytes of frames, not {len(frames)}")
-    whose = mark(Identity(tables.digest, 1, tables.memories))
-    return whose.to_bytes(MARK_BYTES, "little") + len(frames).to_bytes(LENGTH_BYTES, "little") + frames
+    crc = identity_crc(Identity(tables.digest, 1, tables.memories))
+    return crc.to_bytes(IDENTITY_CRC_BYTES, "little") + len(frames).to_bytes(LENGTH_BYTES, "little") + frames

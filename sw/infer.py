@@ -73,7 +73,7 @@ class Report:
 
     def image(self, item: Item, result: Result) -> None:
         """A line for an image."""
-        config, logits = self._accelerator.config, result.logits
+        config, logits = self._accelerator.model_config, result.logits
         label = int(logits.argmax())
         predicted = self._accelerator.device.predicts
         if self._json:
@@ -137,7 +137,7 @@ def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list
         raise UsageError("--data is for the model's test images: leave it out, or the images")
     found = find(names)
     good = [each.path for each in found if not each.problem]
-    classes = accelerator.config.classes
+    classes = accelerator.model_config.classes
     wanted = [Item(str(path), path, class_of(path, classes)) for path in good[:limit]]
     return wanted, [f"{each.path}: {each.problem}" for each in found if each.problem]
 
@@ -146,10 +146,10 @@ def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
     """The model's own, in ``folder`` where they come with no package."""
     from haarlequin.models import data  # with it comes PyTorch
 
-    name = accelerator.config.name
+    name = accelerator.model_config.name
     if folder is None and name not in data.BUNDLED:
         raise UsageError(f"name images, or the data set of {name}, for its test images, with --data DIR")
-    test = data.load(accelerator.config, folder).test
+    test = data.load(accelerator.model_config, folder).test
     pairs = zip(test.pixels, test.labels.tolist(), strict=True)
     return [Item(f"{name}/test/{i}", pixels, label) for i, (pixels, label) in enumerate(pairs)]
 

@@ -17,7 +17,7 @@ from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import PRESETS, ConfigError, ModelConfig
 from haarlequin.sw import table_folder
-from haarlequin.sw.devices.device import Model
+from haarlequin.sw.devices.device import CompiledModel
 from haarlequin.sw.table_folder import MANIFEST, Compiled, TablesError
 
 if TYPE_CHECKING:
@@ -97,17 +97,17 @@ class ModelSource:
             return accelerator(name or USUAL[self.config.name])
         return machine_for(self._load(), None)
 
-    def compiled(self, digest: int) -> Model:
+    def compiled(self, digest: int) -> CompiledModel:
         """For the accelerator with that digest of its configuration; tables are what they are."""
         if self._tables:
-            return Model(self._tables)
+            return CompiledModel(self._tables)
         machine = next((config for config in CONFIGS.values() if config.digest == digest), None)
         if machine is None:
             raise UsageError(
                 f"the device is an accelerator that this version does not know (digest {digest:#010x}): "
                 "build its bitstream with this version, or give the tables that were compiled for it"
             )
-        return Model(self._compiled(machine), load=self._load)
+        return CompiledModel(self._compiled(machine), load=self._load)
 
     def _config(self) -> ModelConfig:
         """Of the file; from what an earlier start has noted, where it has."""

@@ -1,8 +1,9 @@
 """Tables from a SPI flash into the accelerator, before the host has its say.
 
-A boot image is a mark of the accelerator (4 bytes, lowest first), the length of the rest (3 bytes, lowest
-first), and the very frames that a host would send: a LOAD for every piece of the tables, numbered from 0 on
-modulo 256, and a SEAL, numbered on. Anything may lie after it. `sw/boot_image.py` makes it.
+A boot image is the `identity_crc` of the accelerator (4 bytes, lowest first), the length of the rest (3
+bytes, lowest first), and the very frames that a host would send: a LOAD for every piece of the tables,
+numbered from 0 on modulo 256, and a SEAL, numbered on. Anything may lie after it. `sw/boot_image.py` makes
+it, for this block to read.
 """
 
 import zlib
@@ -24,11 +25,11 @@ FRAME_BYTES = HEADER_BYTES + CRC_BYTES
 TYPE_AT, SEQUENCE_AT = 1, 2
 
 
-MARK_BYTES = 4
+IDENTITY_CRC_BYTES = 4
 LENGTH_BYTES = 3
 
 
-def mark(identity: Identity) -> int:
+def identity_crc(identity: Identity) -> int:
     """A CRC-32 that tells accelerators apart by configuration and memories, whatever their clock."""
     return zlib.crc32(replace(identity, clock_hz=1).encode())
 
@@ -49,7 +50,7 @@ class FlashBoot(wiring.Component):
       (ERROR, or a frame that the link has passed over) nothing more is sent, so that no tables are sealed
       which are not all there. The host loads its own then.
 
-    Without an image for this very accelerator (`mark`; an erased flash has none) it sends nothing,
+    Without an image for this very accelerator (`identity_crc`; an erased flash has none) it sends nothing,
     has not failed and is done at once, `WAKE_MICROSECONDS` twice and 72 bits after the reset.
 
     The link gets a byte every ``byte_cycles`` cycles at least, its timeout must be longer, and waits for
@@ -84,14 +85,14 @@ class FlashBoot(wiring.Component):
             divider = slowest
         if not (type(divider) is int and divider >= slowest):
             raise ValueError(f"FlashBoot divider must be at least {slowest} at {hertz} Hz, not {divider!r}")
-        self.address, self.divider, self.mark = address, divider, mark(identity)
+        self.address, self.divider, self.identity_crc = address, divider, identity_crc(identity)
         self.byte_cycles = 16 * divider + 1
         self.wake_cycles = -(-hertz * WAKE_MICROSECONDS // 10**6)
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        shift, bits, phase = Signal(8 * MARK_BYTES), Signal(range(33)), Signal(range(self.divider))
+        shift, bits, phase = Signal(8 * IDENTITY_CRC_BYTES), Signal(range(33)), Signal(range(self.divider))
         rest, awake = Signal(range(max(self.wake_cycles, self.ANSWER_CYCLES))), Signal()
         left, expected = Signal(8 * LENGTH_BYTES), Signal(8)
         answered, confirmed = self._watch(m, expected), Signal()
@@ -116,13 +117,13 @@ class FlashBoot(wiring.Component):
             with m.State("COMMAND"), m.If(bits == 0):
                 m.d.sync += awake.eq(1)
                 with m.If(awake):
-                    m.d.sync += bits.eq(8 * MARK_BYTES)
-                    m.next = "MARK"
+                    m.d.sync += bits.eq(8 * IDENTITY_CRC_BYTES)
+                    m.next = "IDENTITY_CRC"
                 with m.Else():
                     m.d.sync += self.cs.eq(0)
                     m.next = "REST"
-            with m.State("MARK"), m.If(bits == 0):
-                with m.If(_first(shift, MARK_BYTES) == self.mark):
+            with m.State("IDENTITY_CRC"), m.If(bits == 0):
+                with m.If(_first(shift, IDENTITY_CRC_BYTES) == self.identity_crc):
                     m.d.sync += bits.eq(8 * LENGTH_BYTES)
                     m.next = "LENGTH"
                 with m.Else():

@@ -6,9 +6,9 @@
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
-from haarlequin.sw.devices.device import Device, DeviceError, Model, Notice, Result
+from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Notice, Result
 
-__all__ = ["KINDS", "Device", "DeviceError", "Model", "Notice", "Result", "open_device"]
+__all__ = ["KINDS", "CompiledModel", "Device", "DeviceError", "Notice", "Result", "open_device"]
 
 KINDS = {
     "sim": "the RTL in Verilator, in this process; built once",

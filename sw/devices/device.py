@@ -27,7 +27,7 @@ class DeviceError(Exception):
     """A device does not do what it must; the message is one line and says what to look at."""
 
 
-class Model:
+class CompiledModel:
     """A model to run: its tables, and the golden model they were made from, where it is at hand.
 
     Arguments:
@@ -133,7 +133,7 @@ class Device(ABC):
         """For messages."""
         self._turn = Turn(name)
 
-    def load(self, model: Model, progress: Progress | None = None) -> None:
+    def load(self, model: CompiledModel, progress: Progress | None = None) -> None:
         """Take this model from now on; ``progress`` hears how many bytes of how many are done.
 
         Raises `DeviceError`, also for tables of another accelerator.
@@ -175,7 +175,7 @@ class Device(ABC):
     # What a device does when it is its turn
 
     @abstractmethod
-    def _load(self, model: Model, progress: Progress) -> None: ...
+    def _load(self, model: CompiledModel, progress: Progress) -> None: ...
 
     @abstractmethod
     def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]: ...

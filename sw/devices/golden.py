@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Mapping
 import numpy as np
 
 from haarlequin.models import arithmetic
-from haarlequin.sw.devices.device import Device, DeviceError, Model, Progress, Result
+from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Progress, Result
 
 
 class GoldenDevice(Device):
@@ -17,10 +17,10 @@ class GoldenDevice(Device):
     def __init__(self, digest: int):
         super().__init__("golden")
         self.digest = digest
-        self._model: Model | None = None
+        self._model: CompiledModel | None = None
         self._spent: Counter[str] = Counter()
 
-    def _load(self, model: Model, progress: Progress) -> None:
+    def _load(self, model: CompiledModel, progress: Progress) -> None:
         if model.golden is None:
             raise DeviceError("golden: tables are not enough, give the model's name or its ONNX file")
         if model.tables.digest != self.digest:

@@ -25,7 +25,7 @@ from haarlequin.hw.link.protocol import (
     encode,
 )
 from haarlequin.sw.devices.byte_line import Line
-from haarlequin.sw.devices.device import Device, DeviceError, Model, Progress, Result
+from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Progress, Result
 from haarlequin.sw.table_folder import Compiled
 
 TRIES = 6
@@ -106,7 +106,7 @@ class LinkDevice(Device):
             raise
         self.digest = self.identity.config_hash
 
-    def _load(self, model: Model, progress: Progress) -> None:
+    def _load(self, model: CompiledModel, progress: Progress) -> None:
         tables = model.tables
         if tables.digest != self.digest:
             raise DeviceError(

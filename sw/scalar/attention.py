@@ -3,14 +3,14 @@
 from haarlequin.hw.scalar.isa import WORD, Alu, Control
 from haarlequin.models.golden import exp_table
 from haarlequin.sw.scalar.assembler import SIGNS, At
+from haarlequin.sw.scalar.idioms import WIDE, Idioms
 from haarlequin.sw.scalar.layout import Buffer
-from haarlequin.sw.scalar.parts import WIDE, Parts
 
 LD, ADD, SUB, MIN, MUL, MAC, LDT, BIT, LDP, MULP = Alu
 ST, STB, STR, STBR, DOT, DOTA, ASR, ASRR, SAT, JMP, DJNZ, OUT, HALT, LDX = Control
 
 
-class AttentionCode(Parts):
+class AttentionCode(Idioms):
     """Code of a layer's attention but for the output projection."""
 
     def _haar(self) -> None:
@@ -32,7 +32,7 @@ class AttentionCode(Parts):
                 a(SUB, "mean")
                 a(SAT, 0, WIDE)
                 a(ST, At("high", 1))
-        self._mark(self._wide("layers.{layer}.x_lo", low), self._wide("layers.{layer}.x_hi", high))
+        self._milestone(self._wide("layers.{layer}.x_lo", low), self._wide("layers.{layer}.x_hi", high))
 
     def _queries_and_keys(self) -> None:
         a, bands = self.a, self.config.bands
@@ -53,7 +53,7 @@ class AttentionCode(Parts):
                         a(STB, At("Q", 1))
             a.set("part", "X")
         size = self.n * self.words
-        self._mark(
+        self._milestone(
             *(
                 Buffer(
                     f"layers.{{layer}}.{role}.{band}",
@@ -95,7 +95,7 @@ class AttentionCode(Parts):
             a(STB, At("column", 1))
         shape = self.dim, self.plane // self.plane_columns, self.plane_columns
         planes = Buffer("layers.{layer}.v", self.planes, shape, "planes")
-        self._mark(self._wide("layers.{layer}.value", self.value), planes)
+        self._milestone(self._wide("layers.{layer}.value", self.value), planes)
 
     def _fill_up(self) -> None:
         """Zeros for tokens that a word has beyond the last."""
@@ -132,7 +132,7 @@ class AttentionCode(Parts):
                 a(ADD, step)
                 a(STR, name)
         rows = Buffer("layers.{layer}.attention", self.rows, (config.heads, self.n, 1), "bits")
-        self._mark(rows, self._wide("layers.{layer}.context", self.context))
+        self._milestone(rows, self._wide("layers.{layer}.context", self.context))
 
     def _row(self, own: int) -> None:
         """A row of Â of a head, into a word and into the first register of signs."""

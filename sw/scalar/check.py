@@ -14,18 +14,18 @@ from haarlequin.sw.scalar.layout import Buffer
 def compare(firmware: Firmware, stores: Iterable[tuple[int, int]], trace: Trace) -> Difference | None:
     """The first difference of one image's stores (address, word) from its golden trace, of a batch of one."""
     memory = np.zeros(1 << ADDRESS, np.uint16)
-    seen = [0] * len(firmware.marks)
-    due = [1 if layerless(buffers) else firmware.model.config.layers for buffers in firmware.marks]
+    seen = [0] * len(firmware.milestones)
+    due = [1 if layerless(buffers) else firmware.model.config.layers for buffers in firmware.milestones]
     for address, word in stores:
         memory[address] = word
-        if address != firmware.mark:
+        if address != firmware.milestone_address:
             continue
-        for buffer in firmware.marks[word]:
+        for buffer in firmware.milestones[word]:
             name = buffer.tensor.format(layer=seen[word])
             if difference := _compare(name, buffer, memory, trace[name][0]):
                 return difference
         seen[word] += 1
-    for buffers, times, wanted in zip(firmware.marks, seen, due, strict=True):
+    for buffers, times, wanted in zip(firmware.milestones, seen, due, strict=True):
         if times != wanted:
             return Difference(
                 buffers[0].tensor.format(layer=times), "nowhere among the stores", wanted, times

@@ -13,8 +13,8 @@ from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.resources import DoesNotFit
 from haarlequin.sw.scalar.assembler import SIGNS, At
 from haarlequin.sw.scalar.attention import AttentionCode
+from haarlequin.sw.scalar.idioms import FEATURE, WIDE
 from haarlequin.sw.scalar.layout import Buffer, Full
-from haarlequin.sw.scalar.parts import FEATURE, WIDE
 
 LD, ADD, SUB, MIN, MUL, MAC, LDT, BIT, LDP, MULP = Alu
 ST, STB, STR, STBR, DOT, DOTA, ASR, ASRR, SAT, JMP, DJNZ, OUT, HALT, LDX = Control
@@ -28,9 +28,9 @@ class Firmware:
     code: list[int]
     data: list[int]
     """Words from address 0 on, unsigned; first those in whose place the core sees the image."""
-    mark: int
+    milestone_address: int
     """Address at which it stores a number when tensors are complete."""
-    marks: list[list[Buffer]]
+    milestones: list[list[Buffer]]
     """Those tensors, by the number."""
 
 
@@ -78,7 +78,7 @@ class _Builder(AttentionCode):
             ("one'", -1),
             ("S", self.stream),
             ("T", self.tokens),
-            ("mark", self.mark),
+            ("milestone", self.milestone_address),
         ):
             a.set(name, value)
         self._embed()
@@ -86,7 +86,13 @@ class _Builder(AttentionCode):
             self._layer()
         self._head()
         a(HALT)
-        return Firmware(self.model, [one.encode() for one in a.code], self.data.words, self.mark, self.marks)
+        return Firmware(
+            self.model,
+            [one.encode() for one in a.code],
+            self.data.words,
+            self.milestone_address,
+            self.milestones,
+        )
 
     def _embed(self) -> None:
         a, config = self.a, self.config
@@ -114,7 +120,7 @@ class _Builder(AttentionCode):
                     a(ADD, At("position", 1))
                     a(SAT, 0, WIDE)
                     a(ST, At("Y", 1))
-        self._mark(self._wide("embedding.x", self.x))
+        self._milestone(self._wide("embedding.x", self.x))
 
     def _layer(self) -> None:
         a = self.a
@@ -150,7 +156,7 @@ class _Builder(AttentionCode):
                 self._dot(self.words)
                 self._irprelu(At("Y", 1), At("residual", 1))
                 a(ST, At("R", 1))
-        self._mark(self._wide("layers.{layer}.output", self.x))
+        self._milestone(self._wide("layers.{layer}.output", self.x))
 
     def _expand(self) -> None:
         a, repeats = self.a, self.config.mlp_ratio
@@ -165,7 +171,7 @@ class _Builder(AttentionCode):
                     self._dot(self.words)
                     self._irprelu(At("Y", 1))
                     a(ST, At("U", 1))
-        self._mark(self._wide("layers.{layer}.expand", self.hidden, repeats))
+        self._milestone(self._wide("layers.{layer}.expand", self.hidden, repeats))
 
     def _mean(self) -> None:
         a, repeats = self.a, self.config.mlp_ratio
@@ -185,7 +191,7 @@ class _Builder(AttentionCode):
                         a(STR, "sum")
                 a(ST, At("M", 1))
             a.move_on("U", back)
-        self._mark(self._wide("layers.{layer}.mean", self.mean))
+        self._milestone(self._wide("layers.{layer}.mean", self.mean))
 
     def _reduce(self) -> None:
         a, words = self.a, self.words * self.config.mlp_ratio
@@ -197,7 +203,7 @@ class _Builder(AttentionCode):
                 self._dot(words)
                 self._irprelu(At("Y", 1), At("residual", 1))
                 a(ST, At("R", 1))
-        self._mark(self._wide("layers.{layer}.reduce", self.x))
+        self._milestone(self._wide("layers.{layer}.reduce", self.x))
 
     def _head(self) -> None:
         a, size = self.a, self.n * self.dim

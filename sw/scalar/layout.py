@@ -72,9 +72,9 @@ class Layout:
 
     def __init__(self, model: GoldenModel, machine: ScalarConfig):
         self.model, self.config, self.c = model, model.config, model.constants
-        self.mark = machine.data - 1
-        """Address of the word that is stored when tensors are complete: which, `Firmware.marks`."""
-        self.data = _Data(self.mark)
+        self.milestone_address = machine.data - 1
+        """Address of the word that is stored when tensors are complete: which, `Firmware.milestones`."""
+        self.data = _Data(self.milestone_address)
         self.image = self.data.reserve(machine.pixels // 2)
         config = self.config
         self.n, self.dim, self.words = config.tokens, config.dim, config.dim // WORD

@@ -15,7 +15,7 @@ from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.gatesim import simulator
 from haarlequin.sim.simulate import expect
-from haarlequin.sw.devices.device import Model
+from haarlequin.sw.devices.device import CompiledModel
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
 from haarlequin.sw.targets import compile_model
@@ -53,7 +53,7 @@ def test_its_netlist_gives_the_golden_logits(flow, tmp_path):
         assert device.identity.clock_hz == flow.top.clock_hz
         for seed, model in enumerate(models(flow)):
             program = compile_model(model, flow.top.config)
-            device.load(Model(program.compiled()))
+            device.load(CompiledModel(program.compiled()))
             shape = 4, *model.config.image, model.config.channels
             images = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
             expected = expect(model, images)

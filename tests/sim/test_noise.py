@@ -9,7 +9,7 @@ from haarlequin.hw.link.protocol import HEADER_BYTES, Decoder
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.noise import FAULTS, RESET, NoisyLine, campaign
 from haarlequin.sw.compiler import compile_model
-from haarlequin.sw.devices import Model
+from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
 from haarlequin.sw.verilated.accelerator import simulator
@@ -26,7 +26,7 @@ def model():
         program = compile_model(golden, machine, check=False)
         if 300 < program.cycles < 800 and len(np.unique(golden(pixels(golden)), axis=0)) == IMAGES:
             break
-    return Model(program.compiled(), golden)
+    return CompiledModel(program.compiled(), golden)
 
 
 def pixels(golden):
@@ -70,6 +70,6 @@ def test_tables_with_a_flipped_bit_are_seen(model):
     line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], build_folder("sim"))), 1)
     words = {**model.tables.words, "weights": [word ^ 1 for word in model.tables.words["weights"]]}
     with LinkDevice(line) as device:
-        device.load(Model(replace(model.tables, words=words)))
+        device.load(CompiledModel(replace(model.tables, words=words)))
         runs = campaign(device, line, model, pixels(model.golden), 1, seed=1)
         assert next(runs).wrong

@@ -10,14 +10,14 @@ from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save
 from haarlequin.sw import table_folder as compiled
-from haarlequin.sw.devices import Model
+from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.resolve import ModelSource
 
 MACHINE = CONFIGS["16x64"]
 
 
 @pytest.fixture(scope="session")
-def trained_digits() -> Model:
+def trained_digits() -> CompiledModel:
     return ModelSource("digits").compiled(MACHINE.digest)
 
 
@@ -61,7 +61,7 @@ def digits_tables(trained_digits, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def other_digits() -> Model:
+def other_digits() -> CompiledModel:
     """The same for an accelerator that is not simulated here."""
     return ModelSource("digits").compiled(CONFIGS["2x64"].digest)
 

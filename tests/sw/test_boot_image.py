@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from haarlequin.hw.link.protocol import Decoder, Identity
-from haarlequin.sw.boot_image import boot_image, mark
+from haarlequin.sw.boot_image import boot_image, identity_crc
 from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.table_folder import TablesError
 from tests.sw.devices.fake import DIGEST, MEMORIES, TABLES
@@ -11,7 +11,7 @@ from tests.sw.devices.fake import DIGEST, MEMORIES, TABLES
 
 def test_an_image_is_a_mark_a_length_and_a_hosts_frames():
     image = boot_image(TABLES)
-    assert int.from_bytes(image[:4], "little") == mark(Identity(DIGEST, 48_000_000, MEMORIES))
+    assert int.from_bytes(image[:4], "little") == identity_crc(Identity(DIGEST, 48_000_000, MEMORIES))
     assert int.from_bytes(image[4:7], "little") == len(image) - 7
     decoder = Decoder()
     assert decoder.feed(image[7:]) == load_frames(TABLES)
@@ -21,11 +21,11 @@ def test_an_image_is_a_mark_a_length_and_a_hosts_frames():
 def test_a_mark_is_an_accelerators_own():
     """Whatever its clock is, but for its configuration and its memories."""
     identity = Identity(DIGEST, 48_000_000, MEMORIES)
-    assert mark(replace(identity, clock_hz=1)) == mark(identity)
+    assert identity_crc(replace(identity, clock_hz=1)) == identity_crc(identity)
     deeper = (replace(MEMORIES[0], depth=5), *MEMORIES[1:])
     others = [replace(identity, config_hash=DIGEST + 1), replace(identity, memories=deeper)]
-    assert len({mark(other) for other in [identity, *others]}) == 3
-    assert mark(identity) not in (0, 0xFFFFFFFF)
+    assert len({identity_crc(other) for other in [identity, *others]}) == 3
+    assert identity_crc(identity) not in (0, 0xFFFFFFFF)
 
 
 def test_an_image_that_is_too_long(monkeypatch):

@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from haarlequin.hw.link.boot import RELEASE, FlashBoot
 from haarlequin.hw.link.link import Link
 from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, encode
-from haarlequin.sw.boot_image import boot_image, mark
+from haarlequin.sw.boot_image import boot_image, identity_crc
 from haarlequin.sw.table_folder import Compiled
 from tests.hw.bench import simulate
 from tests.hw.link.test_link import IDENTITY, NARROW, WIDE, Bench, error, golden, image
@@ -30,7 +30,7 @@ SEAL = len(IMAGE) - 12
 
 def image_of(frames):
     frames = b"".join(encode(frame) for frame in frames)
-    return mark(SLOW).to_bytes(4, "little") + len(frames).to_bytes(3, "little") + frames
+    return identity_crc(SLOW).to_bytes(4, "little") + len(frames).to_bytes(3, "little") + frames
 
 
 def flip(content, place, bits=1):
@@ -190,7 +190,7 @@ def test_an_image_is_answered_without_a_load(divider, delay):
 
 
 def test_the_time_that_it_takes():
-    """Two rests, the wake-up, command, mark and length, then a byte every 17 cycles, and the last answer;
+    """Two rests, the wake-up, command, CRC and length, then a byte every 17 cycles, and the last answer;
     whether the host takes anything or not.
     """
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
 from haarlequin.models.config import preset
-from haarlequin.sw.devices import Model
+from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.table_folder import Compiled
 
@@ -29,7 +29,7 @@ TABLES = Compiled(
     cycles=CYCLES,
     operations={"signs": 600, "scores": 400},
 )
-MODEL = Model(TABLES)
+MODEL = CompiledModel(TABLES)
 PIECES = 3
 """LOADs that these tables take."""
 

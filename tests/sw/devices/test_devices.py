@@ -25,7 +25,7 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
-from haarlequin.sw.devices import DeviceError, Model, open_device, serial_port
+from haarlequin.sw.devices import CompiledModel, DeviceError, open_device, serial_port
 from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
@@ -159,7 +159,7 @@ def test_tables_are_not_enough_for_the_golden_model(trained_digits):
             DeviceError, match=r"^golden: tables are not enough, give the model's name or its ONNX"
         ),
     ):
-        device.load(Model(trained_digits.tables))
+        device.load(CompiledModel(trained_digits.tables))
 
 
 def test_a_device_that_is_closed(trained_digits, pictures):

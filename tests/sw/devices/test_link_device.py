@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.link.protocol import SYNC, Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
-from haarlequin.sw.devices import DeviceError, Model
+from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.link import IN_FLIGHT, MOST_NOISE, TRIES, LinkDevice, load_frames
 from tests.sw.devices.fake import (
     CLOCK_HZ,
@@ -291,7 +291,7 @@ def test_counters_are_found_by_their_name():
     memories = MEMORIES[-1:] + MEMORIES[:-1]
     line = FakeLine(identity=Identity(DIGEST, CLOCK_HZ, memories))
     device = LinkDevice(line)
-    device.load(Model(replace(TABLES, memories=memories)))
+    device.load(CompiledModel(replace(TABLES, memories=memories)))
     line.words[0][:2] = [5, 7]
     assert device.counters() == {"signs": 5, "scores": 7}
 

@@ -72,11 +72,11 @@ def test_a_difference_names_its_tensor(program, tensor):
     stores, name = emulator.stores, f"layers.{{layer}}.{tensor}"
     number, address = next(
         (number, buffer.address)
-        for number, mark in enumerate(made.marks)
-        for buffer in mark
+        for number, buffers in enumerate(made.milestones)
+        for buffer in buffers
         if buffer.tensor == name
     )
-    complete = max(i for i, store in enumerate(stores) if store == (made.mark, number))
+    complete = max(i for i, store in enumerate(stores) if store == (made.milestone_address, number))
     place = max(i for i, (where, _) in enumerate(stores[:complete]) if where == address)
     stores[place] = address, stores[place][1] ^ 1
     with pytest.raises(CompilerError, match=rf"layers\.1\.{tensor}.* 0, .* 0: expected"):

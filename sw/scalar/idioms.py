@@ -15,18 +15,18 @@ ASRR, DOT, SAT, ST, STBR = Control.ASRR, Control.DOT, Control.SAT, Control.ST, C
 WIDE, FEATURE = Saturation.WIDE, Saturation.FEATURE
 
 
-class Parts(Layout):
-    """Code for the data of a `Layout`: ``a`` collects it, ``marks`` what is complete when."""
+class Idioms(Layout):
+    """Code for the data of a `Layout`: ``a`` collects it, ``milestones`` what is complete when."""
 
     def __init__(self, model: GoldenModel, machine: ScalarConfig):
         super().__init__(model, machine)
         self.a = Assembler()
-        self.marks: list[list[Buffer]] = []
+        self.milestones: list[list[Buffer]] = []
 
-    def _mark(self, *buffers: Buffer) -> None:
-        self.a(LD, len(self.marks))
-        self.a(ST, At("mark"))
-        self.marks.append(list(buffers))
+    def _milestone(self, *buffers: Buffer) -> None:
+        self.a(LD, len(self.milestones))
+        self.a(ST, At("milestone"))
+        self.milestones.append(list(buffers))
 
     def _wide(self, name: str, address: int, repeats: int = 1) -> Buffer:
         return Buffer(name, address, (self.n, self.dim * repeats))
