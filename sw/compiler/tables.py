@@ -27,7 +27,7 @@ class Tables:
         return len(self.weights) - len(rows)
 
     def add_constants(self, constants: Mapping[str, np.ndarray], count: int) -> int:
-        """Append channels, an array for each constant, and zeros up to ``count``; the address of the first."""
+        """Append channels, an array per constant, and zeros up to ``count``; the address of the first."""
         given = len(next(iter(constants.values())))
         rows = [{name: int(values[i]) for name, values in constants.items()} for i in range(given)]
         self.constants += rows + [dict.fromkeys(constants, 0)] * (count - given)
