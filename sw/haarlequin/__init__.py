@@ -6,10 +6,10 @@
 ['7']
 
 The four parts are `haarlequin.models`, `haarlequin.hw`, `haarlequin.sw` and `haarlequin.sim`; each uses only
-the ones before it. What is imported here at once needs nothing but Python itself.
+the ones before it. This module imports nothing but the standard library at once, and
+Python 3.8 can read it: `haarlequin.sw.start` then says in one line what is missing.
 """
 
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if (_CHECKOUT / "sw" / "haarlequin" / "__init__.py").exists():
     __path__.append(str(_CHECKOUT))
 
 
-def load(model: str | Path) -> "GoldenModel":
+def load(model: "str | Path") -> "GoldenModel":
     """The integer model called ``model``: a name in the zoo, an ONNX file or a checkpoint.
 
     Raises `haarlequin.models.common.errors.UsageError` if there is none.
@@ -37,7 +37,7 @@ def load(model: str | Path) -> "GoldenModel":
     return golden_model(str(model))
 
 
-def compile(model: str | Path, config: str) -> "Compiled":
+def compile(model: "str | Path", config: str) -> "Compiled":
     """Compile a model for the accelerator configuration called ``config``, such as ``"16x64"``.
 
     ``model`` is what `load` takes. The result is what `sw/compile.py` writes into a folder. What
@@ -59,5 +59,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(accelerator, name)
     if name == "__version__":
+        from importlib import metadata
+
         return metadata.version("haarlequin")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

