@@ -1,1 +1,13 @@
-"""Simulations that compare: the accelerator's RTL and netlists with the golden model, bit for bit."""
+"""Simulations that compare the accelerator's RTL and netlists with the golden model, bit for bit.
+
+Start with `run.py`, the command `haarlequin sim`: it says what is compared. `simulate.py` does the work.
+
+    workload.py       the model and the images of a simulation
+    simulate.py       runs them through the Verilated RTL
+    bench.py          the cocotb test that `simulate.py` starts inside the simulator
+    compare_trace.py  compares every tensor of the trace with the golden model
+    faults.py         breaks something on purpose, which the comparison must notice
+    gatesim.py        the same for the netlist of a board; gates.py makes its simulator
+    noise.py          images over a line that damages what it carries
+    serve.py          the simulated accelerator on a pseudo-terminal
+"""

@@ -1,6 +1,6 @@
 """The cocotb side of `make sim`: load the tables through the link, stream images, keep every result.
 
-`sim.run` starts it, with the names of its files in the environment, and compares.
+`sim.simulate` starts it, names its files in the environment, and compares what it wrote.
 """
 
 import json
@@ -14,7 +14,7 @@ from haarlequin.sw.verilated.driver import Port
 from haarlequin.sw.verilated.simulation import CHUNK
 
 ANSWER_CYCLES = 200_000
-"""For which an answer may keep one waiting that no image is needed for."""
+"""How long an answer may take for which no image is computed, in cycles."""
 
 
 class Host:
@@ -25,13 +25,13 @@ class Host:
         self._frames: list[Frame] = []
 
     async def frame(self, timeout: int = ANSWER_CYCLES) -> Frame:
-        """The next frame, whatever it is."""
+        """Wait for the next frame, whatever it is."""
         while not self._frames:
             self._frames = self._decoder.feed(await self.port.receive(1, timeout))
         return self._frames.pop(0)
 
     async def answer(self, kind: FrameType) -> Frame:
-        """The next frame, which must be of that kind."""
+        """Wait for the next frame, which must be of that kind."""
         frame = await self.frame()
         assert frame.type == kind, f"the machine answered {_told(frame)} instead of {kind.name}"
         return frame
@@ -44,10 +44,12 @@ class Host:
         await loading
 
     async def run(self, images: list[bytes], timeout: int) -> tuple[list[str], list[int]]:
-        """The results of images, sent as soon as there is room; and the cycle in which each had come."""
-        payloads, done, full = [], [], []
+        """Send images as soon as there is room; their results, and the cycle in which each had come."""
+        payloads: list[str] = []
+        done: list[int] = []
+        full: list[int] = []
 
-        async def send():
+        async def send() -> None:
             for number, image in enumerate(images):
                 refused = True
                 while refused:
@@ -70,12 +72,12 @@ class Host:
         return payloads, done
 
     async def read(self, memory: int, address: int, count: int) -> bytes:
-        """So many bytes of a memory, from a word on."""
+        """Read ``count`` bytes of a memory from the word ``address`` on."""
         await self.port.send(encode(Frame(FrameType.READ, 0, memory, address, asked=count)))
         return (await self.answer(FrameType.DATA)).payload
 
     async def counters(self, memory: int, count: int) -> list[int]:
-        """The cycle counters."""
+        """Read the cycle counters."""
         data = await self.read(memory, 0, 4 * count)
         return [int.from_bytes(data[i : i + 4], "little") for i in range(0, 4 * count, 4)]
 
@@ -86,7 +88,7 @@ def _told(frame: Frame) -> str:
 
 @cocotb.test()
 async def jobs(dut):
-    """Each job in turn: load, read some of it back, run its images, read the counters."""
+    """Do each job in turn: load it, read some of it back, run its images, read the counters."""
     what = json.loads(Path(os.environ["BENCH_JOB"]).read_text(encoding="utf-8"))
     port = Port(dut, what["gaps"], what["stalls"], what["seed"])
     await port.reset()

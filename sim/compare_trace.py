@@ -1,4 +1,4 @@
-"""What a simulated machine has written, out of its trace, compared with the golden model value by value."""
+"""Compare the trace of a simulated machine with the golden model, value by value."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from haarlequin.sw.scalar import check as scalar
 from haarlequin.sw.targets import AnyProgram
 
 PORTS = ("acc", "y", "stored", "bits_0", "bits_1")
-"""Of a pass, in the order in which a difference would spread."""
+"""The ports of a pass, in the order in which a difference would spread."""
 
 
 class Events:
@@ -23,7 +23,7 @@ class Events:
         self._bits = np.unpackbits(events, axis=1, bitorder="little")
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """A number each, of an array a row of them."""
+        """One number per event; for an array, one row of numbers per event."""
         field = self._fields[name]
         bits = self._bits[:, field.offset : field.offset + field.width]
         if isinstance(field.shape, data.ArrayLayout):
@@ -32,12 +32,12 @@ class Events:
         return _numbers(bits, getattr(field.shape, "signed", False))
 
     def bits(self, name: str) -> np.ndarray:
-        """A row of bits each."""
+        """One row of bits per event."""
         field = self._fields[name]
         return self._bits[:, field.offset : field.offset + field.width]
 
     def where(self, name: str) -> "Events":
-        """Those events that have something in this part."""
+        """The events that have something in this part."""
         chosen = object.__new__(Events)
         chosen._fields, chosen._bits = self._fields, self._bits[self.bits(f"{name}_valid")[:, 0] == 1]
         return chosen
@@ -51,7 +51,7 @@ def _numbers(bits: np.ndarray, signed: bool) -> np.ndarray:
 
 
 def compare(program: AnyProgram, events: Events, traces: list[Trace]) -> Iterator[Difference | None]:
-    """For each image in turn, given its golden trace, the first difference or None."""
+    """For each image in turn, the first difference from its golden trace, or None."""
     if isinstance(program, Program):
         yield from _passes(program, events, traces)
         return
@@ -99,7 +99,7 @@ def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[D
 
 
 def _counts(program: Program) -> dict[str, int]:
-    """Events of an image: every pass shows its live tokens once, a Haar pass twice."""
+    """How many events an image has: every pass shows its live tokens once, a Haar pass shows them twice."""
     lowered = program.lowered
     model, lanes = lowered.model.config, lowered.machine.lanes
     live = [(item["stop"] - item["skip"]) * (1 + item["haar"]) for item in lowered.passes if item["tokens"]]
@@ -112,7 +112,7 @@ def _counts(program: Program) -> dict[str, int]:
 
 
 def _groups(index: np.ndarray, phases: np.ndarray, part: slice) -> Iterator[tuple[int, int, np.ndarray]]:
-    """(pass, phase, the events of both) among a part of the events."""
+    """Group a part of the events by pass and phase: (pass, phase, the numbers of their events)."""
     rows = np.arange(len(index))[part]
     keys = index[rows] * (1 << 16) + phases[rows]
     order = np.argsort(keys, kind="stable")
@@ -121,8 +121,10 @@ def _groups(index: np.ndarray, phases: np.ndarray, part: slice) -> Iterator[tupl
             yield int(index[group[0]]), int(phases[group[0]]), group
 
 
-def _attention(program: Program, events: Events):
-    """Rows of Â, the tile of keys as the phase."""
+def _attention(
+    program: Program, events: Events
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Rows of Â as (pass, token, phase, ports); the phase is the tile of keys."""
     lowered = program.lowered
     n, chunks = lowered.model.config.tokens, lowered.machine.width // lowered.machine.lanes
     key_tiles = -(-n // lowered.machine.lanes)
@@ -133,8 +135,10 @@ def _attention(program: Program, events: Events):
     return index, row, tile, {"attention": events.bits("attention")}
 
 
-def _embedding(program: Program, words, number: int, trace: Trace) -> Difference | None:
-    """x as the embedding has written it, tiles of lanes word by word."""
+def _embedding(
+    program: Program, words: tuple[np.ndarray, np.ndarray], number: int, trace: Trace
+) -> Difference | None:
+    """Compare x as the embedding has written it: ``words`` are (addresses, one row of lanes per word)."""
     lowered = program.lowered
     expected, lanes = trace["embedding.x"][0], lowered.machine.lanes
     n, dim = expected.shape

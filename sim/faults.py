@@ -1,4 +1,4 @@
-"""Faults on purpose: each must turn `make sim` red, and the report must name the layer it is in."""
+"""Faults that are made on purpose: each must make `make sim` fail, and the report must name its layer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,28 +21,28 @@ FAULTS = {
     "shift": "constants are shifted by a place too few, or too many, as they load, in the program",
     "saturation": "the lanes wrap around instead of saturating, in the hardware",
 }
-"""Names and what they do; those of tables and program sit in the middle layer."""
+"""Their names and what they do; those of the tables and of the program are in the middle layer."""
 
 
 def faulty(program: Program, fault: str, traces: list[Trace]) -> Program:
-    """The program with a fault in its words; ``traces`` help to choose one that these images meet."""
+    """Put a fault into the program's words; ``traces`` help to choose one that these images meet."""
     lowered = program.lowered
     layer = f"layers.{lowered.model.config.layers // 2}"
     words = {name: list(content) for name, content in program.words.items()}
     if fault == "weight":
-        words["weights"][_pass(program, f"{layer}.expand").needs.weights] ^= 1
+        words["weights"][_address(_pass(program, f"{layer}.expand"), "weights")] ^= 1
     elif fault == "threshold":
         channel = _met_threshold(program, layer, traces)
         lanes = lowered.machine.lanes
         tile = [item for item in lowered.passes if item.name == f"{layer}.output" and item.results][
             channel // lanes
         ]
-        address = tile.needs.constants + channel % lanes
+        address = _address(tile, "constants") + channel % lanes
         rows = list(lowered.tables.constants)
         rows[address] = rows[address] | {"move": rows[address]["move"] - 1}
         words = encode(replace(lowered, tables=replace(lowered.tables, constants=rows)))
     elif fault == "shift":
-        address = _pass(program, f"{layer}.output").needs.constants
+        address = _address(_pass(program, f"{layer}.output"), "constants")
         index = next(
             i
             for i, item in enumerate(lowered.passes)
@@ -56,7 +56,7 @@ def faulty(program: Program, fault: str, traces: list[Trace]) -> Program:
 
 @contextmanager
 def in_hardware(fault: str | None) -> Iterator[None]:
-    """While it lasts, hardware is made with that fault."""
+    """Make hardware with that fault while the block lasts."""
 
     def wrapped(m: Module, value: Value, bits: int, clipped: Signal) -> Value:
         return value[:bits].as_signed()
@@ -69,12 +69,19 @@ def in_hardware(fault: str | None) -> Iterator[None]:
 
 
 def _pass(program: Program, name: str) -> Pass:
-    """The first last step of an operation."""
+    """The first pass of an operation that shows a result: the last step of its first tile."""
     return next(item for item in program.lowered.passes if item.name == name and item.results)
 
 
+def _address(item: Pass, table: str) -> int:
+    """Where the ``weights`` or ``constants`` of a pass begin in their table."""
+    address = getattr(item.needs, table)
+    assert address is not None, f"{item.name} loads no {table}"
+    return address
+
+
 def _met_threshold(program: Program, layer: str, traces: list[Trace]) -> int:
-    """A channel of the MLP's input with a value that lies exactly on its threshold."""
+    """Find a channel of the MLP's input with a value that lies exactly on its threshold."""
     move = program.lowered.model.constants[f"{layer}.expand.move"]
     on = np.concatenate([trace[f"{layer}.output"][0] == -move for trace in traces]).any(0)
     lowest = -(1 << program.lowered.machine.widths.offset - 1)

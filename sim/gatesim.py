@@ -1,8 +1,8 @@
 """`make gatesim BOARD=…`: what yosys made for a board, gate by gate, against the golden model.
 
-The netlist that nextpnr places, PLL and pins included, is reached through its UART pins by the host's own
-code, from nothing in its memories to the logits. Exit codes: 1 a difference or a simulation that failed, 2
-usage or build.
+The netlist is the one that nextpnr places, with its PLL and pins. The host's own code loads its memories and
+sends its images through the UART pins. Exit codes: 1 is a difference or a simulation that failed, 2 is usage
+or build.
 """
 
 import argparse
@@ -27,9 +27,10 @@ from haarlequin.sw.devices.device import CompiledModel, DeviceError
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
 from haarlequin.sw.targets import compile_model
+from haarlequin.sw.verilated.accelerator import say
 
 ERASED = 1
-"""What an empty flash answers, so that nothing boots from it."""
+"""The bit that an empty flash answers, so that nothing boots from it."""
 
 
 def simulator(flow: Flow, folder: Path) -> Path:
@@ -43,9 +44,17 @@ def simulator(flow: Flow, folder: Path) -> Path:
             ties[name] = ERASED
         elif name == f"{flow.target.reset}_0__io":
             ties[name] = int(released)
-    pins = {"clock": clock, "rx": rx, "tx": tx, "ties": ties}
-    pins["notice"] = lambda line: print(line, flush=True)
-    return gates.simulate(flow.netlist, flow.target.family, flow.top.divisor, folder, **pins)
+    return gates.simulate(
+        flow.netlist,
+        flow.target.family,
+        flow.top.divisor,
+        folder,
+        clock=clock,
+        rx=rx,
+        tx=tx,
+        ties=ties,
+        notice=say,
+    )
 
 
 @command(interrupted="a netlist and a simulator that were made are kept")
@@ -89,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
-    """Synthesise, build, load and compare; writes gatesim.json. Whether all logits were equal."""
+    """Synthesise, build, load and compare, and write gatesim.json; returns whether all logits were equal."""
     began = time.monotonic()
     with locked(flow.folder):
         flow.synthesise()

@@ -1,7 +1,8 @@
 """`make noise`: images through the simulated accelerator on a line that damages what it carries.
 
-Fault after fault, in either direction, while tables are loaded and while images are computed: every image
-must get the golden model's logits or be reported as unanswered. Exit code 1 where one gets others.
+The line makes one fault after another, in both directions, while tables are loaded and while images are
+computed. Every image must get the golden model's logits or be reported as unanswered. The exit code is 1 where
+an image gets other logits.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from haarlequin.models import data
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
-from haarlequin.models.golden import GoldenModel
+
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import LinkDevice
@@ -27,14 +28,14 @@ from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ, simulator
 
 LONGEST_BURST = 16
-"""Bits of a burst that CRC-16 notices for certain."""
+"""The most bits of a burst that CRC-16 always notices."""
 
 IMAGES = 3
-"""Sent for each fault, so that it meets one that is computed, one that waits, or one that comes."""
+"""Images that are sent for each fault, so that it meets one that is computed, waits, or arrives."""
 
 
 def flip(stream: bytes, at: int, dice: random.Random) -> bytes:
-    """A burst of flipped bits."""
+    """Flip a burst of bits."""
     width = dice.randint(1, LONGEST_BURST)
     burst = 1 | dice.getrandbits(width) << 1 if width > 1 else 1
     bits = int.from_bytes(stream, "little") ^ burst << 8 * at + dice.randrange(8)
@@ -42,37 +43,38 @@ def flip(stream: bytes, at: int, dice: random.Random) -> bytes:
 
 
 def drop(stream: bytes, at: int, dice: random.Random) -> bytes:
-    """Bytes that do not arrive."""
+    """Lose some bytes."""
     return stream[:at] + stream[at + dice.choice((1, 1, 2, 7)) :]
 
 
 def double(stream: bytes, at: int, dice: random.Random) -> bytes:
-    """Bytes that arrive twice."""
+    """Send some bytes twice."""
     end = at + dice.choice((1, 1, 2, 7))
     return stream[:end] + stream[at:end] + stream[end:]
 
 
 def insert(stream: bytes, at: int, dice: random.Random) -> bytes:
-    """Garbage, with what looks like the beginning of a frame in it."""
+    """Insert garbage that may look like the beginning of a frame."""
     garbage = bytes(dice.choice((0xA5, dice.randrange(256))) for _ in range(dice.randint(1, 20)))
     return stream[:at] + garbage + stream[at:]
 
 
 def cut(stream: bytes, at: int, dice: random.Random) -> bytes:
-    """Nothing more of what was being sent."""
+    """Lose the rest of what is being sent."""
     return stream[:at]
 
 
 FAULTS = {"flip": flip, "drop": drop, "double": double, "insert": insert, "cut": cut}
 
 RESET = "reset"
-"""Of the whole accelerator, as by its button, whatever it is at."""
+"""A fault that resets the whole accelerator, like its button, whatever it is doing."""
 
 
 class NoisyLine(Line):
     """A line to a simulated accelerator, on which one fault at a time is armed.
 
-    The fault happens to the byte ``distance`` bytes further on in its direction, or so many cycles later.
+    The fault hits the byte that is ``distance`` bytes further on in its direction. A reset comes ``distance``
+    cycles later.
     """
 
     name, exact = "noisy sim", False
@@ -84,7 +86,7 @@ class NoisyLine(Line):
         self._kind, self._outward, self._distance = "", True, 0
 
     def arm(self, kind: str, outward: bool, distance: int) -> None:
-        """Let this happen once."""
+        """Let this fault happen once."""
         self._kind, self._outward, self._distance, self.happened = kind, outward, distance, False
 
     def send(self, data: bytes) -> None:
@@ -123,10 +125,10 @@ class NoisyLine(Line):
 
 @dataclass
 class Outcome:
-    """What came of a campaign."""
+    """The counts of a campaign."""
 
     faults: Counter[str] = field(default_factory=Counter)
-    """Those that happened, by kind and place."""
+    """Faults that happened, by kind and place."""
     answered: int = 0
     reported: int = 0
     """Images that the host was told have no answer."""
@@ -136,9 +138,14 @@ class Outcome:
 def campaign(
     device: LinkDevice, line: NoisyLine, model: CompiledModel, images: np.ndarray, faults: int, seed: int
 ) -> Iterator[Outcome]:
-    """``faults`` faults, one after the other; what came of it so far after each."""
+    """Make ``faults`` faults, one after another; yields the counts so far after each.
+
+    Raises ValueError where the model is tables alone, without the golden model to compare with.
+    """
+    if model.golden is None:
+        raise ValueError("a campaign needs the golden model, not tables alone")
     dice, outcome = random.Random(seed), Outcome()
-    expected = _logits(model.golden, images)
+    expected = model.golden(images)
     loading = sum(len(words) for words in model.tables.words.values()) * 8
     while outcome.faults.total() < faults:
         kind = dice.choice((*FAULTS, RESET))
@@ -161,10 +168,6 @@ def campaign(
             direction = "" if kind == RESET else ", to it" if outward else ", from it"
             outcome.faults[f"{kind} ({place}{direction})"] += 1
             yield outcome
-
-
-def _logits(golden: GoldenModel, images: np.ndarray) -> np.ndarray:
-    return golden(images)
 
 
 @command

@@ -1,7 +1,7 @@
 """`make sim`: a model in the real RTL, image by image and bit by bit against the golden model.
 
-The Verilated accelerator gets its tables and images through the byte link, as a board would; its trace shows
-every tensor of every layer. Exit codes: 1 a difference or a simulation that failed, 2 usage or build.
+The Verilated accelerator gets its tables and images through the byte link, as a board would. Its trace shows
+every tensor of every layer. Exit codes: 1 is a difference or a simulation that failed, 2 is usage or build.
 """
 
 import argparse
@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
     began = time.perf_counter()
-    warnings.simplefilter("ignore", UnusedElaboratable)  # of an accelerator that is only asked for its shapes
+    # An accelerator is made only to ask for its shapes.
+    warnings.simplefilter("ignore", UnusedElaboratable)
     with one_line_errors(arguments.verbose, failures=(build.SimulationError,)):
         passed = _run(arguments, began)
     if not passed:
@@ -75,7 +76,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace, began: float) -> bool:
-    """Simulate and report; whether all was as it must be."""
+    """Simulate and report; returns whether every image is bit-exact."""
     what = workload(arguments.model, arguments.settings, arguments.images, arguments.data)
     machine = machine_for(what.model, arguments.config)
     program = compile_model(what.model, machine)
@@ -87,10 +88,11 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
     )
     expected = expect(what.model, what.pixels)
     running = program
-    if arguments.fault and not isinstance(program, Program):
-        raise UsageError(f"--fault breaks arrays: take another --config than {machine.name}")
-    if arguments.fault and arguments.fault != "saturation":
-        running = faults.faulty(program, arguments.fault, [one.trace for one in expected])
+    if arguments.fault:
+        if not isinstance(program, Program):
+            raise UsageError(f"--fault breaks arrays: take another --config than {machine.name}")
+        if arguments.fault != "saturation":
+            running = faults.faulty(program, arguments.fault, [one.trace for one in expected])
     built = simulator(machine, arguments.out, arguments.fault if arguments.fault == "saturation" else None)
     job = Job(running, what.pixels, expected)
     print("loading the tables through the link, then the images: seconds to a minute\n", flush=True)
@@ -110,9 +112,9 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
 
 
 def _report_images(what: Workload, program: AnyProgram, expected: list[Expected], outcome: Outcome) -> int:
-    """A line for each image; how many were exact in everything."""
+    """Print one line per image; returns how many images are exact in everything."""
     exact, classes = 0, what.model.config.classes
-    values = sum(tensor.numel() for tensor in expected[0].trace.values())
+    values = sum(tensor.size for tensor in expected[0].trace.values())
     for i, (golden, result) in enumerate(zip(expected, outcome.results, strict=True)):
         found = faults_of(program, golden, result)
         exact += not found
@@ -132,7 +134,7 @@ def _summary(
     hits = None
     if what.labels is not None:
         hits = sum(int(a) == b for a, b in zip(what.labels, guesses, strict=True))
-    # From result to result, once the first two have filled the pipeline.
+    # The cycles from result to result, once the first two images have filled the pipeline.
     intervals = np.diff([result.done for result in outcome.results])[1:]
     interval = int(np.median(intervals)) if len(intervals) else None
     return {
@@ -151,7 +153,7 @@ def _summary(
 
 
 def _report_operations(program: AnyProgram, outcome: Outcome, images: int) -> None:
-    """The machine's counters beside the compiler's prediction."""
+    """Print the machine's counters beside the compiler's prediction."""
     print(f"\n{'operation':<18}{'cycles':>9}{'counted':>9}{'busy':>8}")
     for operation in program.operations():
         counted = outcome.counters[operation.name]

@@ -1,6 +1,6 @@
-"""`haarlequin serve`: the simulated accelerator behind a pseudo-terminal, in place of a board.
+"""`haarlequin serve`: the simulated accelerator on a pseudo-terminal, in place of a board.
 
-It prints the device to give to `sw/infer.py --device` and answers there until it is interrupted.
+It prints the device name for `sw/infer.py --device`, and answers there until it is interrupted.
 """
 
 import argparse
@@ -24,13 +24,13 @@ SLICE = 2000
 """Cycles that pass at once while nothing comes from the host."""
 
 IDLE_SECONDS = 0.001
-"""Between two of them."""
+"""Seconds to wait for the host between two slices."""
 
 
 class Board:
     """A simulation on a pseudo-terminal, in a thread of its own, within a ``with`` block.
 
-    ``device`` is what a host calls it; ``simulation`` must be left alone while the block lasts.
+    ``device`` is the name by which a host opens it. Nothing else may use ``simulation`` while the block lasts.
     """
 
     def __init__(self, simulation: Simulation):
@@ -61,7 +61,7 @@ class Board:
                 self._write(came)
 
     def _write(self, data: bytes) -> None:
-        """To the host; a terminal that is full, because nobody reads, does not keep the block from ending."""
+        """Send to the host. Where nobody reads and the terminal is full, the block can still end."""
         while data and not self._stop.is_set():
             _, writable, _ = select.select([], [self._mine], [], IDLE_SECONDS)
             with suppress(BlockingIOError):

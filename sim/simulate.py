@@ -1,4 +1,4 @@
-"""Models and images through a Verilated accelerator, and what came of them."""
+"""Run models and images through a Verilated accelerator, and compare the results with the golden model."""
 
 import json
 import tempfile
@@ -23,12 +23,12 @@ from haarlequin.sw.verilated.accelerator import CLOCK_HZ, TIMEOUT, say
 from haarlequin.sw.verilated.trace import read_trace
 
 SAMPLE_BYTES = 64
-"""Of every memory, that are read back."""
+"""How many bytes of every memory are read back."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the golden model makes of one image: every tensor, and how many values were clipped."""
+    """The golden model's results for one image: every tensor, and how many values were clipped."""
 
     trace: Trace
     saturations: int
@@ -36,7 +36,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Job:
-    """A program to load, and images to run through it. ``program`` may be faulty, ``expected`` is not."""
+    """A program to load, and images to run through it. ``program`` may have a fault, ``expected`` has none."""
 
     program: AnyProgram
     pixels: np.ndarray
@@ -45,31 +45,31 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What the machine made of one image."""
+    """The machine's results for one image."""
 
     logits: list[int]
     cycles: int
-    """Of the lanes, by the machine's own count."""
+    """Cycles of the lanes, as the machine itself counts them."""
     saturations: int
     done: int
-    """Cycle in which the last byte of the result had come."""
+    """The cycle in which the last byte of the result had come."""
     difference: Difference | None
-    """The first one from the golden model, if there is one."""
+    """The first difference from the golden model, if there is one."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job."""
+    """The results of a job."""
 
     results: list[Result]
     counters: dict[str, int]
     """Cycles that were spent on each operation."""
     cycles: int
-    """Of the simulation so far, loading included."""
+    """Cycles of the simulation so far, loading included."""
 
 
 def expect(model: GoldenModel, pixels: np.ndarray) -> list[Expected]:
-    """The golden model's account of each image."""
+    """Run each image through the golden model."""
     expected = []
     for image in pixels:
         trace: Trace = {}
@@ -91,10 +91,10 @@ def simulator(
 
 
 def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed: int = 1) -> list[Outcome]:
-    """Run jobs one after the other on a simulator of theirs, without a reset between them.
+    """Run jobs one after another on a simulator that `simulator` made, without a reset between them.
 
-    ``gaps`` and ``stalls`` are sixteenths of the link's cycles, at random, that bring or take nothing. Raises
-    `sw.verilated.build.SimulationError` where the machine does not answer as it should.
+    ``gaps`` are the sixteenths of the link's cycles, chosen at random, that bring no byte; ``stalls`` are those
+    that take none. Raises `sw.verilated.build.SimulationError` where the machine does not answer as it should.
     """
     machine = jobs[0].program.machine
     accelerator = Accelerator(machine, CLOCK_HZ, TIMEOUT)
@@ -105,7 +105,8 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
             _described(job, accelerator.identity, Path(scratch, f"load{i}")) for i, job in enumerate(jobs)
         ]
         counters = accelerator.identity.number(COUNTERS_MEMORY)
-        shared = {"counters": counters, "operations": accelerator.identity.memories[counters].depth}
+        operations = accelerator.identity.memories[counters].depth
+        shared: dict[str, object] = {"counters": counters, "operations": operations}
         shared |= {"gaps": gaps, "stalls": stalls, "seed": seed, "trace": str(files["trace"])}
         files["job"].write_text(json.dumps(shared | {"jobs": parts}), encoding="utf-8")
         environment = {"BENCH_JOB": str(files["job"]), "BENCH_RESULTS": str(files["results"])}
@@ -113,7 +114,7 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
         came = json.loads(files["results"].read_text(encoding="utf-8"))
         starts = [0, *(part["trace_bytes"] for part in came)]
         record = -(-layout.size // 32) * 4
-        outcomes, before = [], [0] * shared["operations"]
+        outcomes, before = [], [0] * operations
         for job, part, start in zip(jobs, came, starts, strict=False):
             events = read_trace(files["trace"], layout.size, start // record)
             events = events[: (part["trace_bytes"] - start) // record]
@@ -123,10 +124,10 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
 
 
 def _described(job: Job, identity: Identity, load: Path) -> dict:
-    """A job as the bench reads it."""
+    """Describe a job as the bench reads it, and write its frames to ``load``."""
     frames = load_frames(job.program.compiled())
     load.write_bytes(b"".join(map(encode, frames)))
-    # The end of every memory, to be read back.
+    # The end of every memory is read back.
     samples = []
     for number, memory in enumerate(identity.memories):
         words = job.program.words.get(memory.name, [])
@@ -154,7 +155,7 @@ def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome
 
 
 def faults_of(program: AnyProgram, expected: Expected, result: Result) -> list[str]:
-    """Everything about an image that is not as it must be, the first difference first; nothing if all is."""
+    """List everything that is wrong with an image's result, the first difference first."""
     config = program.model.config
     logits = expected.trace["logits"][0].tolist()
     found = [str(result.difference)] if result.difference else []

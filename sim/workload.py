@@ -1,4 +1,4 @@
-"""What is simulated: a model, as the compiler reads it, and images."""
+"""The model to simulate, as the compiler reads it, and the images for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,20 @@ class Workload:
     pixels: np.ndarray
     labels: np.ndarray | None
     kind: str
-    """Of what kind the weights and the images are, in words."""
+    """What kind of weights and images these are, in words."""
 
 
 def workload(name: str, settings: list[str], count: int | None, images: Path | None = None) -> Workload:
     """The model of that name, as the compiler reads its ONNX graph, and the first ``count`` images.
 
-    ``name`` is a preset's, which stands for its trained model if there is one and otherwise for random
-    weights, or an ONNX file. ``settings`` override a preset's configuration, which then is a random model's.
-    ``images`` is where the data set of a trained model is; without it, those that need one get random images.
+    Arguments:
+        name: an ONNX file, or a preset. A preset stands for its trained model if there is one, and otherwise
+            for random weights.
+        settings: override a preset's configuration; its weights are then random.
+        count: how many images; by default 16 test images, or one random image.
+        images: folder of a trained model's data set. Without it, a model that needs one gets random images.
+
+    Raises `UsageError` where these do not go together.
     """
     if name.endswith(".onnx"):
         if settings:

@@ -29,6 +29,8 @@ from haarlequin.sw.verilated.simulation import Simulation
 from tests.said import said
 from tests.sw.conftest import MACHINE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 INFER = ROOT / "sw" / "infer.py"
 GOLDEN = ["--device", "golden"]
@@ -40,7 +42,7 @@ FIRST = "digits/test/0: 7 80.5%, 5482 cycles"
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch):
     """A model is read from its file once for all the tests."""
-    monkeypatch.setattr(accelerator_module, "Source", _source)
+    monkeypatch.setattr(accelerator_module, "ModelSource", _source)
 
 
 @functools.cache
@@ -460,7 +462,7 @@ def test_a_device_that_fails_after_a_bad_image(run, monkeypatch, digit, tmp_path
 def test_a_python_without_the_packages(tmp_path):
     """Whatever the folder it is started from, it says which Python to use."""
     for folder, way in ((ROOT, "."), (ROOT / "sw", "..")):
-        process = child("-S", "-I", INFER, "x.png", cwd=folder)
+        process = child("-S", "-E", "-s", INFER, "x.png", cwd=folder)
         out, error = process.communicate(timeout=60)
         assert (process.returncode, out) == (3, "")
         wanted = f"run it with {way}/.venv/bin/python, which `make sim` there makes"
