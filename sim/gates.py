@@ -37,8 +37,8 @@ NETLIST = "netlist"
 """The name of the board's top in the simulator, because the simulator's own top is called ``top``."""
 
 INPUTS = {"TRELLIS_IO": ("TRELLIS_INPUT", "DIR=INPUT"), "SB_IO": ("SB_INPUT", "PIN_TYPE=6'b000001")}
-"""By pin primitive: the model to use where the pin is an input, and the parameter that says so. An input needs
-a model of its own, because Verilator does not let an input of the top be an inout inside."""
+"""By pin primitive: the model to use where the pin is an input, and the parameter that says so. An input
+needs a model of its own, because Verilator does not let an input of the top be an inout inside."""
 
 _MODULE = re.compile(r"^[ \t]*module\s+\\?([^\s(#;]+).*?^[ \t]*endmodule\b", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)

@@ -1,8 +1,8 @@
 """`make noise`: images through the simulated accelerator on a line that damages what it carries.
 
 The line makes one fault after another, in both directions, while tables are loaded and while images are
-computed. Every image must get the golden model's logits or be reported as unanswered. The exit code is 1 where
-an image gets other logits.
+computed. Every image must get the golden model's logits or be reported as unanswered. The exit code is 1
+where an image gets other logits.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from tqdm import tqdm
 from haarlequin.models import data
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
-
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import LinkDevice

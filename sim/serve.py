@@ -30,7 +30,8 @@ IDLE_SECONDS = 0.001
 class Board:
     """A simulation on a pseudo-terminal, in a thread of its own, within a ``with`` block.
 
-    ``device`` is the name by which a host opens it. Nothing else may use ``simulation`` while the block lasts.
+    ``device`` is the name by which a host opens it. Nothing else may use ``simulation`` while the
+    block lasts.
     """
 
     def __init__(self, simulation: Simulation):

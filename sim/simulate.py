@@ -93,8 +93,9 @@ def simulator(
 def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed: int = 1) -> list[Outcome]:
     """Run jobs one after another on a simulator that `simulator` made, without a reset between them.
 
-    ``gaps`` are the sixteenths of the link's cycles, chosen at random, that bring no byte; ``stalls`` are those
-    that take none. Raises `sw.verilated.build.SimulationError` where the machine does not answer as it should.
+    ``gaps`` are the sixteenths of the link's cycles, chosen at random, that bring no byte; ``stalls`` are
+    those that take none. Raises `sw.verilated.build.SimulationError` where the machine does not answer as
+    it should.
     """
     machine = jobs[0].program.machine
     accelerator = Accelerator(machine, CLOCK_HZ, TIMEOUT)
