@@ -10,7 +10,7 @@ from amaranth.lib.wiring import Out
 
 from haarlequin.hw.codes import OperationCode, ResultPart
 from haarlequin.hw.common.counters import Counters
-from haarlequin.hw.common.flow_control import relay
+from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.head import Head
@@ -165,7 +165,7 @@ class Machine(wiring.Component):
         with m.If(layers.begin):
             m.d.sync += [cycles.eq(1), clipped.eq(images.clipped)]
 
-        logits = relay(m, head.logits)
+        logits = skid_buffer(m, head.logits)
         class_, part = Signal(range(self.config.max_classes + 1)), Signal(ResultPart)
         last_class = class_ == self.result_words - 3
         sent = results.valid & results.ready

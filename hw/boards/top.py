@@ -9,7 +9,7 @@ from amaranth.lib.cdc import AsyncFFSynchronizer
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.boards.board import Board, BoardError
-from haarlequin.hw.common.flow_control import relay
+from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.boot import FlashBoot
@@ -83,7 +83,7 @@ class BoardTop(Elaboratable):
             answers = boot.host_tx
             busy, error = busy | boot.busy, error | boot.failed
         # All behind it that can wait would else wait for the bits of a byte in one cycle.
-        wiring.connect(m, relay(around, answers), uart.to_send)
+        wiring.connect(m, skid_buffer(around, answers), uart.to_send)
 
         lamps = accelerator.sealed, busy, error
         for lamp, resource in zip(lamps, board.leds, strict=True):

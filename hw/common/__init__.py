@@ -1,1 +1,1 @@
-"""What blocks of all kinds are made of: delays, flow control, tables that the host fills, counters."""
+"""Parts that blocks of all kinds share: delays, flow control, tables that the host fills, counters."""

@@ -7,10 +7,24 @@ from amaranth.lib.wiring import In, Out
 
 
 class Counters(wiring.Component):
-    """Every cycle adds 1 to the one of ``count`` counters that ``index`` names. They are ``bits`` wide, start
-    at 0 and wrap around.
+    """A set of counters, one of which counts each cycle. They start at 0 and wrap around.
 
-    ``answer`` is what counter ``addr`` was a cycle before: how many of the cycles before that one it counted.
+    Parameters
+    ----------
+    count : int
+        How many counters there are.
+    bits : int
+        The width of each counter.
+
+    Members
+    -------
+    index : In(range(count))
+        The counter to which this cycle adds 1. It is read in every cycle.
+    addr : In(range(count))
+        The counter that the host asks for.
+    answer : Out(bits)
+        The value of counter ``addr`` one cycle later. It includes every cycle before the one in which
+        ``addr`` was given.
     """
 
     def __init__(self, count: int, bits: int):

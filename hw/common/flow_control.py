@@ -1,5 +1,7 @@
-"""What the serial engines beside the lanes are made of: counters that walk through tables, stages that wait
-together, and places in a stream where waiting ends.
+"""Parts of the blocks that work through one value after the other, such as the embedding and the head.
+
+`counter` walks through tables, `stages` is a pipeline whose stages wait together, and `skid_buffer` ends a
+chain of blocks that wait for each other.
 """
 
 from collections.abc import Callable
@@ -13,12 +15,28 @@ ALWAYS = Const(1)
 def counter(
     m: Module, limit: Signal, enable: Value, step: int = 1, inner: Value = ALWAYS
 ) -> tuple[Signal, Signal]:
-    """A count of 0, ``step``, … below ``limit``, and whether it is at its last, as is the ``inner`` one
-    within it. It goes on, or starts anew, where ``enable`` is high and the inner one is at its last.
+    """A counter that can be nested: it takes the values 0, ``step``, 2 · ``step``, … below ``limit``.
 
-    All counters in one another share the ``enable``, which comes late: nothing else waits for it. Whether the
-    count is at its last is found a cycle ahead, so the limit must stand still while it counts, and a cycle
-    before.
+    Parameters
+    ----------
+    limit : Signal
+        All values are below it. It must not change while the counter counts, nor in the cycle before, because
+        the end of the count is found one cycle ahead.
+    enable : Value, 1 bit
+        The counter advances, or returns to 0 after its last value, in a cycle in which this is high and the
+        inner counter is at its last value. All nested counters share one ``enable``. It may arrive late in
+        the cycle, because no other logic of the counters depends on it.
+    step : int
+        The distance between two values.
+    inner : Value, 1 bit
+        The ``last`` of the counter within this one. Without it the counter is the innermost.
+
+    Returns
+    -------
+    count : Signal
+        The present value.
+    last : Signal, 1 bit
+        Whether this counter and all those within it are at their last value.
     """
     count, ends, last = Signal(limit.shape()), Signal(), Signal()
     following = count + step
@@ -30,10 +48,12 @@ def counter(
     return count, last
 
 
-def relay(m: Module, source: stream.Interface) -> stream.Interface:
-    """The stream a cycle later, as fast; ``source`` is told to wait by a register, whoever takes it here.
+def skid_buffer(m: Module, source: stream.Interface) -> stream.Interface:
+    """The stream ``source`` one cycle later, with the same throughput of one payload per cycle.
 
-    Two places, so that what comes while that register learns of it is not lost.
+    ``source.ready`` comes from a register and does not depend on the ``ready`` of the returned stream in the
+    same cycle. The buffer has two places, so that a payload is not lost which arrives while the register
+    still says ready.
     """
     out = stream.Signature(source.payload.shape()).create()
     spare, kept = Signal(), Signal.like(Value.cast(source.payload))
@@ -47,9 +67,10 @@ def relay(m: Module, source: stream.Interface) -> stream.Interface:
 
 
 def stages(m: Module, move: Value) -> Callable[..., Signal]:
-    """stage(value, count=1): ``value`` as many moves later, a move being a cycle with ``move`` high.
+    """A function ``stage(value, count=1)`` that delays ``value`` by ``count`` moves.
 
-    To be called outside of any ``m.If``, which would hold the registers as well.
+    A move is a cycle in which ``move`` is high; in all other cycles the registers keep what they have. Call
+    ``stage`` outside of any ``m.If``, because its condition would hold the registers too.
     """
 
     def stage(value: Value, count: int = 1) -> Signal:

@@ -5,13 +5,14 @@ from amaranth.lib import data
 
 
 def registered(m: Module, value: Value | data.View, cycles: int = 1) -> Signal | data.View:
-    """``value`` as it was so many cycles ago, a view as a view; 0 after a reset."""
+    """``value`` as it was ``cycles`` cycles ago, and 0 after a reset. The delay of a view is a view."""
     return _delayed(m, value, cycles, reset_less=False)
 
 
 def streamed(m: Module, value: Value | data.View, cycles: int = 1) -> Signal | data.View:
-    """The like of data, which means something only where a flag beside it says so: a reset, which would take
-    a wire to every register, leaves it as it is.
+    """The same for data that comes with a valid flag: a reset leaves its registers as they are.
+
+    The value after a reset has no meaning, and a reset would need a wire to each of these registers.
     """
     return _delayed(m, value, cycles, reset_less=True)
 
@@ -26,10 +27,11 @@ def _delayed(m: Module, value: Value | data.View, cycles: int, reset_less: bool)
 
 
 def chained(m: Module, word: Value | data.View, lanes: int) -> list[Value | data.View]:
-    """``word`` as it goes from lane to lane, a cycle each, entering at the last of them: `lanes` words one
-    behind the other lie in the lanes in their order as the last one of them enters.
+    """``word`` as each lane sees it, when it enters at the last lane and takes one cycle from lane to lane.
 
-    Wires to the neighbour only, where a word to all lanes would take some from one place to all others.
+    After ``lanes`` words in consecutive cycles, lane 0 has the first of them and the last lane the last one,
+    all in the same cycle. Each lane has wires to its neighbour only; a word that goes to all lanes at once
+    would need wires from one place to all others.
     """
     words = [word]
     for _ in range(lanes - 1):

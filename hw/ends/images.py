@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from haarlequin.hw.common.flow_control import relay
+from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.program import settings_layout
@@ -106,7 +106,7 @@ class Images(wiring.Component):
         start = Signal(range(self.config.bank_b // 2))  # the token's word in the tile
         tile = Signal.like(start)
         token = Signal(range(self.config.max_tokens))
-        values, settings = relay(m, embedding.values), self.settings
+        values, settings = skid_buffer(m, embedding.values), self.settings
         here = Mux(self.valid, tile, start)
         ends_token, ends_image = channel == settings.dim - 1, token == settings.tokens - 1
         ends_word = (lane == self.config.lanes - 1) | ends_token

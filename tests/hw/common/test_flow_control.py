@@ -4,7 +4,7 @@ import pytest
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import stream
 
-from haarlequin.hw.common.flow_control import counter, relay, stages
+from haarlequin.hw.common.flow_control import counter, skid_buffer, stages
 from tests.hw.bench import simulate
 
 
@@ -54,10 +54,10 @@ def test_stages_move_together(count):
 
 
 @pytest.mark.parametrize(("offers", "takes"), [(1, 1), (0.5, 1), (1, 0.5), (0.5, 0.5), (0.9, 0.1)])
-def test_a_relay_loses_nothing_and_keeps_up(offers, takes):
+def test_a_skid_buffer_loses_nothing_and_keeps_up(offers, takes):
     generator = random.Random(round(10 * offers + takes))
     m, source = Module(), stream.Signature(8).create()
-    out, sent, got = relay(m, source), [], []
+    out, sent, got = skid_buffer(m, source), [], []
 
     async def testbench(context):
         offered = None
