@@ -21,6 +21,8 @@ from haarlequin.models.config import PRESETS, override
 from haarlequin.models.network.teacher import TEACHERS
 from tests.docs.pages import PAGES, ROOT, Command, blocks, commands
 
+pytestmark = pytest.mark.slow
+
 README, LIST = ROOT / "README.md", ROOT / "docs" / "commands.md"
 ALL = [command for page in PAGES for command in commands(page)]
 VARIABLES = re.findall(r"\$\((?:or )?\$?\(?([A-Z]+)\b", (ROOT / "Makefile").read_text(encoding="utf-8"))

@@ -12,6 +12,8 @@ from haarlequin.models.config import PRESETS
 from tests import mutate
 from tests.docs.pages import ROOT, tables, text
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("place", figures.TABLES)
 def test_a_page_has_the_table_that_its_source_makes(place):

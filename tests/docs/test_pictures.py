@@ -13,6 +13,8 @@ from docs import figures, pictures
 from haarlequin.models import data
 from haarlequin.models.common import stamps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def said():

@@ -12,6 +12,8 @@ from haarlequin.models.common.cli import INTERRUPTED
 from haarlequin.models.common.places import ROOT
 from haarlequin.models.config import Widths
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_popcount_takes_two_luts_a_full_adder(tmp_path):
     """Seven bits: three full adders in the tree and one in the last row, which the mapper folds into LUTs."""

@@ -23,6 +23,8 @@ from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.targets import compile_model
 from tests.small_machines import SMALLEST, SMALLEST_MODEL
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_text_is_always_the_same():
     assert verilog(LaneArray(2, 8, 8, Widths(), 2)) == verilog(LaneArray(2, 8, 8, Widths(), 2))

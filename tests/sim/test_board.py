@@ -22,6 +22,8 @@ from haarlequin.sw.targets import compile_model
 from tests.small_machines import SMALLEST, SMALLEST_MODEL
 from tests.sw.scalar.models import random_models
 
+pytestmark = pytest.mark.slow
+
 DIVISOR = 4
 
 ACCELERATORS = {"ulx3s-85f": SMALLEST, "icebreaker": CONFIGS["scalar"]}

@@ -19,6 +19,8 @@ from haarlequin.sw.verilated.simulation import Simulation
 from tests.sw.verilated.loopback import Loopback
 from tests.sw.verilated.parts import synthesise
 
+pytestmark = pytest.mark.slow
+
 DIVISOR = 4
 EVERY = bytes(range(256))
 

@@ -12,6 +12,8 @@ from haarlequin.sw.devices.device import Result
 from haarlequin.sw.resolve import ZOO
 from tests.small_machines import MACHINES
 
+pytestmark = pytest.mark.slow
+
 TARGET = board("ulx3s-85f")
 PINS = {
     "clk25_0__io": "input",

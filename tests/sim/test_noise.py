@@ -15,6 +15,8 @@ from haarlequin.sw.devices.simulated import SimulatedLine
 from haarlequin.sw.verilated.accelerator import simulator
 from tests.small_machines import MACHINES, random_models
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 40
 
 

@@ -12,6 +12,8 @@ from haarlequin.models.onnx.graph import export, save
 from haarlequin.sim import run
 from haarlequin.sim.faults import FAULTS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 MIDDLE = "layers.2."

@@ -18,6 +18,8 @@ from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.verilated.simulation import Simulation
 from tests.said import said
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 20
 """After which something hangs."""

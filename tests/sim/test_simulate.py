@@ -15,6 +15,8 @@ from haarlequin.sw.targets import compile_model
 from tests.small_machines import MACHINES, random_models
 from tests.sw.scalar.models import random_models as scalar_models
 
+pytestmark = pytest.mark.slow
+
 """Where `make sim` builds too."""
 
 

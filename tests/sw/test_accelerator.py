@@ -27,6 +27,8 @@ from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
 from tests.sw.devices.fake import PIECES, TABLES, FakeLine
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -7,6 +7,8 @@ from haarlequin.hw.boards import board
 from haarlequin.models.common import stamps
 from tests.small_machines import MACHINES
 
+pytestmark = pytest.mark.slow
+
 TARGET = board("ulx3s-85f")
 
 

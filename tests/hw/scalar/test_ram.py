@@ -11,6 +11,8 @@ from tests.hw.bench import simulate
 from tests.sw.verilated.parts import synthesise
 from tests.sw.verilated.stepped import Gates
 
+pytestmark = pytest.mark.slow
+
 EDGES = [0, 1, 0x3FFF, 0x4000, 0x7FFF, 0x8000, 0xBFFF, 0xC000, 0xFFFF]
 """Addresses at the ends of the banks."""
 

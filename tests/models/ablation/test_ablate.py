@@ -7,6 +7,8 @@ from PIL import Image
 from haarlequin.models.ablation import ablate
 from haarlequin.models.ablation.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--preset", "digits", "--set=layers=1", "--set=dim=8", "--set=mlp_ratio=1", "--images=64"]
 STUDY = [*SMALL, "--epochs=1", "--seeds=2", "--only", "full", "pre-norm"]
 

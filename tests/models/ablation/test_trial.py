@@ -13,6 +13,8 @@ from haarlequin.models.training.card import exact_logits
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Computer, Run, inputs, never
 
+pytestmark = pytest.mark.slow
+
 CELLS = {cell.name: cell for cell in grid(preset("digits").with_(dim=8, layers=1, mlp_ratio=2))}
 RECIPE = Recipe(epochs=1, deploy_epochs=1, batch=32, seed=4)
 

@@ -5,6 +5,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from haarlequin.models.ablation.grid import grid
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.ablation.workers import at_once, one_by_one
@@ -12,6 +14,8 @@ from haarlequin.models.config import preset
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Computer, inputs, never
 from haarlequin.models.training.train import open_data
+
+pytestmark = pytest.mark.slow
 
 CELL = grid(preset("digits").with_(dim=8, layers=1, mlp_ratio=1))[0]
 READ = partial(open_data, CELL.config, None, 64)

@@ -15,6 +15,8 @@ from haarlequin.models.config import preset
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.training.distributed import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):

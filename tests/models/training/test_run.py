@@ -17,6 +17,8 @@ from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Computer, Run
 from haarlequin.models.training.tensors import on_device
 
+pytestmark = pytest.mark.slow
+
 SMALL = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
 RECIPE = Recipe(epochs=2, deploy_epochs=1, batch=32)
 TEACHER = TeacherConfig("tiny", (8, 8), 1, (78.0,), tuple("0123456789"), blocks=1, width=1)

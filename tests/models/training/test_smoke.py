@@ -17,6 +17,8 @@ from haarlequin.models.onnx.graph import export, save
 from haarlequin.models.training import train
 from tests.models.runtime import run
 
+pytestmark = pytest.mark.slow
+
 DATA = os.environ.get("HAARLEQUIN_DATA")
 ROOT = Path(__file__).parents[3]
 

@@ -25,6 +25,8 @@ from haarlequin.models.training.evaluate import accuracy
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Run
 
+pytestmark = pytest.mark.slow
+
 ZOO = ROOT / "models" / "zoo" / "digits" / "model.safetensors"
 SMALL = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
 RECIPE = Recipe(epochs=2, deploy_epochs=2, batch=32)

@@ -30,6 +30,8 @@ from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
 
+pytestmark = pytest.mark.slow
+
 MACHINE = CONFIGS["16x64"]
 PATIENCE = 2.0
 """Seconds for an answer from a board that is simulated, on a computer that has other work."""

@@ -28,6 +28,8 @@ from tests.sw.verilated.parts import (
 )
 from tests.sw.verilated.stepped import Gates
 
+pytestmark = pytest.mark.slow
+
 BLOCK_RAMS = {"ecp5": {"DP16KD"}, "ice40": {"SB_RAM40_4K"}, "gowin": {"SDPX9B", "DPB", "DPX9B", "SPX9"}}
 OTHERS = {
     "ecp5": {"MULT18X18D", "TRELLIS_DPR16X4", "CCU2C"},

@@ -14,6 +14,8 @@ from haarlequin.sw.verilated.build import SimulationError, run
 from haarlequin.sw.verilated.trace import read_trace
 from tests.sw.verilated.loopback_bench import TRACE_WIDTH, trace_of
 
+pytestmark = pytest.mark.slow
+
 BYTES = 10_000
 
 

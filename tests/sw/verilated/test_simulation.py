@@ -13,6 +13,8 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.sim.simulate import simulator
 from haarlequin.sw.verilated.simulation import CHUNK, Simulation
 
+pytestmark = pytest.mark.slow
+
 EVERY = bytes(range(256)) * 3
 
 
