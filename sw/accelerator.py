@@ -1,9 +1,9 @@
-"""An accelerator with a model on it, as a program uses it: images in, labels out."""
+"""`Accelerator`: a device with a model on it, for use in a program. Images go in, labels come out."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -13,57 +13,61 @@ from haarlequin.models.common.pictures import convert
 from haarlequin.sw.devices import Device, Notice, Result, open_device
 from haarlequin.sw.resolve import ModelSource
 
-Picture = np.ndarray | Image.Image | Path | str
+Picture: TypeAlias = np.ndarray | Image.Image | Path | str
 """An image: pixels, a PIL image, or the path of a file."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What came of n images."""
+    """The results of n images."""
 
     classes: tuple[str, ...]
-    """The labels' names."""
+    """The names of the classes."""
     logits: np.ndarray
     """int32 (n, classes)"""
     scores: np.ndarray
     """float64 (n, classes), between 0 and 1: softmax(logits · `ModelConfig.logit_scale`)"""
     cycles: np.ndarray
-    """int64 (n,), of the accelerator; predicted ones where it is not there."""
+    """int64 (n,), cycles of the accelerator; with the device ``golden`` they are predicted."""
     saturations: np.ndarray
-    """int64 (n,), values that were clipped on the way."""
+    """int64 (n,), how many values were clipped."""
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 (n,), the likeliest class of each; of several, the first."""
+        """int64 (n,), the class with the largest logit; of several, the first."""
         return self.logits.argmax(1)
 
     @property
     def names(self) -> list[str]:
-        """The labels in words."""
+        """The labels as names of classes."""
         return [self.classes[label] for label in self.labels]
 
 
 class Accelerator:
     """A device with a model loaded, ready to classify. Use it in a ``with`` block, or `close` it.
 
-    Threads may share it: each `classify` and each `stream` waits for its turn, as `sw.devices.Device` says.
-
     Threads may share it. The device serves one call of `classify`, or one iterator of `stream`, at a time,
-    and the others wait: each gets the results of its own images, in their order. What `sw.devices.Device`
-    says of turns and of closing holds here.
+    and the others wait: each gets the results of its own images, in their order. `sw.devices.Device`
+        says more
+    of turns and of closing.
 
     Arguments:
-        device: one of `sw.devices.KINDS`. ``sim``, the RTL itself, needs no board; its first use builds it,
-            in about a minute.
+        device: one of `sw.devices.KINDS`. ``sim`` is the RTL itself and needs no board; its first use builds
+            the simulator, in about a minute.
         model: name of a trained model, an ONNX file, a checkpoint, or a folder that sw/compile.py wrote.
-        config: accelerator to simulate, one of `hw.config.CONFIGS`; by default the one that the model is
-            meant for. A board has its own.
-        notice: told what takes long, a line each.
-        progress: told how many bytes of how many of the tables are loaded.
+        config: the hardware configuration to simulate, one of `hw.config.CONFIGS`; by default the one that
+            the model is meant for. A board has its own.
+        notice: is told, in one line each, what takes long.
+        progress: is told how many bytes of how many of the tables are loaded.
+
+    Members:
+        device: the `Device`.
+        model: the `CompiledModel` on it.
+        model_config: the model's configuration: its name, image size, classes and more.
 
     Raises:
         UsageError: there is no such device, model or configuration, or they do not go together.
-        DeviceError: the device does not answer, or is another than the tables are for.
+        DeviceError: the device does not answer, or the tables are for another accelerator.
 
     >>> with Accelerator("golden", "digits") as accelerator:
     ...     accelerator.classify([np.zeros((8, 8), np.uint8)]).logits.shape
@@ -96,12 +100,12 @@ class Accelerator:
         """Labels, logits and cycles of images, in order.
 
         Arguments:
-            images: of any size and mode that `models.common.pictures.convert` takes; an array is (n, H, W),
-                (n, H, W, channels) or a sequence of such, uint8.
+            images: several images of any size and mode that `models.common.pictures.convert` takes. An array
+                is uint8 (n, H, W) or (n, H, W, channels), or a sequence of such images.
 
         Raises:
             PictureError: an image cannot be used.
-            DeviceError: the device fails for good.
+            DeviceError: the device fails, also after several tries.
         """
         if isinstance(images, str | Path | Image.Image):
             raise TypeError(f"images must be several, not {images!r}: put it into a list")
@@ -117,15 +121,16 @@ class Accelerator:
         )
 
     def stream(self, pixels: Iterable[np.ndarray]) -> Iterator[Result]:
-        """The result of each image, as it comes; ``pixels`` are those of `pixels`, taken as there is room.
+        """The result of each image, as it comes. The images are taken from ``pixels`` as there is room for
+        them; `Accelerator.pixels` makes them.
 
-        Until the iterator is exhausted, closed or dropped, other threads wait for the device, and this thread
-        gets RuntimeError for whatever else it asks of it.
+        Until the iterator is exhausted, closed or dropped, other threads wait for the device, and any other
+        call of this thread raises RuntimeError.
         """
         return self.device.run(pixels)
 
     def check(self, pixels: np.ndarray, result: Result) -> str | None:
-        """Compare a result with that of the golden model; the first difference, if there is one.
+        """Compare a result with the golden model's; returns the first difference, or None if they are equal.
 
         Raises `UsageError` where the model was given as tables.
         """
@@ -136,7 +141,7 @@ class Accelerator:
 
             golden = GoldenDevice(self.device.digest)
             golden.load(self.model)
-            self._golden = golden  # now that other threads may use it
+            self._golden = golden  # only now, because other threads may use it from here on
         (expected,) = self._golden.run([pixels])
         for class_, wanted, came in zip(
             self.model_config.classes, expected.logits, result.logits, strict=True
@@ -150,12 +155,14 @@ class Accelerator:
         return None
 
     def pixels(self, image: Picture) -> tuple[np.ndarray, str | None]:
-        """What the model takes of an image, uint8 (H, W, channels), and what was done to it, if anything."""
+        """Convert an image to the model's input, uint8 (H, W, channels); also says what was changed,
+        if anything.
+        """
         source = Path(image) if isinstance(image, str) else image
         return convert(source, *self.model_config.image, self.model_config.channels)
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Close the device."""
         self.device.close()
 
     def __enter__(self) -> Self:

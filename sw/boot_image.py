@@ -1,4 +1,4 @@
-"""The boot image of a model: what lies in a board's flash so that the board powers up ready.
+"""The boot image of a model: it lies in a board's flash, so that the board is ready after power-up.
 
 `hw/link/boot.py` says how it is laid out, and reads it.
 """
@@ -12,7 +12,7 @@ MOST_BYTES = (1 << 8 * LENGTH_BYTES) - 1
 
 
 def boot_image(tables: Compiled) -> bytes:
-    """The image that fills an accelerator with a model; raises `TablesError` where its length has no room."""
+    """The image that loads a model into its accelerator; raises `TablesError` where it would be too long."""
     frames = b"".join(map(encode, load_frames(tables)))
     if len(frames) > MOST_BYTES:
         raise TablesError(f"a boot image has at most {MOST_BYTES} bytes of frames, not {len(frames)}")

@@ -1,18 +1,34 @@
-"""A golden model → a program for whichever machine: passes for an array, instructions for a scalar one."""
+"""Compile a golden model for either kind of machine: to passes for an array, to firmware for a
+scalar machine.
+"""
 
-from haarlequin.hw.config import AnyConfig, ScalarConfig
+from typing import TypeAlias, overload
+
+from haarlequin.hw.config import AcceleratorConfig, AnyConfig, ScalarConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw import compiler
 from haarlequin.sw.compiler.resources import DoesNotFit
 from haarlequin.sw.scalar import firmware
 from haarlequin.sw.scalar import program as scalar
 
-AnyProgram = compiler.Program | scalar.ScalarProgram
-"""Both have their ``model``, ``machine``, ``words`` and ``cycles``, and are `compiled`."""
+AnyProgram: TypeAlias = compiler.Program | scalar.ScalarProgram
+"""Both have a ``model``, ``machine``, ``words`` and ``cycles``, and the method `compiled`."""
+
+
+@overload
+def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = True) -> compiler.Program: ...
+
+
+@overload
+def compile_model(model: GoldenModel, machine: ScalarConfig, check: bool = True) -> scalar.ScalarProgram: ...
+
+
+@overload
+def compile_model(model: GoldenModel, machine: AnyConfig, check: bool = True) -> AnyProgram: ...
 
 
 def compile_model(model: GoldenModel, machine: AnyConfig, check: bool = True) -> AnyProgram:
-    """Compile, and with ``check`` run an image through what was made.
+    """Compile a model, and with ``check`` run an image through the result.
 
     Raises:
         DoesNotFit: the machine is too small.
@@ -24,7 +40,7 @@ def compile_model(model: GoldenModel, machine: AnyConfig, check: bool = True) ->
 
 
 def fits(model: GoldenModel, machine: AnyConfig) -> bool:
-    """Whether a machine holds a model."""
+    """Whether a model fits a machine."""
     try:
         if isinstance(machine, ScalarConfig):
             firmware.firmware(model, machine)

@@ -1,9 +1,16 @@
-"""What runs a compiled model: the RTL in simulation, the golden model, an accelerator on a serial port.
+"""The devices that run a compiled model: the simulated RTL, the golden model, or a board on a serial port.
 
-`open_device` makes one of them; all are `Device`s and give the same results.
+`open_device` makes one of them; all are `Device`s and give the same results. Start with `device.py`, which
+says what every device does.
+
+    device.py       `Device`, what a device loads (`CompiledModel`) and what it returns (`Result`)
+    golden.py       the golden model as a device
+    link.py         an accelerator at the other end of a line: the host's end of the protocol
+    byte_line.py    `Line`, which carries the bytes: serial_port.py to a board, simulated.py to the RTL
+    port_errors.py  why a serial port cannot be opened, and what to do about it
 """
 
-from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.config import AnyConfig
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
 from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Notice, Result
@@ -17,29 +24,33 @@ KINDS = {
 }
 
 
-def open_device(name: str, machine: AcceleratorConfig | None, notice: Notice = print) -> Device:
-    """The device of that name; the caller closes it.
+def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) -> Device:
+    """Open the device of that name; the caller closes it.
 
     Arguments:
         name: one of `KINDS`.
-        machine: what to simulate; None for a serial port, which has what it has: `Device.digest` says what.
-        notice: told what takes long.
+        machine: what to simulate. None for a serial port: `Device.digest` then says what accelerator
+            is there.
+        notice: is told before something takes long.
 
     Raises:
-        UsageError: there is no such device, or the machine lacks what it needs.
-        DeviceError: it does not answer.
+        TypeError: there is no ``machine`` to simulate.
+        UsageError: there is no such device, or this computer lacks what the simulation needs.
+        DeviceError: the device does not answer.
     """
     kind, _, rest = name.partition(":")
-    if name == "golden":
-        from haarlequin.sw.devices.golden import GoldenDevice
-
-        return GoldenDevice(machine.digest)
-    if name == "sim":
-        from haarlequin.sw.devices.simulated import simulated
-
-        return simulated(machine, build_folder("sim"), notice)
     if kind == "serial" and rest:
         from haarlequin.sw.devices.serial_port import serial_device
 
         return serial_device(rest)
-    raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")
+    if name not in ("sim", "golden"):
+        raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")
+    if machine is None:
+        raise TypeError(f"machine must be a configuration for the device {name!r}, not None")
+    if name == "golden":
+        from haarlequin.sw.devices.golden import GoldenDevice
+
+        return GoldenDevice(machine.digest)
+    from haarlequin.sw.devices.simulated import simulated
+
+    return simulated(machine, build_folder("sim"), notice)

@@ -1,37 +1,38 @@
-"""A stream of bytes to an accelerator and back."""
+"""A line: it carries bytes to an accelerator and back."""
 
 from abc import ABC, abstractmethod
 
 
 class Line(ABC):
-    """What carries the frames of docs/protocol.md.
+    """Carries the frames of docs/protocol.md.
 
-    It may lose bytes and damage them, and need not notice. One thread at a time uses it.
+    A line may lose or damage bytes without noticing it. Only one thread at a time may use it.
     """
 
     name: str
-    """For messages."""
+    """The name that messages give it."""
     latency: float
-    """Seconds after which an answer that takes the accelerator no time must have begun to come."""
+    """Seconds within which the first byte of an answer comes, if the accelerator needs no time for it."""
     exact: bool
-    """Whether nothing can be damaged on it, so that tables need not be read back."""
+    """Whether the line never damages anything, so that tables need not be read back."""
 
     silence_hint = ""
-    """Where nothing has ever come on it: what to look at, to be appended to the message."""
+    """Appended to a message where nothing has ever come on the line: what a person should look at."""
     noise_hint = ""
-    """Likewise where nothing has come but what makes no frame."""
+    """Appended to a message where bytes have come, but never a frame: what a person should look at."""
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Bytes to the accelerator; returns before silence begins to count."""
+        """Send bytes to the accelerator. The silence that `receive` waits for is counted from the return."""
 
     @abstractmethod
     def receive(self, seconds: float) -> bytes:
-        """The next bytes from it, at least one; none where nothing comes for so many seconds.
+        """The next bytes from the accelerator, at least one; empty where nothing comes for ``seconds``.
 
-        Seconds are the accelerator's: of a simulated one, cycles at the clock it tells of.
+        Seconds are the accelerator's time: in simulation they are cycles divided by the clock rate that the
+        accelerator reports.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of it."""
+        """Close the line."""

@@ -1,4 +1,4 @@
-"""What all devices have in common."""
+"""The interface that all devices share: load a compiled model, run images, return results."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
     from haarlequin.models.golden import GoldenModel
 
 Notice = Callable[[str], None]
-"""Takes a line for a person to read."""
+"""A function that takes one line for a person to read."""
 
 Progress = Callable[[int, int], None]
-"""Takes how many bytes of how many are done."""
+"""A function that takes two numbers: the bytes that are done, and all bytes."""
 
 
 class DeviceError(Exception):
-    """A device does not do what it must; the message is one line and says what to look at."""
+    """A device failed or does not answer; the message is one line and says what to look at."""
 
 
 class CompiledModel:
-    """A model to run: its tables, and the golden model they were made from, where it is at hand.
+    """A compiled model, ready to run: its tables, and the golden model that they were made from, if known.
 
     Arguments:
-        tables: what it was compiled to.
-        golden: the golden model, where it is there already.
-        load: what gets it, called once and only where it is needed.
+        tables: what the compiler made for one accelerator.
+        golden: the golden model, where it has been read already.
+        load: a function that reads the golden model. It is called at most once, and only where the golden
+            model is needed.
     """
 
     def __init__(
@@ -46,38 +47,38 @@ class CompiledModel:
 
     @cached_property
     def golden(self) -> "GoldenModel | None":
-        """The golden model, None where there are only tables."""
+        """The golden model, or None where there are only tables."""
         return self._load() if self._load else self._golden
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a device made of one image."""
+    """The result of one image."""
 
     logits: np.ndarray
     """int32 (classes,)"""
     cycles: int
-    """Of the accelerator's lanes."""
+    """Cycles of the accelerator's lanes."""
     saturations: int
-    """Values that were clipped on the way."""
+    """How many values were clipped."""
 
 
 class Turn:
-    """A ``with`` block on it waits until no other is open, and is then the only one.
+    """Lets one thread at a time into a ``with`` block; the others wait, in no particular order.
 
-    Threads come in no particular order. A block may be left by another thread than has entered it, the
-    garbage collector's included. Raises `DeviceError` once it is closed, and RuntimeError in a thread that
-    would wait for itself.
+    The thread that leaves a block may be another one than the thread that entered it, and may be the
+    garbage collector. Raises `DeviceError` once it is closed, and RuntimeError in a thread that would wait
+    for itself.
 
     Arguments:
-        name: of the device, for messages.
+        name: the device's name, for messages.
     """
 
     def __init__(self, name: str):
         self._name, self._closed = name, False
         self._holder: threading.Thread | None = None
-        # Holds one thing while nobody has the turn. A lock could not wake those who wait when it is closed,
-        # and a condition may be amiss where the garbage collector leaves a block; `put` never is.
+        # It holds one item while no thread has the turn. A lock could not wake the waiting threads when the
+        # turn is closed. A condition can deadlock where the garbage collector leaves a block; `put` cannot.
         self._free: SimpleQueue[None] = SimpleQueue()
         self._free.put(None)
 
@@ -89,7 +90,7 @@ class Turn:
             )
         self._free.get()
         if self._closed:
-            self._free.put(None)  # for the next who waits
+            self._free.put(None)  # for the next thread that waits
         self.check_open()
         self.keep()
 
@@ -98,43 +99,43 @@ class Turn:
         self._free.put(None)
 
     def keep(self) -> None:
-        """The block goes on in this thread, which need not be the one that has entered it."""
+        """Give the open block to this thread, which need not be the one that entered it."""
         self._holder = threading.current_thread()
 
     def close(self) -> None:
-        """Let nobody in any more, nor wait."""
+        """Refuse all threads from now on, those that wait included."""
         self._closed = True
         self._free.put(None)
 
     def check_open(self) -> None:
-        """Raise `DeviceError` if it is closed."""
+        """Raise `DeviceError` if the turn is closed."""
         if self._closed:
             raise DeviceError(f"{self._name}: the device is closed")
 
 
 class Device(ABC):
-    """Something that runs compiled models. Use it in a ``with`` block, or `close` it.
+    """Runs compiled models. Use it in a ``with`` block, or `close` it.
 
     Threads may share a device. It does one thing at a time: `load`, `run`, `counters` and `reset` wait for
-    their turn, in no particular order. A run has its turn from the first result that is asked for until
-    the last one has come, or its iterator is closed or dropped. The thread that took a result from an
-    unfinished run would wait for itself: whatever else it asks of the device raises RuntimeError at once.
+    their turn, in no particular order. A run has its turn from the first result that is asked for until the
+    last result has come, or until its iterator is closed or dropped. A thread that has taken a result from an
+    unfinished run would wait for itself, so any other call that it makes raises RuntimeError at once.
 
-    `close` waits for no turn. What other threads have under way, or wait for, then ends in `DeviceError`.
+    `close` does not wait for a turn. Calls of other threads, under way or waiting, then end in `DeviceError`.
     """
 
     digest: int
-    """`AcceleratorConfig.digest` of what it is made of."""
+    """`AcceleratorConfig.digest` of the accelerator."""
     predicts = False
-    """Whether its cycles are the compiler's prediction and nothing was counted."""
+    """Whether the cycles are the compiler's prediction, because nothing was counted."""
 
     def __init__(self, name: str):
         self.name = name
-        """For messages."""
+        """The name that messages give the device."""
         self._turn = Turn(name)
 
     def load(self, model: CompiledModel, progress: Progress | None = None) -> None:
-        """Take this model from now on; ``progress`` hears how many bytes of how many are done.
+        """Use this model from now on; ``progress`` is told how many bytes of how many are loaded.
 
         Raises `DeviceError`, also for tables of another accelerator.
         """
@@ -144,7 +145,8 @@ class Device(ABC):
     def run(self, images: Iterable[np.ndarray]) -> Iterator[Result]:
         """The result of each image, uint8 (H, W, channels), in order; images are taken as they are needed.
 
-        An iterator that is dropped before its end leaves nothing behind. Raises `DeviceError`.
+        An iterator may be dropped before its end: the device then forgets the remaining images. Raises
+        `DeviceError` where the device fails.
         """
         with self._turn, closing(self._run(iter(images))) as results:
             for result in results:
@@ -152,7 +154,7 @@ class Device(ABC):
                 self._turn.keep()  # the iterator may have been handed on
 
     def counters(self) -> Mapping[str, int]:
-        """Cycles spent on each operation since the device began, modulo 2³²."""
+        """Cycles spent on each operation since the device was opened, modulo 2³²."""
         with self._turn:
             return self._counters()
 
@@ -162,7 +164,7 @@ class Device(ABC):
             self._reset()
 
     def close(self) -> None:
-        """Let go of it, without waiting for more than what is just being sent or received."""
+        """Close the device. It waits at most for the bytes that are just being sent or received."""
         self._turn.close()
         self._close()
 
@@ -172,7 +174,7 @@ class Device(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # What a device does when it is its turn
+    # Each device implements these; they are called while the thread has its turn.
 
     @abstractmethod
     def _load(self, model: CompiledModel, progress: Progress) -> None: ...
@@ -188,4 +190,4 @@ class Device(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Let go of it, again if need be, whatever another thread is doing with it."""
+        """Close it, whatever another thread is doing with it. It may be called more than once."""

@@ -2,42 +2,48 @@
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from haarlequin.models import arithmetic
 from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Progress, Result
+from haarlequin.sw.table_folder import Compiled
+
+if TYPE_CHECKING:
+    from haarlequin.models.golden import GoldenModel
 
 
 class GoldenDevice(Device):
-    """Computes what the accelerator computes; its cycles are those that the compiler predicts."""
+    """Computes the same integers as the accelerator; its cycles are those that the compiler predicts."""
 
     predicts = True
 
     def __init__(self, digest: int):
         super().__init__("golden")
         self.digest = digest
-        self._model: CompiledModel | None = None
+        self._loaded: tuple[GoldenModel, Compiled] | None = None
         self._spent: Counter[str] = Counter()
 
     def _load(self, model: CompiledModel, progress: Progress) -> None:
-        if model.golden is None:
+        golden = model.golden
+        if golden is None:
             raise DeviceError("golden: tables are not enough, give the model's name or its ONNX file")
         if model.tables.digest != self.digest:
             raise DeviceError(
                 f"golden: the tables are for {model.tables.accelerator} ({model.tables.digest:#010x}), "
                 f"the accelerator is another ({self.digest:#010x}): compile for it"
             )
-        self._model = model
+        self._loaded = golden, model.tables
 
     def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]:
-        if self._model is None:
+        if self._loaded is None:
             raise DeviceError("golden: load a model first")
-        tables = self._model.tables
+        golden, tables = self._loaded
         for image in images:
             self._turn.check_open()
             with arithmetic.count_saturations() as counter:
-                logits = self._model.golden(image[None])[0]
+                logits = golden(image[None])[0]
             self._spent.update(tables.operations)
             yield Result(logits.astype(np.int32), tables.cycles, counter.clipped)
 
@@ -45,7 +51,7 @@ class GoldenDevice(Device):
         return dict(self._spent)
 
     def _reset(self) -> None:
-        """Nothing: no image is ever under way."""
+        """Do nothing, because no image is ever under way."""
 
     def _close(self) -> None:
-        """Nothing."""
+        """Do nothing, because nothing is open."""

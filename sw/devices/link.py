@@ -1,8 +1,8 @@
-"""An accelerator behind a line: the host's end of docs/protocol.md.
+"""An accelerator at the other end of a line: the host's end of docs/protocol.md.
 
-Whatever goes wrong on the line, no logits come out but the right ones. A frame that has no answer, or that
-came damaged, is sent again. Images have a rougher way back: the accelerator is reset, gets its tables again
-where they are not sealed any more, and all images without a result are sent once more.
+Whatever goes wrong on the line, wrong logits never come out. A frame that gets no answer, or arrives damaged,
+is sent again. Where an image gets no result, the accelerator is reset, is given its tables again if they are
+no longer sealed, and all images without a result are sent once more.
 """
 
 import itertools
@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -29,30 +30,31 @@ from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Pro
 from haarlequin.sw.table_folder import Compiled
 
 TRIES = 6
-"""Times that something is tried; each waits twice as long as the one before, until a pause has also ended
-whatever frame the accelerator believed to be in."""
+"""How often something is tried. Each try waits twice as long as the one before. The longest pause also ends
+any frame that the accelerator believes to be in the middle of."""
 
 IN_FLIGHT = 2
-"""Images sent without a result: one that is computed, and one that is there when it is done. For so many the
-accelerator has room whatever it is at, so that a line without flow control may carry them."""
+"""Images that are sent without a result yet: one is being computed, and one waits for it to be done. The
+accelerator always has room for this many, so a line without flow control may carry them."""
 
 PIECE = 4096
-"""Bytes of a payload, at most, that its CRC is good for."""
+"""The most bytes of a payload that its CRC protects well."""
 
 MOST_NOISE = 1 << 18
-"""Bytes without a frame in them, beyond the largest payload, after which a line carries nothing but noise."""
+"""After this many bytes without a frame, more than the largest payload, a line is taken to be all noise."""
 
 MOST_STRAYS = 1 << 10
-"""Frames in a row that answer nothing, likewise."""
+"""After this many frames in a row that answer nothing, a line is taken to be all noise."""
 
 
 @dataclass
 class _Heard:
-    """What has come since something was asked, and was no answer."""
+    """Counts what has come since a question was asked, and was not its answer."""
 
     noise: int = 0
     """Bytes without a frame in them, since the last frame if there was one."""
     frames: int = 0
+    """Frames that were not the answer."""
 
     def __str__(self) -> str:
         if self.frames:
@@ -60,14 +62,14 @@ class _Heard:
         return f"{self.noise} bytes came and none of them a frame" if self.noise else "nothing came"
 
     def hint(self, line: Line) -> str:
-        """What to look at where this is all that has ever come."""
+        """What a person should look at, if this is all that has ever come."""
         if self.frames:
             return ""
         return line.noise_hint if self.noise else line.silence_hint
 
 
 class _Unanswered(Exception):
-    """What came instead of an answer: silence, after what was heard, or that frame."""
+    """A question got no answer: there was silence after what was heard, or another frame ``came``."""
 
     def __init__(self, heard: _Heard, came: Frame | None = None):
         if came is None:
@@ -81,15 +83,15 @@ class _Unanswered(Exception):
 
 
 def _error(frame: Frame) -> str:
-    """Name of an ERROR's code, or its number."""
+    """The name of an ERROR's code, or its number where it has no name."""
     known = frame.detail in ErrorCode.__members__.values()
     return ErrorCode(frame.detail).name if known else f"error {frame.detail}"
 
 
 class LinkDevice(Device):
-    """What is on that line, once it has said what it is; closes the line with itself.
+    """The accelerator on that line, as it identifies itself. Closing the device closes the line.
 
-    Raises `DeviceError` where nothing answers, or something else does.
+    Raises `DeviceError` where nothing answers, or something other than an accelerator.
     """
 
     def __init__(self, line: Line):
@@ -98,13 +100,20 @@ class LinkDevice(Device):
         self._decoder, self._frames = Decoder(), deque[Frame]()
         self._sequence = itertools.count()
         self._tables: Compiled | None = None
-        self.identity: Identity | None = None
+        self._identified = False
         try:
-            self.identity = self._identify()
+            self.identity: Identity = self._identify()
         except BaseException:
             self.close()
             raise
+        self._identified = True
         self.digest = self.identity.config_hash
+
+    @property
+    def _loaded(self) -> Compiled:
+        if self._tables is None:
+            raise DeviceError(f"{self.name}: load a model first")
+        return self._tables
 
     def _load(self, model: CompiledModel, progress: Progress) -> None:
         tables = model.tables
@@ -121,12 +130,10 @@ class LinkDevice(Device):
         self._load_tables(progress)
 
     def _counters(self) -> Mapping[str, int]:
-        if self._tables is None:
-            raise DeviceError(f"{self.name}: load a model first")
-        number = self.identity.number(COUNTERS_MEMORY)
+        tables, number = self._loaded, self.identity.number(COUNTERS_MEMORY)
         words = self._read(number, 0, self.identity.memories[number].depth)
-        # The tables' operations are in the order of their codes; the last counter, of waiting, has none.
-        return dict(zip(self._tables.operations, words, strict=False))
+        # The tables' operations are in the order of their codes. The last counter counts waiting.
+        return dict(zip(tables.operations, words, strict=False))
 
     def _reset(self) -> None:
         self._asked("to reset", lambda: Frame(FrameType.RESET, self._number()), FrameType.ACK)
@@ -138,13 +145,13 @@ class LinkDevice(Device):
     # Frames
 
     def _say(self, frame: Frame) -> None:
-        """Let this frame go."""
+        """Send this frame."""
         with self._using:
             self._turn.check_open()
             self._line.send(encode(frame))
 
     def _listen(self, wait: float) -> bytes:
-        """The next bytes, none after so many seconds of silence."""
+        """The next bytes; empty after ``wait`` seconds of silence."""
         with self._using:
             self._turn.check_open()
             return self._line.receive(wait)
@@ -153,7 +160,7 @@ class LinkDevice(Device):
         return next(self._sequence) % 256
 
     def _frame(self, wait: float, heard: _Heard) -> Frame:
-        """The next frame; raises `_Unanswered` where none comes for that long."""
+        """The next frame; raises `_Unanswered` after ``wait`` seconds of silence."""
         while not self._frames:
             data = self._listen(wait)
             heard.noise += len(data)
@@ -166,14 +173,14 @@ class LinkDevice(Device):
         return self._frames.popleft()
 
     def _hint(self, heard: _Heard) -> str:
-        """What to look at; nothing of the line once somebody has answered on it."""
-        return "" if self.identity else heard.hint(self._line)
+        """What a person should look at; nothing, once an accelerator has answered on the line."""
+        return "" if self._identified else heard.hint(self._line)
 
     def _babbling(self, heard: _Heard) -> DeviceError:
         return DeviceError(f"{self.name}: {heard}{self._hint(heard)}")
 
     def _answer(self, frame: Frame, kind: FrameType, wait: float, heard: _Heard) -> Frame:
-        """Send a frame; its answer, which raises `_Unanswered` where it is of another kind."""
+        """Send a frame and return its answer; raises `_Unanswered` where the answer is of another kind."""
         self._say(frame)
         for _ in range(MOST_STRAYS):
             came = self._frame(wait, heard)
@@ -185,7 +192,7 @@ class LinkDevice(Device):
         raise self._babbling(heard)
 
     def _asked(self, what: str, frame: Callable[[], Frame], kind: FrameType) -> Frame:
-        """The answer to a frame, which is made anew for each try."""
+        """Ask until there is an answer; the frame is made anew for each try, to have a new number."""
         heard = _Heard()
         for attempt in range(TRIES):
             try:
@@ -206,18 +213,15 @@ class LinkDevice(Device):
     # Tables
 
     def _load_tables(self, progress: Progress) -> None:
-        """Send them, and read them back where the line could have damaged them."""
-        pieces = list(_pieces(self._tables))
+        """Send the tables, and read them back where the line could have damaged them."""
+        pieces = list(_pieces(self._loaded))
         total = sum(len(payload) for *_, payload in pieces)
         for _ in range(TRIES):
             self._reset()  # a LOAD is refused while an image is in the machine
             done = 0
             for number, _, first, payload in pieces:
-                self._asked(
-                    "to take its tables",
-                    lambda n=number, a=first, p=payload: Frame(FrameType.LOAD, self._number(), n, a, p),
-                    FrameType.ACK,
-                )
+                load = partial(self._load_frame, number, first, payload)
+                self._asked("to take its tables", load, FrameType.ACK)
                 done += len(payload)
                 progress(done, total)
             if self._line.exact or all(map(self._holds, pieces)):
@@ -225,12 +229,16 @@ class LinkDevice(Device):
                 return
         raise DeviceError(f"{self.name}: its memories do not hold what was written, {TRIES} times")
 
+    def _load_frame(self, memory: int, first: int, payload: bytes) -> Frame:
+        return Frame(FrameType.LOAD, self._number(), memory, first, payload)
+
     def _holds(self, piece: tuple[int, Memory, int, bytes]) -> bool:
+        """Read a piece back; whether it is as it was sent."""
         number, memory, first, payload = piece
         return self._read(number, first, len(payload) // memory.word_bytes) == memory.unpack(payload)
 
     def _read(self, number: int, first: int, count: int) -> list[int]:
-        """Words of a memory."""
+        """Read ``count`` words of a memory from the word ``first`` on."""
         memory = self.identity.memories[number]
         size = count * memory.word_bytes
         came = self._asked(
@@ -247,10 +255,9 @@ class LinkDevice(Device):
     # Images
 
     def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]:
-        """With `IN_FLIGHT` images on their way."""
-        if self._tables is None:
-            raise DeviceError(f"{self.name}: load a model first")
-        flying: deque[tuple[int, bytes]] = deque()  # its number, its pixels
+        """Run images, of which up to `IN_FLIGHT` are on their way."""
+        tables = self._loaded
+        flying: deque[tuple[int, bytes]] = deque()  # the number and the pixels of each
         failures = 0
         try:
             while True:
@@ -259,7 +266,7 @@ class LinkDevice(Device):
                 if not flying:
                     return
                 try:
-                    result = self._result(flying[0][0], 2**failures)
+                    result = self._result(flying[0][0], 2**failures, tables)
                 except _Unanswered as error:
                     failures += 1
                     if failures == TRIES:
@@ -274,7 +281,7 @@ class LinkDevice(Device):
                 flying.popleft()
                 yield result
         finally:
-            if flying:  # an error, or nobody wants the rest
+            if flying:  # there was an error, or nobody wants the rest
                 self._forget()
 
     def _send(self, pixels: bytes) -> tuple[int, bytes]:
@@ -282,20 +289,20 @@ class LinkDevice(Device):
         self._say(Frame(FrameType.IMAGE, number, payload=pixels))
         return number, pixels
 
-    def _result(self, number: int, patience: int) -> Result:
+    def _result(self, number: int, patience: int, tables: Compiled) -> Result:
         """The result of that image, the oldest under way; raises `_Unanswered`."""
-        # Its own time, that of the one before it, and the embedding's, which may take as long.
-        heard, computing = _Heard(), 4 * self._tables.cycles / self.identity.clock_hz
+        # The image takes its own time and that of the image before it; each embedding may take as long again.
+        heard, computing = _Heard(), 4 * tables.cycles / self.identity.clock_hz
         for _ in range(MOST_STRAYS):
             came = self._frame(computing + self._line.latency * patience, heard)
             if came.type == FrameType.RESULT and came.sequence == number:
-                return self._decoded(came.payload)
+                return self._decoded(came.payload, tables)
             if came.type in (FrameType.RESULT, FrameType.ERROR):
                 raise _Unanswered(heard, came)
         raise self._babbling(heard)
 
-    def _decoded(self, payload: bytes) -> Result:
-        if len(payload) != 4 * (len(self._tables.model.classes) + 2):
+    def _decoded(self, payload: bytes, tables: Compiled) -> Result:
+        if len(payload) != 4 * (len(tables.model.classes) + 2):
             raise DeviceError(f"{self.name}: a result of {len(payload)} bytes is not one of this model")
         *logits, cycles, saturations = np.frombuffer(payload, "<i4").tolist()
         return Result(np.array(logits, np.int32), cycles, saturations)
@@ -304,11 +311,11 @@ class LinkDevice(Device):
         try:
             self._reset()
         except DeviceError:
-            return  # it has been said, or nobody wants to know
+            return  # the error has been reported already, or nobody is left to hear of it
 
 
 def load_frames(tables: Compiled) -> list[Frame]:
-    """What fills every memory that a model uses, and seals them."""
+    """The frames that fill every memory that a model uses, and seal them."""
     loads = [
         Frame(FrameType.LOAD, i % 256, number, first, payload)
         for i, (number, _, first, payload) in enumerate(_pieces(tables))
@@ -317,7 +324,7 @@ def load_frames(tables: Compiled) -> list[Frame]:
 
 
 def _pieces(tables: Compiled) -> Iterator[tuple[int, Memory, int, bytes]]:
-    """The tables as (number of the memory, memory, first word, payload)."""
+    """Cut the tables into pieces: (number of the memory, memory, first word, payload)."""
     for number, memory in enumerate(tables.memories):
         words, count = tables.words.get(memory.name, []), max(1, PIECE // memory.word_bytes)
         for first in range(0, len(words), count):

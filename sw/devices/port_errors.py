@@ -1,4 +1,4 @@
-"""Why a serial port cannot be opened, and what a person does about it."""
+"""Say why a serial port cannot be opened, and what a person can do about it."""
 
 import errno
 import os
@@ -25,16 +25,16 @@ def reason(port: str, baud: int, error: Exception) -> str:
     """The cause and its remedy, in one line.
 
     Arguments:
-        port: what was to be opened.
+        port: the port that could not be opened.
         baud: the rate that was wanted.
-        error: what pyserial raised.
+        error: the exception that pyserial raised.
     """
     number = _number(error)
     if "\0" in port or number in MISSING:
         return f"there is no such port; {_ports()}; is the board plugged in?"
     try:
         status = Path(port).stat()
-    except OSError:  # of a folder that one may not look into; Windows has no such files
+    except OSError:  # the folder may not be looked into, or this is Windows, which has no such files
         return why(error)
     kind = _KINDS.get(stat.S_IFMT(status.st_mode))
     if kind or number == errno.ENOTTY:
@@ -53,12 +53,15 @@ def reason(port: str, baud: int, error: Exception) -> str:
 
 
 def why(error: Exception) -> str:
-    """What the system says, without pyserial's wrapping."""
+    """The operating system's message, without pyserial's words around it."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def _number(error: Exception) -> int | None:
-    """The system's number, which pyserial's wrapping may have lost, and `termios.error` has no name for."""
+    """The operating system's error number.
+
+    pyserial's exception may have lost it, and `termios.error` has it only as its first argument.
+    """
     for each in (error, error.__context__):
         first = each.args[0] if each and each.args else None
         if number := getattr(each, "errno", None) or (first if isinstance(first, int) else None):
@@ -72,14 +75,14 @@ def _ports() -> str:
 
 
 def _rights(port: str, status: os.stat_result) -> str:
-    """How this user gets the right to use the port."""
-    import grp  # which Windows lacks
+    """Say how this user gets the right to use the port."""
+    import grp  # Windows does not have it
     import pwd
 
     try:
         group = grp.getgrgid(status.st_gid)
         user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container need not have names for all numbers
+    except KeyError:  # a container may lack names for some numbers
         group, user = None, ""
     if not group or not status.st_gid or status.st_mode & 0o060 != 0o060:
         return f"no group may use it: sudo chmod a+rw {port} does until it is plugged in again"
@@ -89,11 +92,11 @@ def _rights(port: str, status: os.stat_result) -> str:
 
 
 def _holders(status: os.stat_result) -> str:
-    """Who has the port open, as far as /proc tells: those that have locked it, where there are any."""
+    """The programs that have the port open, as far as /proc tells; only those that locked it, if any did."""
     locked, opened = set(), set()
     for process in (each for each in _listed(Path("/proc")) if each.name.isdigit()):
         for link in _listed(process / "fd"):
-            with suppress(OSError):  # it has just been closed
+            with suppress(OSError):  # the file has just been closed
                 held = link.stat()
                 if stat.S_ISCHR(held.st_mode) and held.st_rdev == status.st_rdev:
                     opened.add(process)
@@ -104,7 +107,7 @@ def _holders(status: os.stat_result) -> str:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """What is in it; nothing of a process that has ended, or is another user's."""
+    """The files in a folder; none where the process has ended or belongs to another user."""
     try:
         return list(folder.iterdir())
     except OSError:
@@ -112,7 +115,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _named(process: Path) -> str:
-    """A process by its command, for a folder of /proc."""
+    """Name a process by its command, given its folder in /proc."""
     if int(process.name) == os.getpid():
         return "this program itself"
     try:

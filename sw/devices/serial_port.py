@@ -10,21 +10,23 @@ from haarlequin.sw.devices.device import DeviceError
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.port_errors import reason, why
 
+_ERRORS: tuple[type[Exception], ...] = (OSError,)  # SerialException is an OSError
 try:
-    from termios import error as TerminalError
-except ImportError:  # Windows has no such thing
-    TerminalError = OSError
+    import termios
+except ImportError:  # Windows does not have it
+    pass
+else:
+    _ERRORS = (OSError, termios.error)  # pyserial lets this one through
+_OPEN_ERRORS = (*_ERRORS, ValueError, OverflowError)  # for a rate that the port cannot do
 
 BITS = 10
-"""Of a byte on the line, with its start and stop bit."""
+"""Bits per byte on the line, with start and stop bit."""
 
 STUCK_SECONDS = 10.0
-"""Beyond the time that bytes take on the line, after which nobody takes them any more."""
-
-_ERRORS = (OSError, TerminalError)  # SerialException is an OSError; not all that happens becomes one
+"""How much longer than their time on the line bytes may take to be sent; after that, sending has failed."""
 
 BAUD = 3_000_000
-"""Where none is given: the most that the boards' own USB bridges do."""
+"""The rate where none is given: the highest that the boards' own USB bridges can do."""
 
 
 class SerialLine(Line):
@@ -43,11 +45,11 @@ class SerialLine(Line):
         )
         try:
             self._serial = serial.Serial(port, baud, exclusive=True)
-        except (*_ERRORS, ValueError, OverflowError) as error:
+        except _OPEN_ERRORS as error:
             raise DeviceError(f"{self.name}: {reason(port, baud, error)}") from None
 
     def send(self, data: bytes) -> None:
-        """Bytes to the accelerator; they have left when this returns."""
+        """Send bytes to the accelerator; they have left when this returns."""
         start, needed = time.monotonic(), len(data) * BITS / self._serial.baudrate
         try:
             self._serial.write_timeout = needed + STUCK_SECONDS
@@ -55,11 +57,11 @@ class SerialLine(Line):
             self._serial.flush()
         except _ERRORS as error:
             raise self._gone(error) from None
-        # The bridge may still hold what the system says is gone.
+        # The USB bridge may still hold bytes that have left the operating system.
         time.sleep(max(0.0, start + needed - time.monotonic()))
 
     def receive(self, seconds: float) -> bytes:
-        """The next bytes from it."""
+        """The next bytes from the accelerator."""
         try:
             self._serial.timeout = seconds
             first = self._serial.read(1)
@@ -68,7 +70,7 @@ class SerialLine(Line):
             raise self._gone(error) from None
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Close the port."""
         self._serial.close()
 
     def _gone(self, error: Exception) -> DeviceError:
@@ -76,7 +78,10 @@ class SerialLine(Line):
 
 
 def serial_device(where: str) -> LinkDevice:
-    """What is on ``PORT[@BAUD]``; raises `UsageError` for a rate that is none, else `DeviceError`."""
+    """Open the accelerator on ``PORT[@BAUD]``.
+
+    Raises `UsageError` for a rate that is not a positive number, and `DeviceError` where nothing answers.
+    """
     port, _, rate = where.partition("@")
     if rate and not (rate.isascii() and rate.isdigit() and int(rate)):
         raise UsageError(f"the baud rate in serial:{where} must be a positive number, not {rate!r}")

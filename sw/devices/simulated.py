@@ -1,8 +1,8 @@
-"""The RTL in Verilator as a device, in this process."""
+"""The RTL in Verilator as a device, within this process."""
 
 from pathlib import Path
 
-from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.config import AnyConfig
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.device import Notice
 from haarlequin.sw.devices.link import LinkDevice
@@ -11,12 +11,12 @@ from haarlequin.sw.verilated.simulation import CHUNK, Simulation
 
 
 class SimulatedLine(Line):
-    """The link of a simulated accelerator: nothing is lost, and time passes only while one waits.
+    """The line to a simulated accelerator: nothing is lost, and time passes only while the host waits.
 
     Arguments:
-        folder: its simulator.
-        byte_cycles: what a byte takes to get in, 1 where nothing is between the bench and the accelerator.
-        clock_hz: what the accelerator tells of.
+        folder: the folder of its simulator.
+        byte_cycles: cycles per byte on the way in; 1 where the bench is connected directly to the link.
+        clock_hz: the clock rate that the accelerator reports.
     """
 
     name, exact = "sim", True
@@ -24,15 +24,16 @@ class SimulatedLine(Line):
     def __init__(self, folder: Path, byte_cycles: int = 1, clock_hz: int = CLOCK_HZ):
         self.simulation = Simulation(folder)
         self._clock_hz = clock_hz
-        # The bench has given away a chunk when it begins to count; as long an answer comes back whole.
+        # The bench begins to count once it has handed over its last chunk. An answer of one chunk then takes
+        # as long again to come back whole.
         self.latency = (4096 + 2 * CHUNK * byte_cycles) / clock_hz
 
     def send(self, data: bytes) -> None:
-        """Bytes to the accelerator."""
+        """Send bytes to the accelerator."""
         self.simulation.send(data)
 
     def receive(self, seconds: float) -> bytes:
-        """The next bytes from it."""
+        """The next bytes from the accelerator."""
         return self.simulation.receive(CHUNK + round(seconds * self._clock_hz))
 
     def close(self) -> None:
@@ -40,9 +41,9 @@ class SimulatedLine(Line):
         self.simulation.close()
 
 
-def simulated(machine: AcceleratorConfig, folder: Path, notice: Notice) -> LinkDevice:
-    """An accelerator in simulation, built within ``folder`` if it is not there yet.
+def simulated(machine: AnyConfig, folder: Path, notice: Notice) -> LinkDevice:
+    """An accelerator in simulation; its simulator is built within ``folder`` if it is not there yet.
 
-    Raises `UsageError` where the machine lacks what a build takes.
+    Raises `UsageError` where this computer lacks what a build needs.
     """
     return LinkDevice(SimulatedLine(simulator(machine, folder, notice=notice)))
