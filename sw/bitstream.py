@@ -1,7 +1,8 @@
-"""`make bitstream BOARD=…`: the bitstream of a board, and what it took."""
+"""`make bitstream BOARD=…`: make the bitstream of a board, and report what it uses of the FPGA."""
 
 import argparse
 from collections import Counter
+from typing import Any
 
 from haarlequin.hw.bitstream import floorplan, report, tools
 from haarlequin.hw.bitstream.flow import SUMMARY, Flow
@@ -21,7 +22,8 @@ from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.targets import fits
 
 SLOW_BAUD = 1_000_000
-"""Of the UART, where the clocks that would do for a design are none for its rate; any adapter has it."""
+"""The UART's rate to advise where no clock that the design reaches suits the board's own rate; every adapter
+can do it."""
 
 
 class BuildError(UsageError):
@@ -43,10 +45,14 @@ def check_size(modules: dict[str, Counter], flow: Flow) -> None:
         )
 
 
-def summary(flow: Flow, routed: report.Routed, seed: int) -> dict:
-    """The facts of `SUMMARY`."""
+def summary(flow: Flow, routed: report.Routed, seed: int) -> dict[str, Any]:
+    """The facts for `SUMMARY`."""
     clock_mhz = flow.top.clock_hz / 1e6
-    found = {"board": flow.target.name, "part": flow.target.title, "config": flow.top.config.name}
+    found: dict[str, Any] = {
+        "board": flow.target.name,
+        "part": flow.target.title,
+        "config": flow.top.config.name,
+    }
     found |= {resource: routed.usage[resource][0] for resource in RESOURCES}
     found |= {"available": {resource: routed.usage[resource][1] for resource in RESOURCES}}
     found |= {"clock_mhz": clock_mhz, "baud": flow.baud, "fmax_mhz": round(routed.fmax_mhz, 1)}
@@ -56,7 +62,7 @@ def summary(flow: Flow, routed: report.Routed, seed: int) -> dict:
 
 
 def describe(flow: Flow, routed: report.Routed) -> str:
-    """The same for people, with the path that limits the clock."""
+    """The facts as text for people, with the path that limits the clock."""
     lines = []
     for resource, (used, available) in routed.usage.items():
         lines.append(f"  {resource.upper():<5}{used:>8,} of {available:>8,}  {used / max(1, available):.0%}")
@@ -69,8 +75,10 @@ def describe(flow: Flow, routed: report.Routed) -> str:
 
 
 def remedy(target: Board, baud: int, fmax_mhz: float) -> str:
-    """What can be done where a design reaches no more than that clock: nothing that would be refused."""
-    lowest = []
+    """Say what can be done where a design reaches only that clock. It never advises a clock that would be
+    refused.
+    """
+    lowest: list[int] = []
     for rate, how in ((baud, ""), (SLOW_BAUD, f' with ARGS="--baud {SLOW_BAUD}"')):
         possible = clocks(target, rate)
         if met := [hertz for hertz in possible if hertz <= fmax_mhz * 1e6]:
@@ -83,7 +91,7 @@ def remedy(target: Board, baud: int, fmax_mhz: float) -> str:
 
 
 def listing() -> str:
-    """The boards, and which of the presets each has room for, whatever their weights."""
+    """List the boards, each with the presets that fit, whatever their weights are."""
     rows = [("board", "", "accelerator", "meant for", "clock", "UART", "models that fit")]
     for target in BOARDS.values():
         config = accelerator(target.config)
@@ -95,9 +103,9 @@ def listing() -> str:
 
 
 def built() -> str:
-    """What was built here, as Markdown; raises UsageError where nothing was.
+    """A Markdown table of the bitstreams that were built here; raises UsageError where there is none.
 
-    A line on stderr names each board whose summary or bitstream is cut off or another's.
+    A line on stderr names each board whose bitstream is cut off, or is not the one of its summary.
     """
     rows = [
         "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
@@ -167,7 +175,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _build(flow: Flow, seed: int, placer: str) -> report.Routed:
-    """The stages, and what is told of them in the folder."""
+    """Run all stages, and write their reports into the folder."""
     flow.synthesise()
     modules = report.by_module(flow.netlist, flow.family)
     print(report.table(modules), flush=True)

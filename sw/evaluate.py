@@ -1,4 +1,4 @@
-"""`haarlequin evaluate MODEL`: how many images of the test split a model labels right, in integers."""
+"""`haarlequin evaluate MODEL`: count the test images that a model labels right, in integers."""
 
 import argparse
 import time
@@ -17,17 +17,17 @@ BATCH = 64
 
 
 def evaluate(name: str, folder: Path | None) -> str:
-    """The share of right labels, of each class and of all, as text.
+    """The share of right labels, for each class and for all images, as text.
 
-    ``folder`` is where the data set is, which `digits` needs none for. Raises `UsageError` where there is no
-    such model or data set.
+    ``folder`` has the data set; `digits` needs none. Raises `UsageError` where there is no such model or data
+    set.
     """
     model = golden_model(name)
     config = model.config
     if folder is None and config.name not in data.BUNDLED:
         raise UsageError(f"name the folder of the images that {config.name} was trained on, with --data DIR")
     test, classes = data.load(config, folder).test, config.classes
-    began, guesses = time.perf_counter(), []
+    began, guesses = time.perf_counter(), list[np.ndarray]()
     with tqdm(total=len(test), unit=" images", disable=None, leave=False, delay=1) as bar:
         for start in range(0, len(test), BATCH):
             guesses.append(model(test.pixels[start : start + BATCH]).argmax(1))
@@ -58,5 +58,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def printable_lines(text: str) -> str:
-    """Line by line, because the names of classes come out of files."""
+    """Make every line printable, because the names of classes come from files."""
     return "\n".join(map(printable, text.split("\n")))

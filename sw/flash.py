@@ -4,6 +4,7 @@ import argparse
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from haarlequin.hw.bitstream.flow import SUMMARY
 from haarlequin.hw.bitstream.tools import tool
@@ -20,15 +21,15 @@ from haarlequin.sw.resolve import ModelSource
 
 
 class FlashError(UsageError):
-    """The board did not take what it was given; the message is one line and says what to do."""
+    """The board could not be written; the message is one line and says what to do."""
 
 
 def commands(target: Board, persist: bool, tables: Path | None) -> list[list[str]]:
-    """openFPGALoader's, as they are run: the bitstream into the FPGA, or with ``persist`` into the flash it
-    starts from; ``tables`` into the flash too.
+    """The commands of openFPGALoader, in order. They write the bitstream into the FPGA, or with ``persist``
+    into the flash that it starts from, and the ``tables`` into the flash, too.
 
-    Raises `FlashError` where the board has no way into the FPGA but through its flash, does not start from
-    tables there, or would forget its bitstream.
+    Raises `FlashError` where the board loads from its flash alone, where it does not start from tables in its
+    flash, or where it would keep the tables but forget its bitstream.
     """
     if not persist and not target.volatile:
         raise FlashError(f"{target.name} loads from its flash alone: take PERSIST=1")
@@ -40,15 +41,15 @@ def commands(target: Board, persist: bool, tables: Path | None) -> list[list[str
     found = [[*loader, "--write-flash" if persist else "--write-sram", str(_bitstream(target))]]
     if tables:
         place = ["--offset", f"{target.tables_at:#x}", "--file-type", "raw"]
-        # First of all: the board starts anew behind the last.
+        # The tables are written first, because the board restarts after the last command.
         found.insert(0, [*loader, "--write-flash", *place, str(tables)])
     return found
 
 
-def built(target: Board, missed_clock: bool) -> dict:
-    """What the bitstream of a board is: the facts of its `SUMMARY`.
+def built(target: Board, missed_clock: bool) -> dict[str, Any]:
+    """The facts that the `SUMMARY` of a board's bitstream states.
 
-    Raises `FlashError` where it is missing, cut off or another than the summary's, and, without
+    Raises `FlashError` where the bitstream is missing, cut off or not the one of the summary, and, without
     ``missed_clock``, where it misses its clock.
     """
     bitstream, again = _bitstream(target), f"make bitstream BOARD={target.name}"
@@ -67,7 +68,7 @@ def built(target: Board, missed_clock: bool) -> dict:
 
 
 def write_tables(path: Path, model: str, config: str) -> None:
-    """The boot image of a model for the accelerator of that name."""
+    """Write the boot image of a model for the accelerator of that name."""
     with replacing(path) as draft:
         draft.write_bytes(boot_image(ModelSource(model).compiled(accelerator(config).digest).tables))
 
@@ -77,7 +78,7 @@ def _bitstream(target: Board) -> Path:
 
 
 def run(command: list[str], target: Board) -> None:
-    """Show it and run it; raises `FlashError` where it fails."""
+    """Print a command and run it; raises `FlashError` where it fails."""
     print(shlex.join(command), flush=True)
     code = subprocess.run(command, check=False).returncode
     if code == 127:

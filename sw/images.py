@@ -1,4 +1,4 @@
-"""The pictures that a person names: files, folders, patterns."""
+"""Find the pictures that a person names: files, folders, patterns."""
 
 import glob
 from collections.abc import Sequence
@@ -11,22 +11,24 @@ from haarlequin.models.common.pictures import files_below, is_named_like_one, na
 
 @dataclass(frozen=True)
 class Found:
-    """An image that was named; with ``problem``, a name or folder that no image comes from."""
+    """An image that was found, or, with a ``problem``, a name or folder that yields no image."""
 
     path: Path
     problem: str | None = None
 
 
 def find(names: Sequence[str]) -> list[Found]:
-    """Every image named, in that order and once each.
+    """Every image that is named, in that order and once each.
 
-    A file is taken as it is. Of a folder and those in it, the files that end like an image, in natural order
-    (2.png before 10.png) and without hidden ones; each real folder once, wherever links lead. A pattern,
-    where nothing is called so, stands for what it matches, ``**`` for any depth. A name that yields nothing
-    has its problem in its place.
+    - A file is taken as it is.
+    - A folder stands for the files within it, at any depth, whose names end like an image's. They come in
+      natural order (2.png before 10.png), without hidden ones. Links are followed, but each real folder is
+      searched only once.
+    - A pattern stands for what it matches, with ``**`` for any depth, unless a file has exactly that name.
+    - A name that yields nothing has its problem in its place.
     """
     found: dict[Path, Found] = {}
-    # Before any link leads there, each folder is met under the name that it has here.
+    # The named folders are noted first, so that each is found under this name and not through a link.
     seen = {path.resolve() for path in map(Path, filter(None, names)) if _is_folder(path)}
     for name in names:
         try:
@@ -39,7 +41,7 @@ def find(names: Sequence[str]) -> list[Found]:
 
 
 def class_of(path: Path, classes: Sequence[str]) -> int | None:
-    """The true class of an image, if the folder that it is in is called like one of ``classes``."""
+    """The true class of an image, if its folder has the name of one of ``classes``."""
     folder = path.absolute().parent.name
     return classes.index(folder) if folder in classes else None
 
@@ -47,12 +49,12 @@ def class_of(path: Path, classes: Sequence[str]) -> int | None:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # its name is too long, for one
+    except OSError:  # for example, its name is too long
         return False
 
 
 def _named(name: str, seen: set[Path]) -> list[Found]:
-    """What a name stands for; ``seen`` are real folders that others have brought."""
+    """The images of one name; ``seen`` are the real folders that have been searched already."""
     path = Path(name)
     if name and path.exists():  # Path("") would be the working directory
         return _images([path], seen) or [Found(path, "no images in this folder")]
@@ -62,7 +64,7 @@ def _named(name: str, seen: set[Path]) -> list[Found]:
 
 
 def _images(paths: Sequence[Path], seen: set[Path]) -> list[Found]:
-    """Files, and what is in folders and those in them, links followed."""
+    """Files as they are, and the images within folders at any depth; links are followed."""
     found: list[Found] = []
 
     def failed(where: Path, error: OSError) -> None:
@@ -79,11 +81,11 @@ def _images(paths: Sequence[Path], seen: set[Path]) -> list[Found]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """Files and folders that a pattern stands for: as in a shell, hidden ones are not among them."""
+    """The files and folders that a pattern matches; as in a shell, it does not match hidden ones."""
     parts = Path(pattern).parts
     if "**" not in parts:
         return sorted(map(Path, glob.glob(pattern)), key=natural)  # noqa: PTH207 (Path.glob takes hidden ones)
-    # `glob` would follow links in circles.
+    # For ``**``, `glob` would follow links in circles.
     at = parts.index("**")
     tops = sorted(map(Path, glob.glob(str(Path(*parts[:at])))), key=natural)  # noqa: PTH207
     seen = {top.resolve() for top in tops}
@@ -92,7 +94,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _fits(file: Path, parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether a pattern means that file, or, where the file ends like an image, a folder that it is in."""
+    """Whether a pattern matches that file, or, if its name ends like an image's, a folder that it is in."""
     if _matched(parts, pattern) and pattern[-1] != "**":
         return True
     folders = (parts[:count] for count in range(len(parts)))

@@ -1,7 +1,8 @@
-"""`python sw/infer.py IMAGE…`: what is on these pictures?
+"""`python sw/infer.py IMAGE…`: say what is on these pictures.
 
-Images go to an accelerator, simulated or real, and labels come out. Exit codes: 1 the device failed or gave
-another result than the golden model, 2 some input could not be used, 3 this Python cannot run it.
+Images go to an accelerator, simulated or real, and labels come out. Exit codes: 1 means that the device
+failed or gave another result than the golden model, 2 that some input could not be used, and 3 that this
+Python cannot run it.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from haarlequin.sw.start import imports, lack
 
-# The golden model gets its images one by one: threads would only wait for each other.
+# The golden model gets its images one by one, so threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 with imports():
     import numpy as np
@@ -41,7 +42,7 @@ class Item:
 
 @dataclass
 class Tally:
-    """What came of a run so far."""
+    """Counts the results of a run."""
 
     began: float = field(default_factory=time.perf_counter)
     answered: int = 0
@@ -54,7 +55,7 @@ class Tally:
     """The paths of images that were answered or cannot be used."""
 
     def add(self, item: Item, result: Result) -> None:
-        """An image with its result."""
+        """Count an image with its result."""
         self.answered += 1
         self.settled.add(item.path)
         self.cycles += result.cycles
@@ -64,7 +65,7 @@ class Tally:
 
 
 class Report:
-    """What a person or a program reads of each image, and at the end."""
+    """Prints each image and the summary, for a person or for a program."""
 
     def __init__(self, accelerator: Accelerator, arguments: argparse.Namespace, total: int):
         self._accelerator, self._json, self._top = accelerator, arguments.json, arguments.top
@@ -72,7 +73,7 @@ class Report:
         self._noted = False
 
     def image(self, item: Item, result: Result) -> None:
-        """A line for an image."""
+        """Print one line for an image."""
         config, logits = self._accelerator.model_config, result.logits
         label = int(logits.argmax())
         predicted = self._accelerator.device.predicts
@@ -85,29 +86,30 @@ class Report:
             share = scores(logits, config.logit_scale)
             order = np.argsort(-logits, kind="stable")[: self._top]
             guesses = ", ".join(f"{config.classes[i]} {share[i]:.1%}" for i in order)
-            wrong = item.target is not None and item.target != label
-            truth = f" (it is {config.classes[item.target]})" if wrong else ""
+            truth = ""
+            if item.target is not None and item.target != label:
+                truth = f" (it is {config.classes[item.target]})"
             cycles = f"{result.cycles} cycles{' predicted' if predicted else ''}"
             self._print(printable(f"{item.path}: {guesses}{truth}, {cycles}"))
         self._bar.update()
 
     def note(self, path: str, note: str) -> None:
-        """What was done to an image before it fitted the model; for the first of them only."""
+        """Say how an image was converted to fit the model; only for the first such image."""
         if not self._noted:
             self.error(f"{path}: {note}; others are converted likewise", prefix="")
         self._noted = True
 
     def error(self, message: str, prefix: str = "error: ") -> None:
-        """A line on stderr, clear of the progress bar."""
+        """Print a line on stderr, above the progress bar."""
         with tqdm.external_write_mode(sys.stderr):
             print(printable(f"{prefix}{message}"), file=sys.stderr, flush=True)
 
     def skip(self) -> None:
-        """An image that cannot be used."""
+        """Count an image that cannot be used as done."""
         self._bar.update()
 
     def end(self, tally: Tally, checked: bool) -> None:
-        """The summary; beside JSON it goes to stderr."""
+        """Print the summary; with JSON it goes to stderr."""
         self._bar.close()
         parts = [f"{tally.answered} image{'' if tally.answered == 1 else 's'}"]
         if tally.known:
@@ -129,7 +131,7 @@ class Report:
 
 
 def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list[Item], list[str]]:
-    """The images to classify, and what is wrong with names that there are none for."""
+    """The images to classify, and one message for each name that yields none."""
     names, limit = arguments.images, arguments.limit
     if not names:
         return _test_images(accelerator, arguments.data)[:limit], []
@@ -143,7 +145,7 @@ def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list
 
 
 def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
-    """The model's own, in ``folder`` where they come with no package."""
+    """The model's own test images; ``folder`` has the data set where no package comes with it."""
     from haarlequin.models import data  # with it comes PyTorch
 
     name = accelerator.model_config.name
@@ -155,7 +157,7 @@ def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
 
 
 def run(accelerator: Accelerator, wanted: list[Item], report: Report, tally: Tally, check: bool) -> None:
-    """Classify; raises `DeviceError`."""
+    """Classify the wanted images and report each; raises `DeviceError` where the device fails."""
     under_way: deque[tuple[Item, np.ndarray]] = deque()
 
     def pixels() -> Iterator[np.ndarray]:
@@ -230,7 +232,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Everything; the exit code."""
+    """Open the device, classify, and report; returns the exit code."""
 
     with _open(arguments) as accelerator:
         if arguments.check and not accelerator.model.golden:
@@ -253,7 +255,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _open(arguments: argparse.Namespace) -> Accelerator:
-    """The accelerator, its loading shown where it takes longer than a second."""
+    """Open the accelerator; loading has a progress bar where it takes longer than a second."""
 
     def notice(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

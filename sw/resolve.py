@@ -1,10 +1,11 @@
-"""The model and the accelerator that a person names.
+"""Find the model and the accelerator that a person names.
 
-Starting is fast: what was compiled once is kept below the build folder, by a hash of the model's file, of the
-accelerator's configuration and of the program itself, so that a second start reads tables and nothing else.
+Compiled tables are kept in the build folder, under a hash of the model's file, of the accelerator's
+configuration and of the compiler's own source. A second start therefore reads tables and nothing else.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ USUAL = {
     "cifar10-tiny": "32x128",
     "deit-tiny-224": "64x128-large",
 }
-"""The accelerator that a preset is run on where none is asked for."""
+"""The accelerator on which a preset is run, unless a person names another one."""
 
 
 def trained(name: str) -> Path | None:
@@ -41,7 +42,7 @@ def trained(name: str) -> Path | None:
 
 
 def machine_for(model: "GoldenModel", name: str | None) -> AnyConfig:
-    """The accelerator of that name, or the one that a model is usually run on, or the first it fits."""
+    """The accelerator of that name; without a name the model's usual one, or the first that it fits."""
     if name:
         return accelerator(name)
     if model.config.name in USUAL:
@@ -55,22 +56,22 @@ def machine_for(model: "GoldenModel", name: str | None) -> AnyConfig:
 
 
 def golden_model(name: str) -> "GoldenModel":
-    """The integer model of that name in the zoo, or in an ONNX file or a checkpoint of that path.
+    """The integer model of that name in the zoo, or in the ONNX file or checkpoint at that path.
 
-    Raises `UsageError` where nothing is called so.
+    Raises `UsageError` where there is none.
     """
     path = _file(name)
     if path.suffix == ".safetensors":
         return _of_checkpoint(path)
     from haarlequin.sw.compiler.read import read
 
-    return read(path, rerun=path.parent.parent != ZOO)  # the zoo's are run in onnxruntime by the tests
+    return read(path, rerun=path.parent.parent != ZOO)  # the tests run the zoo's models in onnxruntime
 
 
 class ModelSource:
-    """A model by its name in the zoo, by its ONNX file or checkpoint, or as the folder of its tables.
+    """A model as a person names it: a name in the zoo, an ONNX file, a checkpoint, or a folder of tables.
 
-    ``config`` is its configuration. Raises `UsageError` for anything else.
+    ``config`` is its `ModelConfig`. Raises `UsageError` for any other name.
     """
 
     def __init__(self, name: str):
@@ -81,16 +82,16 @@ class ModelSource:
         path = _file(name)
         self._load: Callable[[], GoldenModel] = cache(lambda: golden_model(name))
         self._hash = stamps.digest(path, _program()) if path.suffix == ".onnx" and path.is_file() else None
-        self._known = self._cache("models", ".json") if self._hash else None
+        self._known = self._cache("models", ".json")
         self.config = self._config()
 
     @property
     def golden(self) -> "GoldenModel | None":
-        """Its golden model, None where there are only tables."""
+        """Its golden model, or None where there are only tables."""
         return None if self._tables else self._load()
 
     def machine(self, name: str | None) -> AnyConfig:
-        """The accelerator to simulate: the one of that name, or else the model's own."""
+        """The accelerator to simulate: the one of that name, or without a name the model's usual one."""
         if self._tables:
             return accelerator(name or self._tables.accelerator)
         if name or self.config.name in USUAL:
@@ -98,7 +99,10 @@ class ModelSource:
         return machine_for(self._load(), None)
 
     def compiled(self, digest: int) -> CompiledModel:
-        """For the accelerator with that digest of its configuration; tables are what they are."""
+        """Compile the model for the accelerator with that `digest`. Tables are returned as they are.
+
+        Raises `UsageError` where no known configuration has that digest.
+        """
         if self._tables:
             return CompiledModel(self._tables)
         machine = next((config for config in CONFIGS.values() if config.digest == digest), None)
@@ -110,22 +114,21 @@ class ModelSource:
         return CompiledModel(self._compiled(machine), load=self._load)
 
     def _config(self) -> ModelConfig:
-        """Of the file; from what an earlier start has noted, where it has."""
-        try:
-            return ModelConfig.from_json(self._known.read_text(encoding="utf-8"))
-        except (AttributeError, OSError, ValueError, ConfigError):
-            config = self._load().config
-        if self._known:
-            _note(lambda: write_text(self._known, config.to_json()))
+        """The file's configuration, as an earlier start has noted it, or else read from the file."""
+        known = self._known
+        if known:
+            with suppress(OSError, ValueError, ConfigError):
+                return ModelConfig.from_json(known.read_text(encoding="utf-8"))
+        config = self._load().config
+        if known:
+            _note(lambda: write_text(known, config.to_json()))
         return config
 
     def _compiled(self, machine: AnyConfig) -> Compiled:
-        folder = self._cache("tables", f"-{machine.name}-{machine.digest:08x}") if self._hash else None
+        folder = self._cache("tables", f"-{machine.name}-{machine.digest:08x}")
         if folder and (folder / MANIFEST).exists():
-            try:
+            with suppress(TablesError):  # a damaged folder is written again
                 return table_folder.load(folder, machine)
-            except TablesError:
-                pass  # damaged: it is written again
         from haarlequin.sw.targets import compile_model
 
         tables = compile_model(self._load(), machine, check=False).compiled()
@@ -133,12 +136,13 @@ class ModelSource:
             _note(lambda: table_folder.save(tables, folder))
         return tables
 
-    def _cache(self, kind: str, suffix: str) -> Path:
-        return build_folder("cache", kind, f"{self._hash[:24]}{suffix}")
+    def _cache(self, kind: str, suffix: str) -> Path | None:
+        """Where to keep something of this model; None for one without a hash."""
+        return build_folder("cache", kind, f"{self._hash[:24]}{suffix}") if self._hash else None
 
 
 def _file(name: str) -> Path:
-    """Where the model of that name is; raises `UsageError` where nothing is called so."""
+    """The file of the model of that name; raises `UsageError` where there is none."""
     path = Path(name)
     if path.suffix in (".onnx", ".safetensors"):
         return path
@@ -161,18 +165,16 @@ def _of_checkpoint(path: Path) -> "GoldenModel":
     model = checkpoint.load(path)
     if not model.deployed:
         raise UsageError(f"{path} is in its float phase: give a finished model")
-    return read_model(export(freeze(model)))  # ONNX is the compiler's only door
+    return read_model(export(freeze(model)))  # the compiler takes every model as ONNX
 
 
 @cache
 def _program() -> str:
-    """A hash of everything that decides what is compiled."""
+    """A hash of all source files that decide what is compiled."""
     return stamps.fingerprint(hw, models, sw)
 
 
 def _note(write: Callable[[], None]) -> None:
-    """Keep something for the next start; one that cannot be kept is made again then."""
-    try:
+    """Keep something for the next start; what cannot be kept is made again then."""
+    with suppress(OSError, UsageError):
         write()
-    except (OSError, UsageError):
-        return

@@ -1,8 +1,11 @@
 """A compiled model as a folder: what the compiler writes and the host reads.
 
-`manifest.json` says what model, for which accelerator, how many cycles an image takes and what lies in
-`tables.bin`: the words of the memories that a model fills, one memory behind the other in the accelerator's
-order, each word in whole bytes, the lowest first. Every byte of both is under a CRC-32.
+`manifest.json` names the model and the accelerator, and says how many cycles an image takes and what lies
+in `tables.bin`. That file has the words of the memories that a model fills, one memory after another in
+the accelerator's order; each word takes whole bytes, the lowest first. A CRC-32 protects every byte of
+both files.
+
+The tables of a program while it is being made are `sw/compiler/tables.py`.
 """
 
 import json
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.config import CONFIGS, AnyConfig
 from haarlequin.hw.link.protocol import Memory, ProtocolError
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, replacing
@@ -29,7 +32,7 @@ _T = TypeVar("_T", dict, list, str, int)
 
 
 class TablesError(UsageError):
-    """Tables that cannot be written, read or run; the message is one line and says why and what to do."""
+    """The tables cannot be written, read or run; the message is one line and says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,19 @@ class Compiled:
     """A model compiled for an accelerator; raises `TablesError` where words and memories do not agree."""
 
     model: ModelConfig
-    """With its name; `models.onnx.export.metadata` says what to feed it and what comes out."""
+    """The model's configuration; `models.onnx.export.metadata` says what goes in and what comes out."""
     accelerator: str
-    """Name of its configuration."""
+    """The name of the accelerator's configuration."""
     digest: int
-    """`AcceleratorConfig.digest`."""
+    """`AcceleratorConfig.digest` of that configuration."""
     memories: tuple[Memory, ...]
-    """All that the accelerator has, by number."""
+    """All memories of the accelerator, by number."""
     words: Mapping[str, list[int]]
-    """Of the memories that the model fills, by name, from word 0 on."""
+    """The words of each memory that the model fills, by the memory's name, from word 0 on."""
     cycles: int
-    """Predicted for an image."""
+    """Cycles that an image will take."""
     operations: Mapping[str, int]
-    """Those cycles by operation."""
+    """The same cycles, for each operation."""
 
     def __post_init__(self):
         depths = {memory.name: memory.depth for memory in self.memories}
@@ -63,9 +66,9 @@ class Compiled:
 
 
 def save(compiled: Compiled, folder: Path) -> None:
-    """Write the folder; files of an older compilation are replaced once both new ones are whole.
+    """Write the folder; files of an older compilation are replaced once both new files are complete.
 
-    Raises `TablesError` for a word that does not fit its memory, `OSError` where nothing can be written.
+    Raises `TablesError` for a word that does not fit its memory, and `OSError` where nothing can be written.
     """
     try:
         tables = {m.name: m.pack(compiled.words[m.name]) for m in _filled(compiled)}
@@ -73,14 +76,17 @@ def save(compiled: Compiled, folder: Path) -> None:
         raise TablesError(str(error)) from None
     manifest = _manifest(compiled, tables)
     manifest["crc32"] = _checksum(manifest)
-    # Two that write at once must not leave the one's manifest beside the other's words.
+    # Two processes that write at once must not leave the manifest of one beside the words of the other.
     with locked(folder), replacing(folder / MANIFEST) as last, replacing(folder / TABLES) as first:
         first.write_bytes(b"".join(tables.values()))
         last.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load(folder: Path, accelerator: AcceleratorConfig | None = None) -> Compiled:
-    """What `save` wrote, unchanged and for that accelerator, if one is given; raises `TablesError`."""
+def load(folder: Path, accelerator: AnyConfig | None = None) -> Compiled:
+    """Read what `save` wrote.
+
+    Raises `TablesError` where it was changed since, or is not for ``accelerator``, if one is given.
+    """
     try:
         manifest = _parsed(_content(folder / MANIFEST))
         facts, stored = _facts(manifest), _stored(manifest)
@@ -115,9 +121,9 @@ def _manifest(compiled: Compiled, tables: dict[str, bytes]) -> dict:
 
 
 def _checksum(manifest: dict) -> int:
-    """Of everything in it, however it is laid out."""
+    """The CRC-32 of a manifest's content; line breaks and the order of its keys do not matter."""
     content = {key: value for key, value in manifest.items() if key != "crc32"}
-    # As a file gives it back: tuples are lists there.
+    # JSON makes lists of tuples, so the CRC is the same before writing and after reading.
     return zlib.crc32(json.dumps(content, sort_keys=True).encode("ascii"))
 
 
@@ -134,7 +140,7 @@ def _content(path: Path) -> bytes:
 
 
 def _parsed(content: bytes) -> dict:
-    """The manifest, of this version."""
+    """The manifest; raises `TablesError` where it is of another version."""
     try:
         manifest = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -150,18 +156,18 @@ def _parsed(content: bytes) -> dict:
 
 
 def _field(values: dict, name: str, kind: type[_T]) -> _T:
-    """A value of the manifest, of that type."""
+    """A value of the manifest, which must be of that type."""
     if name not in values:
         raise TablesError(f"{MANIFEST} lacks {name!r}: {_AGAIN}")
     value = values[name]
-    if type(value) is not kind or (kind is int and value < 0):
+    if type(value) is not kind or (isinstance(value, int) and value < 0):
         came = reprlib.repr(value)
         raise TablesError(f"{MANIFEST}: {name!r} must be {_KINDS[kind]}, not {came}: {_AGAIN}")
     return value
 
 
 def _facts(manifest: dict) -> dict:
-    """What a `Compiled` is made of, but for the words."""
+    """The fields of a `Compiled`, except its words."""
     accelerator, cycles = _field(manifest, "accelerator", dict), _field(manifest, "cycles", dict)
     operations = _field(cycles, "operations", dict)
     try:
@@ -185,14 +191,16 @@ def _memory(entry: object) -> Memory:
 
 
 def _stored(manifest: dict) -> dict[str, tuple[int, int]]:
-    """Number of words and CRC-32 by memory."""
+    """The number of words and the CRC-32 of each memory."""
     tables = _field(manifest, "tables", dict)
     entries = {name: _field(tables, name, dict) for name in tables}
     return {n: (_field(entry, "words", int), _field(entry, "crc32", int)) for n, entry in entries.items()}
 
 
-def _check_accelerator(name: str, digest: int, wanted: AcceleratorConfig | None) -> None:
-    """The tables must be for the accelerator that is wanted, or for the one of their name."""
+def _check_accelerator(name: str, digest: int, wanted: AnyConfig | None) -> None:
+    """Raise `TablesError` unless the tables are for the wanted accelerator, or for the known one of
+    their name.
+    """
     known = wanted or CONFIGS.get(name)
     if known is None or (known.name, known.digest) == (name, digest):
         return

@@ -1,6 +1,4 @@
-"""Compile a golden model for either kind of machine: to passes for an array, to firmware for a
-scalar machine.
-"""
+"""Compile a golden model for a machine: to passes for an array, to firmware for a scalar machine."""
 
 from typing import TypeAlias, overload
 

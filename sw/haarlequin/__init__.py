@@ -6,8 +6,8 @@
 ['7']
 
 The four parts are `haarlequin.models`, `haarlequin.hw`, `haarlequin.sw` and `haarlequin.sim`; each uses only
-the ones before it. This module imports nothing but the standard library at once, and
-Python 3.8 can read it: `haarlequin.sw.start` then says in one line what is missing.
+the ones before it. Importing this module needs nothing but Python itself, and works with Python 3.8, too:
+`haarlequin.sw.start` then says in one line what is missing.
 """
 
 from pathlib import Path
@@ -53,7 +53,7 @@ def compile(model: "str | Path", config: str) -> "Compiled":
 
 
 def __getattr__(name: str) -> object:
-    # Late: `import haarlequin` is fast, and its parts import each other through this package.
+    # Imported late, because `import haarlequin` must be fast, and its parts import each other through it.
     if name in ("Accelerator", "Predictions"):
         from haarlequin.sw import accelerator
 

@@ -1,4 +1,4 @@
-"""`haarlequin COMMAND …`: every program of the project, imported only when it is asked for."""
+"""`haarlequin COMMAND …`: run a program of the project, which is imported only when it is asked for."""
 
 import importlib
 import sys

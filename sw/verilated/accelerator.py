@@ -10,9 +10,9 @@ from haarlequin.models.common import stamps
 from haarlequin.sw.verilated import build
 
 CLOCK_HZ = 50_000_000
-"""What a simulated accelerator says of its clock."""
+"""The clock rate that a simulated accelerator reports."""
 TIMEOUT = 1 << 13
-"""Cycles after which the link gives up a frame; a board's link would wait longer."""
+"""Cycles without a byte after which the link gives up a frame; a board's link waits longer."""
 
 
 def say(line: str) -> None:
@@ -26,13 +26,13 @@ def simulator(
     variant: str | None = None,
     notice: Callable[[str], None] = say,
 ) -> Path:
-    """The folder, within ``folder``, of the simulator of ``machine``; it is built if it is not there yet.
+    """The simulator of ``machine``: its folder within ``folder``. It is built if it is not there yet.
 
     Arguments:
         variant: a name for hardware that the caller has changed; it gets its own folder.
-        notice: told before a build, which takes minutes.
+        notice: is told before a build, which takes minutes.
 
-    Raises `sw.verilated.build.BuildError` where the machine lacks what a build takes.
+    Raises `sw.verilated.build.BuildError` where this computer lacks what a build needs.
     """
     name = machine.name if variant is None else f"{machine.name}-{variant}"
     return build.build(

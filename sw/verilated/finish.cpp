@@ -1,4 +1,4 @@
-// Verilator's own version prints a line at the end of every simulation.
+// This replaces Verilator's own version, which prints a line at the end of every simulation.
 
 #include "verilated.h"
 

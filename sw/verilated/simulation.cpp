@@ -1,6 +1,5 @@
-// The bench as a library, for a process that wants the component behind a function call: sw/verilated/simulation.py loads it.
-//
-// What sw/verilated/driver.py does under cocotb, with the same signals of bench.v.
+// The bench as a library, for a process that talks to the component by function calls; sw/verilated/simulation.py
+// loads it. It does what sw/verilated/driver.py does under cocotb, with the same signals of bench.v.
 
 #include <algorithm>
 #include <cstdint>
@@ -21,14 +20,14 @@ struct Bench {
     Bench() {
         context.threads(1);
         context.commandArgs(0, static_cast<const char**>(nullptr));  // bench.v looks for +trace
-        context.randReset(2);  // where it was built with --x-initial unique: anything, the same every time
+        context.randReset(2);  // built with --x-initial unique: random values, but the same in every run
         context.randSeed(1);
         Verilated::threadContextp(&context);
         top = new Vtop(&context);
     }
 
     ~Bench() {
-        Verilated::threadContextp(&context);  // where the model looks for what it has to take back
+        Verilated::threadContextp(&context);  // the model looks here for what it has to release
         top->final();
         delete top;
     }
@@ -52,7 +51,7 @@ void bench_restart(Bench* bench) {
     bench->top->rootp->bench__DOT__restart = 1;
     bench->cycles(4);
     bench->top->rootp->bench__DOT__restart = 0;
-    bench->cycles(2);  // it goes through a register
+    bench->cycles(2);  // the reset goes through a register
 }
 
 Bench* bench_open() {
@@ -65,8 +64,8 @@ void bench_close(Bench* bench) { delete bench; }
 
 uint64_t bench_cycle(const Bench* bench) { return bench->top->rootp->bench__DOT__cycle; }
 
-// Send from `bytes` until something comes, or until `silence` cycles after the last chunk went in. Returns how many of
-// the CHUNK bytes at `received` have come, and in `taken` how many of those at `bytes` went in.
+// Send from `bytes` until something comes, or until `silence` cycles after the last chunk went in. Returns how many
+// bytes have come, at most CHUNK, which it writes to `received`; `taken` is how many of `bytes` went in.
 size_t bench_exchange(Bench* bench, const uint8_t* bytes, size_t count, size_t* taken, uint8_t* received,
                       uint64_t silence) {
     auto& signals = *bench->top->rootp;

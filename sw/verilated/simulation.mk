@@ -1,4 +1,4 @@
-# With Vtop.mk, Verilator's, before it: the bench as a library, of the objects that its program is made of.
+# Makes the bench as a library, from the same objects as its program. Verilator's Vtop.mk must be read before it.
 
 library.so: $(filter-out verilator.o,$(VK_USER_OBJS)) $(VK_GLOBAL_OBJS) $(VM_PREFIX)__ALL.a
 	$(LINK) -shared $^ $(LDLIBS) $(CFG_LDLIBS_THREADS) -o $@

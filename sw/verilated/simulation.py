@@ -1,4 +1,4 @@
-"""A simulator that `sw.verilated.build.build` made, in this process."""
+"""Run a simulator that `sw.verilated.build.build` made, as a library in this process."""
 
 import ctypes
 import threading
@@ -8,34 +8,36 @@ from pathlib import Path
 from types import TracebackType
 
 CHUNK = 64
-"""Bytes that go to and from the bench at once, and cycles until a received byte is here at the latest."""
+"""Bytes that go to or from the bench at once. A received byte is also here at most this many cycles later."""
 
 
 class Simulation:
-    """The two byte streams of a component, after a reset; time passes while one waits for bytes.
+    """The two byte streams of a component, after a reset. Time passes only while the caller waits for bytes.
 
-    Threads may share it: each of its methods waits for the one that another thread is in. `close` waits for
-    that one alone, and all later ones raise ValueError.
+    Threads may share it: a method waits until no other thread is in a method. `close` waits for one such
+    method at most; all later calls raise ValueError.
 
     Arguments:
-        folder: what `sw.verilated.build.build` returned.
+        folder: the folder that `sw.verilated.build.build` returned.
     """
 
     def __init__(self, folder: Path):
         self._library = _load(folder / "library.so")
         self._bench = self._library.bench_open()
         self._to_send = bytearray()
-        # ctypes lets other threads run meanwhile. Reentrant, for what the garbage collector may call.
+        # ctypes lets other threads run during a call, so a lock is needed. It is reentrant, because the
+        # garbage collector may call a method within another one.
         self._lock, self._closed = threading.RLock(), False
 
     def send(self, data: bytes) -> None:
-        """Bytes for ``rx``, one a cycle while it is ready, once time passes."""
+        """Queue bytes for ``rx``. They are sent, one per cycle while it is ready, as time passes."""
         with self._lock:
             self._to_send += data
 
     def receive(self, silence: int) -> bytes:
-        """The next bytes of ``tx``, at least one; none where nothing comes for ``silence`` cycles, and less
-        than `CHUNK` more, after the last chunk of what is sent went in.
+        """The next bytes of ``tx``, at least one; empty after ``silence`` cycles in which nothing comes.
+
+        These cycles are counted from the last chunk that went in, and may be up to `CHUNK` - 1 more.
         """
         received, taken = ctypes.create_string_buffer(CHUNK), ctypes.c_size_t()
         with self._open() as bench:
@@ -47,7 +49,7 @@ class Simulation:
         return received.raw[:count]
 
     def restart(self) -> None:
-        """Reset the component, and forget what was on its way to it."""
+        """Reset the component, and drop the bytes that are on their way to it."""
         with self._open() as bench:
             self._to_send.clear()
             self._library.bench_restart(bench)
@@ -60,7 +62,7 @@ class Simulation:
 
     def close(self) -> None:
         """End the simulation; using it after that raises ValueError."""
-        self._closed = True  # before the lock: another thread may let go of it and take it again at once
+        self._closed = True  # before taking the lock, which another thread may release and take again at once
         with self._lock:
             bench, self._bench = self._bench, None
             if bench:
@@ -68,7 +70,7 @@ class Simulation:
 
     @contextmanager
     def _open(self) -> Iterator[int]:
-        """The bench, for this thread alone."""
+        """The bench, while no other thread may use it."""
         with self._lock:
             if self._closed:
                 raise ValueError("the simulation is closed")

@@ -1,4 +1,4 @@
-"""What `bench.v` writes of a component's trace."""
+"""Read the trace of a component that `bench.v` has written."""
 
 from pathlib import Path
 
