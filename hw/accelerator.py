@@ -1,4 +1,4 @@
-"""The whole accelerator: a machine and its link."""
+"""The whole accelerator: a machine together with its link."""
 
 from amaranth.hdl import Module, ResetInserter, Value, ValueLike
 from amaranth.lib import stream, wiring
@@ -12,23 +12,45 @@ from haarlequin.hw.machine import ANSWER_LATENCY, Machine
 from haarlequin.hw.scalar.machine import ScalarMachine
 
 LAMPS = ("sealed", "busy", "error")
+"""Outputs that a board may show on lamps."""
 
 
 class Accelerator(wiring.Component):
-    """Bytes of docs/protocol.md on ``rx`` and ``tx``.
+    """A machine that is reached by a stream of bytes, with the protocol of docs/protocol.md.
 
-    ``trace`` is the `Machine`'s, with anything in it where ``trace_valid`` is high; unconnected, it costs
-    nothing. ``clock_hz`` is what IDENTIFY tells; ``timeout``, in cycles, ends a frame that was cut. For
-    lamps: ``sealed``, the tables are whole; ``busy``, an image is in the machine; ``error``, the latest
-    answer was an ERROR.
+    Parameters
+    ----------
+    config : AnyConfig
+        The sizes of the machine. A `ScalarConfig` makes a `ScalarMachine`, any other a `Machine`.
+    clock_hz : int
+        The frequency that the answer to IDENTIFY reports.
+    timeout : int
+        After this many cycles without a byte within a frame, the link gives the frame up.
+    reset : ValueLike, 1 bit
+        Resets link and machine. It is for a clock domain without a reset of its own: the domain's reset and
+        the link's would otherwise be combined in front of every register of the machine.
 
-    ``reset`` is for a clock domain that has none: a domain's own would meet the link's in front of every
-    register of the machine.
+    Members
+    -------
+    rx : In(stream.Signature(8))
+        Bytes from the host.
+    tx : Out(stream.Signature(8))
+        Bytes to the host.
+    trace : Out
+        What the machine writes into its memories, for verification. It costs nothing if it is not connected.
+    trace_valid : Out(1)
+        High in each cycle in which any part of ``trace`` is valid.
+    sealed : Out(1)
+        The tables are loaded whole.
+    busy : Out(1)
+        An image is in the machine.
+    error : Out(1)
+        The latest answer of the link was an ERROR.
     """
 
     def __init__(self, config: AnyConfig, clock_hz: int, timeout: int, reset: ValueLike = 0):
         self._reset = Value.cast(reset)
-        self._machine = (ScalarMachine if isinstance(config, ScalarConfig) else Machine)(config)
+        self._machine = ScalarMachine(config) if isinstance(config, ScalarConfig) else Machine(config)
         self.identity = Identity(config.digest, clock_hz, self._machine.memories)
         self._link = Link(self.identity, PIXELS_MEMORY, timeout)
         super().__init__(
@@ -46,7 +68,8 @@ class Accelerator(wiring.Component):
         link, machine = self._link, self._machine
         assert ANSWER_LATENCY == link.READ_LATENCY
         m.submodules.link = ResetInserter(self._reset)(link)
-        # A cycle late, by when the link takes nothing from it any more: it reaches all of the machine.
+        # The reset goes to every register of the machine, so it is registered first. It may be a cycle late:
+        # by then the link takes nothing from the machine any more.
         m.submodules.machine = ResetInserter(registered(m, link.reset | self._reset))(machine)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, wiring.flipped(self.tx), link.tx)

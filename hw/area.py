@@ -1,7 +1,7 @@
-"""`haarlequin area`: what the blocks cost on an ECP5, synthesised, and with `--route` a slice of four lanes
-routed.
+"""`haarlequin area`: the cells of an ECP5 that each block takes.
 
-It uses the yosys and nextpnr-ecp5 that `hw.bitstream.tools` finds.
+It synthesises the blocks with the yosys that `hw.bitstream.tools` finds. With `--route` it also places and
+routes a slice of four lanes with nextpnr-ecp5.
 """
 
 import argparse
@@ -33,14 +33,18 @@ from haarlequin.models.common import cli
 from haarlequin.models.config import Widths, preset
 
 BANK_DEPTH = 512
-"""Words of a bank: what one ECP5 block RAM holds at 36 bits."""
+"""Words of a bank: as many as one block RAM of an ECP5 holds when they are 36 bits wide."""
 
 TOKENS = preset("cifar10-tiny").tokens
-"""Bits that V takes of a lane's weights."""
+"""Bits of a lane's weights that V takes: one for each token."""
 
 
 class Slice(wiring.Component):
-    """Lanes with both their banks: A gives partial sums and shortcuts and takes y, B gives residuals."""
+    """Lanes with both their banks, as a slice of the machine that can be placed and routed alone.
+
+    Bank A gives partial sums and shortcuts, bank B gives residuals, and ``store`` writes the result y into
+    either. Every input waits one cycle in a register.
+    """
 
     def __init__(self, lanes: int, width: int, widths: Widths, slots: int = 16):
         self.array = LaneArray(lanes, width, min(width, TOKENS), widths, slots)
@@ -66,7 +70,7 @@ class Slice(wiring.Component):
         m = Module()
         m.submodules.array = array = self.array
         for name in self.inputs:
-            # Registered at the border, so that the longest path is one of the lanes' own.
+            # Inputs are registered, so that the longest path lies within the lanes.
             m.d.sync += getattr(array, name).eq(getattr(self, name))
         for i, (name, operands) in enumerate({"a": ("partial", "shortcut"), "b": ("residual",)}.items()):
             m.submodules[f"bank_{name}"] = bank = Memory(shape=self.wide, depth=BANK_DEPTH, init=[])
@@ -75,16 +79,16 @@ class Slice(wiring.Component):
             m.d.sync += [store.eq(self.store[i]), write.addr.eq(self.result_address)]
             m.d.comb += [read.addr.eq(getattr(self, f"{name}_address")), write.en.eq(store)]
             m.d.comb += write.data.eq(array.y)
-            # A block RAM is slow to answer: without a register here its output was the longest path, 14.5 ns.
+            # A block RAM answers slowly: without this register its output was the longest path, 14.5 ns.
             m.d.sync += [getattr(array, operand).eq(read.data) for operand in operands]
         m.d.sync += [self.bits.eq(array.bits), self.clipped.eq(array.clipped)]
         return m
 
 
 def synthesise(design: wiring.Component, folder: Path) -> Path:
-    """The ECP5 netlist of a design, as JSON."""
+    """Write the ECP5 netlist of a design, as JSON, into the folder; returns its path."""
     members = [Value.cast(port) for _, _, port in design.signature.flatten(design)]
-    # A stream that is always ready has a constant for a port.
+    # The ready of an always-ready stream is a constant and not a port.
     ports = [port for port in members if not isinstance(port, Const)]
     (folder / "top.il").write_text(rtlil.convert(design, ports=ports), encoding="utf-8")
     synth = f"{ECP5.synth} {ECP5.synth_opts} -top top"
@@ -95,13 +99,16 @@ def synthesise(design: wiring.Component, folder: Path) -> Path:
 
 
 def count(netlist: Path) -> dict[str, int]:
-    """Cells by resource."""
-    totals = sum(by_module(netlist, ECP5).values(), Counter())
+    """The number of cells of a netlist for each resource."""
+    totals: Counter[str] = sum(by_module(netlist, ECP5).values(), Counter())
     return {resource.upper(): totals[resource] for resource in RESOURCES}
 
 
 def route(netlist: Path, seed: int) -> str:
-    """What nextpnr used of an ECP5-85F, the clock it reached, and the ends of the path that limits it."""
+    """Place and route a netlist for an ECP5-85F.
+
+    The text that is returned names the cells used, the clock reached, and the ends of the longest path.
+    """
     report = netlist.with_name("report.json")
     arguments = ["--85k", "--package", "CABGA381", "--json", netlist.name, "--report", report.name]
     arguments += ["--out-of-context", "--seed", str(seed), "--freq", "100", "--timing-allow-fail", "--quiet"]
@@ -126,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--route", action="store_true", help="also route the slice of four lanes (minutes)")
     parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
     arguments = parser.parse_args(argv)
-    warnings.simplefilter("ignore", UnusedElaboratable)  # of the blocks that are left where one ends it
+    warnings.simplefilter("ignore", UnusedElaboratable)  # Ctrl-C leaves blocks that were never elaborated
     with cli.one_line_errors(verbose=False):
         _report(arguments.width, arguments.route, arguments.seed)
 

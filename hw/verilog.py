@@ -20,23 +20,27 @@ from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder, writable
 
 _TRIGGER = re.compile(r"reg (\\\$auto\$verilog_backend\S+) += 0;")
-"""What yosys declares in a module with processes, and names in each of them to have it run at time 0."""
+"""A register that yosys declares in a module with processes, and reads in each process so that it runs
+at time 0."""
 
 
 def ports(component: wiring.Component) -> Iterator[tuple[str, bool, Value]]:
-    """Name, whether it is an input, and value of every port; a name is the member's path joined by ``__``."""
+    """For every port its name, whether it is an input, and its value.
+
+    The name is the path of the member, joined by ``__``.
+    """
     for path, member, value in component.signature.flatten(component):
         yield "__".join(map(str, path)), member.flow is wiring.In, Value.cast(value)
 
 
 def verilog(component: wiring.Component, name: str = "top") -> str:
-    """The component as plain Verilog, module ``name``, with its `ports` and ``clk`` and ``rst``. Constants,
-    such as the ready of an always-ready stream, are no ports.
+    """The component as the text of a Verilog module called ``name``.
 
-    The text is Verilog-2005, and means the same where a tool reads it as SystemVerilog.
+    Its ports are `ports`, ``clk`` and ``rst``. Constants, such as the ready of an always-ready stream, do not
+    become ports. The text is Verilog-2005 and means the same to a tool that reads it as SystemVerilog.
     """
     signals = {path: (value, None) for path, _, value in ports(component) if not isinstance(value, Const)}
-    gc.disable()  # or it looks through a growing design again and again: two fifths of the time
+    gc.disable()  # otherwise it walks through the growing design again and again: two fifths of the time
     try:
         with _own_yosys():
             options = {"emit_src": False, "strip_internal_attrs": True}
@@ -48,9 +52,10 @@ def verilog(component: wiring.Component, name: str = "top") -> str:
 
 @contextmanager
 def _own_yosys() -> Iterator[None]:
-    """Within the block, Amaranth takes the yosys that was installed with it: another one on PATH would write
-    other Verilog, and simulators would be built again for it. Its cache, which it keeps below
-    `XDG_CACHE_HOME`, is in the build folder.
+    """Within the block, Amaranth uses the yosys that was installed with it, with a cache in the build folder.
+
+    Another yosys on PATH would write different Verilog, for which simulators would be built again. The cache
+    lies below `XDG_CACHE_HOME`.
     """
     ours = {"XDG_CACHE_HOME": str(writable(build_folder("cache")).absolute())}
     ours["AMARANTH_USE_YOSYS"] = os.environ.get("AMARANTH_USE_YOSYS", "builtin")
@@ -66,10 +71,11 @@ def _own_yosys() -> Iterator[None]:
 
 
 def _started(text: str) -> str:
-    """The text with every ``always @*`` run at time 0, whichever standard a simulator reads it by.
+    """The text, changed so that every ``always @*`` runs at time 0 in Verilog and in SystemVerilog.
 
-    The initial value of a declaration is no event in SystemVerilog, where a process that waits for one would
-    leave its outputs at X. A nonblocking assignment is one in both, and comes when every process is waiting.
+    In SystemVerilog the initial value of a declaration is not an event: a process that waits for it never
+    runs, and its outputs stay at X. A nonblocking assignment is an event in both languages, and it comes
+    when every process is already waiting.
     """
     started = (
         r"reg \1 ; /* verilator lint_off INITIALDLY */ initial \1 <= 0; /* verilator lint_on INITIALDLY */"

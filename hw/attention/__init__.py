@@ -1,1 +1,1 @@
-"""From scores to rows of attention bits: the binary softmax and the walk through its rows."""
+"""The way from scores to rows of attention bits: the binary softmax, and the unit that feeds it with rows."""

@@ -1,4 +1,4 @@
-"""The binary softmax, with no division: each row's largest score, then the keys that pass its threshold."""
+"""The binary softmax, without division: each row's largest score, then the keys that pass its threshold."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,28 +14,45 @@ from haarlequin.models import arithmetic
 from haarlequin.models.config import Widths
 
 SHIFTS = (2, 5)
-"""The EXP index's r of heads of 1 to 64 channels."""
+"""The lowest and the highest shift r of the EXP index, for heads of 1 to 64 channels."""
 
 
 def maximum_latency(lanes: int) -> int:
-    """Cycles from a tile in to the first query of `RowMaximum` that sees it."""
+    """Cycles from a tile of `RowMaximum` to the first query that sees it."""
     return 1 + ceil_log2(lanes)
 
 
 def softmax_latency(lanes: int) -> int:
-    """Cycles from a row's last tile in to the first one out of `BinarySoftmax`."""
+    """Cycles from the last tile of a row into `BinarySoftmax` to the first tile of the row out of it."""
     return 7 + ceil_log2(lanes)
 
 
 class RowMaximum(wiring.Component):
-    """Keeps max_j P_ij of ``max_rows`` rows while their scores are made, ``lanes`` keys at a time.
+    """Finds the largest score max_j P_ij of each row i while the scores are made.
 
-    ``tiles`` takes a tile a cycle, always ready: the unsigned ``scores`` of one ``row``, lane 0 lowest, a 1
-    in ``keys`` for each lane that has a key, and ``first`` where this is the row's first tile, which starts
-    its maximum anew. Tiles of one row may follow one another at any distance, even in consecutive cycles.
+    It takes one tile per cycle, that is the scores of ``lanes`` keys of one row. Tiles of one row may follow
+    one another at any distance, even in consecutive cycles.
 
-    ``maximum`` is that of the row that ``query`` named a cycle before, over all tiles that came at least
-    `latency` cycles before the query.
+    Parameters
+    ----------
+    lanes : int
+        Keys of a tile.
+    score_bits : int
+        The width of a score.
+    max_rows : int
+        The number of rows whose maximum is kept.
+
+    Members
+    -------
+    tiles : In(stream.Signature, always_ready)
+        The tiles. A payload has ``scores``, unsigned, with lane 0 lowest; ``keys``, one bit for each lane,
+        which is 1 if the lane has a key; ``row``; and ``first`` for the first tile of a row, which starts its
+        maximum anew.
+    query : In(range(max_rows))
+        The row whose maximum is asked for.
+    maximum : Out(score_bits)
+        The maximum of the row that ``query`` named in the cycle before. It covers the tiles that came at
+        least `latency` cycles before the query.
     """
 
     def __init__(self, lanes: int, score_bits: int, max_rows: int):
@@ -54,7 +71,7 @@ class RowMaximum(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a tile to the first query that sees it."""
+        """Cycles from a tile to the first query that sees it: 1 + ⌈log2 lanes⌉."""
         return maximum_latency(self.lanes)
 
     def elaborate(self, platform):
@@ -62,7 +79,7 @@ class RowMaximum(wiring.Component):
         tile = self.tiles.p
         m.submodules.memory = rows = sized_memory(self.score_bits, self.max_rows)
         write = rows.write_port()
-        # Transparent: the row's next tile may need what this cycle writes.
+        # The read ports are transparent: the row's next tile may need what this cycle writes.
         running, answer = (rows.read_port(transparent_for=[write]) for _ in range(2))
 
         scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
@@ -81,21 +98,45 @@ class RowMaximum(wiring.Component):
 
 
 class BinarySoftmax(wiring.Component):
-    """Â = `arithmetic.binarise_softmax` of rows of unsigned popcount scores P, where S = 2·P + a constant.
+    """Computes rows of Â by `arithmetic.binarise_softmax` from popcount scores P, where S = 2·P + a constant.
 
-    ``tiles`` takes a tile a cycle, always ready, gaps allowed. A row is 1 to ``max_tiles`` tiles, the final
-    one marked ``last``; a tile is the ``scores`` of ``lanes`` keys, lane 0 lowest, a 1 in ``keys`` for each
-    lane that has one, and the row's ``maximum``. ``shift``, the EXP index's r within the window ``shifts`` =
-    (low, high), comes with every tile; ``threshold``, the head's τ ≥ 1, with a row's last one. A window of
-    one shift costs 15 LUT4 a lane less; a model of a smaller r then scales its P by 2^(high − r).
+    A row has 1 to ``max_tiles`` tiles, and a tile has the scores of ``lanes`` keys. The block takes one tile
+    per cycle; there may be cycles without a tile, also within a row. Rows can follow one another without a
+    gap. But if a row has fewer tiles than the row before it, then its last tile must come at least as many
+    cycles after the last tile of that row as that row has tiles.
 
-    ``chosen`` gives the row's tiles back in consecutive cycles, the first of them `latency` cycles behind the
-    last tile in: a 1 in ``keys`` for each key with Â = 1, and ``last``. Rows follow one another without a
-    bubble; only where a row has fewer tiles than the one before, its last tile must come as many cycles
-    behind that row's last as that row has tiles.
+    It needs no division. A key passes where e << F ≥ τ·Σ, which is where e ≥ ⌈τ·Σ / 2^F⌉: one multiplication
+    per row finds this bound. The entries e of EXP wait for the bound in a memory. Indices into EXP would
+    be only a little narrower there, and would need a table of bounds as well.
 
-    No division: e << F ≥ τ·Σ where e ≥ bound = ⌈τ·Σ / 2^F⌉, one multiplication a row. The entries e wait for
-    the bound in a memory; indices into EXP would be little narrower there and need a table of bounds too.
+    Parameters
+    ----------
+    lanes : int
+        Keys of a tile.
+    widths : Widths
+        The widths of EXP's entries and indices and of the threshold, whose F fraction bits are all its bits.
+    max_tiles : int
+        Tiles of the longest row.
+    score_bits : int
+        The width of a score.
+    shifts : tuple[int, int]
+        The lowest and the highest r of the EXP index. If both are the same, the block takes 15 LUT4 per lane
+        less; the P of a model with a smaller r is then scaled by 2^(highest − r).
+
+    Members
+    -------
+    tiles : In(stream.Signature, always_ready)
+        The tiles. A payload has ``scores``, unsigned, with lane 0 lowest; ``keys``, one bit for each lane,
+        which is 1 if the lane has a key; ``maximum``, the largest score of the row; and ``last`` for the last
+        tile of a row.
+    shift : In(range(shifts[1] + 1))
+        The r of the EXP index, valid together with every tile.
+    threshold : In(widths.threshold)
+        The head's τ, at least 1, valid together with the last tile of a row.
+    chosen : Out(stream.Signature, always_ready)
+        The tiles of Â, those of one row in consecutive cycles. The first one comes `latency` cycles after the
+        row's last tile went in. A payload has ``keys``, one bit for each lane, which is 1 where Â is 1, and
+        ``last``.
     """
 
     def __init__(
@@ -128,17 +169,17 @@ class BinarySoftmax(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a row's last tile in to its first tile out."""
+        """Cycles from the last tile of a row in to its first tile out: 7 + ⌈log2 lanes⌉."""
         return softmax_latency(self.lanes)
 
     def elaborate(self, platform):
         m = Module()
         tile, widths, levels = self.tiles.p, self.widths, ceil_log2(self.lanes)
         scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
-        entries = [self._entry(m, score, key) for score, key in scores]  # 3 cycles behind the tile
+        entries = [self._entry(m, score, key) for score, key in scores]  # 3 cycles after the tile
         strobe, last = registered(m, self.tiles.valid, 3), registered(m, tile.last, 3)
 
-        # As many tiles wait as a row has, and as come between the entries of its last one and their bound.
+        # The memory holds the tiles of a row, and those that come before the bound of the row is known.
         depth = 1 << ceil_log2(self.max_tiles + levels + 2)
         word = data.StructLayout({"entries": self.lanes * widths.exp, "last": 1})
         m.submodules.memory = memory = Memory(shape=word, depth=depth, init=[])
@@ -170,7 +211,7 @@ class BinarySoftmax(wiring.Component):
         return m
 
     def _entry(self, m: Module, score: Value, key: Value) -> Value:
-        """EXP[min(2·(maximum − score) >> shift, last)], or 0 where there is no key, 3 cycles later."""
+        """EXP[min(2·(maximum − score) >> shift, last index)], or 0 if there is no key, 3 cycles later."""
         widths, (low, high) = self.widths, self.shifts
         table = arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
         distance = registered(m, (self.tiles.p.maximum - score)[: self.score_bits])
@@ -194,10 +235,10 @@ def _check_positive(block: str, **arguments: object) -> None:
 
 
 def _words(value: Value, count: int) -> list[Value]:
-    """``value`` cut into as many words, the lowest first.
+    """``value``, cut into ``count`` words of the same width, the lowest first.
 
-    Not an `ArrayLayout`: Amaranth calls its elements ``scores[0]``, which the abc9 of yosys 0.70 takes for a
-    bit of ``scores``, and stops.
+    This is not an `ArrayLayout`, because Amaranth would call its elements ``scores[0]``. The abc9 of yosys
+    0.70 takes that for a bit of ``scores`` and stops.
     """
     width = len(value) // count
     return [value.word_select(i, width) for i in range(count)]
@@ -208,7 +249,7 @@ def _larger(a: Value, b: Value) -> Value:
 
 
 def _tree(m: Module, values: Sequence[Value], join: Callable[[Value, Value], Value]) -> Value:
-    """All values joined into one, ceil_log2(len(values)) cycles later."""
+    """All values joined pair by pair into one, ⌈log2⌉ of their number cycles later."""
     while len(values) > 1:
         pairs = [registered(m, join(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
         values = pairs + [registered(m, value) for value in values[2 * len(pairs) :]]

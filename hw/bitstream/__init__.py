@@ -1,1 +1,1 @@
-"""From a board to its bitstream: yosys, nextpnr and a packer, one stage after the other, each cached."""
+"""The flow from a board to its bitstream: yosys, nextpnr and a packer, with the result of each kept."""

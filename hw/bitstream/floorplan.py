@@ -1,4 +1,4 @@
-"""A picture of a placed design: where each module lies."""
+"""A picture of a placed design, which shows where each module lies."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from haarlequin.hw.bitstream.report import module
 from haarlequin.models.common.figures import empty, save
 
 COLOURS = 9
-"""Modules that have a colour of their own, the largest ones; the others are grey."""
+"""How many modules have a colour of their own. These are the largest ones; the others are grey."""
 
 _SITE = re.compile(r"X(\d+)/?Y(\d+)")
 
 
 def sites(placed: Path) -> dict[str, list[tuple[int, int]]]:
-    """By module, columns and rows of its cells, from the design that nextpnr has written."""
+    """The column and row of every cell of each module, read from the placed design that nextpnr wrote."""
     found: dict[str, list[tuple[int, int]]] = {}
     for name, cell in json.loads(placed.read_text(encoding="utf-8"))["modules"]["top"]["cells"].items():
         if place := _SITE.match(cell.get("attributes", {}).get("NEXTPNR_BEL", "")):
@@ -24,7 +24,7 @@ def sites(placed: Path) -> dict[str, list[tuple[int, int]]]:
 
 
 def draw(placed: Path, title: str, path: Path) -> None:
-    """A PNG: a dot for each cell, spread within its tile so that full ones look full."""
+    """Draw a PNG with one dot for each cell. Dots are spread over their tile: full tiles look full."""
     found = sites(placed)
     largest = sorted(found, key=lambda name: -len(found[name]))[:COLOURS]
     figure = empty(9, 7)

@@ -1,4 +1,4 @@
-"""A board's accelerator through the stages, each done again only where what it depends on has changed."""
+"""The stages from a board's accelerator to its bitstream. A stage runs only if its inputs have changed."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from haarlequin.hw.bitstream import tools
 from haarlequin.hw.boards.board import Board
 from haarlequin.hw.boards.top import BoardTop
-from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.families.family import PLACED, REPORT
 from haarlequin.models.common import stamps
@@ -18,18 +18,18 @@ YOSYS_MILESTONES = r"^(\d+\.\d+\. Executing|Preparing)"
 NEXTPNR_MILESTONES = r"(^Preparing|Packing|Placed|placement|Running|Routing|arcs|Max frequency|Checksum)"
 
 SUMMARY = "summary.json"
-"""A stamp on the bitstream, with what was built and what it took as its facts."""
+"""The name of the bitstream's stamp. Its facts are what was built, and what that took."""
 
 
 class Flow:
-    """The stages of one design, in a folder of its own, one after the other.
+    """The stages of one design, which run one after the other in a folder of its own.
 
-    ``clock_hz`` and ``baud`` are wishes; `top` has what is made of them. ``seconds`` adds up what the stages
-    took, those of an earlier build too. Whoever runs the stages keeps others out of the folder meanwhile
-    (`models.common.files.locked`).
+    ``clock_hz`` and ``baud`` are wishes, and `top` has what comes of them. ``seconds`` is the time of all
+    stages together; for a stage that did not run again it is the time of its last run. The caller keeps
+    other processes out of the folder while the stages run (`models.common.files.locked`).
     """
 
-    def __init__(self, target: Board, config: AcceleratorConfig, clock_hz: int, baud: int, folder: Path):
+    def __init__(self, target: Board, config: AnyConfig, clock_hz: int, baud: int, folder: Path):
         self.target, self.family, self.folder, self.baud = target, FAMILIES[target.family], folder, baud
         self.top = BoardTop(target, config, clock_hz, baud)
         self.platform = target.platform()
@@ -38,21 +38,21 @@ class Flow:
 
     @property
     def netlist(self) -> Path:
-        """What yosys makes, as JSON."""
+        """The path of the netlist that yosys makes, as JSON."""
         return self.folder / self.family.netlist
 
     @property
     def bitstream(self) -> Path:
-        """What the packer makes."""
+        """The path of the bitstream that the packer makes."""
         return self.folder / f"top.{self.family.bitstream}"
 
     @property
     def pins(self) -> Path:
-        """Where the board's pins are, for nextpnr."""
+        """The path of the file that tells nextpnr where the pins of the board are."""
         return self.folder / f"top.{self.family.constraints}"
 
     def synthesise(self) -> None:
-        """Amaranth and yosys."""
+        """Make the netlist with Amaranth and yosys."""
         family, script = self.family, self.folder / "top.ys"
         options = {"script_after_read": family.prepare, "synth_opts": family.synth_opts}
         plan = self.platform.prepare(self.top, "top", **options)
@@ -64,19 +64,19 @@ class Flow:
         self._stage(*stage, [design, script], [self.netlist], YOSYS_MILESTONES)
 
     def route(self, seed: int, placer: str) -> None:
-        """nextpnr; its report is `REPORT` in the folder."""
+        """Place and route the netlist with nextpnr, which writes its report to `REPORT` in the folder."""
         arguments = self.family.route(self.platform, seed, placer)
         made = [self.folder / name for name in sorted({PLACED, REPORT, self.family.routed})]
         stage = "place and route", self.family.nextpnr, arguments
         self._stage(*stage, [self.netlist, self.pins], made, NEXTPNR_MILESTONES)
 
     def pack(self) -> None:
-        """The bitstream."""
+        """Make the bitstream from the routed design."""
         arguments, routed = self.family.pack(self.platform), self.folder / self.family.routed
         self._stage("packing", self.family.packer, arguments, [routed], [self.bitstream], "^$")
 
-    def summarise(self, **found) -> None:
-        """Write `SUMMARY`: the bitstream is what these facts say."""
+    def summarise(self, **found: object) -> None:
+        """Write `SUMMARY`, the stamp that says what the bitstream is, with these facts."""
         stamps.write(self.folder / SUMMARY, stamps.digest(), [self.bitstream], **found)
 
     def _stage(
@@ -88,7 +88,7 @@ class Flow:
         outputs: Sequence[Path],
         milestones: str,
     ) -> None:
-        """Run ``program`` in the folder, unless the outputs are there as it made them from these inputs."""
+        """Run ``program`` in the folder, unless it has already made the outputs from the same inputs."""
         by, stamp = tools.version(program), self.folder / f"{name.replace(' ', '-')}.stamp"
         made_from = stamps.digest(by, *arguments, *inputs)
         before = stamps.facts(stamp, made_from)
@@ -96,7 +96,7 @@ class Flow:
             print(f"{name}: as before, by {by}", flush=True)
             self.seconds += before["seconds"]
             return
-        # An interrupted run must leave nothing that an earlier stamp could mean.
+        # After an interrupted run, nothing may be left that an earlier stamp could describe.
         for path in outputs:
             path.unlink(missing_ok=True)
         print(f"{name} by {by} …", flush=True)

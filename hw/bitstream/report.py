@@ -1,4 +1,4 @@
-"""What a routed design takes, and what limits its clock."""
+"""The report on a routed design: the resources that it takes, and the path that limits its clock."""
 
 import json
 from collections import Counter
@@ -8,12 +8,12 @@ from pathlib import Path
 from haarlequin.hw.families.family import REPORT, RESOURCES, Family
 
 DEPTH = 4
-"""Levels of modules below the top that are told apart."""
+"""How many levels of modules below the top the report distinguishes."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """The path that limits a clock: delays in ns, and the modules and cells at its ends."""
+    """The path that limits a clock: its delay and the wires' part of it, in ns, and the cells at its ends."""
 
     nanoseconds: float
     routing: float
@@ -23,7 +23,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Routed:
-    """Of a routed design: by resource, (used, available); the clock in MHz; the path that limits it."""
+    """The report of nextpnr on a routed design.
+
+    ``usage`` has (used, available) for each resource. ``fmax_mhz`` is the highest clock; ``path`` limits it.
+    """
 
     usage: dict[str, tuple[int, int]]
     fmax_mhz: float
@@ -31,7 +34,7 @@ class Routed:
 
 
 def routed(folder: Path, family: Family) -> Routed:
-    """What nextpnr reports."""
+    """Read the report of nextpnr from a folder."""
     report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
     places = report["utilization"]
     usage = {
@@ -39,9 +42,9 @@ def routed(folder: Path, family: Family) -> Routed:
         for resource, bel in family.bels.items()
     }
     if family.shared:
-        cells = sum(by_module(folder / family.netlist, family).values(), Counter())
+        cells: Counter[str] = sum(by_module(folder / family.netlist, family).values(), Counter())
         usage |= {resource: (cells[resource], usage[resource][1]) for resource in family.shared}
-    # The accelerator's clock is the one with the longest path: the pin's own drives the PLL alone.
+    # The clock with the longest path is the accelerator's. The clock of the pin drives only the PLL.
     inner = [path for path in report["critical_paths"] if path["from"] == path["to"]]
     worst = max(inner, key=lambda path: sum(part["delay"] for part in path["path"]))["path"]
     delay = sum(part["delay"] for part in worst)
@@ -51,7 +54,7 @@ def routed(folder: Path, family: Family) -> Routed:
 
 
 def by_module(netlist: Path, family: Family) -> dict[str, Counter]:
-    """Cells of the netlist by module and resource; lanes and other numbered ones together."""
+    """The cells of each module of a netlist, by resource. Modules that differ in a number count as one."""
     top = json.loads(netlist.read_text(encoding="utf-8"))["modules"]["top"]
     found: dict[str, Counter] = {}
     for name, cell in top["cells"].items():
@@ -62,19 +65,19 @@ def by_module(netlist: Path, family: Family) -> dict[str, Counter]:
 
 
 def module(cell: str) -> str:
-    """The module that a cell of a flattened netlist lies in: `DEPTH` levels, without their numbers."""
+    """The module of a cell of a flattened netlist: the first `DEPTH` levels of its name, without numbers."""
     parts = [part.rstrip("0123456789").rstrip("_$") for part in cell.split(".")[:-1][:DEPTH]]
     return ".".join(parts) or "top"
 
 
 def table(rows: dict[str, Counter]) -> str:
-    """As Markdown, the largest first."""
+    """The table as Markdown, with the largest module first."""
     lines = [
         f"| module | {' | '.join(resource.upper() for resource in RESOURCES)} |",
         "|---|" + "---:|" * len(RESOURCES),
     ]
     for name, counts in sorted(rows.items(), key=lambda row: -row[1]["lut4"]):
         lines.append(f"| `{name}` | {' | '.join(f'{counts[resource]:,}' for resource in RESOURCES)} |")
-    total = sum(rows.values(), Counter())
+    total: Counter[str] = sum(rows.values(), Counter())
     lines.append(f"| all | {' | '.join(f'{total[resource]:,}' for resource in RESOURCES)} |")
     return "\n".join(lines)

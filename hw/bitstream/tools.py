@@ -1,7 +1,7 @@
-"""The programs of the flow: found, versioned, and run with their progress shown.
+"""The programs of the flow: this module finds them, asks for their versions, runs them and shows progress.
 
-One on PATH is taken where it says which version it is, and that is not older than the one which this flow
-was tested with; otherwise the one of a Python package, which `make` installs.
+A program on PATH is used if it tells its version, and if that is not older than the version that this flow
+was tested with. Otherwise the program of a Python package is used, which `make` installs.
 """
 
 import os
@@ -16,26 +16,28 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from pathlib import Path
+from typing import Any
 
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import say
 from haarlequin.models.common.places import tool_variables
 
 HEARTBEAT_SECONDS = 30.0
-"""Between two signs of life, where nobody's terminal takes more."""
+"""The longest time without a line of progress, if the program says anything."""
 
 ANSWER_SECONDS = 20.0
-"""After which a program that was asked for its version is given up."""
+"""The time that a program has to tell its version."""
 
 
 @dataclass(frozen=True)
 class Tested:
-    """How a program tells its version, and the oldest that this flow was tested with."""
+    """The oldest version of a program that this flow was tested with, and how to read a program's version."""
 
     version: str
     before: str
-    """A regular expression of what stands before its version."""
+    """A regular expression for the text before the version."""
     option: str = "--version"
+    """The option that makes the program tell its version."""
 
 
 _NEXTPNR = Tested("0.11", r"Version (?:nextpnr-)?")
@@ -48,33 +50,31 @@ TESTED = {
     "ecppack": Tested("1.4", "ecppack Version "),
     "openFPGALoader": Tested("1.1", "openFPGALoader v", option="--Version"),
 }
-"""By program; icepack and gowin_pack tell nobody which version they are."""
+"""The tested versions, by program. icepack and gowin_pack are missing: they do not tell their version."""
 
 
 class ToolError(UsageError):
-    """A program of the flow is missing or gave up; the message says what to do, or where to look."""
+    """A program of the flow is missing or failed. The message says what to do, or where to look."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """What a program is started with, before its arguments, and what it says it is."""
+    """A program: the command before its arguments, and the name and version that it tells."""
 
     command: tuple[str, ...]
     version: str
 
 
 def tool(name: str) -> list[str]:
-    """What starts the program, before its arguments; raises `ToolError` where there is none.
+    """The command that starts a program, before its arguments. Raises `ToolError` if there is none.
 
-    The first time that one on PATH is left out, or taken for want of another, a line on stderr says why.
+    If a program on PATH is not suitable, a line on stderr says why, and which one is used. It appears once.
     """
     return list(_find(name, os.environ.get("PATH")).command)
 
 
 def version(name: str) -> str:
-    """What the program that `tool` takes says it is: a line of its own, or its package and that one's
-    version.
-    """
+    """The version of the program that `tool` uses: the line that it prints, or its package and version."""
     return _find(name, os.environ.get("PATH")).version
 
 
@@ -88,11 +88,10 @@ def _find(name: str, path: str | None) -> Tool:
             raise ToolError(f"neither {name} nor {_script(name)} is there: `make test` installs the latter")
         return packaged
     said, found = _ask(name, native)
-    tested = TESTED.get(name)
     if found is None:
         why = f"{name} at {native} does not say which version it is"
-    elif _numbers(found) < _numbers(tested.version):
-        why = f"{name} {found} at {native} is older than {tested.version}, which this was tested with"
+    elif _numbers(found) < _numbers(TESTED[name].version):
+        why = f"{name} {found} at {native} is older than {TESTED[name].version}, which this was tested with"
     else:
         return Tool((native,), said)
     if packaged:
@@ -103,15 +102,21 @@ def _find(name: str, path: str | None) -> Tool:
 
 
 def _ask(name: str, program: str) -> tuple[str, str | None]:
-    """The first line that a native program answers when it is asked for its version, and the version."""
+    """The line with which a native program answers when asked for its version, and the version in it."""
     tested = TESTED.get(name)
     if tested is None:
         return "", None
-    # A file and not a pipe, which whatever a hanging program has started would keep open.
+    # A file and not a pipe: a child process of a program that hangs would keep a pipe open.
     with tempfile.TemporaryFile() as answer:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": answer, "stderr": subprocess.STDOUT}
         try:
-            subprocess.run([program, tested.option], **streams, timeout=ANSWER_SECONDS, check=True)
+            subprocess.run(
+                [program, tested.option],
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.STDOUT,
+                timeout=ANSWER_SECONDS,
+                check=True,
+            )
         except (OSError, subprocess.SubprocessError):
             return "", None
         answer.seek(0)
@@ -127,33 +132,34 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _script(name: str) -> str:
-    """What the package's program is called."""
+    """The name of the program in its Python package."""
     return {"openFPGALoader": "openfpgaloader-cli", "gowin_pack": name}.get(name, f"yowasp-{name}")
 
 
 def _packaged(name: str) -> Tool | None:
-    """The one of a Python package that lies where this Python finds packages."""
+    """The program of a Python package, if this Python has that package."""
     if name == "openFPGALoader":
-        # Its script would take an openFPGALoader from PATH, be it ever so old.
+        # The package's script would run an openFPGALoader from PATH, even a very old one.
         try:
             package = distribution("openfpgaloader")
         except PackageNotFoundError:
             return None
-        program = Path(package.locate_file("openfpgaloader/bin/openFPGALoader"))
+        program = Path(str(package.locate_file("openfpgaloader/bin/openFPGALoader")))
         return Tool((str(program),), f"openfpgaloader {package.version}") if program.exists() else None
     for entry in entry_points(group="console_scripts", name=_script(name)):
-        # Not its script, whose first line has the path of an environment that may have been moved since.
+        # The script itself is not used: its first line names an environment that may have been moved since.
         start = f"import sys; from {entry.module} import {entry.attr} as main; sys.argv[0] = {entry.name!r}"
         command = (sys.executable, "-P", "-c", f"{start}; sys.exit(main())")
+        assert entry.dist is not None  # entry points of an installed package have one
         return Tool(command, f"{entry.dist.name} {entry.dist.version}")
     return None
 
 
 def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None:
-    """Run a program in the folder of its log, which gets all that it says.
+    """Run a program in the folder of its log. All of its output goes to the log.
 
-    Shown is a line a ``milestones`` match, and now and then the latest line, so that one sees it go on.
-    Raises `ToolError` with the program's first error.
+    Lines that match ``milestones`` are shown, and now and then the latest line, as a sign of progress. Raises
+    `ToolError` with the first error of the program.
     """
     lines, start = [], time.monotonic()
     shown, pattern = start, re.compile(milestones)
@@ -162,6 +168,7 @@ def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None
         subprocess.Popen([*tool(name), *arguments], cwd=log.parent, **_surroundings()) as process,
     ):
         try:
+            assert process.stdout is not None  # it is a pipe
             for line in process.stdout:
                 file.write(line)
                 now = time.monotonic()
@@ -178,14 +185,14 @@ def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None
 
 
 def call(name: str, arguments: Sequence[str], folder: Path) -> None:
-    """Run a program in a folder, silently; raises `ToolError` with its first error."""
+    """Run a program in a folder without showing anything. Raises `ToolError` with its first error."""
     done = subprocess.run([*tool(name), *arguments], cwd=folder, **_surroundings(), check=False)
     if done.returncode:
         raise ToolError(f"{name}: {_first_error(done.stdout.splitlines(), done.returncode)}")
 
 
-def _surroundings() -> dict:
-    """What every program of the flow gets, whoever starts it, for `subprocess`."""
+def _surroundings() -> dict[str, Any]:
+    """The options of `subprocess` with which every program of the flow is started."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     text = {"encoding": "utf-8", "errors": "replace"}
     return {**streams, **text, "env": {**os.environ, **tool_variables()}}

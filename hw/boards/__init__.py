@@ -1,6 +1,6 @@
-"""The boards: `BOARDS`, from the modules of this package that list some.
+"""The boards: `BOARDS` collects them from the modules of this package.
 
-Adding a board takes one file here, with a tuple ``BOARDS`` of `Board`; docs/boards.md says what goes into it.
+To add a board, add a file here with a tuple ``BOARDS`` of `Board`. docs/boards.md says what goes into it.
 """
 
 import importlib
@@ -13,11 +13,11 @@ BOARDS: dict[str, Board] = {
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__))
     for board in getattr(importlib.import_module(f"{__name__}.{module}"), "BOARDS", ())
 }
-"""By name."""
+"""All boards, by name."""
 
 
 def board(name: str) -> Board:
-    """The board of that name; raises `BoardError` with the known ones."""
+    """The board of that name. Raises `BoardError` for an unknown name, with the known ones in its message."""
     if name not in BOARDS:
         raise BoardError(f"unknown board {name!r}: there are {', '.join(BOARDS)}")
     return BOARDS[name]

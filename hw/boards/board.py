@@ -1,4 +1,4 @@
-"""`Board`: what is to know of a board, in a small table."""
+"""`Board`: the facts about a board that the flow needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,63 +8,68 @@ from amaranth.build import Platform
 from haarlequin.models.common.errors import UsageError
 
 BAUD_TOLERANCE = 0.02
-"""Both ends of a UART sample by their own clock, and may drift apart by half a bit in the ten of a byte; the
-other end needs its share of that."""
+"""How much the rate of a UART may differ from the wished one.
+
+The two ends of a line sample by their own clocks, and may differ by half a bit in the ten bits of a byte. The
+other end needs its share of that.
+"""
 
 PLACERS = ("heap", "static")
+"""The placers of nextpnr that a board can ask for."""
 
 ECP5_25F = {"lut4": 24_288, "ff": 24_288, "bram": 56, "dsp": 28}
 ECP5_85F = {"lut4": 83_640, "ff": 83_640, "bram": 208, "dsp": 156}
 
 
 class BoardError(UsageError, ValueError):
-    """Something that a board has not, or cannot; the message says what it can."""
+    """A request that a board cannot fulfil. The message says which ones it can."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """A board and the accelerator that goes on it."""
+    """A board, and the accelerator that goes onto it."""
 
     name: str
     title: str
-    """What people call it, with its part."""
+    """The name for people, with the FPGA."""
     platform: type[Platform]
     family: str
-    """Of `hw.families`: whose tools make the bitstream, whose PLL makes the clock."""
+    """The name of its family in `hw.families`, which decides the tools and the PLL."""
     config: str
-    """The accelerator, one of `hw.config`."""
+    """The name of the accelerator's configuration, one of `hw.config`."""
     model: str
-    """The largest of the zoo that fits it."""
+    """The largest model of the zoo that fits the accelerator."""
     capacity: Mapping[str, int]
-    """What the part has, by `hw.families.family.RESOURCES`."""
+    """How many of each of `hw.families.family.RESOURCES` the FPGA has."""
     clock_hz: int
-    """Of the accelerator, made by the PLL."""
+    """The clock of the accelerator, which the PLL makes."""
     baud: int
-    """The best rate of its UART."""
+    """The highest rate of its UART."""
     programmer: tuple[str, ...]
-    """Options of openFPGALoader that name it."""
+    """The options of openFPGALoader that name the board."""
     tables_at: int | None = None
-    """Address in the SPI flash at which tables may lie, behind the bitstream, where the board can start from
-    them."""
+    """The address in the SPI flash, after the bitstream, from which the board loads tables when it starts. It
+    is None if the board cannot do that."""
     volatile: bool = True
-    """The programmer reaches the FPGA itself, not only its flash."""
+    """Whether the programmer can load the FPGA itself, and not only its flash."""
     placer: str = "heap"
-    """Of nextpnr, one of `PLACERS`: static takes longer, and finds shorter wires in large parts."""
+    """The placer, one of `PLACERS`. The static one takes longer, and finds shorter wires in large parts."""
     flash: tuple[str, int] = ("spi_flash", 0)
-    """Resource of the SPI flash."""
+    """The resource of the SPI flash."""
     reset: str = "button"
-    """Resource of the button that resets the accelerator."""
+    """The resource of the button that resets the accelerator."""
     leds: tuple[tuple[str, int], ...] = (("led", 0), ("led", 1), ("led", 2))
-    """Resources of the lamps for ready, busy and error."""
+    """The resources of the lamps for ready, busy and error."""
 
     @property
     def input_hz(self) -> int:
-        """Of the clock on the board."""
+        """The frequency of the clock on the board."""
         return int(self.platform().default_clk_frequency)
 
     def divisor(self, clock_hz: int | None = None, baud: int | None = None) -> int:
-        """Clock cycles a bit of the UART; raises `BoardError` where the rate is off by more than
-        `BAUD_TOLERANCE`.
+        """Clock cycles per bit of the UART, by default at the board's own clock and rate.
+
+        Raises `BoardError` if the rate would be off by more than `BAUD_TOLERANCE`.
         """
         clock_hz, baud = clock_hz or self.clock_hz, baud or self.baud
         divisor = max(4, round(clock_hz / baud))

@@ -7,8 +7,9 @@ from haarlequin.hw.boards.board import Board
 
 
 class ICEBreaker(ICEBreakerPlatform):
-    """With the lamps of the section that can be broken off, and the clock's pin as its PLL takes it: not
-    through a global buffer.
+    """The platform with the lamps of the section that can be broken off.
+
+    The pin of the clock goes to the PLL directly and not through a global buffer.
     """
 
     resources = (

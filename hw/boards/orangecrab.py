@@ -1,4 +1,4 @@
-"""OrangeCrab r0.2: ECP5 on a Feather, its USB straight at the FPGA, so that the UART takes an adapter."""
+"""OrangeCrab r0.2: ECP5 on a Feather. Its USB goes to the FPGA itself, so the UART needs an adapter."""
 
 from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
@@ -10,7 +10,7 @@ _PLAIN = Attrs(IO_TYPE="LVCMOS33")
 
 
 class OrangeCrab(OrangeCrabR0_2_25FPlatform):
-    """With a UART on the Feather's RX and TX (0 and 1), and the colours of its lamp one by one."""
+    """The platform, a UART on the Feather's RX and TX (0 and 1), and an LED for each colour of its lamp."""
 
     resources = (
         *(found for found in OrangeCrabR0_2_25FPlatform.resources if found.name != "rgb_led"),

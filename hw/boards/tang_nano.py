@@ -10,12 +10,12 @@ _PLAIN = Attrs(IO_TYPE="LVCMOS33")
 
 
 class TangNano20K(GowinPlatform):
-    """What the accelerator needs of the board."""
+    """The pins that the accelerator uses."""
 
     part = "GW2AR-LV18QN88C8/I7"
     family = "GW2AR-18C"
     die = "GW2A-18C"
-    """What nextpnr and Apicula call it: without the RAM in the package."""
+    """The name that nextpnr and Apicula use: the part without the RAM in its package."""
     default_clk = "clk27"
     resources = (
         Resource("clk27", 0, Pins("4", dir="i"), Clock(27e6), _PLAIN),

@@ -3,28 +3,29 @@
 from math import ceil
 
 from amaranth.build import Platform
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.boards.board import Board, BoardError
 from haarlequin.hw.common.flow_control import skid_buffer
-from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.boot import FlashBoot
 from haarlequin.hw.link.uart import Uart
 
 SECONDS_OF_SILENCE = 0.1
-"""After which a frame that was begun is cut: a USB bridge pauses for tens of milliseconds."""
+"""The pause after which an incomplete frame is given up. A USB bridge pauses for tens of milliseconds."""
 
 GLOW_SECONDS = 0.05
-"""For which a lamp stays lit at least, so that it is seen."""
+"""The shortest time that a lamp stays lit, so that it is seen."""
 
 
 def clocks(board: Board, baud: int) -> list[int]:
-    """Those that a board's PLL can make and its UART can divide to ``baud``, the lowest first: in Hz, rounded
-    up, so that a wish for one finds it.
+    """The clocks that the PLL of a board can make and its UART can divide to ``baud``, the lowest first.
+
+    They are in Hz and rounded up, so that each of them can be wished for.
     """
 
     def divides(hertz: int) -> bool:
@@ -38,19 +39,31 @@ def clocks(board: Board, baud: int) -> list[int]:
 
 
 class BoardTop(Elaboratable):
-    """What becomes the bitstream.
+    """The design that becomes the bitstream: an accelerator with a board's clock, UART, lamps and button.
 
-    Lamps: *ready*, the tables are loaded and sealed; *busy*, tables are being loaded from the flash, or an
-    image is in the machine; *error*, the last frame was refused, or what lies in the flash. The button resets
-    all but the memories, which have to be sealed again, from the flash or by the host.
+    It has three lamps. *Ready* means that the tables are loaded and sealed. *Busy* means that tables are
+    being loaded from the flash, or that an image is in the machine. *Error* means that the last frame was
+    refused, or that the boot image in the flash was. The button resets all but the memories, which then have
+    to be sealed again, from the flash or by the host.
+
+    Parameters
+    ----------
+    board : Board
+        The board.
+    config : AnyConfig
+        The sizes of the accelerator.
+    clock_hz : int
+        The wished clock of the accelerator, in Hz. The PLL makes the closest one that is not higher.
+    baud : int
+        The wished rate of the UART.
     """
 
-    def __init__(self, board: Board, config: AcceleratorConfig, clock_hz: int, baud: int):
+    def __init__(self, board: Board, config: AnyConfig, clock_hz: int, baud: int):
         self.board, self.config = board, config
         self._family = FAMILIES[board.family]
         self.setting = self._family.setting.solve(board.input_hz, clock_hz)
         self.clock_hz = round(self.setting.hertz)
-        """As the PLL makes it, at most what was wished for."""
+        """The clock that the PLL makes, in Hz, which is at most the wished one."""
         self.divisor = board.divisor(self.clock_hz, baud)
 
     def elaborate(self, platform: Platform):
@@ -82,7 +95,8 @@ class BoardTop(Elaboratable):
             wiring.connect(m, accelerator.tx, boot.link_tx)
             answers = boot.host_tx
             busy, error = busy | boot.busy, error | boot.failed
-        # All behind it that can wait would else wait for the bits of a byte in one cycle.
+        # Without the buffer, whether the UART can take a byte would be decided in the same cycle through all
+        # blocks before it.
         wiring.connect(m, skid_buffer(around, answers), uart.to_send)
 
         lamps = accelerator.sealed, busy, error
@@ -91,7 +105,7 @@ class BoardTop(Elaboratable):
         return m
 
     def _flash(self, m: Module, platform: Platform, boot: FlashBoot) -> None:
-        """The SPI flash's pins; what it has besides stays inactive."""
+        """Connect the pins of the SPI flash. Its other pins are kept inactive."""
         pins = platform.request(*self.board.flash, dir="-")
         m.d.comb += [self._pin(m, "o", pins.cs).eq(boot.cs), self._pin(m, "o", pins.copi).eq(boot.copi)]
         m.d.comb += boot.cipo.eq(self._pin(m, "i", pins.cipo))
@@ -103,13 +117,13 @@ class BoardTop(Elaboratable):
 
     @staticmethod
     def _pin(m: Module, direction: str, port: io.SingleEndedPort) -> Signal:
-        """What a pin says, or is told, through its buffer."""
+        """The signal of a pin, from or to its buffer."""
         buffer = io.Buffer(direction, port)
         m.submodules += buffer
         return getattr(buffer, direction)
 
-    def _glow(self, m: Module, lamp) -> Signal:
-        """``lamp``, but lit for `GLOW_SECONDS` at least."""
+    def _glow(self, m: Module, lamp: Value) -> Signal:
+        """``lamp``, but high for at least `GLOW_SECONDS`."""
         cycles = round(self.clock_hz * GLOW_SECONDS)
         left, lit = Signal(range(cycles + 1)), Signal()
         m.d.sync += [left.eq(Mux(lamp, cycles, Mux(left == 0, 0, left - 1))), lit.eq(left != 0)]

@@ -1,1 +1,1 @@
-"""The multi-bit ends beside the lanes: images in and patch embedding; pooling and classifier."""
+"""The multi-bit first and last layer beside the lanes: images and patch embedding, pooling and classifier."""

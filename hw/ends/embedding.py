@@ -1,4 +1,4 @@
-"""The patch embedding, beside the lanes: a few multipliers that work on the next image."""
+"""The patch embedding, beside the lanes: a few multipliers that already work on the next image."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,37 +11,67 @@ from haarlequin.models.config import Widths
 
 
 def constants_layout(widths: Widths, max_patch_length: int) -> data.StructLayout:
-    """A channel's bias, as wide as the products and as much again of bias, and its affine."""
+    """The constants of a channel: its bias, and ``a`` and ``b`` of its affine.
+
+    The bias is as wide as a sum of ``max_patch_length`` products and a bias of the same size.
+    """
     acc = signed((2 * max_patch_length * 128 * 128).bit_length() + 1)
     return data.StructLayout({"bias": acc, "a": signed(widths.multiplier), "b": signed(widths.bias)})
 
 
 class Embedding(wiring.Component):
-    """``values`` = `arithmetic.embedding` of one image: the channels of token 0, of token 1, …
+    """Computes `arithmetic.embedding` of one image after the other.
 
-    ``start``, while ``busy`` is low, begins an image; ``done`` is high while its last value leaves, and
-    ``busy`` until then. Nothing needs a reset between images. ``clipped`` counts the saturations among the
-    image's values, complete with ``done`` and kept until the next start.
+    The channels of a token are worked on in groups of ``macs``, one multiplier for each channel. One pixel
+    per cycle goes to all multipliers. While the next group accumulates, the finished sums leave through one
+    affine, one value per cycle. If they take longer than the next group accumulates (because macs is more
+    than the patch length, or ``values`` is not taken), the multipliers wait. `cycles` gives the exact time.
+    The bias is added when the sums leave, which gives the same sums as to begin with it.
 
-    Group after group of ``macs`` channels: a pixel a cycle goes to all multipliers, and while the next group
-    accumulates, the finished sums drain, a value a cycle, through one affine. Where a group drains longer
-    than the next one accumulates (macs > patch length, or ``values`` stalls), the multipliers wait. `cycles`
-    counts exactly. The bias joins when the sums drain, which changes none of them.
+    Parameters
+    ----------
+    macs : int
+        The number of multipliers.
+    widths : Widths
+        The widths of the numbers.
+    max_tokens, max_channels, max_patch_length : int
+        The largest image: its tokens, the channels of a token, and the bytes of a patch.
+    max_pixels : int
+        Bytes of the image memory.
 
-    Tables, filled by the host: ``pixels``, bytes of images, each row-major (row, column, channel of the
-    pixel) from an address of its own; ``weights``, the word of group g and tap t at g·patch length + t, taps
-    in the order of `arithmetic.patches`, weight k that of channel g·macs + k, anything for the channels that
-    the last group has beyond ``dim``; ``constants`` of a channel, |bias| ≤ patch length · 2^14;
-    ``positions`` of channel c of token n at n·dim + c.
-
-    The image's sizes hold still while ``busy``: ``image``, the address of its first byte; ``rows`` and
-    ``columns`` of tokens; ``patch``, rows of a patch; ``patch_bytes``, patch · channels of a pixel;
-    ``line_bytes``, columns · patch_bytes; ``dim``; the right shifts ``acc_shift``, which leaves a sum
-    `Widths.embedding_acc` bits, and ``shift``, the affine's.
+    Members
+    -------
+    pixels : In(TableSignature)
+        Table of bytes. An image lies row by row (row, column, channel of the pixel) from any address.
+    weights : In(TableSignature)
+        Table of words of ``macs`` weights. Word g · patch length + t is for group g and tap t, with the taps
+        in the order of `arithmetic.patches`. Its weight k is for channel g · macs + k. The weights of the
+        last group for channels beyond ``dim`` may be anything.
+    constants : In(TableSignature)
+        Table of `constants_layout`, one word per channel, with |bias| ≤ patch length · 2^14.
+    positions : In(TableSignature)
+        Table of position values: channel c of token n is at n · dim + c.
+    image, rows, columns, patch, patch_bytes, line_bytes, dim : In
+        The address of the image's first byte; rows and columns of tokens; rows of a patch; bytes of a row of
+        a patch; bytes of a row of the image; and channels of a token. They must not change while ``busy``.
+    acc_shift, shift : In
+        The right shift that leaves `Widths.embedding_acc` bits of a sum, and the right shift of the affine.
+        They must not change while ``busy``.
+    start : In(1)
+        Begins an image. It may be high only while ``busy`` is low. No reset is needed between images.
+    busy : Out(1)
+        High from the cycle after ``start`` to the one with ``done``.
+    done : Out(1)
+        High in the cycle in which the last value of the image is taken.
+    values : Out(stream.Signature(signed(widths.wide)))
+        The channels of token 0, then those of token 1, and so on.
+    clipped : Out
+        The number of values of the image that were saturated. It is complete with ``done``, and stays until
+        the next ``start``.
     """
 
     LATENCY = 10
-    """Cycles that the last value is behind its taps and its place in the group."""
+    """Cycles that the last value takes in the pipeline, beyond its taps and its place in the group."""
 
     def __init__(
         self,
@@ -91,8 +121,10 @@ class Embedding(wiring.Component):
 
     @staticmethod
     def cycles(macs: int, tokens: int, patch_length: int, dim: int) -> int:
-        """From ``start`` to ``done``, ``values`` always ready: tokens · patch_length · ⌈dim / macs⌉ and a few
-        more while macs ≤ patch_length; beyond, a cycle a value.
+        """Cycles from ``start`` to ``done`` of an image, if ``values`` are always taken at once.
+
+        They are tokens · patch_length · ⌈dim / macs⌉ and a few more as long as macs ≤ patch_length. With more
+        multipliers it is one cycle per value.
         """
         groups, channels = divmod(dim - 1, macs)
         channels += 1  # of the last group
@@ -102,7 +134,7 @@ class Embedding(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pixel, weights, constants, position = table_memories(m, self, self._tables)
-        step, move = Signal(), Signal()  # the multipliers and the affine go on
+        step, move = Signal(), Signal()  # the multipliers advance; the affine advances
         tags = self._addresses(m, step, pixel, weights)
         sums, complete, final = self._accumulate(m, step, pixel, weights, tags)
         total, valid, last = self._drain(m, step, move, sums, complete, final, constants)
@@ -114,8 +146,10 @@ class Embedding(wiring.Component):
         return m
 
     def _addresses(self, m: Module, step: Signal, pixel: TableRead, weights: TableRead) -> Value:
-        """Walk through the image patch by patch, each once for every group. Three tags of a tap: it begins a
-        group, it ends one, it ends the image.
+        """Walk through the image patch by patch, and through each patch once for every group.
+
+        Returns three bits for each tap: it is the first of a group, the last of a group, the last of the
+        image.
         """
         running, corner, line = Signal(), Signal.like(pixel.addr), Signal.like(pixel.addr)
         taken = running & step
@@ -129,12 +163,12 @@ class Embedding(wiring.Component):
             m.d.sync += [begins_group.eq(in_group), weights.addr.eq(Mux(in_token, 0, weights.addr + 1))]
 
         following, next_line = pixel.addr + 1, line + self.line_bytes
-        # Behind the last byte of a row's last patch begins the next row of patches.
+        # The next row of patches begins after the last byte of a row's last patch.
         next_corner = Mux(in_row, following, corner + self.patch_bytes)
         with m.If(self.start):
             m.d.sync += [address.eq(self.image) for address in (pixel.addr, line, corner)]
             m.d.sync += running.eq(1)
-        with m.Elif(taken):  # which comes last, and so chooses nothing
+        with m.Elif(taken):  # it arrives late in the cycle, so it selects nothing but this
             with m.If(in_token):
                 m.d.sync += [address.eq(next_corner) for address in (pixel.addr, line, corner)]
                 m.d.sync += running.eq(~in_image)
@@ -149,10 +183,10 @@ class Embedding(wiring.Component):
     def _accumulate(
         self, m: Module, step: Signal, pixel: TableRead, weights: TableRead, tags: Value
     ) -> tuple[list[Signal], Signal, Signal]:
-        """The sums of a group, whether they are ``complete``, and whether they are the image's last."""
+        """The sums of a group, whether they are complete, and whether they are the last of the image."""
         m.d.comb += [pixel.en.eq(step), weights.en.eq(step)]
         stage = stages(m, step)
-        first, *ends = stage(tags, 3)  # of the products
+        first, *ends = stage(tags, 3)  # as late as the products
         p = stage((pixel.data ^ 128).as_signed())  # pixel − 128
         sums = [Signal(self._acc, name=f"sum_{k}") for k in range(self.macs)]
         for total, weight in zip(sums, weights.data, strict=True):
@@ -172,8 +206,9 @@ class Embedding(wiring.Component):
         final: Signal,
         constants: TableRead,
     ) -> tuple[Value, Signal, Value]:
-        """Hold a group's sums while the next ones grow, and hand them on one by one: a sum, whether there is
-        one, and whether it is the image's last.
+        """Hold the sums of a group while those of the next group grow, and pass them on one by one.
+
+        Returns a sum, whether it is valid, and whether it is the last of the image.
         """
         held = [Signal(self._acc, name=f"held_{k}") for k in range(self.macs)]
         draining, held_final, index = Signal(), Signal(), Signal(range(self.macs))
@@ -200,20 +235,20 @@ class Embedding(wiring.Component):
         constants: TableRead,
         position: TableRead,
     ) -> None:
-        """Turn sums into values."""
+        """Compute the values from the sums: bias, affine, saturation and position."""
         bits, values, stage = self.widths.wide, self.values, stages(m, move)
         m.d.comb += [move.eq(~values.valid | values.ready), constants.en.eq(move), position.en.eq(move)]
         biased = stage(total) + constants.data.bias  # 1
         acc = stage((biased >> self.acc_shift)[: self.widths.embedding_acc].as_signed())  # 2
         product = stage(acc * stage(constants.data.a))  # 3
-        # What is left of the shift is the rounding, in the addition of b.
+        # One fraction bit is kept: the addition of b rounds it off.
         doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
         clipped, clipped_again = Signal(), Signal()
         x = stage(saturate(m, round_shift(doubled, b, 1), bits, clipped))  # 5
         value = stage(saturate(m, x + position.data, bits, clipped_again))  # 6
 
         before, after = stage(valid, 4), stage(valid, 5)  # the first saturation and the second
-        # Counted a cycle late: the position comes late out of its memory, and the counter is long.
+        # Saturations are counted a cycle late: the position leaves its memory late, and the counter is long.
         counted, latest = Signal.like(self.clipped), Signal(2)
         m.d.comb += self.clipped.eq(counted + latest)
         m.d.sync += [counted.eq(self.clipped), latest.eq(0)]

@@ -1,4 +1,4 @@
-"""The classifier: pooled sums in, logits out, on one multiplier."""
+"""The classifier: it takes pooled sums and gives logits, with one multiplier."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -14,26 +14,50 @@ from haarlequin.models.golden import FEATURE_BITS
 
 
 def constants_layout(widths: Widths) -> data.StructLayout:
-    """A channel's affine."""
+    """The constants of a channel: ``a`` and ``b`` of its affine."""
     return data.StructLayout({"a": signed(widths.multiplier), "b": signed(widths.bias)})
 
 
 class Head(wiring.Component):
-    """``logits`` = `arithmetic.head` of ``sums``, the pooled Σ_n x of every channel.
+    """Computes `arithmetic.head` of the pooled sums Σ_n x of one image after the other.
 
-    ``sums`` takes an image's channels in order, ``logits`` gives its classes in order; then the next image
-    can come. One multiplier does it all, a product a cycle: the sums' affines, and once the last
-    feature v is known, class after class. Where every logit is taken at once, that of class k comes
-    `cycles`(dim, k + 1) cycles behind the last sum; one that waits holds up everything. ``clipped`` counts
-    the saturations among the image's features, complete while its logits are offered.
+    One multiplier does everything, with one product per cycle. First it computes the affine of each sum,
+    which gives the features v. When the last feature is known, it computes the classes one after the other.
+    The logit of class k comes `cycles` (dim, k + 1) cycles after the last sum, if every logit is taken at
+    once. The whole block waits while a logit is not taken. After the last product of an image it takes the
+    sums of the next one.
 
-    Tables, filled by the host: ``constants`` of a channel, ``weights`` of class k and channel c at
-    k·dim + c, ``biases`` of a class. ``dim``, ``classes`` and ``shift``, the affine's, hold still from an
-    image's first sum to its last logit.
+    Parameters
+    ----------
+    widths : Widths
+        The widths of the numbers.
+    max_tokens, max_channels, max_classes : int
+        The most tokens whose sum is taken, the most channels, and the most classes.
+
+    Members
+    -------
+    constants : In(TableSignature)
+        Table of `constants_layout`, one word per channel.
+    weights : In(TableSignature)
+        Table of 8-bit weights: the one of class k and channel c is at k · dim + c.
+    biases : In(TableSignature)
+        Table of 32-bit biases, one per class.
+    dim : In(range(max_channels + 1))
+        The number of channels. It must not change from the first sum of an image to its last logit.
+    classes : In(range(max_classes + 1))
+        The number of classes, likewise.
+    shift : In(range(widths.head_shift[1] + 1))
+        The right shift of the affine, likewise.
+    sums : In(stream.Signature(signed(widths.wide + ceil_log2(max_tokens))))
+        The sums of an image's channels, in order.
+    logits : Out(stream.Signature(signed(32)))
+        The logits of an image's classes, in order.
+    clipped : Out(range(max_channels + 1))
+        The number of features of the image that were saturated, valid while its logits are offered.
     """
 
     LATENCY = 9
-    """Cycles that a logit is behind the last sum beyond one for each product."""
+    """Cycles from the last sum to a logit, beyond one cycle for each product."""
 
     def __init__(self, widths: Widths, max_tokens: int, max_channels: int, max_classes: int):
         sizes = {"max_tokens": max_tokens, "max_channels": max_channels, "max_classes": max_classes}
@@ -60,7 +84,7 @@ class Head(wiring.Component):
 
     @staticmethod
     def cycles(dim: int, classes: int) -> int:
-        """From the last sum taken to the last of so many logits offered, all before it taken at once."""
+        """Cycles from the last sum to the last of ``classes`` logits, if those before are taken at once."""
         return classes * dim + Head.LATENCY
 
     def elaborate(self, platform):
@@ -94,13 +118,13 @@ class Head(wiring.Component):
         m.d.comb += [port.en.eq(move) for port in (constants, weight, bias, feature)]
         m.d.comb += [constants.addr.eq(channel), feature.addr.eq(channel), bias.addr.eq(class_)]
 
-        # One multiplier: a_c·sum_c while sums come, then W_kc·v_c.
+        # The one multiplier computes a_c·sum_c while sums come, and then W_kc·v_c.
         affine, first = stage(take), stage(channel == 0)  # 1
         left = stage(Mux(affine, stage(sums.p), feature.data))  # 2
         right = stage(Mux(affine, constants.data.a, weight.data))
         product = stage(left * right)  # 3
 
-        # What is left of the shift is the rounding, in the addition of b.
+        # One fraction bit is kept: the addition of b rounds it off.
         doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
         clipped, affine, first_sum = Signal(), stage(affine, 3), stage(first, 3)
         v = stage(saturate(m, round_shift(doubled, b, 1), FEATURE_BITS, clipped))  # 5

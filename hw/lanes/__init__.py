@@ -1,1 +1,1 @@
-"""The lanes and what drives them: XNOR-popcount array, post-processing, Haar split, sequencer, loader."""
+"""The lanes and the blocks around them: XNOR array, post-processing, Haar split, sequencer, loader."""

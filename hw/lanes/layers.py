@@ -380,7 +380,7 @@ class Layers(wiring.Component):
         array, stages, pipe, config = self._array, self.stages, self._pipe, self.config
         attention, pool, bits = self._attention, self._pool, config.widths.wide
         token, after = pipe[stages.result], pipe[stages.write]
-        names = (
+        names: tuple[str, ...] = (
             "haar",
             "write_a",
             "base_a",

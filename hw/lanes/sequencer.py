@@ -1,4 +1,4 @@
-"""The sequencer: pass after pass of the program, token after token of a pass."""
+"""The sequencer: it runs the passes of the program, and issues the tokens of each pass."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -12,15 +12,15 @@ from haarlequin.hw.program import CONTEXTS, group_slices, pass_layout, token_bit
 
 
 def token_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """What travels down the pipeline with a token."""
+    """The flags and numbers that go through the pipeline with a token."""
     return data.StructLayout(
         {
-            "enable": 1,  # its first cycle
-            "phase": 1,  # the second one of a token that takes two
-            "live": 1,  # results count in this cycle
-            "first": 1,  # token 0 of the grid, or the one behind its last
-            "begins": 1,  # the pass's first live one
-            "ends": 1,  # and its last
+            "enable": 1,  # the token's first cycle
+            "phase": 1,  # the second cycle of a token that takes two
+            "live": 1,  # the results of this cycle count
+            "first": 1,  # token 0 of the grid, or the first one after the grid
+            "begins": 1,  # the pass's first live token
+            "ends": 1,  # the pass's last live token
             "number": token_bits(config),
             "context": range(CONTEXTS),
         }
@@ -30,22 +30,50 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
 class Sequencer(wiring.Component):
     """Runs the program once for every image.
 
-    ``start`` says that an image waits; ``begin`` is high in the cycle that takes it, the one before its
-    program's first, and ``done`` in its program's last. Where the next image waits by then both come at once:
-    images follow each other without a gap. The program ends with the pass that has ``end``; its first pass
-    updates every group, so that it does not matter what ran before it.
+    A pass takes as many cycles as its field ``cycles`` says. That must be at least one more than the number
+    of updates of the next pass, because these are read meanwhile, one per cycle. The program ends with the
+    pass that has ``end``. Its first pass updates every group, so that nothing is left of what ran before.
 
-    ``current`` is the pass at hand, ``index`` its number and ``fresh`` high in its first cycle. It takes its
-    ``cycles``, at least one more than the next one has updates, which are read meanwhile. A pass with
-    ``wait_head`` begins behind a cycle with ``head_free`` high, and ``holds_head`` is high in that cycle; the
-    first of a program does not wait, whatever it has. ``operation`` says what the present cycle is spent on:
-    the pass's own in as many cycles as it has, WAITING in all others.
+    A pass with ``wait_head`` begins in the cycle after one with ``head_free`` high. The first pass of a
+    program does not wait for the head, even if it has ``wait_head``.
 
-    ``token`` is what the pass issues: token m in cycle m, or, with ``double``, in 2·m and 2·m + 1; ``tokens``
-    is the grid's N. It means something where ``enable`` or ``live`` is high. Passes number their contexts in
-    turn.
+    The pass issues token m in its cycle m, or, if it has ``double``, in its cycles 2·m and 2·m + 1. Each pass
+    takes the next context number, modulo `CONTEXTS`.
 
-    The host loads the program while none runs.
+    Parameters
+    ----------
+    config : AcceleratorConfig
+        The sizes of the machine.
+
+    Members
+    -------
+    program : In(TableSignature)
+        The host's side of the program memory. The host may use it only while no program runs.
+    tokens : In(range(config.max_tokens + 1))
+        N, the number of tokens of the grid.
+    start : In(1)
+        An image is waiting.
+    head_free : In(1)
+        The head can take the sums of this image.
+    begin : Out(1)
+        High in the cycle that takes the waiting image, which is the one before the first cycle of its
+        program. If an image is waiting in the last cycle of a program, ``begin`` and ``done`` are high
+        together, and images follow each other without a gap.
+    done : Out(1)
+        High in the last cycle of an image's program.
+    holds_head : Out(1)
+        High in the cycle before a pass with ``wait_head`` begins, except for the first pass of a program.
+    current : Out(pass_layout(config))
+        The present pass.
+    index : Out(ceil_log2(config.program))
+        The number of the present pass within the program.
+    fresh : Out(1)
+        High in the first cycle of a pass.
+    token : Out(token_layout(config))
+        The token of this cycle. It is valid while its ``enable`` or ``live`` is high.
+    operation : Out(OperationCode)
+        The operation that this cycle counts for: the one of the present pass in as many cycles as that pass
+        has, and WAITING in all others.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -74,12 +102,13 @@ class Sequencer(wiring.Component):
         m = Module()
         current, token = self.current, self.token
         running, ready, final, load = (Signal() for _ in range(4))
-        left = Signal(signed(len(current.cycles) + 1))  # to −1: a sign is at hand sooner than a comparison
+        left = Signal(signed(len(current.cycles) + 1))  # down to −1: a sign is known sooner than a comparison
         following, complete = self._following(m, load)
         m.d.comb += [
             ready.eq(~running | (left < 0)),
             final.eq(~running | current.end),
-            # Passes behind another one are complete by then: the compiler has seen to that.
+            # Only the first pass can be incomplete here: the compiler makes every pass long enough to read
+            # the next one.
             self.begin.eq(ready & final & self.start & complete),
             load.eq(self.begin | (ready & ~final & (self.head_free | ~following.wait_head))),
             self.holds_head.eq(load & ~final & following.wait_head),
@@ -120,15 +149,15 @@ class Sequencer(wiring.Component):
         return m
 
     def _following(self, m: Module, load: Signal) -> tuple[data.View, Signal]:
-        """The next pass, and whether it is complete; with ``load`` the one behind it is begun."""
+        """The next pass, and whether all of its updates are read. ``load`` starts the one after it."""
         (program,) = table_memories(m, self, self._tables)
         following, filling = Signal(self._layout), Signal(init=1)
         address, valid, used = Signal.like(program.addr), Signal(), Signal()
-        # Whatever the host does to the program, its first pass is read anew.
+        # The host may have changed the program, so its first pass is read again.
         touched = self.program.en | self.program.read
         m.d.comb += [
             used.eq(filling & valid),
-            # Once a program's last pass is complete its first one is next.
+            # After the program's last pass, its first one is read next.
             program.addr.eq(Mux(~filling & following.end, 0, address + used)),
         ]
         m.d.sync += [valid.eq(~touched), address.eq(Mux(touched, 0, program.addr))]

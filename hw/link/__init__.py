@@ -1,1 +1,1 @@
-"""The byte link: protocol, frames, UART, and start from a flash."""
+"""The link for bytes: protocol, frames, UART, and the start from a flash."""

@@ -1,9 +1,9 @@
-"""Tables from a SPI flash into the accelerator, before the host has its say.
+"""The start from a flash: tables go from a SPI flash into the accelerator, before the host is connected.
 
-A boot image is the `identity_crc` of the accelerator (4 bytes, lowest first), the length of the rest (3
-bytes, lowest first), and the very frames that a host would send: a LOAD for every piece of the tables,
-numbered from 0 on modulo 256, and a SEAL, numbered on. Anything may lie after it. `sw/boot_image.py` makes
-it, for this block to read.
+A boot image consists of the `identity_crc` of the accelerator (4 bytes, lowest first), the length of the
+rest (3 bytes, lowest first), and the same frames that a host would send: a LOAD for every piece of the
+tables, numbered from 0 on modulo 256, and a SEAL with the next number. Anything may lie after it.
+`sw/boot_image.py` makes the boot image that this block reads.
 """
 
 import zlib
@@ -16,9 +16,9 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES, FrameType, Identity
 
 FASTEST = 33_000_000
-"""Hz of a flash's clock that every one bears for `READ`."""
+"""The clock in Hz at which every SPI flash can do a `READ`."""
 WAKE_MICROSECONDS = 30
-"""What a flash takes at most to wake up."""
+"""The longest time that a flash takes to wake up."""
 RELEASE, READ = 0xAB, 0x03
 ADDRESS_BITS = 24
 FRAME_BYTES = HEADER_BYTES + CRC_BYTES
@@ -35,35 +35,54 @@ def identity_crc(identity: Identity) -> int:
 
 
 class FlashBoot(wiring.Component):
-    """Between UART and accelerator: after a reset it sends the boot image that lies in the flash from byte
-    ``address`` on to the link, and then gets out of the way.
+    """Sends the boot image of a flash to the link after a reset, and then connects the host to the link.
 
-    - ``cs``, ``clk``, ``copi``, ``cipo``: the flash, in SPI mode 0, all active high. ``clk`` is the
-      ``sync`` clock / (2 · ``divider``), by default as fast as `FASTEST` allows; ``cipo`` is looked at as it
-      falls, so that it has a whole period to come, less ``sync`` cycles for what registers are in its way.
-    - ``busy``: the link belongs to the flash. Bytes of the host are not taken; on a line without flow
-      control they are lost, which costs nothing but time, as the protocol's host sends again what has had no
-      answer, and a pause ends what the link may make of the rest of a frame. The host gets no answers that
-      are not its own.
-    - ``failed``, until the next reset: there was an image, but the link did not acknowledge every frame of
-      it. Frames are counted by the numbers of the answers, which must be 0, 1, … to SEAL's. On anything else
-      (ERROR, or a frame that the link has passed over) nothing more is sent, so that no tables are sealed
-      which are not all there. The host loads its own then.
+    It lies between the UART and the accelerator. If the flash has no image for this accelerator, which the
+    `identity_crc` tells (an erased flash has none), then the block sends nothing, has not failed, and
+    connects the host at once: two times `WAKE_MICROSECONDS` and 72 bits of the flash after the reset.
 
-    Without an image for this very accelerator (`identity_crc`; an erased flash has none) it sends nothing,
-    has not failed and is done at once, `WAKE_MICROSECONDS` twice and 72 bits after the reset.
+    The block counts the answers of the link, which must be ACKs with the numbers 0, 1, … up to the SEAL's.
+    After any other answer (an ERROR, or an answer after a frame that the link has missed) it sends nothing
+    more, so that incomplete tables are never sealed. The host then has to load the tables.
 
-    The link gets a byte every ``byte_cycles`` cycles at least, its timeout must be longer, and waits for
-    nothing, as its answers are always taken. It has to answer LOAD and SEAL within `ANSWER_CYCLES`; 20 are
-    what `Link` needs. Reset both together, so that none is left within a frame of before.
+    The link gets one byte in ``byte_cycles`` cycles or more, and its timeout must be longer than that. It
+    never waits for this block, because its answers are always taken. It must answer LOAD and SEAL within
+    `ANSWER_CYCLES` cycles; `Link` needs 20. Both must be reset together, so that neither of them remains
+    within a frame from before the reset.
 
-    ``identity`` is the accelerator's, with the clock. ValueError for an address that does not have 24 bits
-    and for a divider that makes the flash's clock too fast.
+    Parameters
+    ----------
+    identity : Identity
+        The identity of the accelerator, with its clock.
+    address : int
+        The byte of the flash at which the boot image begins. Raises `ValueError` if it has more than 24 bits.
+    divider : int, optional
+        The clock of the flash is the ``sync`` clock / (2 · ``divider``). By default it is as fast as
+        `FASTEST` allows. Raises `ValueError` if it is faster than that.
+
+    Members
+    -------
+    host_rx, host_tx : In, Out(stream.Signature(8))
+        Bytes from the host, and bytes to it.
+    link_rx, link_tx : Out, In(stream.Signature(8))
+        Bytes to the link, and bytes from it.
+    cs, clk, copi : Out(1)
+        Chip select, clock and data to the flash, in SPI mode 0 and active high.
+    cipo : In(1)
+        Data from the flash, active high. It is sampled when ``clk`` falls, so that it has a whole period to
+        arrive, less one ``sync`` cycle for each register on its way.
+    busy : Out(1)
+        The link is connected to the flash. Bytes from the host are not taken, and the host gets no answers.
+        On a line without flow control its bytes are lost. That costs only time: the host sends again what
+        has not been answered, and the link gives up the rest of a frame after its timeout.
+    failed : Out(1)
+        There was an image, but the link did not acknowledge every frame of it. It stays high until the next
+        reset.
     """
 
     ANSWER_CYCLES = 48
-    """From the last byte of a frame to the last one of its answer, at most. Until the check of SEAL's number,
-    three bytes later, it is 51 or more."""
+    """The most cycles from the last byte of a frame to the last byte of its answer. The number of the SEAL is
+    checked three bytes after the last LOAD, which is after 51 cycles or more."""
 
     host_rx: In(stream.Signature(8))
     host_tx: Out(stream.Signature(8))
@@ -168,7 +187,7 @@ class FlashBoot(wiring.Component):
         return m
 
     def _watch(self, m: Module, expected: Signal) -> Signal:
-        """Count the answers in ``expected``; high as one ends. Any but the next ACK is a failure."""
+        """Count the answers in ``expected``. Any answer but the next ACK is a failure. High when one ends."""
         place, answered, byte = Signal(range(FRAME_BYTES)), Signal(), self.link_tx.payload
         no_ack = (place == TYPE_AT) & (byte != FrameType.ACK)
         skipped = (place == SEQUENCE_AT) & (byte != expected)
@@ -183,5 +202,5 @@ class FlashBoot(wiring.Component):
 
 
 def _first(shift: Signal, count: int) -> Value:
-    """The last ``count`` bytes that were shifted in, the first of them lowest."""
+    """The last ``count`` bytes that were shifted in, with the first of them in the lowest bits."""
     return Cat(shift[8 * i : 8 * i + 8] for i in reversed(range(count)))

@@ -1,6 +1,6 @@
-"""Frames of the host protocol on a stream of bytes: what finds them, what makes them, and words of payload.
+"""Frames of the host protocol on a stream of bytes: a receiver, a sender, and the way from bytes to words.
 
-`hw/link/protocol.py` has the layout, docs/protocol.md the protocol.
+`hw/link/protocol.py` has the layout of the frames, docs/protocol.md the protocol.
 """
 
 from collections.abc import Sequence
@@ -22,30 +22,53 @@ from haarlequin.hw.link.protocol import (
 )
 
 CRC = catalog.CRC16_IBM_3740(8)
-"""A byte a cycle; `hw.link.protocol.crc`."""
+"""The CRC of `hw.link.protocol.crc`, for one byte per cycle."""
 
 HEADER = data.StructLayout(
     {"type": 8, "sequence": 8, "detail": 8, "address": ADDRESS_BITS, "length": LENGTH_BITS}
 )
-"""A header as it travels, behind the sync byte."""
+"""A header as it travels, after the sync byte."""
 
 ANSWER = data.StructLayout({"type": 8, "sequence": 8, "detail": 8, "length": LENGTH_BITS})
-"""Of an answer's header, all but the address, which is 0."""
+"""The header of an answer without its address, which is 0."""
 
 PAYLOAD_BIT = ceil_log2(PAYLOAD)
+"""The bit of a frame's type that says that it has a payload."""
 
 
 class FrameReceiver(wiring.Component):
-    """Finds the frames among the bytes of ``rx``, which it takes one a cycle while neither ``begun`` nor
-    ``ended``.
+    """Finds the frames in a stream of bytes.
 
-    ``begun`` stands from an intact ``header`` until ``proceed``, ``ended`` from the end of a payload until
-    ``proceed``. In between ``payload`` passes on its bytes as they come, good or not; at the end it is
-    ``intact``, or it was ``cut`` off, or else its CRC is wrong. Frames without payload only begin. From
-    ``begun`` to the last ``proceed`` ``header`` stays as it is, but its length counts down the payload.
+    It takes one byte per cycle, but none while ``begun`` or ``ended`` is high. A header that is not intact is
+    dropped without notice, and the search for a frame goes on after it. A frame without payload has no
+    ``ended``. If no byte comes for ``timeout`` cycles in a row within a frame, the frame is cut off: a header
+    is dropped, and a payload ends with ``cut``.
 
-    A header that is not intact is dropped without a word, and the search goes on behind it. ``timeout``
-    cycles in a row of waiting for a byte inside of a frame cut it off.
+    Parameters
+    ----------
+    timeout : int
+        Cycles, at least 2.
+
+    Members
+    -------
+    rx : In(stream.Signature(8))
+        The bytes.
+    header : Out(HEADER)
+        The header of the frame. It is valid from ``begun`` until the last ``proceed`` of the frame. In that
+        time only its length changes: it counts down the bytes of the payload.
+    begun : Out(1)
+        A header is intact. It stays high until ``proceed``.
+    payload : Out(stream.Signature(8, always_ready=True))
+        The bytes of the payload as they come, whether they are intact or not.
+    ended : Out(1)
+        A payload has ended. It stays high until ``proceed``.
+    intact : Out(1)
+        The payload is complete and its CRC is right; valid while ``ended`` is high.
+    cut : Out(1)
+        The payload was cut off; valid while ``ended`` is high. If neither ``intact`` nor ``cut`` is high, the
+        CRC is wrong.
+    proceed : In(1)
+        The receiver goes on after ``begun`` or ``ended``.
     """
 
     rx: In(stream.Signature(8))
@@ -66,7 +89,8 @@ class FrameReceiver(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         restart, crc = Signal(), CRC.create()
-        # The processor's own start, which may come together with a byte, takes twice its LUTs.
+        # A reset is used because the processor's own ``start``, which may come together with a byte, would
+        # double its LUTs.
         m.submodules.crc = ResetInserter(restart)(crc)
         rx, header = self.rx, self.header
         count = Signal(range(HEADER_BYTES - 1 + CRC_BYTES))
@@ -134,11 +158,23 @@ class FrameReceiver(wiring.Component):
 
 
 class FrameSender(wiring.Component):
-    """Makes a frame of ``frame``, and where its type has one, of ``length`` ≥ 1 bytes of ``payload``.
+    """Sends frames as a stream of bytes, one byte per cycle.
 
-    ``frame`` is looked at in the cycle that takes it only, and may change before. ``sending`` is the type of
-    the frame that was taken last, ``left`` counts down its payload: 1 at the last byte. A CRC is sent
-    inverted while ``spoil`` is high, so that the host drops the frame. A byte a cycle.
+    Members
+    -------
+    frame : In(stream.Signature(ANSWER))
+        The header of the next frame. It is read only in the cycle that takes it, and may change before that.
+        If its type has a payload, its ``length`` must be at least 1.
+    payload : In(stream.Signature(8))
+        The bytes of the payload, ``length`` of them.
+    spoil : In(1)
+        While it is high, the bytes of a CRC are sent inverted, so that the host drops the frame.
+    sending : Out(8)
+        The type of the frame that was taken last.
+    left : Out(LENGTH_BITS)
+        The number of bytes of its payload that are still to be taken: 1 at the last byte.
+    tx : Out(stream.Signature(8))
+        The bytes of the frames.
     """
 
     frame: In(stream.Signature(ANSWER))
@@ -201,13 +237,45 @@ class FrameSender(wiring.Component):
 
 
 class Words(wiring.Component):
-    """Bytes to words: where each byte of a run of words belongs, lowest first.
+    """Puts the bytes of a run of words together, and finds where each word belongs.
 
-    ``begin`` starts a run, at word ``first`` of ``memory``. With ``take``, ``byte`` is the next one; behind a
-    word's last there is a cycle of ``write``, unless the word lies beyond the memory: ``outside`` then says
-    so until the next run. ``skip`` passes over a byte instead. ``position`` is the next byte's within its
-    word, ``inside`` says whether that word is one of the memory's. ``address`` is that word's, but has no
-    more bits than the deepest memory needs: it means nothing behind a word that was ``outside``.
+    The bytes of a word come lowest first. A run of words begins at any word of a memory.
+
+    Parameters
+    ----------
+    memories : Sequence[Memory]
+        The memories, by number.
+
+    Members
+    -------
+    begin : In(1)
+        Begins a run at word ``first`` of ``memory``.
+    memory : In(range(len(memories)))
+        The number of the memory, valid with ``begin``.
+    first : In(ADDRESS_BITS)
+        The address of the first word, valid with ``begin``.
+    take : In(1)
+        ``byte`` is the next byte of the run.
+    byte : In(8)
+        A byte, valid with ``take``.
+    skip : In(1)
+        Passes over the next byte of the run without taking it.
+    select : Out(range(len(memories)))
+        The memory of the run.
+    address : Out
+        The address of the present word. It has only the bits that the deepest memory needs, so it has no
+        meaning after a word that was outside.
+    data : Out
+        The bytes of the word that have been taken.
+    write : Out(1)
+        High in the cycle after the last byte of a word was taken, if the word lies within the memory.
+    position : Out
+        The place of the next byte within its word.
+    inside : Out(1)
+        The present word lies within the memory.
+    outside : Out(1)
+        A word of the run lies outside of the memory. It rises after the last byte of that word at the latest,
+        and stays high until the next run.
     """
 
     def __init__(self, memories: Sequence[Memory]):
@@ -238,7 +306,7 @@ class Words(wiring.Component):
         last, complete = Signal(), Signal()
         m.d.comb += [
             last.eq(self.position == last_byte),
-            # Behind the end it is outside for good, so that the address may wrap around.
+            # After a word that was outside, all others are outside too. So the address may wrap around.
             self.inside.eq(~self.outside & (self.address < depth)),
             self.write.eq(complete & self.inside),
         ]
@@ -258,7 +326,7 @@ class Words(wiring.Component):
 
 
 def table(m: Module, index: Value, values: Sequence[int]) -> Signal:
-    """The value at an index, 0 behind the last."""
+    """The value at an index, and 0 for an index after the last value."""
     value = Signal(range(max(values) + 1))
     with m.Switch(index):
         for i, constant in enumerate(values):

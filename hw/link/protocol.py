@@ -1,6 +1,6 @@
-"""The protocol between host and accelerator, for both: types, codes and layout of the frames.
+"""The protocol between host and accelerator, for both sides: types, codes and layout of the frames.
 
-docs/protocol.md says byte by byte what travels, and what either side may rely on.
+docs/protocol.md describes every byte that travels, and what either side may rely on.
 """
 
 import binascii
@@ -11,14 +11,14 @@ from enum import IntEnum
 
 VERSION = 1
 SYNC = 0xA5
-"""First byte of every frame."""
+"""The first byte of every frame."""
 
 PAYLOAD = 0x80
-"""Bit of a type whose frames carry ``length`` bytes of payload and its CRC."""
+"""The bit of a frame type that is 1 if its frames have a payload of ``length`` bytes, and its CRC."""
 
 ADDRESS_BITS = 24
 LENGTH_BITS = 24
-"""What a header has for the first word and for the payload's bytes."""
+"""Bits of a header for the address of the first word, and for the number of bytes of the payload."""
 
 MAX_PAYLOAD = (1 << LENGTH_BITS) - 1
 MAX_MEMORIES = 16
@@ -26,14 +26,14 @@ MAX_DEPTH = 1 << ADDRESS_BITS
 MAX_WIDTH = 0xFFFF
 
 SETTINGS_MEMORY = "settings"
-"""What holds for all of a model."""
+"""The name of the memory of settings, which belong to the whole model."""
 PIXELS_MEMORY = "pixels"
-"""Where the words of an IMAGE go."""
+"""The name of the memory into which the words of an IMAGE go."""
 COUNTERS_MEMORY = "counters"
-"""Cycles by operation, which can only be read."""
+"""The name of the memory of cycles counted for each operation. It can only be read."""
 
 _ADDRESS_BYTES, _LENGTH_BYTES = ADDRESS_BITS // 8, LENGTH_BITS // 8
-# Sync, type, sequence, detail, address, length; the last two lowest byte first.
+# Sync, type, sequence, detail, address and length. The last two have their lowest byte first.
 _HEADER = struct.Struct(f"<BBBB{_ADDRESS_BYTES}s{_LENGTH_BYTES}s")
 _CRC = struct.Struct(">H")
 _IDENTITY = struct.Struct("<BIIB")  # version, configuration's hash, clock in Hz, number of memories
@@ -44,7 +44,7 @@ CRC_BYTES = _CRC.size
 
 
 class FrameType(IntEnum):
-    """What a frame asks for, or answers."""
+    """The type of a frame: a request of the host, or an answer of the accelerator."""
 
     IDENTIFY = 0x01
     READ = 0x02
@@ -61,7 +61,7 @@ class FrameType(IntEnum):
 
 
 class ErrorCode(IntEnum):
-    """Why a frame was refused or given up: the detail of an ERROR frame."""
+    """The reason why a frame was refused or given up. It is the detail of an ERROR frame."""
 
     TYPE = 1
     LENGTH = 2
@@ -74,19 +74,19 @@ class ErrorCode(IntEnum):
 
 
 class ProtocolError(ValueError):
-    """A frame or an identity that cannot be encoded, or bytes that are none."""
+    """A frame or an identity that cannot be encoded, or bytes that cannot be decoded as one."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. ``asked`` is the length that a READ asks for, which has no payload of its own."""
+    """One frame. ``asked`` is the number of bytes that a READ asks for; a READ has no payload itself."""
 
     type: FrameType
     sequence: int = 0
     detail: int = 0
-    """Memory number of a LOAD or READ, code of an ERROR."""
+    """The number of the memory of a LOAD or READ, or the code of an ERROR."""
     address: int = 0
-    """First word of a LOAD or READ."""
+    """The first word of a LOAD or READ."""
     payload: bytes = b""
     asked: int = 0
 
@@ -107,12 +107,12 @@ class Frame:
 
 
 def crc(data: bytes) -> int:
-    """CRC-16/IBM-3740, of a header behind its sync byte as of a payload."""
+    """CRC-16/IBM-3740, of a header without its sync byte, or of a payload."""
     return binascii.crc_hqx(data, 0xFFFF)
 
 
 def encode(frame: Frame) -> bytes:
-    """A frame's bytes."""
+    """The bytes of a frame."""
     length = len(frame.payload) if frame.type & PAYLOAD else frame.asked
     header = _HEADER.pack(
         SYNC,
@@ -127,11 +127,11 @@ def encode(frame: Frame) -> bytes:
 
 
 class Decoder:
-    """Bytes in, in pieces of any size; frames out.
+    """Finds the frames in bytes that come in pieces of any size.
 
-    Whatever is not an intact frame of a known type is skipped, and the search goes on behind its first byte:
-    every intact frame is found, unless it lies within another's payload. After a cut frame that can take
-    until as many bytes have come as its header announced, or until `give_up`.
+    If the bytes at some place are not an intact frame of a known type, the search goes on one byte later. So
+    every intact frame is found, unless it lies within the payload of another. After a frame that was cut
+    off, frames are found only when as many bytes have come as its header announced, or after `give_up`.
     """
 
     def __init__(self):
@@ -143,7 +143,7 @@ class Decoder:
         return self._search(final=False)
 
     def give_up(self) -> list[Frame]:
-        """The frames behind the start of one that is not complete, for a line that has fallen silent."""
+        """The frames after the start of an incomplete one. Call it when no more bytes come."""
         return self._search(final=True)
 
     def _search(self, final: bool) -> list[Frame]:
@@ -163,7 +163,7 @@ class Decoder:
         return frames
 
     def _size(self, at: int) -> int:
-        """Of the frame there as far as one knows; of a header that is not intact, no more than that."""
+        """The size of the frame at that place, or of a header alone while it is incomplete or damaged."""
         size = HEADER_BYTES + CRC_BYTES
         if at + size > len(self._buffer) or not self._intact(at + 1, HEADER_BYTES - 1):
             return size
@@ -193,7 +193,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Memory:
-    """One memory that the host can fill and read: ``depth`` words of ``width`` bits."""
+    """One memory that the host can reach: ``depth`` words of ``width`` bits."""
 
     name: str
     width: int
@@ -209,11 +209,11 @@ class Memory:
 
     @property
     def word_bytes(self) -> int:
-        """Bytes that a word travels as."""
+        """The number of bytes that a word takes in a payload."""
         return -(-self.width // 8)
 
     def pack(self, words: Iterable[int]) -> bytes:
-        """Words, all below 2^width, as the payload of a LOAD."""
+        """The payload of a LOAD with these words. Raises `ProtocolError` for a word that is too wide."""
         packed = bytearray()
         for word in words:
             if not 0 <= word < 1 << self.width:
@@ -222,20 +222,23 @@ class Memory:
         return bytes(packed)
 
     def unpack(self, payload: bytes) -> list[int]:
-        """The words of a DATA frame's payload, without the bits beyond their width."""
+        """The words in the payload of a DATA frame, without the bits beyond their width."""
         size, mask = self.word_bytes, (1 << self.width) - 1
         words = (payload[i : i + size] for i in range(0, len(payload), size))
         return [int.from_bytes(word, "little") & mask for word in words]
 
 
 def numbers(memories: Sequence[Memory]) -> dict[str, int]:
-    """By the name of each memory its number, by which frames and the machine's bus select it."""
+    """The number of each memory by its name. Frames and the machine's bus select a memory by its number."""
     return {memory.name: number for number, memory in enumerate(memories)}
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What an accelerator says of itself, the payload of IDENTITY; a memory's index is its number."""
+    """The description that an accelerator gives of itself, which is the payload of IDENTITY.
+
+    The index of a memory in ``memories`` is its number.
+    """
 
     config_hash: int
     clock_hz: int
@@ -255,14 +258,14 @@ class Identity:
             raise ProtocolError(f"memories must have names of their own, not {', '.join(names)}")
 
     def number(self, name: str) -> int:
-        """Of the memory of that name; raises `ProtocolError` where there is none."""
+        """The number of the memory of that name. Raises `ProtocolError` if there is none."""
         known = numbers(self.memories)
         if name not in known:
             raise ProtocolError(f"there is no memory {name!r}: there are {', '.join(known)}")
         return known[name]
 
     def encode(self) -> bytes:
-        """The payload."""
+        """The identity as a payload."""
         encoded = _IDENTITY.pack(self.version, self.config_hash, self.clock_hz, len(self.memories))
         for memory in self.memories:
             name = memory.name.encode("ascii")
@@ -271,7 +274,7 @@ class Identity:
 
     @classmethod
     def decode(cls, payload: bytes) -> "Identity":
-        """From a payload; raises `ProtocolError` where it is of another version or none at all."""
+        """The identity in a payload. Raises `ProtocolError` for another version, or for anything else."""
         if payload[:1] != bytes([VERSION]):
             raise ProtocolError(f"an identity must begin with version {VERSION}, not {payload[:1].hex()!r}")
         try:

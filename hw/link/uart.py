@@ -1,4 +1,4 @@
-"""A UART: bytes of a serial pin, and bytes to one."""
+"""A UART: it receives bytes from one serial pin and sends bytes on another."""
 
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
@@ -9,16 +9,32 @@ DATA_BITS = 8
 
 
 class Uart(wiring.Component):
-    """8N1: a low start bit, eight bits with the lowest first, a high stop bit; pins rest high.
+    """A UART with 8N1: a low start bit, eight data bits with the lowest first, and a high stop bit.
 
-    ``divisor`` is the clock cycles of a bit. A byte that is sent takes 10 · ``divisor`` cycles, and the next
-    one follows without a gap if it is there. A byte that comes is looked at in the middle of each of its
-    bits, and is in ``received`` half a bit before its end; the sender's clock may be 2 % slower or faster.
-    A start bit that is over by its middle was none, a byte whose stop bit is low is dropped, and neither
-    disturbs what comes once the line has been high.
+    A byte takes 10 · ``divisor`` cycles to send, and the next one follows without a gap if it is there.
 
-    The pin cannot be told to wait: a byte that is complete while the one before has not been taken is lost,
-    and ``overrun`` is high for a cycle.
+    The receiver samples each bit in its middle. The sender's clock may be 2 % slower or faster. A start bit
+    that is high again in its middle is ignored, and a byte whose stop bit is low is dropped. Neither disturbs
+    later bytes once the line has been high again. The sender on the other side cannot be told to wait: a byte
+    that is complete before the byte before it has been taken is lost.
+
+    Parameters
+    ----------
+    divisor : int
+        Clock cycles per bit, at least 4.
+
+    Members
+    -------
+    rx : In(1)
+        The pin on which bytes arrive. It rests high, and may change at any time.
+    tx : Out(1)
+        The pin on which bytes are sent. It rests high.
+    received : Out(stream.Signature(8))
+        Bytes that have arrived, each half a bit before its end.
+    to_send : In(stream.Signature(8))
+        Bytes to send.
+    overrun : Out(1)
+        High for one cycle after a byte was lost.
     """
 
     rx: In(1, init=1)
@@ -40,7 +56,7 @@ class Uart(wiring.Component):
         return m
 
     def _send(self, m: Module) -> None:
-        # What is left of the frame behind the bit that is on the pin; ones follow, so that it ends high.
+        # The bits of the frame that come after the one on the pin. Ones follow, so that the pin rests high.
         frame, left = Signal(DATA_BITS + 1, init=-1), Signal(range(DATA_BITS + 3))
         timer, free = Signal(range(self.divisor)), Signal()
         m.d.comb += [

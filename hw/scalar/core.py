@@ -1,4 +1,4 @@
-"""The scalar core: runs firmware, an instruction in two cycles or more."""
+"""The scalar core. It runs firmware, and takes two cycles or more for an instruction."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
@@ -24,28 +24,48 @@ from haarlequin.hw.scalar.isa import (
 
 COUNTER_BITS = 32
 COUNT_BITS = 6
-"""Of a DOT's words and a shift's places."""
+"""Bits of the number of words of a DOT, and of the number of places of a shift."""
 
 FIELDS = data.StructLayout({"op": OP - 2, "source": 2, "r": R, "immediate": signed(IMMEDIATE)})
 
 
 class ScalarCore(wiring.Component):
-    """Runs the code of `hw/scalar/isa.py` from instruction 0 to HALT for each image.
+    """Runs the instructions of `hw/scalar/isa.py`, from instruction 0 to HALT for each image.
 
-    ``start``, one cycle while ``running`` is low, begins an image; ``done`` is high in HALT's last cycle, the
-    last one in which ``running`` is. Registers, ACC, T and B stay from image to image; a reset leaves them as
-    they are, and ends the image.
+    One cycle looks up the register of an instruction, and the next cycle executes it. After that come the
+    cycles in which an instruction waits for words of data or shifts; the table of `hw/scalar/isa.py` has
+    their numbers. Registers, ACC, T and B keep their values from image to image. A reset ends the image and
+    does not change them.
 
-    - ``instruction`` is the word of code at ``code_addr`` of a cycle before.
-    - ``data`` is the word of data at ``addr`` of a cycle before; where ``write`` is high, ``write_data`` goes
-      to ``addr`` instead.
-    - ``results`` has every OUT's ACC. ACC waits there until it is taken.
-    - ``counted`` is high in the image's cycles but those in which an OUT waited. ``cycles``, how many of them
-      it had, and ``saturations``, its SATs that clipped, are complete a cycle behind ``done``, until the next
-      ``start``.
-
-    A cycle looks up an instruction's register, the next executes it; words of data and places of a shift take
-    one each behind that.
+    Members
+    -------
+    start : In(1)
+        Begins an image, if it is high for one cycle while ``running`` is low.
+    done : Out(1)
+        High in the last cycle of HALT, which is the last cycle with ``running``.
+    running : Out(1)
+        An image is being computed.
+    code_addr : Out(ceil_log2(CODE))
+        The address of the instruction that the next cycle needs.
+    instruction : In(INSTRUCTION)
+        The instruction at ``code_addr`` of the cycle before.
+    addr : Out(ADDRESS)
+        The address of a word of data.
+    write : Out(1)
+        Writes ``write_data`` to ``addr``.
+    write_data : Out(WORD)
+        The word to be written, valid with ``write``.
+    data : In(WORD)
+        The word of data at ``addr`` of the cycle before, if that did not write.
+    results : Out(stream.Signature(signed(ACC)))
+        The ACC of every OUT. The core waits until it is taken.
+    counted : Out(1)
+        High in every cycle of an image except those in which an OUT waits.
+    cycles : Out(COUNTER_BITS)
+        The number of cycles of the image with ``counted``. Like ``saturations`` it is complete from the cycle
+        after ``done`` until the next ``start``.
+    saturations : Out(COUNTER_BITS)
+        The number of SATs of the image that clipped ACC.
     """
 
     start: In(1)
@@ -68,7 +88,7 @@ class ScalarCore(wiring.Component):
         self._looked_up, self._kept = registers.read_port(), registers.write_port()
         self._acc = Signal(signed(ACC), reset_less=True)
         self._b = Signal(WORD, reset_less=True)
-        self._word = data.View(FIELDS, self.instruction)  # stays until the cycle behind ``last``
+        self._word = data.View(FIELDS, self.instruction)  # stays until the cycle after ``last``
         self._of_alu = self._word.source != Source.NONE
         self._of_memory = self._word.source == Source.MEM
         self._paired, self._negative = self._alu(Alu.LDP, Alu.MULP), self._acc < 0
@@ -92,15 +112,15 @@ class ScalarCore(wiring.Component):
         return m
 
     def _alu(self, *ops: Alu) -> Value:
-        """Whether the instruction is one of these."""
+        """Whether the instruction is one of these ALU instructions."""
         return self._of_alu & self._word.op.matches(*ops)
 
     def _control(self, *ops: Control) -> Value:
-        """Whether it is one of these."""
+        """Whether the instruction is one of these control instructions."""
         return ~self._of_alu & self._word.op.matches(*ops)
 
     def _states(self, m: Module) -> None:
-        """What the cycle is for; ``last`` in an instruction's last one."""
+        """Find what this cycle is for. ``last`` is high in the last cycle of an instruction."""
         dots = self._control(Control.DOT, Control.DOTA) & (self._word.immediate[:COUNT_BITS] != 0)
         halts = self._control(Control.HALT)
         with m.FSM() as fsm:
@@ -138,15 +158,15 @@ class ScalarCore(wiring.Component):
             m.d.sync += self._left.eq(self._left - Mux(self._shift & (self._left >= 8), 8, 1))
 
     def _points(self, m: Module, coming: Value) -> Value:
-        """Registers and data: addresses, what is stored and kept. Where the register's word moves to.
+        """Address registers and data, and write them. Returns the new value of the register or pointer.
 
-        ``coming`` is the sign that ACC gets while the next instruction's register is looked up.
+        ``coming`` is the sign that ACC gets in the cycle in which the next instruction's register is found.
         """
         word, execute, looked_up, kept = self._word, self._execute, self._looked_up, self._kept
         dots, indexed = self._control(Control.DOT, Control.DOTA), self._control(Control.LDX)
         stores = self._control(Control.ST, Control.STB)
         keeps, counts_down = self._control(Control.STR, Control.STBR), self._control(Control.DJNZ)
-        # The register's word, or a DOT's pointer: one adder for addresses and counts.
+        # One adder computes addresses and counts, from the register's word or the pointer of a DOT.
         pointer, base, step, carry = Signal(WORD, reset_less=True), Signal(WORD), Signal(WORD), Signal()
         moved = _sum(base, step, carry)[:WORD]
         m.d.comb += base.eq(Mux(self._dot, pointer, looked_up.data))
@@ -178,12 +198,12 @@ class ScalarCore(wiring.Component):
         with m.Elif(execute & dots):
             m.d.comb += looked_up.addr.eq(word.immediate[COUNT_BITS:])
         with m.Else():
-            # Unchanged while a word of data is waited for: its pointer moves behind that.
+            # It does not change while a word of data is waited for, because its pointer moves after that.
             m.d.comb += looked_up.addr.eq(word.r + ((word.source == Source.REG) & self._paired & coming))
         return moved
 
     def _goes_on(self, m: Module, moved: Value) -> None:
-        """The next instruction's address, in the last cycle of this one."""
+        """Give the address of the next instruction, in the last cycle of this one."""
         at, following = Signal.like(self.code_addr), Signal.like(self.code_addr)
         with m.If(self._control(Control.HALT)):
             m.d.comb += following.eq(0)
@@ -195,10 +215,10 @@ class ScalarCore(wiring.Component):
         m.d.sync += at.eq(self.code_addr)
 
     def _operand(self, m: Module, ones: Signal, rounding: Signal) -> Signal:
-        """The ALU's, or what a DOT and an ASRR add and a SAT leaves."""
+        """The operand of the ALU, or what a DOT or an ASRR adds, or the value that a SAT clips to."""
         word, negative, operand = self._word, self._negative, Signal(signed(R + IMMEDIATE))
         wide, feature = ((1 << kind.bits - 1) - 1 for kind in (Saturation.WIDE, Saturation.FEATURE))
-        bound = Mux(word.immediate[0], feature, wide)  # a Saturation
+        bound = Mux(word.immediate[0], feature, wide)  # the immediate is a `Saturation`
         with m.If(self._look_up | self._dot):
             m.d.comb += operand.eq(2 * ones)
         with m.Else(), m.Switch(word.source):
@@ -218,15 +238,14 @@ class ScalarCore(wiring.Component):
         return operand
 
     def _accumulate(self, m: Module) -> tuple[Value, Value]:
-        """ACC, T and B; whether a SAT clips, and ACC's sign to be.
+        """Compute ACC, T and B. Returns whether a SAT clips, and the next sign of ACC.
 
-        Products, and a DOT's ones, come to ACC a cycle late, the last of them as the next instruction is
-        looked up: else they would be the longest paths.
+        Products, and the ones that a DOT counts, come to ACC one cycle late. The last of them comes while the
+        register of the next instruction is looked up. Without this delay they would be the longest paths.
         """
         word, acc, alu, shift = self._word, self._acc, self._alu, self._shift
-        found = self._load | (
-            self._execute & self._of_alu & ~self._of_memory
-        )  # the operand, in its last cycle
+        # The last cycle of an instruction with an operand, in which the operand is there.
+        found = self._load | (self._execute & self._of_alu & ~self._of_memory)
         t, rounding = Signal(signed(WORD), reset_less=True), Signal(reset_less=True)
         ones = Signal(range(WORD + 1))
         both, differ = self.data & self._looked_up.data, self.data ^ self._looked_up.data
@@ -253,7 +272,7 @@ class ScalarCore(wiring.Component):
             acc[kind.bits - 1 :] ^ self._negative.replicate(ACC - kind.bits + 1)
             for kind in (Saturation.WIDE, Saturation.FEATURE)
         )
-        clips = Mux(word.immediate[0], feature.any(), wide.any())  # likewise
+        clips = Mux(word.immediate[0], feature.any(), wide.any())
         saturates, by_eight = self._execute & self._control(Control.SAT) & clips, self._left >= 8
         with m.If(shift & ~self._last):
             m.d.sync += acc.eq(Mux(by_eight, acc >> 8, acc >> 1))
@@ -272,5 +291,5 @@ class ScalarCore(wiring.Component):
 
 
 def _sum(a: Value, b: Value, carry: Value) -> Value:
-    """a + b + carry on one chain: a bit below the lowest makes the carry."""
+    """a + b + carry in one adder, with an extra lowest bit that makes the carry."""
     return (Cat(Const(1, 1), a) + Cat(carry, b))[1:]

@@ -1,10 +1,11 @@
-"""The scalar core's instructions: for `hw/scalar/core.py`, the assembler and the emulator.
+"""The instructions of the scalar core, for `hw/scalar/core.py`, the assembler and the emulator.
 
-State: ACC of 32 bits, T and B of 16, `REGISTERS` of 16 bits, up to 64 Ki words of data, `CODE` instructions.
-All numbers are two's complement.
+The core has an accumulator ACC of 32 bits, T and B of 16 bits, `REGISTERS` registers of 16 bits, up to 64 Ki
+words of data, and `CODE` instructions. All numbers are two's complement.
 
-An instruction is ``op`` (6 bits, lowest), ``r`` (6), ``immediate`` (12, signed). An ALU's op is its number,
-and its operand's source on top:
+An instruction has three fields, the lowest first: ``op`` of 6 bits, ``r`` of 6 bits, and ``immediate`` of 12
+bits, which is signed. The op of an ALU instruction is its number in the lowest 4 bits, and the source of its
+operand in the other two:
 
 =====  =========================================================  ======
 MEM    the word at address R[r]; then R[r] += immediate           3 cycles
@@ -12,8 +13,9 @@ REG    R[r]                                                       2
 IMM    r and immediate as one number of 18 bits, sign-extended    2
 =====  =========================================================  ======
 
-As 16-bit operands of a product only an immediate's lowest bits count. MIN and BIT compare whole numbers, of
-33 bits. A DOT's register numbers wrap around; its pointer, if it is among them, has its value of before.
+A product takes only the lowest 16 bits of an immediate. MIN and BIT compare whole numbers of 33 bits. The
+register numbers of a DOT wrap around. If its pointer is among its registers, it counts with the value from
+before the DOT.
 """
 
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ CODE_MEMORY, DATA_MEMORY = "code", "data"
 """Names of the memories that only this machine has."""
 
 PIXELS = 0
-"""Address from which on the core reads the image at hand, a byte a word, in place of the data's own words."""
+"""The address from which the core reads the present image, one byte per word, in place of words of data."""
 
 
 class Setting(IntEnum):
@@ -46,10 +48,10 @@ class Setting(IntEnum):
 
 
 def memories(words: int, pixels: int) -> tuple[Memory, ...]:
-    """What the host can fill and read of a machine with so many words of data and bytes of image memory, by
-    number.
+    """The memories that the host can reach, by number, of a machine of this size.
 
-    The counter, which can only be read, has the cycles of all images.
+    ``words`` is the number of words of data, and ``pixels`` the bytes of the image memory. The counter, which
+    can only be read, has the cycles of all images.
     """
     return (
         Memory(SETTINGS_MEMORY, WORD, len(Setting)),
@@ -61,21 +63,21 @@ def memories(words: int, pixels: int) -> tuple[Memory, ...]:
 
 
 class Saturation(IntEnum):
-    """What a SAT clips to, its immediate."""
+    """The immediate of a SAT, which says to what it clips."""
 
     WIDE = 0
     """A wide value."""
     FEATURE = 1
-    """One of the head's features."""
+    """A feature of the head."""
 
     @property
     def bits(self) -> int:
-        """Of what it leaves."""
+        """The width of the clipped value."""
         return {Saturation.WIDE: 12, Saturation.FEATURE: 8}[self]
 
 
 class Source(IntEnum):
-    """Where an operand comes from."""
+    """The source of an operand."""
 
     MEM = 0
     REG = 1
@@ -84,7 +86,7 @@ class Source(IntEnum):
 
 
 class Alu(IntEnum):
-    """What the ALU does with its operand."""
+    """The instructions of the ALU, which have an operand."""
 
     LD = 0
     """ACC = operand"""
@@ -98,15 +100,15 @@ class Alu(IntEnum):
     LDT = 6
     """T = operand"""
     BIT = 7
-    """Bit 15 of B = (ACC + operand ≥ 0), the others move down"""
+    """Bit 15 of B = (ACC + operand ≥ 0); the other bits move down by one"""
     LDP = 8
-    """LD, of the next word or register where ACC < 0"""
+    """LD, but of the next word or register if ACC < 0"""
     MULP = 9
-    """MUL, likewise"""
+    """MUL, but with the next word or register if ACC < 0"""
 
 
 class Control(IntEnum):
-    """Instructions that are no ALU's. Cycles: 2, where not said otherwise."""
+    """The other instructions. They take 2 cycles if nothing else is said."""
 
     ST = 0
     """Word at address R[r] = ACC; then R[r] += immediate"""
@@ -117,23 +119,23 @@ class Control(IntEnum):
     STBR = 3
     """R[r] = B"""
     DOT = 4
-    """ACC += 2 · popcount(word xnor register), over immediate's lowest 6 bits of words from address R[r] and
-    of registers from the one in its highest 6 bits; then R[r] points behind the words. 2 cycles and one a
-    word."""
+    """ACC += 2 · popcount(word xnor register), summed over n words and n registers. The words begin at
+    address R[r]; afterwards R[r] points to the word after them. n is the lowest 6 bits of the immediate, and
+    the number of the first register is its highest 6 bits. 2 cycles, and one cycle per word."""
     DOTA = 5
-    """The same with `and` for `xnor`"""
+    """The same with `and` in place of `xnor`"""
     ASR = 6
-    """ACC >>= immediate, 0 to 63. 3 cycles, and one for each 8 places and for each that is left."""
+    """ACC >>= immediate, 0 to 63. 3 cycles, one cycle for each 8 places, and one for each remaining place."""
     ASRR = 7
-    """The same to the nearest integer, halves up"""
+    """The same, rounded to the nearest integer, with halves rounded up"""
     SAT = 8
-    """ACC clipped to what immediate, a `Saturation`, says; counted where that changes it"""
+    """ACC is clipped as the immediate, a `Saturation`, says. It is counted if that changes ACC"""
     JMP = 9
-    """Go on at immediate, unsigned"""
+    """Go on at instruction immediate, which is unsigned"""
     DJNZ = 10
-    """R[r] −= 1; go on at immediate, unsigned, unless R[r] is 0 now"""
+    """R[r] −= 1; then go on at instruction immediate, which is unsigned, unless R[r] is 0"""
     OUT = 11
-    """ACC is the image's next result. Waits for whoever takes it, in cycles that are not counted."""
+    """ACC is the next result of the image. The core waits until it is taken; those cycles are not counted."""
     HALT = 12
     """The image is done; the next one begins at instruction 0"""
     LDX = 13
@@ -149,12 +151,12 @@ UNSIGNED = {
     Control.JMP: CODE - 1,
     Control.DJNZ: CODE - 1,
 }
-"""Instructions whose immediate has no sign, and its largest value."""
+"""The instructions whose immediate has no sign, with its largest value."""
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction; raises ValueError for what has no encoding."""
+    """One instruction. Raises `ValueError` if it has no encoding."""
 
     op: Alu | Control
     source: Source = Source.NONE
@@ -173,14 +175,14 @@ class Instruction:
             raise ValueError(f"{self.op.name}: an immediate leaves no room for a register")
 
     def _range(self) -> tuple[int, int]:
-        """Of the immediate, both ends allowed."""
+        """The smallest and the largest immediate that are allowed."""
         if isinstance(self.op, Control) and self.op in UNSIGNED:
             return 0, UNSIGNED[self.op]
         bits = R + IMMEDIATE if self.source == Source.IMM else IMMEDIATE
         return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
     def encode(self) -> int:
-        """As a word of the code."""
+        """The instruction as a word of the code."""
         if self.source == Source.IMM:
             fields = self.immediate & (1 << (R + IMMEDIATE)) - 1
         else:
@@ -196,7 +198,7 @@ class Instruction:
 
 
 def decode(word: int) -> Instruction:
-    """The instruction of a word of the code; raises ValueError where it is none."""
+    """The instruction that a word of the code encodes. Raises `ValueError` if there is none."""
     source = Source(word >> 4 & 3)
     op = Control(word & 15) if source == Source.NONE else Alu(word & 15)
     fields = word >> OP
@@ -209,6 +211,6 @@ def decode(word: int) -> Instruction:
 
 
 def signed(value: int, bits: int) -> int:
-    """The lowest ``bits`` of a number as two's complement."""
+    """The lowest ``bits`` bits of a number, read as two's complement."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value

@@ -1,4 +1,4 @@
-"""The scalar machine behind the link: its core, its memories, images in and results out."""
+"""The scalar machine without its link: the core, its memories, images in and results out."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
@@ -26,26 +26,53 @@ from haarlequin.hw.scalar.ram import SinglePortRam
 
 PIXEL_BITS = 8
 IMAGES = 2
-"""One that is computed, and the next one."""
+"""The image memory holds the image that is computed, and the next one."""
 
 TRACE = data.StructLayout({"store_valid": 1, "store_address": ADDRESS, "store": WORD})
 
 
 class ScalarMachine(wiring.Component):
-    """Everything but the link, like `hw.machine.Machine`.
+    """The scalar core with its memories, ready to be connected to a link like `hw.machine.Machine`.
 
-    The host's bus takes a word a cycle: ``write`` puts ``data`` into word ``address`` of memory ``select``, a
-    number in `hw.scalar.isa.memories`; ``answer`` is that word from a cycle later on, as long as ``select``
-    and ``address`` hold still and nothing is written, whatever ``read`` is. Both only while ``idle`` is high,
-    except pixels, which go where the next image's belong, and counters. ``commit`` hands over the image that
-    was written, while ``room`` is high: the core reads its bytes in place of the words of data from `PIXELS`
-    on, half as many as ``config.pixels``.
+    The host's bus does one write or read per cycle. It may be used only while ``idle`` is high, except that
+    counters may be read at any time, and pixels may be written while ``room`` is high. A reset ends all
+    images, but changes neither memories nor settings.
 
-    ``results`` gives image after image every OUT's word, then the cycles and the saturations, as many as
-    ``result_words`` if the code has an OUT for each of the classes. A reset ends all images; memories and
-    settings stay.
+    Parameters
+    ----------
+    config : ScalarConfig
+        The sizes of the memories.
 
-    ``trace`` shows the words that the core stores, for verification.
+    Members
+    -------
+    select : In
+        The number of a memory in `hw.scalar.isa.memories`.
+    address : In(ADDRESS_BITS)
+        The address of a word in that memory. Pixels of the next image always have the addresses from 0 on.
+    data : In
+        The word to be written.
+    write : In(1)
+        Writes ``data`` in this cycle.
+    read : In(1)
+        Not used: words are read all the time.
+    answer : Out
+        The word at ``address`` of memory ``select``. It is valid from the cycle after these two were given,
+        as long as they do not change and nothing is written.
+    idle : Out(1)
+        No image is in the machine.
+    room : Out(1)
+        The machine can take another image.
+    image_bytes : Out(LENGTH_BITS)
+        The number of bytes of an image, from the settings.
+    commit : In(1)
+        Hands over the image whose pixels were written; allowed while ``room`` is high. The core reads its
+        bytes in place of the words of data from address `PIXELS` on, ``config.pixels`` / 2 of them.
+    results : Out(stream.Signature(RESULT))
+        For each image the word of every OUT, then its cycles, then its saturations.
+    result_words : Out(16)
+        The number of these words, if the code has one OUT for each class.
+    trace : Out(TRACE)
+        The words that the core stores, for verification.
     """
 
     def __init__(self, config: ScalarConfig):
@@ -59,7 +86,7 @@ class ScalarMachine(wiring.Component):
         m.submodules.code = code = memory.Memory(shape=INSTRUCTION, depth=CODE, init=[])
         read, write = code.read_port(), code.write_port()
         chosen = {name: self.select == number for name, number in numbers(self.memories).items()}
-        # Without a reset, like all that the host loads: they outlive the link's RESET.
+        # They have no reset, so that they keep their values after a RESET, like all that the host loads.
         image_bytes, classes = Signal(WORD, reset_less=True), Signal(WORD, reset_less=True)
         settings = {Setting.IMAGE_BYTES: image_bytes, Setting.CLASSES: classes}
         setting = Array(settings[address] for address in Setting)[self.address[0]]
@@ -82,7 +109,10 @@ class ScalarMachine(wiring.Component):
         ]
         with m.If(self.write & chosen[SETTINGS_MEMORY]):
             m.d.sync += setting.eq(self.data)
-        written, shown = Signal(), Signal()  # which half of the pixels the host writes, and the core sees
+        written, shown = (
+            Signal(),
+            Signal(),
+        )  # the half of the pixels that the host writes, and that the core reads
         pixel = self._pixels(m, core, written, shown, self.write & chosen[PIXELS_MEMORY])
         answers = {
             SETTINGS_MEMORY: setting,
@@ -108,7 +138,7 @@ class ScalarMachine(wiring.Component):
         return ceil_log2(self.config.pixels) - 1
 
     def _pixels(self, m: Module, core: ScalarCore, written: Signal, shown: Signal, write: Signal) -> Signal:
-        """The memory of two images; the byte that the core, or the host, has asked for."""
+        """Make the memory of two images. Returns the byte that the core, or the host, has asked for."""
         m.submodules.pixels = pixels = sized_memory(PIXEL_BITS, self.config.pixels)
         to, at, own = pixels.write_port(), pixels.read_port(), Cat(self.address[: self._half], written)
         m.d.comb += [
@@ -120,7 +150,7 @@ class ScalarMachine(wiring.Component):
         return at.data
 
     def _results(self, m: Module, core: ScalarCore) -> Signal:
-        """Run the core while there are images; whether an image's last result leaves."""
+        """Run the core while there are images. Returns whether the last result of an image is being taken."""
         results, word, done = self.results, self.results.p.word, Signal()
         with m.FSM():
             with m.State("REST"), m.If(~self.idle):

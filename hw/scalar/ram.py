@@ -1,4 +1,4 @@
-"""The data memory: four single-port block RAMs of an iCE40UP5K, or a memory like them."""
+"""The data memory: four single-port RAMs of an iCE40UP5K, or a memory that behaves like them."""
 
 from amaranth.hdl import Array, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
@@ -9,15 +9,29 @@ from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.scalar.isa import ADDRESS, WORD
 
 BANK_BITS = 14
-"""Address bits of an SB_SPRAM256KA."""
+"""Address bits of one single-port RAM, SB_SPRAM256KA."""
 
 
 class SinglePortRam(wiring.Component):
-    """``depth`` words of 16 bits behind one port: 64 Ki on an iCE40.
+    """A memory of 16-bit words with one port, which in each cycle either writes or reads.
 
-    Where ``write`` is high, ``data`` goes to word ``addr``; elsewhere ``answer`` is that word a cycle later.
-    A cycle behind a write it is undefined. What is in the memory at first is undefined, and no reset changes
-    it.
+    At first its content is undefined. A reset does not change it.
+
+    Parameters
+    ----------
+    depth : int
+        The number of words. On an iCE40UP5K, 64 Ki words are made of its single-port RAMs.
+
+    Members
+    -------
+    addr : In(ADDRESS)
+        The word to write or to read.
+    write : In(1)
+        Writes ``data`` to word ``addr``.
+    data : In(WORD)
+        The word to be written, valid with ``write``.
+    answer : Out(WORD)
+        The word at ``addr``, one cycle later. It is undefined in the cycle after a write.
     """
 
     addr: In(ADDRESS)
