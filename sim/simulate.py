@@ -36,7 +36,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Job:
-    """A program to load, and images to run through it. ``program`` may have a fault, ``expected`` has none."""
+    """A program to load, and images to run through it. Only ``program`` may have a fault."""
 
     program: AnyProgram
     pixels: np.ndarray

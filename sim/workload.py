@@ -23,7 +23,7 @@ class Workload:
     pixels: np.ndarray
     labels: np.ndarray | None
     kind: str
-    """What kind of weights and images these are, in words."""
+    """The kind of its weights and images, in words."""
 
 
 def workload(name: str, settings: list[str], count: int | None, images: Path | None = None) -> Workload:

@@ -75,8 +75,8 @@ def describe(flow: Flow, routed: report.Routed) -> str:
 
 
 def remedy(target: Board, baud: int, fmax_mhz: float) -> str:
-    """Say what can be done where a design reaches only that clock. It never advises a clock that would be
-    refused.
+    """Say what can be done where a design reaches only that clock. No advice is a clock that would
+    be refused.
     """
     lowest: list[int] = []
     for rate, how in ((baud, ""), (SLOW_BAUD, f' with ARGS="--baud {SLOW_BAUD}"')):

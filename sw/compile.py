@@ -1,7 +1,8 @@
-"""`python sw/compile.py MODEL --config CONFIG`: an ONNX file → program and tables of an accelerator.
+"""`python sw/compile.py MODEL --config CONFIG`: compile an ONNX file to program and tables of an accelerator.
 
-With `--plan` it writes nothing and also takes a preset's name or a checkpoint: what would the model need?
-With `--verify` it takes a folder that it wrote, and says whether it is whole and for that accelerator.
+With `--plan` it writes nothing, and says what a model would need; it then also takes a preset or a
+checkpoint. With `--verify` it takes a folder that it wrote, and says whether it is intact and for
+that accelerator.
 """
 
 import argparse
@@ -26,7 +27,9 @@ with imports():
 
 
 def model_of(name: str, planning: bool) -> GoldenModel:
-    """The model in an ONNX file; for a plan also a checkpoint's, or a preset's with meaningless constants."""
+    """The model in an ONNX file. A plan also takes a checkpoint, or a preset, whose constants
+    are meaningless.
+    """
     path = Path(name)
     if path.suffix == ".onnx":
         return read(path)
@@ -85,11 +88,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _compiled(model: GoldenModel, machine: AnyConfig, family: Family, planning: bool) -> AnyProgram:
-    """Compile and tell; the memories first, for they say why where it does not fit."""
+    """Compile and report. The memories come first, because they show why a model does not fit."""
     if isinstance(machine, ScalarConfig):
-        program = compile_model(model, machine, not planning)
-        print(f"{model.config.name} on {machine.name}: {program.size}, {program.cycles:,} cycles an image")
-        return program
+        scalar = compile_model(model, machine, not planning)
+        print(f"{model.config.name} on {machine.name}: {scalar.size}, {scalar.cycles:,} cycles an image")
+        return scalar
     check_shapes(model, machine)
     print(f"{model.config.name} on {machine.name} ({machine.lanes} lanes × {machine.width} bits)\n")
     print(memory_report(lower(model, machine), family) + "\n", flush=True)
@@ -101,4 +104,5 @@ def _compiled(model: GoldenModel, machine: AnyConfig, family: Family, planning: 
 
 
 if __name__ == "__main__":
-    main()
+    with imports():  # some packages are imported only where they are needed
+        main()

@@ -19,8 +19,8 @@ BATCH = 64
 def evaluate(name: str, folder: Path | None) -> str:
     """The share of right labels, for each class and for all images, as text.
 
-    ``folder`` has the data set; `digits` needs none. Raises `UsageError` where there is no such model or data
-    set.
+    ``folder`` has the data set; `digits` needs none. Raises `UsageError` where the model or the data set is
+    not there.
     """
     model = golden_model(name)
     config = model.config

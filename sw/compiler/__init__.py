@@ -1,7 +1,16 @@
-"""A golden model → program and tables, in small passes: `lower`, `schedule`, `encode`.
+"""The compiler for the array of lanes: a golden model becomes a program and tables, step by step.
 
-After each, what it made is run and must give the same integers (`check_words`); the pass before them, `read`,
-does so for the ONNX file that they begin with.
+Start here, with `compile_model`, and then follow its steps in this order:
+
+    read.py       an ONNX file becomes a golden model; onnxruntime must give the same integers
+    lower.py      operations become passes; attention.py and tiling.py are parts of it
+    passes.py     what a pass is, what it needs loaded, and what the machine's trace shows of it
+    tables.py     the constants and weights that the passes use
+    dont_care.py  fields that do not matter in a pass keep their value
+    resources.py  whether everything fits; report.py prints it
+    schedule.py   when each pass begins
+    encode.py     passes and tables become the words of the machine's memories
+    emulate.py    runs these words; check.py compares every tensor with the golden model
 """
 
 from dataclasses import dataclass
@@ -30,7 +39,7 @@ from haarlequin.sw.table_folder import Compiled
 
 
 class CompilerError(Exception):
-    """The compiler contradicts the golden model: a fault of its own, not of the model."""
+    """The compiled program differs from the golden model: an error in the compiler, not in the model."""
 
 
 @dataclass(frozen=True)
@@ -40,35 +49,35 @@ class Program:
     lowered: Lowered
     words: Words
     cycles: int
-    """Of the lanes, an image."""
+    """Cycles of the lanes per image."""
 
     @property
     def model(self) -> GoldenModel:
-        """What it computes."""
+        """The model that it computes."""
         return self.lowered.model
 
     @property
     def machine(self) -> AcceleratorConfig:
-        """What it is for."""
+        """The configuration that it is compiled for."""
         return self.lowered.machine
 
     @property
     def size(self) -> str:
-        """In words."""
+        """Its number of passes, as text."""
         return f"{len(self.lowered.passes)} passes"
 
     @property
     def latency(self) -> int:
-        """Cycles from an image to its result, where none is before it; at most."""
+        """The most cycles from an image to its result, if no other image is before it."""
         config = self.model.config
         return self.cycles + embedding_cycles(config, self.machine) + len(config.classes) * config.dim
 
     def operations(self) -> list[Operation]:
-        """What an image's cycles are spent on."""
+        """The operations of an image, with the cycles that each takes."""
         return operations(self.lowered)
 
     def compiled(self) -> Compiled:
-        """What the host needs of it."""
+        """The tables that the host loads."""
         machine = self.lowered.machine
         return Compiled(
             model=self.lowered.model.config,
@@ -82,21 +91,21 @@ class Program:
 
 
 def place(model: GoldenModel, machine: AcceleratorConfig) -> Lowered:
-    """Lower and schedule; raises `DoesNotFit`."""
+    """Lower and schedule a model; raises `DoesNotFit` where the machine is too small."""
     check_shapes(model, machine)
     lowered = lower(model, machine)
     check_memories(lowered)
     schedule(lowered)
-    check_memories(lowered)  # again: passes differ in their cycles too, which makes the program longer
+    check_memories(lowered)  # again, because the scheduled cycles can make the program longer
     return lowered
 
 
 def compile_model(model: GoldenModel, machine: AcceleratorConfig, check: bool = True) -> Program:
-    """Lower, schedule and encode, and with ``check`` run an image through the words.
+    """Lower, schedule and encode a model, and with ``check`` run an image through the words.
 
     Raises:
-        DoesNotFit: the machine is too small.
-        CompilerError: the words compute something else than the model.
+        DoesNotFit: the machine is too small for the model.
+        CompilerError: the words do not compute the same integers as the model.
     """
     lowered = place(model, machine)
     program = Program(lowered, encode(lowered), sum(item["cycles"] for item in lowered.passes))
@@ -122,8 +131,8 @@ def check_words(program: Program, seed: int = 0) -> None:
         lowered.model(pixels, trace)
     checker = Checker(lowered, trace)
 
-    def observe(*shown) -> None:
-        if difference := checker.check(*shown):
+    def observe(index: int, port: str, phase: int, numbers: np.ndarray, rows: np.ndarray) -> None:
+        if difference := checker.check(index, port, phase, numbers, rows):
             raise CompilerError(str(difference))
 
     logits, clipped = Emulator(lowered.machine, program.words, lowered.model).run(pixels, observe)

@@ -1,4 +1,4 @@
-"""Passes of the attention: queries and keys of both bands, scores, softmax, values and context."""
+"""The passes of the attention: queries and keys of both bands, scores, softmax, values and context."""
 
 from collections.abc import Iterator
 
@@ -48,7 +48,7 @@ class AttentionPasses(Tiling):
 
     def _queries_and_keys(self, layer: str) -> Iterator[Pass]:
         r, words = self.regions, self.steps * self.n
-        # Keys first: those of the first band then load while the last queries stream.
+        # The keys come first, so that the keys of the first band load while the last queries stream.
         for memory, role in ((SignMemory.SIGNS_1, "key"), (SignMemory.SIGNS_0, "query")):
             for band, part in enumerate(self.config.bands):
                 name = f"{layer}.{role}.{part}"
@@ -80,7 +80,8 @@ class AttentionPasses(Tiling):
         high = self.config.widths.affine_shift[1]
         weights = self.constants[f"{layer}.attention.score_weight"]
         bands = len(weights)
-        # w·dot / 2 = w·2^(high − 1 − h) << h, h as large as the window allows.
+        # Scores are w·dot / 2. The weight is stored as w·2^(high − 1 − h) and shifted left by h as it loads;
+        # h is as large as the window of shifts allows.
         most = high - self.config.widths.affine_shift[0]
         constants = []
         for weight in weights:
@@ -125,12 +126,12 @@ class AttentionPasses(Tiling):
                             held, fields["swap"] = word, 1
                             needs.keys = r.projected + band * words + word * self.n + tile * self.lanes
                         if last:
-                            # Loaded again for every pass: it costs nothing beside the keys.
+                            # Loading it again for every pass costs no time, because the keys take longer.
                             needs = Loads(**(vars(constants[band]) | {"keys": needs.keys}))
                         yield Pass(f"{layer}.scores", fields, needs, results)
 
     def _lane_range(self, head: int, tile: int) -> tuple[int, int]:
-        """Lanes of a tile that a head's channels are in."""
+        """The lanes of a tile that have a head's channels, as (first, end)."""
         d, channels = self.config.head_dim, self._tile(tile)
         low, high = max(head * d, channels.start), min((head + 1) * d, channels.stop)
         return low - channels.start, high - channels.start
@@ -138,7 +139,7 @@ class AttentionPasses(Tiling):
     def _attend(self, layer: str) -> Iterator[Pass]:
         """Values and context, tile by tile: a tile's V is in the lanes' weights while its context is made."""
         issued = 0
-        # Tokens that the words of a row of Â, and of a channel's V, begin with, and how many.
+        # The first token of each word of a row of Â (and of a channel's V), and how many tokens the word has.
         short = self.key_tiles - (self.row_words - 1) * self.chunks
         starts = [0] + [(short + w * self.chunks) * self.lanes for w in range(self.row_words - 1)]
         lengths = [short * self.lanes] + [self.width] * (self.row_words - 1)
@@ -159,7 +160,7 @@ class AttentionPasses(Tiling):
                     tokens = (starts[word], lengths[word], 0)
                 rows = len(self.tables.weights)
                 values = list(self._values(layer, tile, tokens, needs, address))
-                if softmaxes and place == 0:  # the last one goes along with the values
+                if softmaxes and place == 0:  # the last softmax runs during the pass of the values
                     values[0].fields |= softmaxes[-1].fields
                     values[0].results += softmaxes[-1].results
                 yield from values
@@ -223,8 +224,10 @@ class AttentionPasses(Tiling):
     def _context(
         self, layer: str, tile: int, head: int, word: int, unused: int, swap: bool, first: bool, last: bool
     ) -> Pass:
-        """A step, that is a head of the tile's and a word of its rows (whose lowest bits may be ``unused``),
-        over the values at hand, which the first head swaps in.
+        """One step of the context of a tile: one head, and one word of its rows of Â.
+
+        The lowest bits of the word may be ``unused``. The values are in the lanes; the first head swaps
+        them in.
         """
         r, name, diba = self.regions, f"{layer}.context", self.config.diba
         lead = self.machine.theta // 2 * (self.config.grid[1] + 1) if diba else 0
@@ -279,7 +282,9 @@ class AttentionPasses(Tiling):
         return Pass(name, fields, needs, results)
 
     def _local(self, layer: str, tile: int) -> int:
-        """Local weights of a tile, in the middle of the unit's window."""
+        """Put the local weights of a tile into the table, in the middle of the unit's window;
+        their address.
+        """
         theta, size = self.config.theta, self.machine.theta
         given = self.constants[f"{layer}.local.weight"][self._tile(tile)] > 0
         weights = np.zeros((len(given), size, size), np.uint8)

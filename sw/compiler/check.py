@@ -1,4 +1,4 @@
-"""Checking what a machine shows of its passes against the golden model's trace, tensor by tensor."""
+"""Compare what a machine shows of its passes with the golden model's trace, tensor by tensor."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from haarlequin.sw.compiler.passes import Lowered, Result
 
 @dataclass(frozen=True)
 class Difference:
-    """The first value of a tensor that differs: where it is, and what it should be."""
+    """The first value of a tensor that differs: its place, the expected value, and the value that came."""
 
     tensor: str
     place: str
@@ -22,7 +22,7 @@ class Difference:
 
 
 class Checker:
-    """Compares the passes of one image with its golden ``trace`` (of a batch of one)."""
+    """Compares the passes of one image with its golden ``trace`` (a batch of one)."""
 
     def __init__(self, lowered: Lowered, trace: Trace):
         self.lowered, self.trace = lowered, {name: value[0] for name, value in trace.items()}
@@ -31,14 +31,15 @@ class Checker:
             for index, item in enumerate(lowered.passes)
             for result in item.results
         }
-        """What has not been seen yet, by pass, port and phase."""
+        """The results that have not been seen yet, by pass, port and phase."""
 
     def check(
         self, index: int, port: str, phase: int, numbers: np.ndarray, rows: np.ndarray
     ) -> Difference | None:
-        """Rows of lanes that a pass has shown for tokens of these numbers, all of them at once.
+        """Compare the rows of lanes that a pass has shown, all at once; ``numbers`` are those of the tokens.
 
-        What no tensor of the golden model corresponds to is not looked at.
+        Returns the first difference, or None. Rows are ignored if no tensor of the golden model corresponds
+        to them at all.
         """
         result = self.due.pop((index, port, phase), None)
         if result is None:
@@ -65,18 +66,18 @@ class Checker:
         return Difference(result.tensor, place, int(expected[token, lane]), int(got[token, lane]))
 
     def missing(self) -> list[str]:
-        """Tensors that no pass has shown, or not all of."""
+        """The tensors that the passes have not shown completely."""
         return sorted({result.tensor for result in self.due.values()})
 
     def _expected(self, result: Result) -> np.ndarray:
-        """(tokens, valid lanes) of what a pass should show."""
+        """The values that a pass should show, (tokens, valid lanes)."""
         config, lanes = self.lowered.model.config, self.lowered.machine.lanes
         tensor = self.trace[result.tensor]
         tile = slice(result.tile * lanes, (result.tile + 1) * lanes)
         if result.tensor.endswith(".attention"):
             return tensor[result.head][:, tile]
         if result.tensor.endswith(".scores"):
-            # The machine adds halves, rounded up where a head's channels are odd.
+            # The machine adds halves of the scores, rounded up where a head has an odd number of channels.
             weights = self.lowered.model.constants[
                 f"{result.tensor.removesuffix('scores')}attention.score_weight"
             ]

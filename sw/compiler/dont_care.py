@@ -1,4 +1,4 @@
-"""Fields that do not matter in a pass: they keep what the pass before had, and so take no update."""
+"""Fields that do not matter in a pass keep the value of the pass before, so that they need no update."""
 
 from haarlequin.sw.compiler.passes import Pass
 
@@ -27,11 +27,11 @@ USED = {
     "softmax_row": ("softmax",),
     "attention_base": ("softmax",),
 }
-"""By field, those others of which one must be set for it to matter."""
+"""For each field, the other fields: it matters only if at least one of them is set."""
 
 
 def keep_idle(passes: list[Pass]) -> None:
-    """Set the fields that do not matter."""
+    """Set the fields that do not matter to the values of the pass before."""
     before: dict[str, int] = {}
     for item in passes:
         for name, reasons in USED.items():

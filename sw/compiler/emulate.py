@@ -1,4 +1,4 @@
-"""Emulation: runs encoded words pass by pass, as the machine does but for time."""
+"""Emulate the machine: run the encoded words pass by pass, as the machine does, but without its timing."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,12 @@ from haarlequin.models.golden import GoldenModel, exp_table
 from haarlequin.sw.compiler.encode import Words
 
 Observer = Callable[[int, str, int, np.ndarray, np.ndarray], None]
-"""Told what the machine's trace would show: pass, port, phase, numbers of the tokens, a row of lanes each."""
+"""A function that is told what the machine's trace would show: number of the pass, port, phase, numbers of
+the tokens, and one row of lanes per token."""
 
 
 def unpack(layout: data.StructLayout, word: int) -> dict[str, int]:
-    """The fields of a word."""
+    """Unpack the fields of a word."""
     values = {}
     for name, field in layout:
         value = word >> field.offset & (1 << field.width) - 1
@@ -42,7 +43,7 @@ def unpack_bits(word: int, size: int) -> np.ndarray:
 
 
 def passes(machine: AcceleratorConfig, program: list[int]) -> list[dict[str, int]]:
-    """The fields of every pass, from the program's updates."""
+    """Unpack the fields of every pass from the updates of a program."""
     whole, update, parts = pass_layout(machine), update_layout(machine), group_slices(machine)
     bits, found = 0, []
     for word in program:
@@ -58,7 +59,8 @@ def passes(machine: AcceleratorConfig, program: list[int]) -> list[dict[str, int
 class Emulator:
     """One machine with its memories loaded.
 
-    The layers run from the words; embedding and head, which are engines of their own, are the model's.
+    The layers run from the words. Embedding and head have engines of their own in the machine; here the model
+    computes them.
     """
 
     def __init__(self, machine: AcceleratorConfig, words: Words, model: GoldenModel):
@@ -79,7 +81,7 @@ class Emulator:
         return logits, before.clipped + self.clipped + after.clipped
 
     def _layers(self, x: np.ndarray, observe: Observer) -> np.ndarray:
-        """Pooled sums (C,) of an embedded image x (N, C)."""
+        """The pooled sums (C,) of an embedded image x (N, C)."""
         machine = self.machine
         lanes, n, dim = machine.lanes, self.settings["tokens"], self.settings["dim"]
         self.a = np.zeros((machine.bank_a, lanes), np.int64)
@@ -94,8 +96,10 @@ class Emulator:
         self.slots = [
             dict.fromkeys(("a", "b", "positive", "negative", "offset", "move"), np.zeros(lanes, np.int64))
         ] * (machine.slots)
-        self.moves, self.local = [None] * machine.slots, [None] * machine.slots
-        self.pooled, self.clipped = [], 0
+        self.moves: dict[int, np.ndarray] = {}
+        self.local: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.pooled: list[np.ndarray] = []
+        self.clipped = 0
         for index, fields in enumerate(self.passes):
             if fields["swap"]:
                 self.current = self.following.copy()
@@ -138,7 +142,7 @@ class Emulator:
             )
 
     def _at(self, memory: np.ndarray, base: int, numbers: np.ndarray) -> np.ndarray:
-        """Words base + number, where addresses wrap around like the machine's."""
+        """The words at base + number, where addresses wrap around as in the machine."""
         bits = (len(memory) - 1).bit_length()
         return memory[np.minimum((base + numbers) % (1 << bits), len(memory) - 1)]
 
@@ -163,7 +167,7 @@ class Emulator:
             Activation.ONES: np.ones_like(row),
             Activation.SIGNS_0: row,
             Activation.SIGNS_1: v,
-        }[f["activation"]]
+        }[Activation(f["activation"])]
         bounded = (np.arange(width) >= f["mask_low"]) & (np.arange(width) < f["mask_high"])
         mask = bounded & (row if f["row_mask"] else np.ones_like(row))
         agree = np.einsum("nk,nlk->nl", mask, activation[:, None] == self.current[None], dtype=np.int64)
@@ -184,7 +188,7 @@ class Emulator:
         c = self.slots[f["slot"]]
         shortcut = 0
         if f["shortcut"] != Operand.NONE:
-            bank = {Operand.BANK_A: self.a, Operand.BANK_B: self.b}[f["shortcut"]]
+            bank = {Operand.BANK_A: self.a, Operand.BANK_B: self.b}[Operand(f["shortcut"])]
             shortcut = self._at(bank, f["shortcut_base"], numbers)
         value = arithmetic.affine(acc, c["a"], c["b"], w.affine_shift[1]) + shortcut
         residual, token = np.zeros_like(value), np.zeros(len(numbers), np.int64)
@@ -198,9 +202,9 @@ class Emulator:
             token = (np.array(words) ^ half) - half
 
         def irprelu(rows: np.ndarray | slice, lanes: int) -> np.ndarray:
-            constants = (c[name][:lanes] for name in ("positive", "negative", "offset"))
-            values, shift = value[rows, :lanes], w.slope_shift[1]
-            return arithmetic.irprelu(values, *constants, token[rows], shift, w.wide, residual[rows, :lanes])
+            positive, negative, offset = (c[name][:lanes] for name in ("positive", "negative", "offset"))
+            values, added, shift = value[rows, :lanes], residual[rows, :lanes], w.slope_shift[1]
+            return arithmetic.irprelu(values, positive, negative, offset, token[rows], shift, w.wide, added)
 
         y = irprelu(slice(None), lanes)
         if f["count"]:
@@ -233,7 +237,7 @@ class Emulator:
             observe(index, port, 0, kept, values[live])
 
     def _convolution(self, f: dict[str, int], words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """V_i and the local convolution of each token that the stream completes, as ±1 and integers."""
+        """V_i (±1) and the local convolution (integers) of each token that the stream completes."""
         machine, n = self.machine, self.settings["tokens"]
         lanes, theta = machine.lanes, machine.theta
         v = 2 * words[:n, f["chunk"] * lanes : (f["chunk"] + 1) * lanes].astype(np.int64) - 1

@@ -1,4 +1,4 @@
-"""Encoding: passes, tables and settings → the words of every memory that the host loads."""
+"""Encode passes, tables and settings as the words of every memory that the host loads."""
 
 import math
 
@@ -22,18 +22,19 @@ from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.passes import Lowered
 
 Words = dict[str, list[int]]
-"""By the memory's name, from its word 0 on."""
+"""The words of each memory, by its name, from word 0 on."""
 
 WRAPPED = ("base", "signs_")
-"""In the names of a pass's addresses: they wrap around, as windows of the grid begin before their tensors."""
+"""A field with one of these in its name is an address. It may be negative and then wraps around, because
+windows of the grid begin before their tensors."""
 
 
 class FieldError(ValueError):
-    """A number that does not fit its field of a word; the message names both."""
+    """A number does not fit its field of a word; the message names both."""
 
 
 def pack(layout: data.StructLayout, values: dict[str, int]) -> int:
-    """A word of a layout; fields that are not given are 0."""
+    """Pack fields into a word; fields that are not given are 0."""
     word = 0
     for name, field in layout:
         bits, value = field.width, int(values.get(name, 0))
@@ -50,8 +51,10 @@ def pack(layout: data.StructLayout, values: dict[str, int]) -> int:
 def changed_groups(
     machine: AcceleratorConfig, before: dict[str, int] | None, fields: dict[str, int]
 ) -> list[int]:
-    """The groups of a pass that differ from those of the pass before, at least one; all, where there is
-    none.
+    """The numbers of the groups in which a pass differs from the pass before.
+
+    There is at least one, because every pass needs an update. Where there is no pass before, it is
+    all groups.
     """
     groups = pass_groups(machine)
     if before is None:
@@ -61,9 +64,10 @@ def changed_groups(
 
 
 def program_words(machine: AcceleratorConfig, passes: list[dict[str, int]]) -> list[int]:
-    """The updates that make one pass out of the other, from their fields."""
+    """The program: the updates that make each pass, given by its fields, out of the pass before."""
     whole, update, parts = pass_layout(machine), update_layout(machine), group_slices(machine)
-    words, before = [], None
+    words: list[int] = []
+    before: dict[str, int] | None = None
     for fields in passes:
         word, changed = pack(whole, fields), changed_groups(machine, before, fields)
         for number in changed:
@@ -75,12 +79,12 @@ def program_words(machine: AcceleratorConfig, passes: list[dict[str, int]]) -> l
 
 
 def packed_bits(bits: np.ndarray) -> int:
-    """A word from its bits, the lowest first."""
+    """Make a word of its bits, the lowest first."""
     return int.from_bytes(np.packbits(bits.astype(np.uint8), bitorder="little").tobytes(), "little")
 
 
 def encode(lowered: Lowered) -> Words:
-    """Every memory that a model fills."""
+    """The words of every memory that a model fills."""
     model, machine, tables = lowered.model, lowered.machine, lowered.tables
     constants, local = constants_layout(machine), local_layout(machine)
     moves = data.StructLayout({f"move_{i}": machine.widths.offset for i in range(4)})
@@ -105,7 +109,7 @@ def encode(lowered: Lowered) -> Words:
 
 
 def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
-    """What holds for all of a model."""
+    """The settings of a model: numbers that are the same for all passes."""
     config, constants = model.config, model.constants
     rows, columns = config.grid
     key_tiles, chunks = math.ceil(config.tokens / machine.lanes), machine.width // machine.lanes
@@ -141,7 +145,7 @@ def _settings_words(model: GoldenModel, machine: AcceleratorConfig) -> list[int]
 
 
 def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:
-    """Embedding and head, which have tables of their own."""
+    """The words of embedding and head, which have memories of their own."""
     c = {name: value for name, value in model.constants.items() if not name.startswith("layers")}
     weight, macs = c["embedding.weight"], machine.macs
     groups = [weight[start : start + macs] for start in range(0, len(weight), macs)]

@@ -1,6 +1,7 @@
-"""Lowering: a golden model's operations → passes over tiles of channels and steps of inputs, with addresses.
+"""Lower a golden model: its operations become passes over tiles of channels and steps of inputs.
 
-The order of passes and what each computes is fixed here; when each begins is `schedule`'s.
+This fixes the order of the passes, what each computes, and all addresses. `schedule` decides when
+each begins.
 """
 
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ class _Lowering(AttentionPasses):
             )
 
     def _hidden(self, repeat: int, tile: int) -> tuple[int, int]:
-        """Word and chunk of a tile of u."""
+        """The word and chunk of a tile of u in its sign memory."""
         if self.dense:
             return self._word(repeat * self.tiles + tile)
         word, chunk = self._word(tile)
@@ -131,7 +132,7 @@ class _Lowering(AttentionPasses):
                 )
 
     def _hidden_weights(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
-        """Weights over r·C inputs, where u's signs lie."""
+        """Weights over r·C inputs, in the order in which the signs of u lie."""
         if self.dense:
             return self._steps(rows)
         parts = [self._steps(part) for part in np.split(rows, self.config.mlp_ratio, axis=1)]
@@ -176,10 +177,10 @@ class _Lowering(AttentionPasses):
             )
 
     def _loaded(self, passes: list[Pass]) -> list[Pass]:
-        """Put each pass's needs into the pass before that streams, and give its constants a slot.
+        """Let each pass load what the next pass needs, and give the constants of each pass a slot.
 
-        Slot 0 keeps the constants that leave a sum as it is, for the steps before a last one. They load with
-        the first pass that has room for them.
+        Passes that only run a softmax load nothing and need nothing. Slot 0 always holds the constants that
+        leave a sum as it is, for the steps before a last step. They load with the first pass that has room.
         """
         before, slot = passes[0], 0
         for item in passes[1:]:

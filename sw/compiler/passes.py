@@ -1,4 +1,4 @@
-"""What lowering makes: passes, what each needs loaded, and what the machine's trace shows of it."""
+"""The data that lowering makes: passes, what each needs loaded, and what the machine's trace shows of it."""
 
 from dataclasses import dataclass, field
 
@@ -9,11 +9,15 @@ from haarlequin.sw.compiler.tables import Tables
 
 @dataclass(frozen=True)
 class Result:
-    """What the machine's trace shows of a pass: a tile of a tensor of the golden model, for all tokens.
+    """A tile of a tensor of the golden model, which the machine's trace shows of a pass, for all tokens.
 
-    ``port`` is the trace's: acc, y, stored, bits_0, bits_1 or attention; ``phase`` that of a Haar pass, or
-    a softmax's tile.
-    ``tile`` counts lanes' worths of channels, or keys where the tensor is (heads, N, N) and ``head`` given.
+    Members:
+        port: where the trace shows it: acc, y, stored, bits_0, bits_1 or attention.
+        tensor: its name in the golden model's trace.
+        tile: number of the tile of channels; of keys, where the tensor is (heads, N, N).
+        phase: the phase of a Haar pass, or the tile of a softmax.
+        head: the head, where the tensor is (heads, N, N).
+        repeat: which repeat of C channels, where the tensor has r·C channels.
     """
 
     port: str
@@ -26,21 +30,29 @@ class Result:
 
 @dataclass
 class Loads:
-    """What a pass needs in the lanes before it begins: addresses in the tables, or the first word of keys."""
+    """The things that must be in the lanes before a pass begins."""
 
     weights: int | None = None
+    """Address of the first lane's weights in their table."""
     keys: int | None = None
+    """Address of the first lane's key in sign memory 1; keys take the place of weights."""
     constants: int | None = None
+    """Address of the first lane's constants in their table."""
     moves: bool = False
+    """Whether these constants are the moves of a Haar pass."""
     same: bool = False
+    """Whether all lanes get the same constants."""
     local: int | None = None
+    """Address of the first lane's local weights in their table."""
     shifts: tuple[int, int] = (0, 0)
-    """By which constants are shifted left: the affine's and the slopes'."""
+    """By how many bits constants are shifted left as they load: those of the affine, and the slopes."""
 
 
 @dataclass
 class Pass:
-    """One word of the program to be: its ``fields`` that are not 0, and what it needs loaded."""
+    """One pass: its ``fields`` that are not 0, what it ``needs`` loaded, and the ``results`` that
+    are shown.
+    """
 
     name: str
     fields: dict[str, int]
@@ -53,40 +65,41 @@ class Pass:
 
 @dataclass(frozen=True)
 class Regions:
-    """Where tensors lie, as addresses of words; a tensor takes the place of one that is used no more.
+    """The addresses of tensors; a tensor takes the place of one that is no longer used.
 
-    Sign memories hold word k of a tensor's tokens at base + k·N, banks tile t at base + t·N.
+    A sign memory has word k of a tensor's tokens at base + k·N. A bank has tile t at base + t·N.
     """
 
     inputs: int
-    """Signs of the bands that Q (in sign memory 0) and K (in 1) are made from."""
+    """In both sign memories: signs of the bands; in 0 those for the queries, in 1 those for the keys."""
     projected: int
-    """Queries in 0, keys in 1."""
+    """In sign memory 0 the queries, in 1 the keys."""
     attention: int
-    """In 0: Â."""
+    """In sign memory 0: Â."""
     context: int
-    """In 0: signs for the output projection."""
+    """In sign memory 0: signs for the output projection."""
     u: int
-    """In 0."""
+    """In sign memory 0: signs of u."""
     value_in: int
-    """In 1: signs for the values; they outlast Q and K."""
+    """In sign memory 1: signs for the values; they are needed longer than queries and keys."""
     v: int
-    """In 1."""
+    """In sign memory 1: V."""
     x_signs: int
-    """In 1: signs for expand."""
+    """In sign memory 1: signs for expand."""
     low: int
     """In bank A: lo, then the scores, then the mean of u."""
     high: int
     """In bank A: hi, then V', then the context."""
     partial: int
-    """In bank A; those of reduce lie in the context's place."""
+    """In bank A: partial sums; those of reduce lie in the context's place."""
     context_partial: int
-    """In bank A: where values are computed again between a context's steps."""
+    """In bank A: partial sums of the context, kept while values are computed between its steps."""
     signs_0: int
+    """How many words sign memory 0 must have."""
     signs_1: int
-    """Words that each sign memory must have."""
+    """How many words sign memory 1 must have."""
     bank_a: int
-    """Words that bank A must have."""
+    """How many words bank A must have."""
 
 
 @dataclass

@@ -1,6 +1,7 @@
-"""Reading: an ONNX file that models/onnx/export.py wrote → the golden model that it holds.
+"""Read an ONNX file that models/onnx/export.py wrote, and make the golden model of it.
 
-The only door into the compiler: behind it, every model is one that the golden arithmetic computes.
+Every model enters the compiler here, so that the compiler gets only models that the golden
+arithmetic computes.
 """
 
 from itertools import zip_longest
@@ -24,13 +25,13 @@ _STORED = {TensorProto.INT8: "int8", TensorProto.INT16: "int16", TensorProto.INT
 
 
 class ReadError(UsageError):
-    """A file that the compiler cannot take; the message is one line and says why and what to do."""
+    """The compiler cannot take the file; the message is one line and says why and what to do."""
 
 
 def read(path: Path, rerun: bool = True) -> GoldenModel:
     """The model in an ONNX file; raises `ReadError` for every file that `models.onnx.graph` would not write.
 
-    ``rerun`` runs the file in onnxruntime too, with `check`: for digits half a second.
+    With ``rerun``, `check` also runs the file in onnxruntime, which takes half a second for digits.
     """
     try:
         model = parse(_content(path))
@@ -43,7 +44,7 @@ def read(path: Path, rerun: bool = True) -> GoldenModel:
 
 
 def parse(content: bytes) -> ModelProto:
-    """The bytes of an ONNX file; raises `ReadError`."""
+    """Parse the bytes of an ONNX file; raises `ReadError` where they are no ONNX."""
     if not content:
         raise _unusable("the file is empty")
     try:
@@ -53,9 +54,10 @@ def parse(content: bytes) -> ModelProto:
 
 
 def read_model(model: ModelProto) -> GoldenModel:
-    """The golden model; raises `ReadError` unless ``model`` is exactly what `export` makes of it.
+    """The golden model in ``model``; raises `ReadError` unless ``model`` is exactly what `export` makes
+    of it.
 
-    Texts for people and shapes between nodes, which a reader infers for itself, are not looked at.
+    Texts for people are ignored, and so are shapes between nodes, which every reader can infer.
     """
     metadata_of = {entry.key: entry.value for entry in model.metadata_props}
     config = _config(metadata_of)
@@ -71,7 +73,7 @@ def read_model(model: ModelProto) -> GoldenModel:
 def check(golden: GoldenModel, model: ModelProto) -> None:
     """Run ``model`` in onnxruntime: black, white and random images must get the golden model's integers.
 
-    Raises `ReadError` with the first that differs.
+    Raises `ReadError` with the first integer that differs.
     """
     pixels = _images(golden.config)
     expected = golden(pixels)
@@ -99,7 +101,7 @@ def _images(config: ModelConfig) -> np.ndarray:
 
 
 def _unusable(what: str) -> ReadError:
-    """For everything that a fresh export mends; on one line, whatever names and messages are made of."""
+    """The error for a file that a fresh export repairs. It is one line, whatever is in names and messages."""
     return ReadError(f"{' '.join(what.split())}; write the file again with {EXPORT}")
 
 
@@ -113,7 +115,7 @@ def _content(path: Path) -> bytes:
 
 
 def _config(found: dict[str, str]) -> ModelConfig:
-    """From the metadata, all of which must agree."""
+    """The configuration in the metadata; all other metadata must agree with it."""
     version = found.get(f"{DOMAIN}.version")
     if version is None:
         raise ReadError(f"no model of Haarlequin; the compiler takes what {EXPORT} makes of a checkpoint")
@@ -144,7 +146,7 @@ def _check_operations(graph: GraphProto) -> None:
 
 
 def _check_functions(model: ModelProto) -> None:
-    """The operations must mean in the file what they mean here."""
+    """Raise `ReadError` unless the file defines the operations as this version does."""
     found = {function.name: function for function in model.functions}
     for expected in FUNCTIONS:
         if expected.name not in found:
@@ -159,7 +161,7 @@ def _check_functions(model: ModelProto) -> None:
 
 
 def _golden(config: ModelConfig, graph: GraphProto) -> GoldenModel:
-    """From the constants of the graph, tensors and attributes."""
+    """Make the golden model of the graph's constants, which are tensors and attributes."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     nodes = {node.name: node for node in graph.node}
     wanted = specs(config)
@@ -205,7 +207,7 @@ def _attribute(nodes: dict[str, NodeProto], name: str) -> np.ndarray:
 
 
 def _check_graph(model: ModelProto, wanted: ModelProto) -> None:
-    """Everything that decides what the graph computes is as it was exported."""
+    """Raise `ReadError` unless everything that decides what the graph computes is as `export` writes it."""
     graph, expected = model.graph, wanted.graph
     _check_nodes(graph, expected)
     for found, tensor in zip_longest(graph.initializer, expected.initializer, fillvalue=TensorProto()):
@@ -236,7 +238,7 @@ def _check_nodes(graph: GraphProto, expected: GraphProto) -> None:
 
 
 def _parts(node: NodeProto) -> dict[str, object]:
-    """What makes a node, each under the name that a message gives it."""
+    """The parts of a node that decide what it computes, each under the name for messages."""
     parts: dict[str, object] = {"name": node.name, "operation": node.op_type, "overload": node.overload}
     parts |= {f"input {i}": name for i, name in enumerate(node.input)}
     parts |= {f"output {i}": name for i, name in enumerate(node.output)}

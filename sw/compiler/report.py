@@ -1,4 +1,4 @@
-"""What a compilation came to, as text: memories, operations, and each operation of each layer."""
+"""Report a compilation as text: its memories, its operations, and each operation of each layer."""
 
 from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.families.ecp5 import ECP5
@@ -18,7 +18,9 @@ from haarlequin.sw.compiler.resources import (
 
 
 def memory_report(lowered: Lowered, family: Family = ECP5) -> str:
-    """Every memory: words used and there, and the block RAMs of an FPGA family that it takes."""
+    """A table of every memory: how many words are used, how many there are, and its block RAMs in
+    a family.
+    """
     rows = memories(lowered)
     lines = [f"{'memory':<14}{'words used':>11}{'of':>8}{'bits':>6}{family.name + ' RAMs':>12}  purpose"]
     for m in rows:
@@ -29,7 +31,7 @@ def memory_report(lowered: Lowered, family: Family = ECP5) -> str:
 
 
 def operation_report(program: Program) -> str:
-    """Cycles of an image by operation, and the share of the array's bit-MACs that each fills."""
+    """A table of the operations: cycles per image, and the share of the array's bit-MACs that each fills."""
     lowered = program.lowered
     model, machine = lowered.model.config, lowered.machine
     lines = [f"{'operation':<22}{'passes':>8}{'cycles':>9}{'share':>8}{'busy':>8}"]
@@ -45,7 +47,7 @@ def operation_report(program: Program) -> str:
 
 
 def layer_report(program: Program) -> str:
-    """Every operation of every layer: what it works on, its passes, cycles, and bits in the tables."""
+    """A table of every operation of every layer: its shape, passes, cycles, and bits in the tables."""
     lines = [f"{'operation':<28}{'kind':<18}{'shape':>22}{'passes':>8}{'cycles':>8}{'table bits':>12}"]
     by_name: dict[str, list[Pass]] = {}
     for item in program.lowered.passes:
@@ -58,7 +60,9 @@ def layer_report(program: Program) -> str:
 
 
 def _bits(program: Program, item: Pass) -> int:
-    """That a pass brings into the lanes from the tables, its own word of the program left out."""
+    """How many bits a pass loads from the tables into the lanes; its updates in the program are
+    not counted.
+    """
     machine, needs = program.lowered.machine, item.needs
     if needs is None:
         return 0
@@ -71,7 +75,7 @@ def _bits(program: Program, item: Pass) -> int:
 
 
 def _shape(program: Program, name: str) -> str:
-    """Of an operation's product, tokens × inputs · inputs × outputs."""
+    """The shape of an operation's product: tokens × inputs · inputs × outputs."""
     model = program.lowered.model.config
     weight = program.lowered.model.constants.get(f"{name}.weight")
     if weight is not None:

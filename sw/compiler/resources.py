@@ -1,14 +1,15 @@
-"""What a program needs of an accelerator: memory by purpose, cycles by operation, and whether it fits."""
+"""Find what a program needs of an accelerator: memory by purpose, cycles by operation, and whether
+it fits.
+"""
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from itertools import pairwise
 
 from haarlequin.hw.attention.softmax import SHIFTS
 from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.common import tables
-from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.config import AcceleratorConfig, AnyConfig
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.embedding import constants_layout as embedding_layout
 from haarlequin.hw.ends.head import constants_layout as head_layout
@@ -28,19 +29,19 @@ LUT4 = {
     "Haar, a lane": 101,
     "local convolution, a lane": 50,
 }
-"""Measured by `make area`: what grows with the lanes; a LUT4 estimate leaves out what joins them."""
+"""LUT4 of the parts that grow with the lanes, measured by `make area`; the logic between them is left out."""
 
 SHARED_LUT4 = {"softmax, a lane": 110, "row maximum, a lane": 29, "embedding, a multiplier": 97, "head": 633}
-"""The units beside the lanes, measured likewise."""
+"""LUT4 of the units beside the lanes, measured in the same way."""
 
 
 class DoesNotFit(UsageError):
-    """A model too large for an accelerator; the message names every memory that is, and by how much."""
+    """The model is too large for the accelerator; the message says what is too small, and by how much."""
 
 
 @dataclass(frozen=True)
 class Memory(ABC):
-    """One memory: ``used`` of ``words`` words of ``width`` bits."""
+    """One memory of ``words`` words of ``width`` bits, of which a program uses ``used`` words."""
 
     name: str
     purpose: str
@@ -50,12 +51,12 @@ class Memory(ABC):
 
     @abstractmethod
     def blocks(self, family: Family = ECP5) -> int:
-        """Block RAMs; none where it is made of lookup tables."""
+        """The number of its block RAMs; 0 where it is made of lookup tables."""
 
 
 @dataclass(frozen=True)
 class Table(Memory):
-    """One that the host fills, or a bank: `tables.SlicedMemory`."""
+    """A memory that the host fills, or a bank: `tables.SlicedMemory`."""
 
     spare: float = tables.SPARE
 
@@ -65,8 +66,9 @@ class Table(Memory):
 
 @dataclass(frozen=True)
 class Plain(Memory):
-    """Any other: `tables.sized_memory`, of whose words ``written`` bits can be written alone, all by default,
-    and which ``reads`` ports read.
+    """Any other memory: `tables.sized_memory`.
+
+    ``written`` bits of a word can be written alone, by default all; ``reads`` ports read it.
     """
 
     written: int | None = None
@@ -78,17 +80,15 @@ class Plain(Memory):
 
 @dataclass(frozen=True)
 class Operation:
-    """One kind of operation of a whole image: ``cycles`` of the lanes, ``bit_macs`` of its binary
-    products.
-    """
+    """One kind of operation over a whole image: its passes, cycles of the lanes, and useful bit-MACs."""
 
     name: str
     passes: int
     cycles: int
     bit_macs: int
 
-    def busy(self, machine: AcceleratorConfig) -> float:
-        """Share of the array's bit-MACs that are the operation's products."""
+    def busy(self, machine: AnyConfig) -> float:
+        """The share of the array's bit-MACs that are the operation's products."""
         return self.bit_macs / (machine.lanes * machine.width * max(1, self.cycles))
 
 
@@ -104,14 +104,14 @@ def memories(lowered: Lowered) -> list[Memory]:
     bank, signs = (machine.lanes * w.wide, tables.BANK_SPARE), (machine.signs, machine.width, machine.lanes)
     embedding, head = embedding_layout(w, machine.max_patch_length).size, head_layout(w).size
     channels = machine.max_channels
-    passes = [None, *(item.fields for item in lowered.passes)]
-    updates = sum(len(changed_groups(machine, before, after)) for before, after in pairwise(passes))
     return [
         Table("weights", "binary weights", len(made.weights), machine.weights, machine.width),
         Table("constants", "of the lanes", len(made.constants), machine.constants, constants),
         Table("local", "convolution", len(made.local), machine.local, local),
         Table("tokens", "t_n", len(made.token_offsets), machine.tokens, w.offset),
-        Table("program", "updates of passes", updates, machine.program, update_layout(machine).size),
+        Table(
+            "program", "updates of passes", _updates(lowered), machine.program, update_layout(machine).size
+        ),
         Plain("signs 0", "signs, queries, Â, u", regions.signs_0, *signs),
         Plain("signs 1", "signs, keys, V", regions.signs_1, *signs),
         Table("bank A", "lo, V', scores, partial sums", regions.bank_a, machine.bank_a, *bank),
@@ -133,8 +133,17 @@ def memories(lowered: Lowered) -> list[Memory]:
     ]
 
 
+def _updates(lowered: Lowered) -> int:
+    """How many words the program has."""
+    count, before = 0, None
+    for item in lowered.passes:
+        count += len(changed_groups(lowered.machine, before, item.fields))
+        before = item.fields
+    return count
+
+
 def operations(lowered: Lowered) -> list[Operation]:
-    """What the lanes spend an image's cycles on, once it is scheduled."""
+    """The operations of an image, with the cycles of the lanes that each takes, once it is scheduled."""
     macs = bit_macs(lowered.model.config)
     result = []
     for code in OperationCode:
@@ -146,7 +155,7 @@ def operations(lowered: Lowered) -> list[Operation]:
 
 
 def bit_macs(model: ModelConfig) -> dict[OperationCode, int]:
-    """Products of signs of an image, by operation."""
+    """How many products of signs an image has, by operation."""
     n, square, bands = model.tokens, model.tokens * model.dim**2, len(model.bands)
     pairs = n * n * model.dim
     layer = {
@@ -161,18 +170,18 @@ def bit_macs(model: ModelConfig) -> dict[OperationCode, int]:
     return {operation: model.layers * count for operation, count in layer.items()}
 
 
-def ideal_cycles(model: ModelConfig, machine: AcceleratorConfig) -> float:
-    """Of the binary products of an image, on lanes that never wait."""
+def ideal_cycles(model: ModelConfig, machine: AnyConfig) -> float:
+    """The cycles that the binary products of an image take on lanes that never wait."""
     return sum(bit_macs(model).values()) / (machine.lanes * machine.width)
 
 
 def embedding_cycles(model: ModelConfig, machine: AcceleratorConfig) -> int:
-    """Of an image's embedding, beside the lanes, where nothing holds it up."""
+    """The cycles of an image's embedding, which runs beside the lanes, if it never has to wait."""
     return Embedding.cycles(machine.macs, model.tokens, model.patch_length, model.dim)
 
 
 def luts(machine: AcceleratorConfig) -> int:
-    """LUT4 of the blocks, estimated, without sequencer, link and what joins them."""
+    """An estimate of the LUT4 of the blocks, without sequencer, link and the logic between blocks."""
     array, *lane = LUT4.values()
     softmax, maximum, multiplier, head = SHARED_LUT4.values()
     lanes = machine.lanes * (array * machine.width + sum(lane) + softmax + maximum)
@@ -180,7 +189,9 @@ def luts(machine: AcceleratorConfig) -> int:
 
 
 def multipliers(machine: AcceleratorConfig) -> int:
-    """Two a lane, the embedding's and one more for its affine, the head's and the softmax's."""
+    """How many multipliers there are: two per lane, the embedding's and one for its affine, head
+    and softmax.
+    """
     return 2 * machine.lanes + machine.macs + 3
 
 
@@ -189,7 +200,7 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
     model, w, limit = golden.config, machine.widths, (1 << machine.widths.wide - 1) - 1
     if model.widths != w:
         raise DoesNotFit(f"{model.name}: its widths differ from those of {machine.name}")
-    # Halves, rounded up, of each band's largest score.
+    # The machine adds halves of each band's scores, rounded up.
     weights = [value for name, value in golden.constants.items() if name.endswith("score_weight")]
     score = max(int(((value * model.head_dim + 1) // 2).sum()) for value in weights)
     local = model.theta**2 << ((1 << w.local_shift) - 1) if model.diba else 0

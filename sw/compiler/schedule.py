@@ -1,8 +1,8 @@
-"""Scheduling: when each pass begins, so that no memory port is asked for twice in a cycle and nothing is read
-before it is written.
+"""Decide when each pass begins.
 
-The machine checks none of this: `schedule` walks through the passes in order and lets each begin as early as
-every word, port and register allows.
+No memory port may be used twice in one cycle, and nothing may be read before it is written. The machine
+checks none of this. `schedule` goes through the passes in order, and lets each begin as early as every word,
+port and register allows.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from haarlequin.sw.compiler.passes import Lowered, Pass
 
 
 def schedule(lowered: Lowered) -> list[int]:
-    """Set every pass's ``cycles``; the cycle each begins in."""
+    """Set every pass's ``cycles``; returns the cycles in which the passes begin."""
     scheduler = _Scheduler(lowered.machine, lowered.model.config.tokens)
     starts = [scheduler.place(item) for item in lowered.passes]
     ends = [*starts[1:], scheduler.end]
@@ -47,8 +47,9 @@ _Name = str | SignMemory
 
 
 class _Access(NamedTuple):
-    """Words of a memory and the cycles in which they are accessed, after the beginning of a pass; and all the
-    cycles in which that takes the port.
+    """The accesses of a pass to one memory. Cycles are counted from the beginning of the pass.
+
+    ``cycles`` says when each of ``words`` is accessed, and ``port`` in which cycles the port is taken.
     """
 
     memory: _Name
@@ -77,7 +78,7 @@ class _Port:
 
 
 class _Memory:
-    """When its words were written and last looked up."""
+    """When each word of a memory was last written and last read."""
 
     def __init__(self, depth: int):
         self.written = np.zeros(depth, int)
@@ -93,19 +94,20 @@ class _Scheduler:
         depths |= dict.fromkeys(SignMemory, machine.signs)
         self.memories: dict[_Name, _Memory] = {name: _Memory(depth) for name, depth in depths.items()}
         self.ports: dict[tuple[_Name, str], _Port] = {}
-        self.slots = np.full(machine.slots, -1)  # last use
-        self.in_flight: list[int] = []  # last cycles of the passes before
+        # All of these are cycles, except the pass before.
+        self.slots = np.full(machine.slots, -1)  # last use of each slot
+        self.in_flight: list[int] = []  # last cycle of each pass before
         self.next = 0  # earliest beginning of the next pass
-        self.before: Pass | None = None  # the pass before, and when it began
-        self.begun = 0
+        self.before: Pass | None = None  # the pass before
+        self.begun = 0  # when the pass before began
         self.loaded = 0  # end of the last load
-        self.shifted = 0  # the last bit of V has been shifted in
+        self.shifted = 0  # when the last bit of V has been shifted in
         self.attended = 0  # last result of the last softmax
-        self.pooled = 0  # the last tile's sums have left
-        self.end = 0
+        self.pooled = 0  # when the sums of the last pooled tile have left
+        self.end = 0  # end of the image
 
     def place(self, item: Pass) -> int:
-        """Begin a pass as early as possible."""
+        """Begin a pass as early as possible; returns the cycle in which it begins."""
         reads, writes = list(self._reads(item)), list(self._writes(item))
         start = max(self._registers(item), self._words(reads, writes))
         taken = [
@@ -141,9 +143,11 @@ class _Scheduler:
         return max(bounds)
 
     def _registers(self, item: Pass) -> int:
+        """The earliest beginning for which the registers that the pass needs or changes are free."""
         s, bounds = self.stages, [self.next]
         if self.before is not None:
-            # Read since the pass before has begun; that pass's cycles, found here, may make one more of them.
+            # The updates are read from the beginning of the pass before. That pass's own number of cycles,
+            # which is decided here, may need one more update.
             updates = len(changed_groups(self.machine, self.before.fields, item.fields)) + 1
             bounds.append(self.begun + updates_read(updates))
         if len(self.in_flight) >= CONTEXTS:
@@ -167,8 +171,8 @@ class _Scheduler:
     def _advance(self, item: Pass, start: int) -> None:
         self.before, self.begun = item, start
         s, interval, tokens = self.stages, 1 + item["double"], item["tokens"]
-        last = start + tokens * interval - 1  # cycle in which the last slot is issued
-        # A pass stays until its loads have begun.
+        last = start + tokens * interval - 1  # the last cycle that issues a token
+        # The next pass begins only after the loads of this pass have begun.
         self.next = max(start + s.load + NEXT, last + NEXT)
         done = last + s.write if tokens else start
         self.in_flight.append(done)
@@ -190,8 +194,12 @@ class _Scheduler:
 
     # What a pass reads and writes
 
-    def _access(self, item: Pass, memory: _Name, base: int, stage: int, tokens: range | None = None):
-        """An access for every token; what it finds or leaves matters for ``tokens``, else the live ones."""
+    def _access(
+        self, item: Pass, memory: _Name, base: int, stage: int, tokens: range | None = None
+    ) -> _Access:
+        """One access per token of the pass; the words matter for ``tokens``, by default for the
+        live tokens.
+        """
         interval = 1 + item["double"]
         wanted = np.array(range(item["skip"], item["stop"]) if tokens is None else tokens, int)
         words = base + wanted
@@ -212,7 +220,7 @@ class _Scheduler:
             yield _Access(MAXIMUM, item["softmax_row"] + row, cycle + MAXIMUM_READ, cycle[:0])
         if not item["tokens"]:
             return
-        # Windows of the grid need all its tokens, values all that are shifted in.
+        # A window of the grid needs all tokens of the grid. Values need all tokens that are shifted in.
         grid = range(self.tokens)
         live = range(item["tokens"]) if item["shift_values"] else None
         if item["activation"] == Activation.SIGNS_0 or item["row_mask"]:
@@ -237,8 +245,8 @@ class _Scheduler:
         chunks, kt = self.machine.width // self.machine.lanes, self.key_tiles
         row, tile = (v.ravel() for v in np.mgrid[: self.tokens, :kt])
         words = -(-kt // chunks)
-        first = words * chunks - kt  # chunks of the first word that are not used
-        last = self.stages.softmax + row * kt + kt - 1  # look-up of the row's last tile
+        first = words * chunks - kt  # unused chunks of the first word
+        last = self.stages.softmax + row * kt + kt - 1  # the cycle in which the row's last tile is looked up
         cycle = last + attention_written(self.machine.lanes) + tile
         word = item["attention_base"] + (tile + first) // chunks * self.tokens + row
         return _Access(SignMemory.SIGNS_0, word, cycle, cycle)

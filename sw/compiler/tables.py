@@ -1,4 +1,7 @@
-"""The tables that a program reads: rows of small integers, one row per word."""
+"""The tables of a program while it is being made: rows of small integers, one row per word.
+
+`encode` makes words of them. A complete compiled model, as a folder of files, is `sw/table_folder.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +13,12 @@ CONSTANT_FIELDS = ("a", "b", "positive", "negative", "offset", "move")
 
 @dataclass
 class Tables:
-    """Words of each memory that the lanes read, appended as the program is made.
+    """The rows of each memory that the lanes read; lowering appends them.
 
-    ``weights`` rows are K bits of 0 and 1; ``constants`` rows are dicts of `CONSTANT_FIELDS`, or of four
-    ``moves``; ``local`` rows are (θ² bits, shift); ``token_offsets`` are t_n.
+    - ``weights``: K bits, 0 or 1, per row.
+    - ``constants``: a dict of `CONSTANT_FIELDS`, or of four moves, per row.
+    - ``local``: (θ² bits, shift) per row.
+    - ``token_offsets``: one t_n per row.
     """
 
     weights: list[np.ndarray] = field(default_factory=list)
@@ -22,7 +27,7 @@ class Tables:
     token_offsets: list[int] = field(default_factory=list)
 
     def add_weights(self, rows: Sequence[np.ndarray]) -> int:
-        """Append one row per lane; the address of the first."""
+        """Append one row per lane; returns the address of the first."""
         self.weights += rows
         return len(self.weights) - len(rows)
 
@@ -40,6 +45,6 @@ class Tables:
         return len(self.local) - count
 
     def add_token_offsets(self, values: np.ndarray) -> int:
-        """Append an operation's t_n; the address of token 0's."""
+        """Append an operation's t_n; returns the address of token 0's."""
         self.token_offsets += [int(v) for v in values]
         return len(self.token_offsets) - len(values)

@@ -1,5 +1,5 @@
-"""How a model lies on a machine: tiles of channels, steps of inputs, regions of memory; and the passes of a
-projection.
+"""Divide a model into tiles of channels, steps of inputs and regions of memory; make passes of
+a projection.
 """
 
 import math
@@ -15,11 +15,17 @@ from haarlequin.sw.compiler.tables import CONSTANT_FIELDS, Tables
 
 
 class Tiling:
-    """A model, a machine, and the tables that grow as passes are made.
+    """A model on a machine, and the tables that grow as passes are made.
 
-    Counts: ``tiles`` of C channels, ``steps`` of C inputs, ``hidden_steps`` of r·C, ``key_tiles`` of N keys,
-    ``row_words`` of a row of Â, ``chunks`` of L bits in a word. Where C is no multiple of L (not ``dense``),
-    each repeat of u begins a word of its own, so that the valid bits of a word lie together.
+    Members, all of them counts except the last:
+        tiles: tiles of C channels.
+        steps: steps of C inputs.
+        hidden_steps: steps of r·C inputs.
+        key_tiles: tiles of N keys.
+        row_words: words of a row of Â.
+        chunks: chunks of L bits in a word.
+        dense: whether C is a multiple of L. Otherwise each repeat of u begins in a word of its own, so that
+            the valid bits of a word lie together.
     """
 
     def __init__(self, model: GoldenModel, machine: AcceleratorConfig):
@@ -38,7 +44,7 @@ class Tiling:
         self.hidden_steps = repeat_words if self.dense else config.mlp_ratio * self.steps
         self.regions = self._regions()
         self.token_base: dict[str, int] = {}
-        """Addresses of t_n, by operation."""
+        """The address of each operation's t_n."""
 
     def _regions(self) -> Regions:
         n, heads = self.n, self.config.heads
@@ -70,9 +76,10 @@ class Tiling:
 
     # Constants
 
-    def _neutral_constants(self, count: int, **given) -> dict[str, np.ndarray]:
-        """Constants that leave a sum as it is, but for those given: slopes of 1.0 once they are shifted by
-        `unit_shifts`.
+    def _neutral_constants(self, count: int, **given: np.ndarray | int) -> dict[str, np.ndarray]:
+        """Constants of ``count`` channels that leave a sum as it is, except for the ``given`` ones.
+
+        Slopes are 1.0 once they are shifted by `unit_shifts`.
         """
         w = self.config.widths
         constants = dict.fromkeys(CONSTANT_FIELDS, 0) | {
@@ -84,22 +91,24 @@ class Tiling:
 
     @property
     def unit_shifts(self) -> tuple[int, int]:
-        """What brings the stored units of `_neutral_constants` to 1.0: the windows' lengths."""
+        """The shifts that make 1.0 of the units of `_neutral_constants`: the lengths of the shift windows."""
         w = self.config.widths
         return w.affine_shift[1] - w.affine_shift[0], w.slope_shift[1] - w.slope_shift[0]
 
     def _tile(self, tile: int) -> slice:
-        """Channels of a tile."""
+        """The channels of a tile."""
         return slice(tile * self.lanes, min((tile + 1) * self.lanes, self.config.dim))
 
     def _add(self, constants: dict[str, np.ndarray], channels: slice) -> int:
-        """Put a tile's constants into the table; the address of lane 0's."""
+        """Put a tile's constants into the table; returns the address of lane 0's."""
         return self.tables.add_constants({k: v[channels] for k, v in constants.items()}, self.lanes)
 
     def _irprelu_constants(
         self, name: str, move: np.ndarray | None
     ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-        """Of an operation with IRPReLU, ``move`` for the sign of its result; and their shifts to the left."""
+        """The constants of an operation with IRPReLU, and their left shifts; ``move`` is for the
+        result's sign.
+        """
         c, w = self.constants, self.config.widths
         constants = {part: c[f"{name}.{part}"] for part in ("a", "b", "positive", "negative", "offset")}
         constants["move"] = np.zeros_like(constants["a"]) if move is None else move
@@ -109,7 +118,9 @@ class Tiling:
         )
 
     def _sign_constants(self, name: str) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-        """Of a query or key: slopes of 1.0, its move folded into b."""
+        """The constants of queries or keys, and their left shifts: slopes are 1.0, and the move is part
+        of b.
+        """
         c, high = self.constants, self.config.widths.affine_shift[1]
         constants = self._neutral_constants(self.config.dim, a=c[f"{name}.a"], b=c[f"{name}.b"])
         return constants, (high - int(c[f"{name}.shift"]), self.unit_shifts[1])
@@ -119,13 +130,13 @@ class Tiling:
     def _stream(
         self, operation: OperationCode, tokens: int | None = None, lead: int = 0, **fields: int
     ) -> dict[str, int]:
-        """Of a pass over so many tokens whose results come ``lead`` tokens late."""
+        """The fields of a pass over ``tokens`` tokens, whose results come ``lead`` tokens late."""
         count = self.n if tokens is None else tokens
         stream = {"tokens": count + lead, "skip": lead, "stop": count + lead}
         return {"operation": operation, **stream, **fields}
 
     def _word(self, tile: int) -> tuple[int, int]:
-        """Word and chunk of a tile of channels in a sign memory."""
+        """The word and chunk of a tile of channels in a sign memory."""
         return tile // self.chunks, tile % self.chunks
 
     def _valid(self, tile: int) -> int:
@@ -138,7 +149,7 @@ class Tiling:
         return {"token": 1, "token_base": self.token_base[name] + first}
 
     def _signs(self, name: str, memory: SignMemory, base: int) -> Iterator[Pass]:
-        """Signs of x for a projection, where no pass before has made them."""
+        """The passes that make the signs of x for a projection, where no earlier pass makes them."""
         constants = self._neutral_constants(self.config.dim, a=0, move=self.constants[f"{name}.move"])
         for tile in range(self.tiles):
             word, chunk = self._word(tile)
@@ -173,11 +184,20 @@ class Tiling:
         address: int | None = None,
         partial: int | None = None,
     ) -> Iterator[Pass]:
-        """A tile: steps with partial sums, the last one into post-processing.
+        """The passes of one tile of a projection: all steps but the last make partial sums.
 
-        ``weight`` (lanes, steps, K) of 0 and 1, ``bounds`` the valid inputs of each step, ``source`` the
-        activation and the word of token 0, step 0; ``tokens`` the first one, how many stream and how many of
-        them count; ``address`` of the weights where they are in the table already; where ``partial`` sums go.
+        Arguments:
+            name: of the operation, as the golden model's trace has it.
+            operation: its code.
+            source: the activation, and the address of its word for token 0 and step 0.
+            weight: (lanes, steps, K) of 0 and 1.
+            bounds: how many inputs of each step are valid.
+            needs: what the last step needs loaded, besides its weights.
+            final: further fields of the last step: the post-processing.
+            results: what the trace shows of the last step.
+            tokens: the first token, how many tokens stream, and how many of these count; by default all N.
+            address: of the weights, where the table has them already.
+            partial: where partial sums go; by default to `Regions.partial`.
         """
         first, count, stop = tokens or (0, self.n, self.n)
         partial = self.regions.partial if partial is None else partial
@@ -205,11 +225,11 @@ class Tiling:
             yield Pass(name, fields, Loads(**(vars(needs) | {"weights": rows})), results)
 
     def _square(self, name: str, tile: int) -> tuple[np.ndarray, list[int]]:
-        """Weights of a tile over C inputs, and the valid inputs of each step."""
+        """The weights of a tile over C inputs, and how many inputs of each step are valid."""
         return self._steps(self.constants[f"{name}.weight"][self._tile(tile)])
 
     def _steps(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
-        """Rows of ±1 as (lanes, steps, K) of 0 and 1."""
+        """Rows of ±1 as (lanes, steps, K) of 0 and 1, and how many inputs of each step are valid."""
         steps = math.ceil(rows.shape[1] / self.width)
         bits = np.zeros((self.lanes, steps * self.width), np.uint8)
         bits[: rows.shape[0], : rows.shape[1]] = rows > 0
@@ -217,13 +237,13 @@ class Tiling:
         return bits.reshape(self.lanes, steps, self.width), bounds
 
     def _head_words(self, head: int) -> Iterator[tuple[int, int, int]]:
-        """Words that a head's channels lie in, each with the bits that are theirs."""
+        """The words that have channels of a head, each with the first and the end of its bits there."""
         low, high = head * self.config.head_dim, (head + 1) * self.config.head_dim
         for word in range(low // self.width, (high - 1) // self.width + 1):
             start = word * self.width
             yield word, max(low - start, 0), min(high - start, self.width)
 
     def _heads(self, tile: int) -> range:
-        """Those that have channels in a tile."""
+        """The heads that have channels in a tile."""
         channels, d = self._tile(tile), self.config.head_dim
         return range(channels.start // d, (channels.stop - 1) // d + 1)

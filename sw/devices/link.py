@@ -62,7 +62,7 @@ class _Heard:
         return f"{self.noise} bytes came and none of them a frame" if self.noise else "nothing came"
 
     def hint(self, line: Line) -> str:
-        """What a person should look at, if this is all that has ever come."""
+        """Say what a person should look at, if this is all that has ever come."""
         if self.frames:
             return ""
         return line.noise_hint if self.noise else line.silence_hint
@@ -173,7 +173,7 @@ class LinkDevice(Device):
         return self._frames.popleft()
 
     def _hint(self, heard: _Heard) -> str:
-        """What a person should look at; nothing, once an accelerator has answered on the line."""
+        """Say what a person should look at; nothing, once an accelerator has answered on the line."""
         return "" if self._identified else heard.hint(self._line)
 
     def _babbling(self, heard: _Heard) -> DeviceError:

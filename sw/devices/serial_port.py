@@ -17,7 +17,7 @@ except ImportError:  # Windows does not have it
     pass
 else:
     _ERRORS = (OSError, termios.error)  # pyserial lets this one through
-_OPEN_ERRORS = (*_ERRORS, ValueError, OverflowError)  # for a rate that the port cannot do
+_OPEN_ERRORS: tuple[type[Exception], ...] = (*_ERRORS, ValueError, OverflowError)  # the last two: of a rate
 
 BITS = 10
 """Bits per byte on the line, with start and stop bit."""

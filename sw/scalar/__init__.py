@@ -1,14 +1,14 @@
-"""The scalar machine's firmware: a golden model → instructions and data of a machine with one of everything.
+"""The scalar machine's firmware: a golden model becomes the instructions and data of a single small core.
 
-The array of `hw/lanes/layers.py` does not fit the smallest parts. What does is a core that runs loops, with a
-multiplier, 16 XNORs and a popcount: `hw/scalar/`.
+The array of lanes does not fit the smallest parts. `hw/scalar/` does: a core that runs loops, with one
+multiplier, 16 XNORs and a popcount; its instructions are `hw/scalar/isa.py`. Start with `program.py`, whose
+`compile_model` does everything below.
 
-    isa.py         the core's instructions
+    layout.py      where constants and tensors lie in the data memory
     assembler.py   registers by name, loops as blocks
-    layout.py      constants in the order of their use, and room for tensors
-    parts.py       code that all of it is made of; attention.py: from Haar to context
-    firmware.py    golden model → code, data, and where its tensors are when
-    emulate.py     runs them, with the cycles that they take
-    check.py       what was stored, compared with the golden model tensor by tensor
-    program.py     all of it: `compile_model`
+    idioms.py      short pieces of code that every part of the firmware uses
+    attention.py   the code of a layer from Haar to context
+    firmware.py    the rest of the code; `Firmware` also says when each tensor is complete
+    emulate.py     runs the code, and counts its cycles
+    check.py       compares what the code stores with the golden model, tensor by tensor
 """

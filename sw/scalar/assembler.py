@@ -1,4 +1,4 @@
-"""An assembler: instructions one after the other, registers by name, loops as `with` blocks."""
+"""An assembler: instructions one after another, registers by name, loops as `with` blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from haarlequin.hw.scalar.isa import CODE, Alu, Control, Instruction, Source
 
 SIGNS = 48
-"""The first of the registers that no name takes: activations for DOT lie in them."""
+"""The registers from this number on have no names: the activations for DOT lie in them."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ Operand = At | str | int
 
 
 class Assembler:
-    """Collects ``code``. Registers get their number where they are first named, until their scope ends."""
+    """Collects instructions in ``code``. A register has its number from its first use to the end of
+    its scope.
+    """
 
     def __init__(self):
         self.code: list[Instruction] = []
@@ -31,14 +33,14 @@ class Assembler:
         self._used = 0
 
     def register(self, name: str) -> int:
-        """The number of a register."""
+        """The number of the register with that name; a new name gets a free register."""
         for scope in self._scopes:
             if name in scope:
                 return scope[name]
         return self._allocate(name, 1)
 
     def pair(self, name: str) -> None:
-        """Take two registers, the other one for LDP where ACC < 0: ``name`` and ``name``'."""
+        """Take two registers, ``name`` and ``name``'. LDP and MULP use the second one where ACC < 0."""
         self._allocate(name, 2)
 
     def _allocate(self, name: str, count: int) -> int:
@@ -50,7 +52,7 @@ class Assembler:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Registers that are first named in here are free again behind it."""
+        """Registers that are first named within this block are free again after it."""
         used = self._used
         self._scopes.append({})
         yield
@@ -58,10 +60,12 @@ class Assembler:
         self._used = used
 
     def __call__(self, op: Alu | Control, operand: Operand = 0, number: int = 0) -> None:
-        """An ALU's instruction, or one of `Control` whose register and immediate these are."""
+        """Add an instruction: one of the ALU with its operand, or one of `Control` with register
+        and immediate.
+        """
         if isinstance(op, Control):
             if isinstance(operand, At):
-                operand, number = operand.pointer, operand.step
+                number, operand = operand.step, operand.pointer
             r = self.register(operand) if isinstance(operand, str) else operand
             self._add(Instruction(op, Source.NONE, r, number))
         elif isinstance(operand, At):
@@ -76,23 +80,25 @@ class Assembler:
         assert len(self.code) <= CODE, f"more than {CODE} instructions"
 
     def dot(self, op: Control, pointer: str, words: int, first: int = 0) -> None:
-        """DOT or DOTA with the activations from the ``first`` on."""
+        """Add DOT or DOTA over ``words`` words, with the activations from number ``first`` on."""
         self(op, pointer, words | (SIGNS + first) << 6)
 
     def set(self, name: str, value: Operand) -> None:
-        """Through ACC."""
+        """Set a register to a value, by way of ACC."""
         self(Alu.LD, value)
         self(Control.STR, name)
 
     def move_on(self, name: str, step: int) -> None:
-        """Let a pointer move; takes ACC."""
+        """Move a pointer by ``step``; changes ACC."""
         if step:
             self(Alu.LD, At(name, step))
 
     @contextmanager
     def loop(self, name: str, count: int, start: int | None = None) -> Iterator[None]:
-        """Do the block ``count`` times, counted in a register of that name; takes ACC, which is ``start``
-        when the block begins first.
+        """Repeat the block ``count`` times, with the register ``name`` as counter.
+
+        Setting the counter changes ACC. With ``start``, ACC has that value when the block begins for the
+        first time.
         """
         if count > 1:
             self.set(name, count)

@@ -1,4 +1,4 @@
-"""From Haar to context as firmware, like `sw/compiler/attention.py` for an array."""
+"""The firmware of a layer from Haar to context; for an array `sw/compiler/attention.py` does the same."""
 
 from haarlequin.hw.scalar.isa import WORD, Alu, Control
 from haarlequin.models.golden import exp_table
@@ -11,7 +11,7 @@ ST, STB, STR, STBR, DOT, DOTA, ASR, ASRR, SAT, JMP, DJNZ, OUT, HALT, LDX = Contr
 
 
 class AttentionCode(Idioms):
-    """Code of a layer's attention but for the output projection."""
+    """Writes the code of a layer's attention, except the output projection."""
 
     def _haar(self) -> None:
         a, low, high = self.a, self.parts, self.parts + self.n * self.dim
@@ -67,7 +67,7 @@ class AttentionCode(Idioms):
         )
 
     def _value(self) -> None:
-        """V', and V as numbers in planes and as bits, a word of tokens a channel."""
+        """V', and V in two forms: as numbers in planes, and as bits, with one word of tokens per channel."""
         a, (rows, columns) = self.a, self.config.grid
         for name, address in {"X": self.x, "V": self.value, "at": self.insides}.items():
             a.set(name, address)
@@ -98,7 +98,7 @@ class AttentionCode(Idioms):
         self._milestone(self._wide("layers.{layer}.value", self.value), planes)
 
     def _fill_up(self) -> None:
-        """Zeros for tokens that a word has beyond the last."""
+        """Shift in zeros for the bits of a word that are beyond the last token."""
         if self.n < WORD:
             with self.a.loop("bit", WORD - self.n, start=-1):
                 self.a(BIT, 0)
@@ -135,7 +135,7 @@ class AttentionCode(Idioms):
         self._milestone(rows, self._wide("layers.{layer}.context", self.context))
 
     def _row(self, own: int) -> None:
-        """A row of Â of a head, into a word and into the first register of signs."""
+        """Make one row of Â of one head; it goes into a word and into the first register of signs."""
         a, config = self.a, self.config
         band = 2 * self.n * self.words  # words of a band's queries and keys
         a.set("at", "query")
@@ -144,7 +144,7 @@ class AttentionCode(Idioms):
                 a(LD, At("at", 1 if word < own - 1 else band - own + 1))
                 a(STR, SIGNS + i * own + word)
         a.move_on("query", self.words)
-        # Keys are where the head's queries are, behind all queries.
+        # The keys of a head lie in the same place as its queries, but after all queries.
         a(LD, "head's queries")
         for i in range(len(config.bands)):
             a(ADD, band if i else self.n * self.words)
@@ -152,7 +152,7 @@ class AttentionCode(Idioms):
         a.set("smallest", (1 << WORD - 1) - 1)
         a.set("score", self.scores)
         with a.loop("key", self.n):
-            # −S, so that the smallest is the largest's.
+            # This is the negative score, so the smallest value belongs to the largest score.
             for i in range(len(config.bands)):
                 a(LD, -config.head_dim)
                 a.dot(DOT, f"keys {i}", own, i * own)
@@ -180,7 +180,7 @@ class AttentionCode(Idioms):
             a(ST, At("entry", 1))
             a(ADD, "sum")
             a(STR, "sum")
-        # Less the least entry that is enough: ⌊−τ·Σ / 2^16⌋, τ in two parts as it has no sign.
+        # The smallest entry that is enough, negated, is ⌊−τ·Σ / 2^16⌋. τ is unsigned and comes in two parts.
         a(LDT, "sum")
         a(LD, 0)
         for part in ("threshold", "threshold", "rest"):
@@ -196,13 +196,13 @@ class AttentionCode(Idioms):
         a(STB, At("row", 1))
 
     def _context(self) -> None:
-        """The context of a token and head, by its row of Â."""
+        """Make the context of one token and head from its row of Â."""
         a, config = self.a, self.config
         a.set("at", self.ones)
         a(LD, 0)
         a.dot(DOTA, "at", 1)  # 2·k
         if config.diba:
-            # Σ Â V = 2·n − k; with (1 − k)·V_i that is 2·n and either of two terms.
+            # Σ Â V = 2·n − k. With (1 − k)·V_i added that is 2·n plus one of two terms, which V_i selects.
             a(MUL, -1)
             a(ADD, 1)
             a(STR, "own term")

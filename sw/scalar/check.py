@@ -1,4 +1,4 @@
-"""Checking what a scalar machine has stored against the golden model's trace, tensor by tensor."""
+"""Compare what a scalar machine has stored with the golden model's trace, tensor by tensor."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,9 @@ from haarlequin.sw.scalar.layout import Buffer
 
 
 def compare(firmware: Firmware, stores: Iterable[tuple[int, int]], trace: Trace) -> Difference | None:
-    """The first difference of one image's stores (address, word) from its golden trace, of a batch of one."""
+    """The first difference between one image's stores (address, word) and its golden trace (a batch
+    of one).
+    """
     memory = np.zeros(1 << ADDRESS, np.uint16)
     seen = [0] * len(firmware.milestones)
     due = [1 if layerless(buffers) else firmware.model.config.layers for buffers in firmware.milestones]
@@ -34,7 +36,7 @@ def compare(firmware: Firmware, stores: Iterable[tuple[int, int]], trace: Trace)
 
 
 def layerless(buffers: list[Buffer]) -> bool:
-    """Whether these tensors are there once, not in every layer."""
+    """Whether these tensors exist once, and not in every layer."""
     return "{layer}" not in buffers[0].tensor
 
 
@@ -63,6 +65,6 @@ def _compare(name: str, buffer: Buffer, memory: np.ndarray, expected: np.ndarray
 
 
 def _reach(buffer: Buffer, expected: np.ndarray) -> int:
-    """Of the padding around a grid that has as many tokens as ``expected``."""
+    """The width of the padding around a token grid that has as many tokens as ``expected``."""
     rows, columns = buffer.shape[1:]
     return next(r for r in range(3) if (rows - 2 * r) * (columns - 2 * r) == len(expected))

@@ -1,4 +1,4 @@
-"""Emulation: runs the scalar core's code as the core does, with the cycles that it takes."""
+"""Emulate the scalar core: run its code as the core does, and count the cycles that it takes."""
 
 from haarlequin.hw.scalar.isa import (
     ACC,
@@ -20,13 +20,14 @@ _CYCLES = {Source.MEM: 3, Source.REG: 2, Source.IMM: 2}
 
 
 class FirmwareError(Exception):
-    """Code that does what no code should; the message says where."""
+    """The code did something that no code should do; the message says where."""
 
 
 class Emulator:
-    """One core with its memories loaded; `run` is an image.
+    """One core with its memories loaded; each `run` computes one image.
 
-    ``registers`` and ``data`` are as unsigned 16-bit words and stay from image to image, like ACC, T and B.
+    ``registers`` and ``data`` are unsigned 16-bit words. They keep their values from image to image, as ACC,
+    T and B do.
     """
 
     def __init__(self, code: list[int], data: list[int]):
@@ -35,19 +36,20 @@ class Emulator:
         self.registers = [0] * REGISTERS
         self.acc = self.t = self.b = 0
         self.results: list[int] = []
-        """ACC at every OUT of the image."""
+        """The value of ACC at each OUT of the image."""
         self.stores: list[tuple[int, int]] = []
-        """Addresses and words that the image has stored."""
+        """The addresses and words that the image has stored, in order."""
         self.saturations = self.cycles = 0
 
     def show(self, pixels: list[int]) -> None:
-        """Bytes of the next image."""
+        """Put the bytes of the next image where the code reads them."""
         self.data[PIXELS : PIXELS + len(pixels)] = pixels
 
     def run(self) -> None:
-        """From instruction 0 to HALT. Raises `FirmwareError` where ACC overflows or the code ends."""
+        """Run from instruction 0 to HALT. Raises `FirmwareError` where ACC overflows or the code ends."""
         self.results, self.stores = [], []
-        self.saturations = self.cycles = at = 0
+        self.saturations = self.cycles = 0
+        at: int | None = 0
         while at is not None:
             if at >= len(self.code):
                 raise FirmwareError(f"the code ends at instruction {len(self.code)}, without a HALT")
@@ -57,13 +59,13 @@ class Emulator:
                 raise FirmwareError(f"{self.code[here]}, instruction {here}: ACC overflows")
 
     def _step(self, one: Instruction, following: int) -> int | None:
-        """Carry out an instruction; where to go on, None where nowhere."""
-        if one.source != Source.NONE:
+        """Execute an instruction; returns the number of the next one, or None after HALT."""
+        op, r, immediate = one.op, one.r, one.immediate
+        if isinstance(op, Alu):
             self.cycles += _CYCLES[one.source]
-            self._alu(one.op, self._operand(one))
+            self._alu(op, self._operand(one))
             return following
         self.cycles += 2
-        op, r, immediate = one.op, one.r, one.immediate
         if op == Control.DJNZ:
             self.registers[r] = self.registers[r] - 1 & _MASK
             return immediate if self.registers[r] else following

@@ -1,7 +1,7 @@
-"""A golden model → the scalar core's code, its data, and where its tensors are when.
+"""Write the scalar core's firmware for a golden model: code, data, and when each tensor is complete.
 
-The code is of one shape: loops over layers, tokens and channels, through which one pointer S walks along the
-constants in the order in which they are used, and goes back for each token.
+All code has the same form: loops over layers, tokens and channels. One pointer S walks along the constants in
+the order in which they are used, and goes back for each token.
 """
 
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ class Firmware:
     model: GoldenModel
     code: list[int]
     data: list[int]
-    """Words from address 0 on, unsigned; first those in whose place the core sees the image."""
+    """Words from address 0 on, unsigned. The image takes the place of the first of them."""
     milestone_address: int
-    """Address at which it stores a number when tensors are complete."""
+    """The code stores a number at this address when tensors are complete."""
     milestones: list[list[Buffer]]
-    """Those tensors, by the number."""
+    """The tensors that are complete then, for each number."""
 
 
 def check_shape(model: GoldenModel, machine: ScalarConfig) -> None:
-    """Raise `DoesNotFit` for a model that the firmware has no loops for."""
+    """Raise `DoesNotFit` for a model with sizes that the firmware's loops do not support."""
     config, hidden = model.config, model.config.dim * model.config.mlp_ratio
     if config.widths != machine.widths:
         raise DoesNotFit(f"{config.name}: its widths differ from those of {machine.name}")
@@ -58,7 +58,7 @@ def _bytes(config: ModelConfig) -> int:
 
 
 def firmware(model: GoldenModel, machine: ScalarConfig) -> Firmware:
-    """Code and data; raises `DoesNotFit`."""
+    """Write the firmware; raises `DoesNotFit` where a model is too large or of other sizes."""
     check_shape(model, machine)
     try:
         return _Builder(model, machine).build()
@@ -97,7 +97,7 @@ class _Builder(AttentionCode):
     def _embed(self) -> None:
         a, config = self.a, self.config
         shift = int(self.c["embedding.shift"])
-        run = config.patch * config.channels  # taps of a patch's row
+        run = config.patch * config.channels  # bytes of one row of a patch
         line = config.image[1] * config.channels
         with a.scope():
             for name, address in (("at", self.corners), ("position", self.positions), ("Y", self.x)):

@@ -1,4 +1,6 @@
-"""What all of a firmware's code is made of: rows of signs, dot products, IRPReLU, loops over tokens."""
+"""Short pieces of code that every part of a firmware uses: rows of signs, dot products, IRPReLU,
+token loops.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,11 @@ WIDE, FEATURE = Saturation.WIDE, Saturation.FEATURE
 
 
 class Idioms(Layout):
-    """Code for the data of a `Layout`: ``a`` collects it, ``milestones`` what is complete when."""
+    """Writes code for the data of a `Layout`.
+
+    Each method adds instructions to the assembler ``a``. ``milestones[i]`` are the tensors that are complete
+    when the code stores the number i to ``milestone_address``.
+    """
 
     def __init__(self, model: GoldenModel, machine: ScalarConfig):
         super().__init__(model, machine)
@@ -24,6 +30,7 @@ class Idioms(Layout):
         self.milestones: list[list[Buffer]] = []
 
     def _milestone(self, *buffers: Buffer) -> None:
+        """Say that these tensors are complete."""
         self.a(LD, len(self.milestones))
         self.a(ST, At("milestone"))
         self.milestones.append(list(buffers))
@@ -32,7 +39,9 @@ class Idioms(Layout):
         return Buffer(name, address, (self.n, self.dim * repeats))
 
     def _signs(self, words: int) -> None:
-        """A row of signs from where X points, by the moves that S points at; X is behind the row then."""
+        """Take the signs of the row that X points at, with the moves that S points at; X then is after
+        the row.
+        """
         a = self.a
         for word in range(words):
             with a.loop("bit", WORD):
@@ -41,16 +50,20 @@ class Idioms(Layout):
             a(STBR, SIGNS + word)
 
     def _dot(self, words: int) -> None:
-        """ACC = W·s of a channel."""
+        """Let ACC be the dot product of a channel's weights, which S points at, with the row of signs."""
         self.a(LD, -WORD * words)
         self.a.dot(DOT, "S", words)
 
     def _affine_code(self) -> None:
+        """Apply the affine that S points at to ACC."""
         self.a(MUL, At("S", 1))
         self.a(ASRR, 0, self.high)
         self.a(ADD, At("S", 1))
 
     def _irprelu(self, shortcut: At, residual: At | None = None) -> None:
+        """Apply affine, shortcut and IRPReLU to ACC, with the constants that S points at, and add
+        the residual.
+        """
         a = self.a
         self._affine_code()
         a(ADD, shortcut)
@@ -65,7 +78,7 @@ class Idioms(Layout):
 
     @contextmanager
     def _tokens(self, offsets: bool = True) -> Iterator[None]:
-        """A loop over the tokens, each with the constants from where S is now, and with its t_n."""
+        """Loop over the tokens. For each, S goes back to where it is now, and ``t`` is the token's t_n."""
         self.a.set("start", "S")
         with self.a.loop("token", self.n):
             self.a.set("S", "start")
@@ -74,6 +87,7 @@ class Idioms(Layout):
             yield
 
     def _split_constant(self) -> None:
+        """Load the constant of two words that S points at into ACC."""
         a = self.a
         a(LD, At("S", 1))
         a(LDT, At("S", 1))

@@ -1,4 +1,4 @@
-"""The data of a model's firmware: its constants in the order in which the code walks along them, and room for
+"""The data of a model's firmware: its constants, in the order in which the code uses them, and
 its tensors.
 """
 
@@ -13,21 +13,22 @@ from haarlequin.hw.scalar.isa import WORD
 from haarlequin.models.golden import GoldenModel, exp_table
 
 SPLIT = 14
-"""Bits of a wide constant that its lower word holds."""
+"""How many bits of a constant of two words its lower word holds."""
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """Words of a tensor: ``address`` of its first and how its values lie."""
+    """Where a tensor lies, and how its values lie in its words."""
 
     tensor: str
-    """By its name in the golden model's trace, ``{layer}`` for its layer's number."""
+    """Its name in the golden model's trace, with ``{layer}`` for the layer's number."""
     address: int
+    """Address of its first word."""
     shape: tuple[int, ...]
-    """Of words."""
+    """Its shape in words."""
     kind: str = "wide"
-    """``signs`` and ``bits`` have 16 a word, along the last axis; ``planes`` are padded token grids, a
-    channel each."""
+    """``wide`` tensors have one value per word. ``signs`` and ``bits`` have 16 per word, along the last axis.
+    ``planes`` are padded token grids, one per channel, with one value per word."""
 
 
 class Full(Exception):
@@ -42,7 +43,7 @@ class _Data:
         self._size = size
 
     def place(self, values: Iterable[int]) -> int:
-        """Their address."""
+        """Put values after all others; returns the address of the first."""
         address = len(self.words)
         for value in values:
             assert -(1 << WORD >> 1) <= value < 1 << WORD, f"{value} does not fit a word"
@@ -52,28 +53,29 @@ class _Data:
         return address
 
     def reserve(self, count: int) -> int:
-        """The address of so many zeros."""
+        """Put ``count`` zeros after all others; returns the address of the first."""
         return self.place([0] * count)
 
     def share(self, *groups: Sequence[int]) -> list[int]:
-        """Addresses of tensors of these sizes, group after group: those of one group are never there together
-        with another's.
+        """Reserve one region for several groups of tensors, of which only one group is in use at a time.
+
+        Takes the sizes of each group's tensors; returns the addresses of all tensors, group after group.
         """
         first = self.reserve(max(sum(sizes) for sizes in groups))
         return [first + start for sizes in groups for start in accumulate([0, *sizes[:-1]])]
 
 
 class Layout:
-    """Where everything lies: addresses as attributes, ``data`` with the words that are there at first. Raises
-    `Full`.
+    """The layout of the data memory: addresses as attributes, and the words that it begins with in ``data``.
 
-    Wide tensors are a word a value, token by token; signs are 16 channels a word.
+    Wide tensors have one word per value, token by token; signs have 16 channels per word. Raises `Full` where
+    there is not enough memory.
     """
 
     def __init__(self, model: GoldenModel, machine: ScalarConfig):
         self.model, self.config, self.c = model, model.config, model.constants
         self.milestone_address = machine.data - 1
-        """Address of the word that is stored when tensors are complete: which, `Firmware.milestones`."""
+        """The firmware stores a number here when tensors are complete: an index of `Firmware.milestones`."""
         self.data = _Data(self.milestone_address)
         self.image = self.data.reserve(machine.pixels // 2)
         config = self.config
@@ -119,12 +121,12 @@ class Layout:
         self.neighbours = data.place(self.x + dim * (y * columns + x) for y, x in places)
 
     def _stream(self) -> list[int]:
-        """All constants that are a channel's, in the order in which S walks along them."""
+        """All constants of channels, in the order in which the pointer S walks along them."""
         c, config = self.c, self.config
         found: list[int] = []
         weight, bias = c["embedding.weight"], c["embedding.bias"]
         for channel in range(self.dim):
-            # Of the pixel less 128, that is of the pixel and a bias.
+            # The weights are for the pixel less 128. Here they are for the pixel, with 128 in the bias.
             found += _split(int(bias[channel]) - 128 * int(weight[channel].sum()))
             found += [
                 *weight[channel].tolist(),
@@ -182,7 +184,7 @@ class Layout:
         return [*self._affine(name, channel), *slopes, int(self.c[f"{name}.offset"][channel])]
 
     def _token_tables(self) -> list[int]:
-        """t_n, in the order in which T walks along them: the context's once a head."""
+        """All t_n, in the order in which the pointer T walks along them; the context's come once per head."""
         times = {"value": 1, "context": self.config.heads, "output": 1, "expand": 1, "reduce": 1}
         return [
             value
@@ -197,7 +199,7 @@ def _flat(tensor: np.ndarray) -> list[int]:
 
 
 def _split(value: int) -> list[int]:
-    """A constant of more than a word, lower part first."""
+    """A constant as two words, the lower part first."""
     return [value & (1 << SPLIT) - 1, value >> SPLIT]
 
 

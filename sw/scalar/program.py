@@ -1,4 +1,4 @@
-"""A golden model compiled for the scalar machine, and checked."""
+"""`compile_model` compiles a golden model for the scalar machine, and checks the result."""
 
 import math
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class ScalarProgram:
     firmware: Firmware
     machine: ScalarConfig
     words: dict[str, list[int]]
-    """By the memory's name, from its word 0 on."""
+    """The words of each memory, by its name, from word 0 on."""
     cycles: int
-    """Of the core, an image: the same for every image."""
+    """Cycles of the core per image; they are the same for every image."""
     stores: int
-    """Words that an image stores."""
+    """How many words the core stores per image."""
 
     @property
     def model(self) -> GoldenModel:
-        """What it computes."""
+        """The model that it computes."""
         return self.firmware.model
 
     @property
     def size(self) -> str:
-        """In words."""
+        """How much of the memories it takes, as text."""
         code, data = len(self.firmware.code), len(self.firmware.data)
         return f"{code:,} instructions of {CODE:,}, {data:,} words of {self.machine.data - 1:,}"
 
@@ -47,11 +47,11 @@ class ScalarProgram:
         return self.cycles
 
     def operations(self) -> list[Operation]:
-        """What an image's cycles are spent on."""
+        """The cycles of an image, all as one operation."""
         return [Operation("firmware", 1, self.cycles, sum(bit_macs(self.model.config).values()))]
 
     def compiled(self) -> Compiled:
-        """What the host needs of it."""
+        """The tables that the host loads."""
         return Compiled(
             model=self.model.config,
             accelerator=self.machine.name,
@@ -67,8 +67,8 @@ def compile_model(model: GoldenModel, machine: ScalarConfig, check: bool = True)
     """Write the firmware and run an image through it, and with ``check`` compare every tensor.
 
     Raises:
-        DoesNotFit: the machine is too small.
-        CompilerError: the firmware computes something else than the model.
+        DoesNotFit: the machine is too small for the model.
+        CompilerError: the firmware does not compute the same integers as the model.
     """
     made, config = firmware(model, machine), model.config
     size = math.prod(config.image) * config.channels
@@ -82,7 +82,7 @@ def compile_model(model: GoldenModel, machine: ScalarConfig, check: bool = True)
 
 
 def run(words: dict[str, list[int]], pixels: np.ndarray) -> Emulator:
-    """A core behind an image."""
+    """Run one image; returns the core as it is afterwards."""
     emulator = Emulator(words["code"], words["data"])
     emulator.show(pixels.flatten().tolist())
     emulator.run()
@@ -90,7 +90,7 @@ def run(words: dict[str, list[int]], pixels: np.ndarray) -> Emulator:
 
 
 def compare_run(program: ScalarProgram, emulator: Emulator, pixels: np.ndarray) -> None:
-    """Raise `CompilerError` where what came of an image is not the golden model's."""
+    """Raise `CompilerError` where an image's results differ from the golden model's."""
     trace: Trace = {}
     with arithmetic.count_saturations() as counter:
         program.model(pixels, trace)
