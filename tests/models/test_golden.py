@@ -15,6 +15,8 @@ from tests.models.arithmetic import reference
 from tests.models.extreme_widths import LARGEST, SMALLEST
 from tests.models.network.reference_network import ReferenceNetwork
 
+pytestmark = pytest.mark.slow
+
 TINY = ModelConfig(
     name="tiny",
     image=(6, 4),

@@ -16,6 +16,8 @@ from haarlequin.models.network.freeze import freeze
 from haarlequin.models.onnx.graph import export
 from tests.models.runtime import run
 
+pytestmark = pytest.mark.slow
+
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
 NAMES = sorted(folder.name for folder in ZOO.iterdir() if folder.is_dir())
 STUDENTS = [name for name in NAMES if not name.startswith("teacher-")]

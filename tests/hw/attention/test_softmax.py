@@ -9,6 +9,8 @@ from haarlequin.models import arithmetic
 from haarlequin.models.config import Widths
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 DEFAULT = Widths()
 SMALL = Widths(exp_index=4, exp=6, exp_step=0.25, threshold=11)
 SILENCE = 20

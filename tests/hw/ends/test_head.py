@@ -10,6 +10,8 @@ from haarlequin.models.config import ModelConfig, Widths
 from haarlequin.models.golden import FEATURE_BITS, specs
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 SILENCE = 20
 """Cycles after the last logit in which nothing more may come."""
 

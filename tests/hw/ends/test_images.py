@@ -12,6 +12,8 @@ from tests.hw.bench import simulate
 from tests.hw.ends.test_embedding import golden, shape, tables
 from tests.hw.ends.test_embedding import model as drawn_model
 
+pytestmark = pytest.mark.slow
+
 SILENCE = 20
 """Cycles after the last image in which nothing more may come."""
 

@@ -13,6 +13,8 @@ from haarlequin.hw.boards import board
 from haarlequin.hw.common.tables import sized_memory
 from haarlequin.hw.families import FAMILIES
 
+pytestmark = pytest.mark.slow
+
 REPORT = "--report report.json --seed 7 --placer static --timing-allow-fail --write placed.json"
 
 

@@ -12,6 +12,8 @@ from haarlequin.hw.families.ice40 import Ice40Pll, Ice40Setting
 from haarlequin.hw.families.pll import MHZ
 from haarlequin.models.common.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = [Ecp5Setting, Ice40Setting, GowinSetting]
 INPUTS = [12, 25, 27, 48]
 MOST = {Ecp5Setting: 400, Ice40Setting: 275, GowinSetting: 625}

@@ -7,6 +7,8 @@ from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.models import arithmetic
 from tests.hw.grid_stream import GRIDS, stream
 
+pytestmark = pytest.mark.slow
+
 
 def pack(bits):
     return sum(1 << i for i, bit in enumerate(bits) if bit > 0)

@@ -11,6 +11,8 @@ from haarlequin.hw.program import CONTEXTS, pass_groups, pass_layout
 from haarlequin.sw.compiler.encode import program_words
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 OPERATIONS = [code for code in OperationCode if code != OperationCode.WAITING]
 """What a pass may be of."""
 UPDATES = len(pass_groups(CONFIGS["2x64"]))

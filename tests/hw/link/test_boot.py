@@ -14,6 +14,8 @@ from haarlequin.sw.table_folder import Compiled
 from tests.hw.bench import simulate
 from tests.hw.link.test_link import IDENTITY, NARROW, WIDE, Bench, error, golden, image
 
+pytestmark = pytest.mark.slow
+
 SLOW = replace(IDENTITY, clock_hz=1_000_000)
 """So that 30 µs are 30 cycles."""
 WAKE = 30

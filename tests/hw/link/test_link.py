@@ -10,6 +10,8 @@ from haarlequin.hw.link.link import Link
 from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 30
 SILENCE = 40
 """Cycles without anything after which nothing more is to come; more than the timeout."""

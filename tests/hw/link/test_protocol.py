@@ -1,7 +1,6 @@
 import re
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from amaranth.lib.crc import catalog
@@ -23,8 +22,9 @@ from haarlequin.hw.link.protocol import (
     ProtocolError,
     encode,
 )
+from haarlequin.models.common.places import ROOT
 
-PAGE = Path(__file__).parents[4] / "docs" / "protocol.md"
+PAGE = ROOT / "docs" / "protocol.md"
 
 IDENTITY = Identity(0x12345678, 48_000_000, (Memory("weights", 12, 0x20000), Memory("pixels", 8, 128)))
 

@@ -7,6 +7,8 @@ from amaranth.hdl import Elaboratable, Module
 from haarlequin.hw.link.uart import Uart
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 MISMATCH = Fraction(2, 100)
 
 

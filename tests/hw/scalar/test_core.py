@@ -17,6 +17,8 @@ from haarlequin.hw.scalar.isa import (
 from haarlequin.sw.scalar.emulate import Emulator, FirmwareError
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 2
 """Runs of each program, the second on what the first has left."""
 LONGEST = 1500

@@ -11,6 +11,8 @@ from haarlequin.hw.scalar.machine import ScalarMachine
 from haarlequin.sw.scalar.emulate import Emulator
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ScalarConfig("bench", pixels=128)
 BYTES = CONFIG.pixels // 2
 """Of an image."""

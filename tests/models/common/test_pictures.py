@@ -492,7 +492,7 @@ def test_training_and_inference_take_or_refuse_alike(tmp_path, name, preset):
         place = tmp_path / "set" / split / class_ / f"{i}{picture.suffix}"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(picture.read_bytes())
-    accelerator = SimpleNamespace(config=config)
+    accelerator = SimpleNamespace(model_config=config)
     try:
         asked = Accelerator.pixels(accelerator, picture)[0]
     except PictureError as error:

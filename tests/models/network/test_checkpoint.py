@@ -19,6 +19,8 @@ from haarlequin.models.training import train
 from haarlequin.sw import compile as compile_command
 from haarlequin.sw.resolve import ModelSource, trained
 
+pytestmark = pytest.mark.slow
+
 SMALL = preset("digits").with_(dim=6, heads=3, layers=1, mlp_ratio=2)
 
 

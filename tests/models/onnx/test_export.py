@@ -24,6 +24,8 @@ from tests.models.extreme_widths import LARGEST, SMALLEST
 from tests.models.runtime import observed, run
 from tests.said import said
 
+pytestmark = pytest.mark.slow
+
 SMALL = preset("digits").with_(name="small", layers=1, dim=24, heads=2)
 RGB = {"channels": 3, "mean": (1.0, 128.0, 255.0)}
 SHAPES = {

@@ -11,6 +11,8 @@ import pytest
 
 from haarlequin.models.onnx.runtime import session
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 DIGITS = ROOT / "models/zoo/digits/model.onnx"
 FOLDERS = (".ci", "docs", "hw", "models", "sim", "sw", "tests")

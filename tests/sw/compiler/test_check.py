@@ -14,6 +14,8 @@ from haarlequin.sw.compiler.check import Checker
 from haarlequin.sw.compiler.lower import lower
 from tests.small_machines import MACHINES, random_models
 
+pytestmark = pytest.mark.slow
+
 BY_OTHERS = {"embedding.x", "pooled", "logits"}
 """What passes do not show: `sim.compare_trace` compares these."""
 

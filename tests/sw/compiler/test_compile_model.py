@@ -15,6 +15,8 @@ from haarlequin.sw.compiler.dont_care import USED
 from haarlequin.sw.compiler.encode import program_words
 from tests.small_machines import MACHINES, random_models
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_random_models(name):

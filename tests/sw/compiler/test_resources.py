@@ -30,6 +30,8 @@ from haarlequin.sw.compiler.resources import (
     operations,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_ideal_cycles_of_tiny_are_its_binary_products():
     """N·C²·(6 + 2r) of the linears, two bands of N²·C scores, N²·C of context, over 64 × 128 bits a cycle."""

@@ -18,6 +18,8 @@ from haarlequin.sw.scalar.program import ScalarProgram, compare_run, compile_mod
 from haarlequin.sw.targets import fits
 from tests.sw.scalar.models import random_models
 
+pytestmark = pytest.mark.slow
+
 SCALAR = CONFIGS["scalar"]
 
 WHOLE = ModelConfig(
