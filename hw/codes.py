@@ -1,4 +1,4 @@
-"""Enums of the coded fields, one definition each for RTL, compiler and emulator."""
+"""The enums of coded fields. RTL, compiler and emulator share these definitions."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ else:
 
 
 class Operand(IntEnum, shape=2):
-    """Where a pass's shortcut comes from."""
+    """The memory from which the shortcut of a pass comes."""
 
     NONE = 0
     BANK_A = 1
@@ -17,7 +17,7 @@ class Operand(IntEnum, shape=2):
 
 
 class Activation(IntEnum, shape=2):
-    """The word that a pass broadcasts to the lanes: ones, or one of a sign memory."""
+    """The source of the words that a pass broadcasts to the lanes: all ones, or a sign memory."""
 
     ONES = 0
     SIGNS_0 = 1
@@ -25,31 +25,31 @@ class Activation(IntEnum, shape=2):
 
 
 class SignMemory(IntEnum, shape=1):
-    """One of the two sign memories, and the fields of a pass that belong to it."""
+    """The two sign memories, and the fields of a pass that belong to each."""
 
     SIGNS_0 = 0
-    """Signs that queries are made from, queries, rows of Â, signs of the context, u."""
+    """Holds the signs from which queries are made, queries, rows of Â, signs of the context, and u."""
     SIGNS_1 = 1
-    """Signs that keys, values and expand are made from, keys, V."""
+    """Holds the signs from which keys, values and expand are made, keys, and V."""
 
     @property
     def activation(self) -> Activation:
-        """Broadcasts its words."""
+        """The activation that broadcasts the words of this memory."""
         return Activation[self.name]
 
     @property
     def reads(self) -> str:
-        """Name of the field that has the address of its words as they are read."""
+        """The name of the field with the address from which its words are read."""
         return f"signs_{self.value}"
 
     @property
     def writes(self) -> str:
-        """Name of the field by which signs of results are written into it."""
+        """The name of the field that writes the signs of results into this memory."""
         return f"bits_{self.value}"
 
 
 class ResultPart(IntEnum, shape=2):
-    """Kinds of words of an image's result, in the order in which they leave."""
+    """The kinds of words in the result of an image, in the order in which they are sent."""
 
     LOGITS = 0
     CYCLES = 1
@@ -57,7 +57,7 @@ class ResultPart(IntEnum, shape=2):
 
 
 class OperationCode(IntEnum, shape=4):
-    """The operation that the machine counts a cycle for; WAITING while no pass runs."""
+    """The operation for which the machine counts a cycle. It is WAITING while no pass runs."""
 
     SIGNS = 0
     HAAR = 1
@@ -72,5 +72,5 @@ class OperationCode(IntEnum, shape=4):
 
     @property
     def title(self) -> str:
-        """Its name for people, and in the tables' manifest."""
+        """The name of the operation for people, and in the manifest of the tables."""
         return "Haar" if self is OperationCode.HAAR else self.name.lower().replace("_", " ")

@@ -1,5 +1,7 @@
-"""What an accelerator is made of: `AcceleratorConfig`, or `ScalarConfig` on the smallest parts, the only
-source of shapes in `hw/`; and the presets.
+"""The sizes of an accelerator, and the presets.
+
+`AcceleratorConfig` describes an accelerator with lanes, `ScalarConfig` one for the smallest parts. All shapes
+in `hw/` come from them.
 """
 
 import json
@@ -10,64 +12,65 @@ from dataclasses import asdict, dataclass, field
 from haarlequin.models.config import ConfigError, Widths
 
 FORMAT = 1
-"""Of what the host loads. It is part of a digest: raise it when a table's words come to mean something else,
-and a bitstream of before refuses them.
+"""The version of the tables that the host loads. It is part of the digest: raise it when the words of a table
+get another meaning, and older bitstreams refuse the new tables.
 """
 
 
 @dataclass(frozen=True)
 class AcceleratorConfig:
-    """Sizes of one accelerator. Making an illegal one raises `ConfigError`.
+    """The sizes of one accelerator. An illegal combination raises `ConfigError`.
 
-    Depths are in words: of ``width`` bits for weights (one lane's share of a step) and signs, of one wide
-    value a lane for the banks, of one lane's constants, of one t_n.
+    The sizes of memories are numbers of words. A word of the weights (one lane's share of a step) and of the
+    signs has ``width`` bits. A word of a bank has one wide value for each lane. A word of the constants is
+    for one lane, and a word of the token offsets is one t_n.
     """
 
     name: str
     lanes: int
     width: int
-    """K: weight bits of a lane, activation bits a cycle."""
+    """K: the number of weight bits of a lane, and of activation bits per cycle."""
     weights: int
     constants: int
     local: int
-    """Words of the local convolution: a channel's weights and shift."""
+    """Words of the local convolution. Each has the weights and the shift of one channel."""
     tokens: int
-    """Values of t_n, of all layers."""
+    """Token offsets t_n, of all layers together."""
     signs: int
-    """Of each of the two sign memories."""
+    """Words of each of the two sign memories."""
     bank_a: int
     bank_b: int
     program: int
-    """Updates, some four a pass."""
+    """Updates of the program. A pass has about four of them."""
     macs: int = 4
-    """Multipliers of the embedding."""
+    """The number of multipliers of the embedding."""
     pixels: int = 2 * 64
-    """Bytes of image memory, two images."""
+    """Bytes of the image memory, which holds two images."""
     max_columns: int = 16
-    """Widest token grid."""
+    """The width of the widest token grid."""
     max_tokens: int = 64
-    """N of the largest image."""
+    """N, the number of tokens of the largest image."""
     max_channels: int = 128
-    """C of the widest tokens."""
+    """C, the number of channels of the widest tokens."""
     max_patch_length: int = 48
-    """Values of the largest patch."""
+    """The number of values of the largest patch."""
     max_classes: int = 10
     rows: int = 128
-    """Rows of scores, of all heads."""
+    """Rows of scores, of all heads together."""
     theta: int = 3
-    """Largest local convolution."""
+    """The size of the largest local convolution."""
     slots: int = 16
-    """Tiles whose constants a lane holds: one leaves sums as they are, the others are loaded in turn."""
+    """Tiles whose constants a lane holds. One slot leaves sums as they are, the others are loaded in turn."""
     widths: Widths = field(default_factory=Widths)
 
     @property
     def value_bits(self) -> int:
-        """Bits of a lane's weights that V can shift into, a token each: the highest ones."""
+        """How many of a lane's weight bits can take V, one for each token. They are the highest ones."""
         return min(self.width, self.lanes * math.ceil(self.max_tokens / self.lanes))
 
     @property
     def digest(self) -> int:
-        """32 bits by which host and machine know that they mean the same words of the same sizes."""
+        """32 bits that host and machine compare, to know that they agree on all sizes and on the tables."""
         return _digest(self)
 
     def __post_init__(self):
@@ -115,20 +118,21 @@ class AcceleratorConfig:
 
 @dataclass(frozen=True)
 class ScalarConfig:
-    """Sizes of one accelerator that has one of everything: a core with firmware (`hw/scalar/`). Making an
-    illegal one raises `ConfigError`.
+    """The sizes of an accelerator with a scalar core and its firmware (`hw/scalar/`) in place of lanes.
+
+    An illegal combination raises `ConfigError`.
     """
 
     name: str
     data: int = 1 << 16
-    """Words of data."""
+    """Words of the data memory."""
     pixels: int = 2 * 256
-    """Bytes of image memory, two images."""
+    """Bytes of the image memory, which holds two images."""
     widths: Widths = field(default_factory=Widths)
 
     lanes = 1
     width = 16
-    """Bits whose agreements are counted in a cycle."""
+    """The number of bits whose agreements are counted in one cycle."""
 
     def __post_init__(self):
         if not (type(self.data) is int and 1 <= self.data <= 1 << 16):
@@ -138,7 +142,7 @@ class ScalarConfig:
 
     @property
     def digest(self) -> int:
-        """32 bits by which host and machine know that they mean the same words of the same sizes."""
+        """32 bits that host and machine compare, to know that they agree on all sizes and on the tables."""
         return _digest(self)
 
 
@@ -306,7 +310,7 @@ CONFIGS: dict[str, AnyConfig] = {
 
 
 def accelerator(name: str) -> AnyConfig:
-    """The preset of that name; raises `ConfigError` with the known ones."""
+    """The preset of that name. Raises `ConfigError`, with the known ones, for an unknown name."""
     if name not in CONFIGS:
         raise ConfigError(f"unknown accelerator {name!r}: there are {', '.join(CONFIGS)}")
     return CONFIGS[name]

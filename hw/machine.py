@@ -1,10 +1,10 @@
-"""The machine behind the link: memories that the host loads, images in, results out."""
+"""The machine without its link: memories that the host loads, images in, results out."""
 
 import gc
 import warnings
 from functools import cache
 
-from amaranth.hdl import Array, Module, Mux, Signal, UnusedElaboratable, Value, signed
+from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, UnusedElaboratable, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
@@ -27,23 +27,54 @@ ANSWER_LATENCY = 5
 
 @cache
 def memories(config: AcceleratorConfig) -> tuple[Memory, ...]:
-    """What the host can fill and read, by number, of a machine that is not built."""
+    """The memories of a machine that the host can reach, by number, without building the machine."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)
         found = Machine(config).memories
-        gc.collect()  # while the warnings are off that nothing in it was ever elaborated
+        gc.collect()  # deletes the machine while the warning is off that it was never elaborated
     return found
 
 
 class Machine(wiring.Component):
-    """Everything but the link.
+    """The lanes, embedding, head and memories, ready to be connected to a link.
 
-    The host's bus takes a word a cycle: ``write`` puts ``data`` into word ``address`` of memory ``select``, a
-    number in `memories`; ``read`` gets its ``answer`` `ANSWER_LATENCY` cycles later. Both only while ``idle``
-    is high, except pixels, which go where the next image's belong, and counters. ``commit`` hands over the
-    image that was written, while ``room`` is high. ``results`` gives `RESULT`s, image after image.
+    The host's bus does one write or read per cycle. It may be used only while ``idle`` is high, except that
+    counters may be read at any time, and pixels may be written while ``room`` is high.
 
-    ``trace`` shows what layers, embedding and pooling write, for verification.
+    Parameters
+    ----------
+    config : AcceleratorConfig
+        The sizes of the machine.
+
+    Members
+    -------
+    select : In
+        The number of a memory in `memories`.
+    address : In(ADDRESS_BITS)
+        The address of a word in that memory. Pixels of the next image always have the addresses from 0 on.
+    data : In
+        The word to be written.
+    write : In(1)
+        Writes ``data`` to the word.
+    read : In(1)
+        Reads the word.
+    answer : Out
+        The word that was read, `ANSWER_LATENCY` cycles after ``read``. Until then ``select`` and ``address``
+        must not change.
+    idle : Out(1)
+        No image is in the machine.
+    room : Out(1)
+        The machine can take another image.
+    image_bytes : Out(LENGTH_BITS)
+        The number of bytes of an image, from the settings.
+    commit : In(1)
+        Hands over the image whose pixels were written; allowed while ``room`` is high.
+    results : Out(stream.Signature(RESULT))
+        For each image its logits, then its cycles, then its saturations.
+    result_words : Out(16)
+        The number of these words.
+    trace : Out
+        The words that layers, embedding and pooling write, for verification.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -68,7 +99,7 @@ class Machine(wiring.Component):
         counters = Memory(COUNTERS_MEMORY, COUNTER_BITS, len(OperationCode))
         settings = Memory(SETTINGS_MEMORY, SETTINGS_WORD, -(-self._settings.size // SETTINGS_WORD))
         self.memories = settings, *tables, counters
-        """By number. Counters can only be read."""
+        """The memories that the host can reach, by number. Counters can only be read."""
         wide = data.ArrayLayout(signed(w.wide), config.lanes)
         sums = head.signature.members["sums"].signature.members["payload"].shape
         trace = {name: field.shape for name, field in trace_layout(config)}
@@ -94,7 +125,7 @@ class Machine(wiring.Component):
             head.shift.eq(settings.head_shift),
             self.image_bytes.eq(settings.image_bytes),
             self.result_words.eq(settings.classes + 2),
-            # Images into the layers, sums into the head.
+            # Images go into the layers, and sums into the head.
             images.commit.eq(self.commit),
             self.room.eq(images.room),
             layers.start.eq(images.waiting),
@@ -120,14 +151,14 @@ class Machine(wiring.Component):
         return m
 
     def _bus(self, m: Module) -> data.View:
-        """The host's memories; the settings."""
-        # Without a reset, like all that the host loads: it outlives the link's RESET.
+        """Connect the host's bus to the memories. Returns the settings."""
+        # They have no reset, so that they keep their values after a RESET, like all that the host loads.
         settings = Signal(self._settings, reset_less=True)
         m.submodules.counters = counters = Counters(len(OperationCode), COUNTER_BITS)
         number = numbers(self.memories)
         bits = Value.cast(settings)
         parts = [bits[first : first + SETTINGS_WORD] for first in range(0, len(bits), SETTINGS_WORD)]
-        # A cycle late, and one more for the memories, which lie all over the part.
+        # The bus waits in a register, and once more in front of each memory: they lie all over the part.
         ports = self.select, self.address, self.data, self.write, self.read
         select, address, word, write, read = (registered(m, port) for port in ports)
         for at, part in enumerate(parts):
@@ -144,7 +175,7 @@ class Machine(wiring.Component):
                 table.read.eq(registered(m, read & chosen)),
             ]
             answers[name] = Value.cast(table.answer).as_unsigned()
-        # A cycle late: it hangs on the program's word, and the counters are slow.
+        # It is counted a cycle late, because it comes from the program's word, and the counters are slow.
         operation = Signal(OperationCode, init=OperationCode.WAITING)
         m.d.sync += operation.eq(self._layers.operation)
         m.d.comb += [counters.index.eq(operation), counters.addr.eq(address)]
@@ -154,9 +185,10 @@ class Machine(wiring.Component):
         return settings
 
     def _results(self, m: Module) -> None:
-        """Logits as the head finds them, then the cycles and saturations of their image."""
+        """Send the logits as they come from the head, then the cycles and saturations of their image."""
         layers, images, head, results = self._layers, self._images, self._head, self.results
-        # Of the image in the layers; of the one whose result is due, which holds the head until it is sent.
+        # ``cycles`` and ``clipped`` are for the image in the layers. The others are for the image whose result
+        # is to be sent next, and which holds the head until then.
         cycles, own_cycles, clipped, own_clipped = (Signal(COUNTER_BITS) for _ in range(4))
         finished, holding = Signal(), Signal()
         m.d.sync += cycles.eq(cycles + 1)
@@ -199,5 +231,6 @@ class Machine(wiring.Component):
         m.d.comb += self.idle.eq(flying == 0)
 
 
-def _bits(shape) -> int:
+def _bits(shape: ShapeLike) -> int:
+    """The width of a shape."""
     return Value.cast(Signal(shape)).shape().width

@@ -1,9 +1,10 @@
-"""What the host loads to make the machine run one model: the program, pass by pass, and the settings.
+"""The layouts of the program and of the settings, which the host loads for one model.
 
-A pass streams tokens through the lanes while the weights and constants of a later pass load and, beside both,
-a softmax may run. The program is a static schedule: `cycles` after a pass begins, the next one
-does, ready or not; nothing in the machine checks for hazards, the compiler has (`sw.compiler.schedule`).
-While a pass runs the sequencer reads the next one, an update a cycle.
+A pass streams tokens through the lanes. At the same time the weights and constants of a later pass are
+loaded, and a softmax may run. The program is a static schedule: the next pass begins ``cycles`` cycles after
+a pass has begun, whether its data are ready or not. Nothing in the machine checks for hazards, because the
+compiler has done so (`sw.compiler.schedule`). While a pass runs, the sequencer reads the next one, with one
+update per cycle.
 """
 
 from amaranth.hdl import ShapeLike, signed, unsigned
@@ -14,29 +15,29 @@ from haarlequin.hw.codes import Activation, Operand, OperationCode
 from haarlequin.hw.config import AcceleratorConfig
 
 MOST_REPEATS = 8
-"""Of the MLP: r."""
+"""The largest expansion ratio r of the MLP."""
 
 CONTEXTS = 4
-"""Passes that may be in flight at once."""
+"""How many passes can be in the pipeline at once."""
 
 
 def update_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """One word of the program: new values for one group of a pass's fields; the others stay as they were.
+    """One word of the program: new values for one group of fields. All other fields keep their values.
 
-    Successive passes differ in few fields, so that this takes less than half the memory of whole passes.
+    Successive passes differ in few fields, so that updates take less than half the memory of whole passes.
     """
     parts = group_slices(config)
     return data.StructLayout(
         {
             "group": bits_for(len(parts) - 1),
-            "last": 1,  # of its pass
+            "last": 1,  # the last update of its pass
             "fields": max(part.stop - part.start for part in parts),
         }
     )
 
 
 def group_slices(config: AcceleratorConfig) -> list[slice]:
-    """The bits of each group within a pass."""
+    """The bits of each group of fields within a pass."""
     layout, slices, first = pass_layout(config), [], 0
     for group in pass_groups(config):
         slices.append(slice(first, first + sum(layout[name].width for name in group)))
@@ -45,17 +46,20 @@ def group_slices(config: AcceleratorConfig) -> list[slice]:
 
 
 def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A pass, one group after the other. Bases count words; token m is at base + m, modulo the memory."""
+    """A pass, one group after the other.
+
+    Fields with ``base`` in their names are addresses of words. Token m is at base + m, modulo the memory.
+    """
     fields = {name: shape for group in pass_groups(config) for name, shape in group.items()}
     return data.StructLayout({name: _shape(shape) for name, shape in fields.items()})
 
 
 def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
-    """A pass's fields and their shapes, those together that tend to change together: an annealing over the
-    programs of the zoo found groups that take a sixth less of them than those of fields that belong together.
+    """The fields of a pass and their shapes, in groups of fields that often change together.
 
-    A group takes 31 bits at most on machines of the size of `32x128`, an update then 36, as wide as a block
-    RAM.
+    Simulated annealing over the programs of the zoo found these groups. They take a sixth fewer updates than
+    groups of fields with related meanings. A group takes at most 31 bits on machines of the size of `32x128`.
+    An update then takes 36 bits, which is the width of a block RAM.
     """
     lanes, width, widths = config.lanes, config.width, config.widths
     tokens = token_bits(config)
@@ -73,69 +77,72 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
         {
             "constants_base": ceil_log2(config.constants),
             "load_slot": slot,
-            "load_weights": 1,  # a lane a cycle, like all loads
-            "affine_shift": bits_for(widths.affine_shift[1] - widths.affine_shift[0]),  # left, as they load
+            "load_weights": 1,  # one lane per cycle, like all loads
+            # To the left, as constants are loaded.
+            "affine_shift": bits_for(widths.affine_shift[1] - widths.affine_shift[0]),
             "base_a": bank_a,
         },
         {
             "signs_0": signs,
-            "row_mask": 1,  # sign memory 0's word, else ones, is the mask, where mask_low ≤ bit < mask_high
+            # The mask is 0 except where mask_low ≤ bit < mask_high. There it is the word of sign memory 0 if
+            # row_mask is 1, else ones.
+            "row_mask": 1,
             "load_constants": 1,
             "partial": 1,  # from bank A
             "shortcut": Operand,
-            "residual": 1,  # from bank B, which is also what the Haar unit splits
+            "residual": 1,  # from bank B, which the Haar unit splits as well
             "token": 1,  # t_n
-            "double": 1,  # a token every second cycle
-            "lanes": range(lanes + 1),  # that have a channel or a key
-            "bits_0": 1,  # results' signs, into a sign memory
-            "bits_1": 1,
+            "double": 1,  # one token in two cycles
+            "lanes": range(lanes + 1),  # how many have a channel or a key
+            "bits_0": 1,  # signs of the results are written into sign memory 0
+            "bits_1": 1,  # the same for sign memory 1
             "write_a": 1,
             "write_b": 1,
-            "mean_shift": bits_for(MOST_REPEATS.bit_length() - 1),  # results shifted right before that
-            "count": 1,  # saturations
+            "mean_shift": bits_for(MOST_REPEATS.bit_length() - 1),  # to the right, of results to be written
+            "count": 1,  # saturations are counted
         },
         {
             "signs_1": signs,
-            "activation": Activation,  # of the array
-            "skip": tokens,  # token m is live, that is its results count, where skip ≤ m < stop
-            "accumulate": 1,  # onto what is in bank A
+            "activation": Activation,  # the words that the array gets
+            "skip": tokens,  # token m is live, which means that its results count, if skip ≤ m < stop
+            "accumulate": 1,  # results are added to those in bank A
             "bits_base": signs,
             "load_local": 1,
-            "softmax": 1,  # of one head
+            "softmax": 1,  # runs for one head
         },
         {
-            "cycles": 14,  # to the next pass
-            "operation": OperationCode,  # that its cycles are counted for
-            "token_base": ceil_log2(config.tokens),  # of a Haar pass: sign words of hi
+            "cycles": 14,  # until the next pass
+            "operation": OperationCode,  # for which its cycles are counted
+            "token_base": ceil_log2(config.tokens),  # in a Haar pass: the sign words of hi
             "pool": 1,
         },
         {
             "mask_low": range(width + 1),
-            "swap": 1,  # the next weights become current
+            "swap": 1,  # the next weights become the current ones
             "differential": 1,  # DIBA: 2·(n − V_i·k) in place of 2·n − k
-            "local": 1,  # V_i, by the local convolution's stream, and what that makes join the sum
-            "chunk": chunk,  # of the local convolution's words
-            "shift_values": 1,  # bits of V shift into the next weights
-            "maximum": 1,  # scores join their row's maximum
+            "local": 1,  # the local convolution of V_i runs, and its result is added to the sum
+            "chunk": chunk,  # the part of each word that the local convolution takes
+            "shift_values": 1,  # bits of V are shifted into the next weights
+            "maximum": 1,  # the maximum of each row includes the scores
             "haar": 1,
             "tokens": tokens,
             "stop": tokens,
         },
         {
             "residual_base": bank_b,
-            "base_b": max(bank_a, bank_b),  # of a Haar pass: hi in bank A
+            "base_b": max(bank_a, bank_b),  # in a Haar pass: hi in bank A
             "slope_shift": bits_for(widths.slope_shift[1] - widths.slope_shift[0]),
-            "load_moves": 1,  # constants are moves of the Haar unit
-            "wait_head": 1,  # begin only when the head can take this image's sums
+            "load_moves": 1,  # the constants are moves of the Haar unit
+            "wait_head": 1,  # it begins only when the head can take the sums of this image
             "end": 1,
         },
         {
             "mask_high": range(width + 1),
             "gate_high": range(lanes + 1),
-            "first_keys": 1,  # scores begin their row's maximum
+            "first_keys": 1,  # the maximum of each row begins with these scores
             "row_base": rows,
-            "load_keys": 1,  # weights from sign memory 1
-            "same_constants": 1,  # one word for all lanes
+            "load_keys": 1,  # weights come from sign memory 1
+            "same_constants": 1,  # all lanes get the same word
         },
         {
             "partial_base": bank_a,
@@ -147,11 +154,11 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
 
 
 SETTINGS_WORD = 32
-"""Bits of the settings that the host writes at a time, the lowest first."""
+"""How many bits of the settings the host writes at once, the lowest first."""
 
 
 def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """What holds for all of a model."""
+    """The settings, which are the same for all images of a model."""
     tokens, pixels = range(config.max_tokens + 1), range(config.pixels + 1)
     patch, channels = range(config.max_patch_length + 1), range(config.max_channels + 1)
     fields = {
@@ -159,7 +166,7 @@ def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
         "rows": tokens,
         "columns": range(config.max_columns + 1),
         "key_tiles": range(-(-config.max_tokens // config.lanes) + 1),
-        "key_lanes": range(config.lanes + 1),  # keys of the last tile
+        "key_lanes": range(config.lanes + 1),  # the number of keys of the last tile
         "key_chunk": ceil_log2(config.width // config.lanes),  # where a row of Â begins in its first word
         "score_shift": 3,
         "taps": config.theta**2,
@@ -177,17 +184,17 @@ def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 def token_bits(config: AcceleratorConfig) -> int:
-    """Of the number of a token within a pass, and of how many there are."""
+    """Bits of the number of a token within a pass, and of the number of tokens of a pass."""
     return bits_for(config.max_tokens + lead_limit(config) + config.lanes)
 
 
 def lead_limit(config: AcceleratorConfig) -> int:
-    """Most tokens by which a window of the grid can run ahead."""
+    """The most tokens by which a window of the grid can be ahead of its token."""
     return max(config.theta // 2, 1) * (config.max_columns + 1)
 
 
 def constants_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A channel's constants as they are stored, before their shifts; a Haar pass's are four moves instead."""
+    """A channel's constants as they are stored, before their shifts. A Haar pass has four moves instead."""
     w = config.widths
     return data.StructLayout(
         {
@@ -202,7 +209,7 @@ def constants_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 def _shape(shape: ShapeLike) -> ShapeLike:
-    """A range as wide as its largest number; a code, an enum, as itself."""
+    """The shape of a field: a range is as wide as its largest number, and an enum keeps its own shape."""
     if isinstance(shape, range):
         return unsigned(bits_for(shape.stop - 1))
     return unsigned(shape) if isinstance(shape, int) else shape

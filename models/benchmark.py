@@ -1,6 +1,4 @@
-"""`haarlequin benchmark`: how many images a second the golden model does, for each preset or for those
-named.
-"""
+"""`haarlequin benchmark`: images per second of the golden model, for all presets or for some."""
 
 import argparse
 import time
@@ -13,7 +11,7 @@ from haarlequin.models.golden import GoldenModel, threads
 
 
 def images_per_second(name: str, seconds: float = 3.0) -> float:
-    """Throughput of the golden model of a preset, whatever its weights, over about that time."""
+    """Images per second of the golden model of a preset, measured for about ``seconds``."""
     config = preset(name)
     golden = GoldenModel.blank(config)
     shape = (4 * golden.images_per_pass, *config.image, config.channels)

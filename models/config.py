@@ -1,11 +1,11 @@
-"""Shapes and widths of a DIDB-ViT: `ModelConfig`, checked when made, and the presets."""
+"""Shapes and bit widths of a DIDB-ViT: `ModelConfig`, which checks its values, and the presets."""
 
 import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from haarlequin.models.common.errors import UsageError
 
@@ -15,11 +15,11 @@ class ConfigError(UsageError, ValueError):
 
 
 _LARGEST = 1 << 16
-"""Of any size: far beyond what can be trained, and every sum of the arithmetic stays within 32 bits."""
+"""Largest value of any size: far more than can be trained, and every sum stays within 32 bits."""
 
 
 INT8_UNIT = 2.0**-7
-"""What one step of an 8-bit weight stands for."""
+"""Real value of one step of an 8-bit weight."""
 
 
 def _is_integer(value: object, low: int, high: int) -> bool:
@@ -27,57 +27,58 @@ def _is_integer(value: object, low: int, high: int) -> bool:
 
 
 def is_real(value: object, low: float, high: float) -> bool:
-    return type(value) in (int, float) and low <= value <= high
+    """Whether ``value`` is an int or a float, and no bool, within that range."""
+    return (type(value) is int or type(value) is float) and low <= value <= high
 
 
 @dataclass(frozen=True)
 class Widths:
     """Bit widths and fixed points of the integer arithmetic (docs/arithmetic.md).
 
-    Shifts are per tensor, chosen when the model enters deploy mode, within the windows given here: a window
-    keeps `multiplier + high − low` within 16 bits, so that the machine can shift a constant once as it loads
-    it instead of shifting every product.
+    Each tensor has its own shift. It is chosen when the model enters deploy mode, within the window
+    (low, high) that is given here. A window keeps `multiplier + high − low` within 16 bits, so that the
+    machine can shift a constant once, when it loads it, instead of shifting every product.
     """
 
     wide: int = 12
-    """Wide tensors: x, x_lo, x_hi, V', ctx, u, positions."""
+    """Width of the wide tensors: x, x_lo, x_hi, V', ctx, u and the positions."""
     fraction: int = 8
-    """Fraction bits of every wide tensor and of every constant added to one."""
+    """Fraction bits of every wide tensor, and of every constant that is added to one."""
     multiplier: int = 10
-    """a_c of a lane's affine, of the embedding's and of the head's."""
+    """Width of a_c in the affines of the lanes, of the embedding and of the head."""
     bias: int = 14
-    """b_c of an affine, with m1 or the output's move folded in."""
+    """Width of b_c in an affine, with m1 or the move of the output folded in."""
     affine_shift: tuple[int, int] = (2, 8)
     slope: int = 6
-    """IRPReLU's slopes with the LayerScale folded in."""
+    """Width of IRPReLU's slopes, with the LayerScale folded in."""
     slope_shift: tuple[int, int] = (2, 10)
     offset: int = 9
-    """m2_c, t_n and the moves in front of a sign."""
+    """Width of m2_c, of t_n and of the moves before a sign."""
     score_weight: int = 6
-    """w_lo and w_hi, unsigned."""
+    """Width of w_lo and w_hi, unsigned."""
     exp_index: int = 6
-    """log2 of the entries of the EXP table."""
+    """The EXP table has 2^exp_index entries."""
     exp: int = 8
-    """An entry of the EXP table, unsigned."""
+    """Width of an entry of the EXP table, unsigned."""
     exp_step: float = 0.125
-    """exp(−k·exp_step) is what entry k stands for."""
+    """Entry k of the EXP table stands for exp(−k·exp_step)."""
     threshold: int = 16
-    """τ_h, unsigned, all of them fraction bits."""
+    """Width of τ_h, unsigned; all its bits are fraction bits."""
     local_shift: int = 2
-    """s_c, unsigned: the local convolution's scale is 2^s_c."""
+    """Width of s_c, unsigned: the scale of the local convolution is 2^s_c."""
     embedding_acc: int = 16
-    """The embedding's accumulator after its shift."""
+    """Width of the embedding's accumulator after its shift."""
     embedding_shift: tuple[int, int] = (4, 20)
     head_shift: tuple[int, int] = (4, 20)
     feature_fraction: int = 4
-    """Fraction bits of the 8-bit features in front of the classifier."""
+    """Fraction bits of the 8-bit features before the classifier."""
 
     def __post_init__(self):
         if not _is_integer(self.wide, 12, 16):
             raise ConfigError(f"wide must be 12 to 16 bits, not {self.wide!r}")
         if not _is_integer(self.fraction, 0, self.wide - 1):
             raise ConfigError(f"fraction must be 0 to {self.wide - 1} bits, not {self.fraction!r}")
-        # What the names' registers and tables are sized for; at most 16 bits reach a multiplier.
+        # The machine's registers and tables have room for these widths; at most 16 bits reach a multiplier.
         limits = {"multiplier": (2, 12), "bias": (2, 20), "slope": (3, 8), "offset": (2, self.wide)}
         limits |= {"score_weight": (2, 12), "exp_index": (2, 8), "exp": (4, 12), "threshold": (4, 16)}
         limits |= {"local_shift": (1, 3), "embedding_acc": (8, 18), "feature_fraction": (0, 7)}
@@ -99,9 +100,7 @@ _NAME = re.compile(r"""(?![.\- ])[^/\\:*?"<>|]{1,100}(?<![. ])""")
 
 
 def check_name(name: object) -> None:
-    """Raise `ConfigError` for the name of a configuration that could not be that of a folder, too: it comes
-    from whoever wrote a model's file.
-    """
+    """Raise `ConfigError` for a name that no folder could have: it may come from anybody's model file."""
     if not (
         isinstance(name, str) and name.isprintable() and _NAME.fullmatch(name) and len(name.encode()) < 200
     ):
@@ -112,7 +111,7 @@ def check_name(name: object) -> None:
 
 
 def check_classes(classes: object) -> None:
-    """Raise `ConfigError` for anything but two or more names that a terminal shows as they are."""
+    """Raise `ConfigError` unless ``classes`` are two or more names of printable characters."""
     names = classes if type(classes) is tuple else ()
     if len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"classes must be the names of two or more classes, not {classes!r:.120}")
@@ -122,42 +121,42 @@ def check_classes(classes: object) -> None:
 
 
 def placeholders(count: int) -> tuple[str, ...]:
-    """Names for classes that only a data set can name."""
+    """Names for ``count`` classes, until a data set gives them their own."""
     return tuple(f"class {i}" for i in range(count))
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A DIDB-ViT: the only source of its shapes. Making an illegal one raises `ConfigError`."""
+    """The shapes of a DIDB-ViT, defined nowhere else. Values that no model can have raise `ConfigError`."""
 
     name: str
     image: tuple[int, int]
     """Height and width in pixels."""
     channels: int
-    """Of a pixel: 1 grey, 3 RGB."""
+    """Channels of a pixel: 1 is grey, 3 is RGB."""
     mean: tuple[float, ...]
-    """Mean pixel of the training data, 0 to 255, per channel; folded into the embedding's bias."""
+    """Mean pixel of the training data for each channel, 0 to 255; it is folded into the embedding's bias."""
     patch: int
     dim: int
-    """C: channels of a token."""
+    """C, the channels of a token."""
     heads: int
     layers: int
     classes: tuple[str, ...]
     mlp_ratio: int = 4
-    """r, a power of two: the MLP is r·C wide."""
+    """r, a power of two: the MLP has r·C channels between its two linears."""
     theta: int = 3
     """Size of DIBA's local convolution."""
     alpha: float = 0.9
-    """Where the weight of the low band starts."""
+    """Weight of the low band, at the start of training if it is learned."""
     alpha_learned: bool = True
     hfsc: bool = True
-    """Q and K from both Haar bands; otherwise one Q and K from x."""
+    """Whether Q and K are made from both Haar bands; otherwise there is one Q and one K, from x."""
     diba: bool = True
-    """The differential term and the local convolution."""
+    """Whether the differential term and the local convolution are there."""
     irprelu: bool = True
-    """The offset per token; otherwise RPReLU."""
+    """Whether there is an offset for each token; otherwise it is RPReLU."""
     pre_norm: bool = False
-    """A BatchNorm before each branch, for an ablation: of the float phase only, no machine has it."""
+    """Whether a BatchNorm is before each branch: an ablation of the float phase only, no machine has it."""
     widths: Widths = field(default_factory=Widths)
 
     def __post_init__(self):
@@ -198,77 +197,81 @@ class ModelConfig:
         if self.score_scale >= (1 << self.widths.score_weight) - 0.5:
             step, bits = self.widths.exp_step, self.widths.score_weight
             raise ConfigError(f"exp_step {step!r} is too fine for a score_weight of {bits} bits")
-        # One model has one text: 1 and 1.0 would make two, with two hashes.
+        # Equal configurations must have equal JSON: 1 and 1.0 would give two texts, with two hashes.
         object.__setattr__(self, "alpha", float(self.alpha))
         object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of tokens."""
+        """Rows and columns of the token grid."""
         return self.image[0] // self.patch, self.image[1] // self.patch
 
     @property
     def tokens(self) -> int:
-        """N."""
+        """N, the number of tokens."""
         return self.grid[0] * self.grid[1]
 
     @property
     def head_dim(self) -> int:
-        """d: channels of a head."""
+        """d, the channels of a head."""
         return self.dim // self.heads
 
     @property
     def patch_length(self) -> int:
-        """Values of a patch."""
+        """Number of values in a patch."""
         return self.patch * self.patch * self.channels
 
     @property
     def placeholder_classes(self) -> bool:
-        """Whether the classes are numbers only, to be named by the data set that a model is trained on."""
+        """Whether the classes have placeholder names, which the training data will replace."""
         return self.classes == placeholders(len(self.classes))
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """The inputs that Q and K are made from."""
+        """Names of the inputs that Q and K are made from."""
         return ("lo", "hi") if self.hfsc else ("x",)
 
     @property
     def embedding_acc_shift(self) -> int:
-        """e: brings the largest embedding accumulator, products and as much bias, to `embedding_acc` bits."""
+        """e, the shift that brings the embedding's largest accumulator to `embedding_acc` bits: the largest
+        sum of products, plus a bias of the same size.
+        """
         largest = 2 * self.patch_length * 128 * 128
         return max(0, largest.bit_length() + 1 - self.widths.embedding_acc)
 
     @property
     def score_shift(self) -> int:
-        """r of the EXP index: the finest score unit, 2^−r table steps, whose weights stay in their width."""
+        """r, the shift of the EXP index. A unit of the scores is 2^−r table steps, the finest one at which
+        the score weights fit their width.
+        """
         unit = self.widths.exp_step * math.sqrt(self.head_dim)
         limit = (1 << self.widths.score_weight) - 1
         return max(0, math.floor(math.log2(limit * unit)))
 
     @property
     def score_scale(self) -> float:
-        """Integer score of a real score of 1/√d·(dot product 1): w_lo = round(α·score_scale)."""
+        """Integer score of a dot product of 1, whose real score is 1/√d: w_lo = round(α·score_scale)."""
         return 2.0**self.score_shift / (self.widths.exp_step * math.sqrt(self.head_dim))
 
     @property
     def logit_scale(self) -> float:
-        """Real logits per integer logit."""
+        """Real value of an integer logit of 1."""
         return INT8_UNIT * 2.0**-self.widths.feature_fraction
 
     def with_(self, **changes) -> "ModelConfig":
-        """A copy with other values, checked again."""
+        """A copy in which some fields have other values; it is checked again."""
         return replace(self, **changes)
 
     def check_deployable(self) -> None:
-        """Raise `ConfigError` where there is no integer arithmetic for this configuration."""
+        """Raise `ConfigError` where this configuration has no integer arithmetic, and so no deploy mode."""
         if self.pre_norm:
             raise ConfigError(
                 f"pre_norm is of the float phase only: {self.name} with it cannot enter deploy mode"
             )
 
     def to_dict(self) -> dict:
-        """All values by name, what `to_json` writes. ``pre_norm`` is left out where it is off: whatever can
-        be deployed keeps the text, and the checksums, that it had before there was the switch.
+        """All fields by name, as `to_json` writes them. ``pre_norm`` is left out where it is off, so that the
+        text and the checksums of older models stay as they were before this field existed.
         """
         values = asdict(self)
         if not self.pre_norm:
@@ -281,7 +284,7 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelConfig":
-        """What `to_json` wrote; raises `ConfigError` for anything else."""
+        """The configuration that `to_json` wrote; raises `ConfigError` for any other text."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -312,8 +315,14 @@ def _tupled(values: dict) -> dict:
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 _CIFAR10_MEAN = (125.3, 123.0, 113.9)
-CIFAR10 = {"image": (32, 32), "channels": 3, "mean": _CIFAR10_MEAN, "patch": 4, "classes": CIFAR10_CLASSES}
-"""What every preset for CIFAR-10 shares."""
+CIFAR10: dict[str, Any] = {
+    "image": (32, 32),
+    "channels": 3,
+    "mean": _CIFAR10_MEAN,
+    "patch": 4,
+    "classes": CIFAR10_CLASSES,
+}
+"""Fields that all presets for CIFAR-10 have in common."""
 
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
@@ -347,18 +356,30 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 def preset(name: str) -> ModelConfig:
-    """The preset of that name; raises `ConfigError` with the known ones."""
+    """The preset of that name; raises `ConfigError`, which lists the presets."""
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}: the presets are {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
-Configuration = TypeVar("Configuration")
+class _Named(Protocol):
+    """A dataclass with a name: `ModelConfig`, and `TeacherConfig` of `models.network.teacher`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def name(self) -> str: ...
+
+
+Configuration = TypeVar("Configuration", bound=_Named)
 
 
 def override(config: Configuration, settings: Iterable[str]) -> Configuration:
-    """`config`, or a teacher's, with `KEY=VALUE` settings, values as JSON (`dim=96`, `widths.wide=16`)."""
-    changes, widths = {}, {}
+    """``config`` changed by `KEY=VALUE` settings, with values as JSON: `dim=96`, `widths.wide=16`. Raises
+    `ConfigError`.
+    """
+    changes: dict[str, Any] = {}
+    widths: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not (key and equals):

@@ -1,5 +1,6 @@
-"""The golden model: a DIDB-ViT in integers and nothing else. ONNX, the netlist and the board must equal
-it.
+"""The golden model: a DIDB-ViT in integers and nothing else.
+
+The ONNX file, the netlist and the board must give the same integers.
 """
 
 import os
@@ -18,11 +19,12 @@ from haarlequin.models import arithmetic
 from haarlequin.models.config import ModelConfig, Widths
 
 HEAD_BIAS_BITS = 22
-"""Of the classifier's int32 bias: keeps logits below 2^24, where a float32 still counts every integer."""
+"""Width of the classifier's bias, stored as int32. It keeps logits below 2^24: up to there a float32
+represents every integer."""
 
 
 FEATURE_BITS = 8
-"""Of the pooled and normalised features in front of the classifier."""
+"""Width of the pooled and normalised features before the classifier."""
 
 
 Trace = dict[str, np.ndarray]
@@ -35,7 +37,7 @@ class ConstantsError(ValueError):
 
 @dataclass(frozen=True)
 class Spec:
-    """What one constant is: its shape and its range, both ends allowed. ``signs`` means −1 and +1 only."""
+    """Shape and range of one constant, both ends included. With ``signs`` only −1 and +1 are allowed."""
 
     shape: tuple[int, ...]
     low: int
@@ -44,17 +46,17 @@ class Spec:
 
     @classmethod
     def signed(cls, bits: int, *shape: int) -> "Spec":
-        """Two's complement of that many bits."""
+        """The range of ``bits`` bits in two's complement."""
         return cls(shape, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
     @classmethod
     def unsigned(cls, bits: int, *shape: int) -> "Spec":
-        """0 to 2^bits − 1."""
+        """The range 0 to 2^bits − 1."""
         return cls(shape, 0, (1 << bits) - 1)
 
     @classmethod
     def binary(cls, *shape: int) -> "Spec":
-        """±1."""
+        """Only −1 and +1."""
         return cls(shape, -1, 1, signs=True)
 
     def check(self, name: str, value: np.ndarray) -> None:
@@ -68,7 +70,7 @@ class Spec:
 
 
 def exp_table(widths: Widths) -> list[int]:
-    """The EXP table of models of these widths."""
+    """The EXP table of models with these widths."""
     return arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
 
 
@@ -77,8 +79,8 @@ def _prefixed(prefix: str, specs: Mapping[str, Spec]) -> dict[str, Spec]:
 
 
 def specs(config: ModelConfig) -> dict[str, Spec]:
-    """Every constant of a model of that configuration, by name: what it holds, stores, exports and
-    compiles. Raises `ConfigError` where such a model has none.
+    """Every constant of a model of that configuration, by name. These, and no others, are stored, exported
+    and compiled. Raises `ConfigError` where the configuration has no integer arithmetic.
     """
     config.check_deployable()
     w, dim, hidden = config.widths, config.dim, config.dim * config.mlp_ratio
@@ -100,7 +102,7 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
             "token": Spec.signed(w.offset, config.tokens) if config.irprelu else Spec((config.tokens,), 0, 0),
         }
 
-    layer = {}
+    layer: dict[str, Spec] = {}
     for band in config.bands:
         for name in (f"query.{band}", f"key.{band}"):
             layer |= _prefixed(name, linear(dim, dim) | affine(dim))
@@ -118,7 +120,7 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
 
     classes = len(config.classes)
     embedding = {"weight": Spec.signed(8, dim, config.patch_length)}
-    # No more than the products themselves can reach, which `embedding_acc_shift` counts on.
+    # `embedding_acc_shift` relies on a bias that is no larger than the sum of the products can be.
     reach = config.patch_length * 128 * 128
     embedding |= {"bias": Spec((dim,), -reach, reach), "position": Spec.signed(w.wide, config.tokens, dim)}
     head = {"weight": Spec.signed(8, classes, dim), "bias": Spec.signed(HEAD_BIAS_BITS, classes)}
@@ -129,7 +131,7 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
 
 
 def threads() -> int:
-    """How many threads a golden model computes on: ``$OMP_NUM_THREADS``, or one per core."""
+    """Number of threads that a golden model computes on: ``$OMP_NUM_THREADS``, or one per core."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
     return int(chosen) if chosen.isdecimal() and int(chosen) else os.cpu_count() or 1
 
@@ -140,16 +142,18 @@ def _blas() -> ThreadpoolController:
 
 
 def _one_thread_per_product() -> AbstractContextManager:
-    """Products this small are slower on several threads of BLAS, and far slower beside another program."""
+    """Limit BLAS to one thread: on several, products as small as these are slower, and far slower while
+    another program runs.
+    """
     return _blas().limit(limits=1)
 
 
 class GoldenModel:
     """Integer DIDB-ViT: pixels in, int64 logits out.
 
-    Made from a configuration and the constants that `specs` lists; raises `ConstantsError` where they do not
-    agree. ``images_per_pass`` images go through at once: as many as keep the wide tensors in the processor's
-    cache.
+    It is made from a configuration and the constants that `specs` lists, and raises `ConstantsError` where
+    they do not agree. It computes ``images_per_pass`` images at once: as many as keep the wide tensors in the
+    processor's cache.
     """
 
     images_per_pass = 8
@@ -164,14 +168,14 @@ class GoldenModel:
             spec.check(name, constants[name])
         self.config = config
         self.constants = constants
-        # Below 2^31 by the limits of `Widths`, and twice as fast; the pooled sums and the softmax turn to
-        # int64.
+        # int32 is twice as fast, and the limits of `Widths` keep all values below 2^31. The pooled sums and
+        # the softmax use int64.
         self._c = {name: value.astype(np.int32) for name, value in constants.items()}
         self._table = exp_table(config.widths)
 
     def __call__(self, pixels: np.ndarray, trace: Trace | None = None) -> np.ndarray:
-        """Logits (B, classes) of pixels (B, H, W, channels), uint8; into ``trace``, if given, every tensor by
-        name.
+        """Logits (B, classes) of pixels (B, H, W, channels), uint8. ``trace``, if given, receives every
+        tensor by its name.
         """
         expected = (*self.config.image, self.config.channels)
         pixels = np.asarray(pixels)
@@ -180,23 +184,23 @@ class GoldenModel:
         if trace is not None:
             return self._forward(pixels, trace)
         starts = range(0, max(1, len(pixels)), self.images_per_pass)
-        parts = [pixels[start : start + self.images_per_pass] for start in starts]
+        batches = [pixels[start : start + self.images_per_pass] for start in starts]
         with _one_thread_per_product():
-            if len(parts) == 1:
-                return self._forward(parts[0], {})
-            with ThreadPoolExecutor(min(threads(), len(parts))) as pool:
-                # Each in a context of its own, which has the saturation counters of this thread.
-                tasks = [pool.submit(copy_context().run, self._forward, part, {}) for part in parts]
+            if len(batches) == 1:
+                return self._forward(batches[0], {})
+            with ThreadPoolExecutor(min(threads(), len(batches))) as pool:
+                # Each task gets a copy of this thread's context, which holds its saturation counters.
+                tasks = [pool.submit(copy_context().run, self._forward, batch, {}) for batch in batches]
                 return np.concatenate([task.result() for task in tasks])
 
     @classmethod
     def blank(cls, config: ModelConfig) -> Self:
-        """A model of that configuration with meaningless constants, for plans of what it needs."""
+        """A model of that configuration with meaningless constants, where only its shapes matter."""
         wanted = specs(config).items()
         return cls(config, {name: np.full(s.shape, min(max(1, s.low), s.high)) for name, s in wanted})
 
     def embed(self, pixels: np.ndarray) -> np.ndarray:
-        """x (B, N, C) of pixels."""
+        """x (B, N, C), the tokens of pixels."""
         config = self.config
         weight, bias, position = (self._c[f"embedding.{n}"] for n in ("weight", "bias", "position"))
         a, b, shift = self._affine("embedding")
@@ -221,15 +225,15 @@ class GoldenModel:
 
     def _attention(self, layer: str, x: np.ndarray, trace: Trace) -> np.ndarray:
         config, c = self.config, self._c
-        parts = (x,)
+        inputs: tuple[np.ndarray, ...] = (x,)
         if config.hfsc:
-            parts = arithmetic.haar_split(x, config.grid, config.widths.wide)
-            trace[f"{layer}.x_lo"], trace[f"{layer}.x_hi"] = parts
+            inputs = arithmetic.haar_split(x, config.grid, config.widths.wide)
+            trace[f"{layer}.x_lo"], trace[f"{layer}.x_hi"] = inputs
         bands = []
         weights = c[f"{layer}.attention.score_weight"].tolist()
-        for band, part, weight in zip(config.bands, parts, weights, strict=True):
+        for band, band_x, weight in zip(config.bands, inputs, weights, strict=True):
             query, key = (
-                self._sign_projection(f"{layer}.{role}.{band}", part, trace) for role in ("query", "key")
+                self._sign_projection(f"{layer}.{role}.{band}", band_x, trace) for role in ("query", "key")
             )
             bands.append((query, key, weight))
         v_wide = self._projection(f"{layer}.value", x, x, trace)
@@ -286,8 +290,12 @@ class GoldenModel:
         trace: Trace,
         residual: np.ndarray | int = 0,
     ) -> np.ndarray:
-        parts = (self._c[f"{name}.{part}"] for part in ("positive", "negative", "offset", "token"))
+        positive, negative, offset, token = (
+            self._c[f"{name}.{constant}"] for constant in ("positive", "negative", "offset", "token")
+        )
         value = arithmetic.affine(acc, *self._affine(name)) + shortcut
         shift = int(self._c[f"{name}.slope_shift"])
-        y = trace[name] = arithmetic.irprelu(value, *parts, shift, self.config.widths.wide, residual)
+        y = trace[name] = arithmetic.irprelu(
+            value, positive, negative, offset, token, shift, self.config.widths.wide, residual
+        )
         return y

@@ -102,8 +102,8 @@ class BinarySoftmax(wiring.Component):
 
     A row has 1 to ``max_tiles`` tiles, and a tile has the scores of ``lanes`` keys. The block takes one tile
     per cycle; there may be cycles without a tile, also within a row. Rows can follow one another without a
-    gap. But if a row has fewer tiles than the row before it, then its last tile must come at least as many
-    cycles after the last tile of that row as that row has tiles.
+    gap. But if a row has fewer tiles than the row before it, which has n of them, then its last tile must
+    come at least n cycles after the last tile of the row before.
 
     It needs no division. A key passes where e << F ≥ τ·Σ, which is where e ≥ ⌈τ·Σ / 2^F⌉: one multiplication
     per row finds this bound. The entries e of EXP wait for the bound in a memory. Indices into EXP would
@@ -127,16 +127,16 @@ class BinarySoftmax(wiring.Component):
     -------
     tiles : In(stream.Signature, always_ready)
         The tiles. A payload has ``scores``, unsigned, with lane 0 lowest; ``keys``, one bit for each lane,
-        which is 1 if the lane has a key; ``maximum``, the largest score of the row; and ``last`` for the last
-        tile of a row.
+        which is 1 if the lane has a key; ``maximum``, the largest score of the row; and ``last`` for the
+        last tile of a row.
     shift : In(range(shifts[1] + 1))
         The r of the EXP index, valid together with every tile.
     threshold : In(widths.threshold)
         The head's τ, at least 1, valid together with the last tile of a row.
     chosen : Out(stream.Signature, always_ready)
         The tiles of Â, those of one row in consecutive cycles. The first one comes `latency` cycles after the
-        row's last tile went in. A payload has ``keys``, one bit for each lane, which is 1 where Â is 1, and
-        ``last``.
+        row's last tile went in. A payload has ``keys``, one bit for each lane, which is 1 where Â is 1; and
+        ``last`` for the last tile of a row.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Memories that the host fills, and reads back while the machine rests; and what memories are made of.
+"""Tables, which are memories that the host fills and reads back while the machine rests, and their RAMs.
 
-All machines are made for the RAMs of an ECP5; other families have the like of them, or their yosys chooses.
+All machines are made for the RAMs of an ECP5. Other families have similar RAMs, or their yosys chooses.
 """
 
 import math
@@ -18,53 +18,57 @@ from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.family import Family, RamShape
 
 SHALLOW = 48
-"""Distributed RAMs of a memory up to which they are a better place for it than block RAMs, which it would
-leave mostly empty."""
+"""A memory of at most so many distributed RAMs is made of them: it would leave block RAMs mostly empty."""
 
 _CAPACITY = max(shape.words * shape.bits for shape in ECP5.block_rams)
 BLOCKS = sorted((one for one in ECP5.block_rams if one.words * one.bits == _CAPACITY), reverse=True)
-"""Shapes of a block RAM that use all its bits, the deepest first."""
+"""The shapes of a block RAM that use all of its bits, the deepest first."""
 
 SPARE = 1.05
-"""Block RAMs, in proportion to as few as there can be, that a deep table may take to be made of deep ones."""
+"""How many block RAMs a table may take in order to use deep ones, as a multiple of the smallest number."""
 
 BANK_SPARE = 1.25
-"""The like of a bank, at whose place a part has the least wires to spare."""
+"""The same for a bank. There the part has the fewest wires to spare."""
 
 
 def rams(shape: RamShape, width: int, depth: int, written: int | None = None) -> int:
-    """RAMs of that shape that make a memory, of whose words ``written`` bits can be written alone."""
+    """The number of RAMs of a shape that make a memory.
+
+    Groups of ``written`` bits of its words can be written alone; without it, only whole words.
+    """
     alone = width if written is None else written
     enables = math.ceil(width / alone) * math.ceil(alone / shape.enabled)
     return math.ceil(depth / shape.words) * math.ceil(enables / (shape.bits // shape.enabled))
 
 
 def slice_bits(width: int, depth: int, spare: float = SPARE) -> int:
-    """Bits of the slices of a word, block RAMs side by side, of which a table is made that may take ``spare``
-    times as few block RAMs as there can be.
+    """The width of the slices into which the words of a table are cut, one column of block RAMs for each.
 
-    A table of wide block RAMs takes more wires than any other part of the machine: 25 of them on top of one
-    another have 25 words to choose from, 7 deep ones have 7.
+    The slices are as narrow, and the block RAMs as deep, as ``spare`` times the smallest possible number of
+    block RAMs allows. A table of wide block RAMs takes more wires than any other part of the machine: of 25
+    of them in a column, one of 25 words has to be selected, of 7 deep ones only one of 7.
     """
     blocks = {shape.bits: rams(shape, width, depth) for shape in BLOCKS}
     return next(bits for bits, count in blocks.items() if count <= spare * min(blocks.values()))
 
 
 def slices(width: int, depth: int, spare: float = SPARE) -> list[slice]:
-    """The slices of a word; a single one where the table is `shallow`."""
+    """The slices of the words of a table. A `shallow` table has a single slice."""
     bits = width if shallow(width, depth) else slice_bits(width, depth, spare)
     return [slice(first, min(first + bits, width)) for first in range(0, width, bits)]
 
 
 def shallow(width: int, depth: int) -> bool:
-    """Whether a memory is better made of distributed RAMs."""
+    """Whether a memory is better made of distributed RAMs than of block RAMs."""
     made_of = ECP5.distributed
     return made_of is not None and rams(made_of, width, depth) <= SHALLOW
 
 
 def block_rams(family: Family, width: int, depth: int, written: int | None = None, reads: int = 1) -> int:
-    """Block RAMs of a family that a `sized_memory` becomes, of whose words ``written`` bits can be written
-    alone (all, where it is None), with so many ports that read.
+    """The number of block RAMs of a family that a `sized_memory` takes.
+
+    Groups of ``written`` bits of its words can be written alone; without it, only whole words. ``reads`` is
+    the number of its read ports.
     """
     if family.distributed and shallow(width, depth):
         return 0
@@ -72,14 +76,29 @@ def block_rams(family: Family, width: int, depth: int, written: int | None = Non
 
 
 def table_block_rams(family: Family, width: int, depth: int, spare: float = SPARE) -> int:
-    """The like of a `SlicedMemory`."""
+    """The number of block RAMs of a family that a `SlicedMemory` takes."""
     parts = slices(width, depth, spare)
     return sum(block_rams(family, part.stop - part.start, depth) for part in parts)
 
 
 class SlicedMemory(wiring.Component):
-    """A memory of such `slices`. Its ports are those of `amaranth.lib.memory`: the word at ``read.addr`` is
-    in ``read.data`` a cycle later where ``read.en`` is high.
+    """A memory whose words are cut into `slices`, each of which is a memory of its own.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        The shape of a word.
+    depth : int
+        The number of words.
+    spare : float
+        How many block RAMs it may take, as a multiple of the smallest number possible.
+
+    Members
+    -------
+    read : Out(ReadPort.Signature)
+        If ``read.en`` is high, the word at ``read.addr`` is in ``read.data`` one cycle later.
+    write : Out(WritePort.Signature)
+        If ``write.en`` is high, ``write.data`` goes to the word at ``write.addr``.
     """
 
     def __init__(self, shape: ShapeLike, depth: int, spare: float = SPARE):
@@ -107,18 +126,37 @@ class SlicedMemory(wiring.Component):
 
 
 def sized_memory(shape: ShapeLike, depth: int) -> Memory:
-    """A memory; synthesis is told what to make it of."""
+    """A memory with an attribute that tells synthesis to use distributed or block RAMs."""
     style = "distributed" if shallow(Shape.cast(shape).width, depth) else "block"
     return Memory(shape=shape, depth=depth, init=[], attrs={"ram_style": style})
 
 
 Tables = Mapping[str, tuple[ShapeLike, int]]
-"""Shape of a word and number of words, by name."""
+"""The shape of a word and the number of words of each table, by name."""
 
 
 class TableSignature(wiring.Signature):
-    """The host's side of a memory, one word per cycle: where ``en`` is high, ``data`` goes to ``addr``; where
-    ``read`` is high, ``answer`` is the word at ``addr`` a cycle later, and the machine gets it too.
+    """The host's side of a table. The host writes or reads one word per cycle.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        The shape of a word.
+    depth : int
+        The number of words.
+
+    Members
+    -------
+    addr : Out(ceil_log2(depth))
+        The address of a word.
+    data : Out(shape)
+        The word to be written.
+    en : Out(1)
+        Writes ``data`` to ``addr``.
+    read : Out(1)
+        Reads the word at ``addr``.
+    answer : In(shape)
+        The word that was read, one cycle after ``read``. The machine gets the same word in this cycle.
     """
 
     def __init__(self, shape: ShapeLike, depth: int):
@@ -128,7 +166,10 @@ class TableSignature(wiring.Signature):
 
 
 class TableRead(NamedTuple):
-    """The machine's side: ``data`` is the word at ``addr`` a cycle later; where ``en`` is low, it stays."""
+    """The machine's side of a table.
+
+    If ``en`` is high, ``data`` is the word at ``addr`` one cycle later. Otherwise it stays as it is.
+    """
 
     addr: Signal
     data: Signal | View
@@ -136,12 +177,12 @@ class TableRead(NamedTuple):
 
 
 def table_ports(tables: Tables) -> dict[str, wiring.Member]:
-    """The ports of a component by which the host reaches its tables."""
+    """The ports of a component through which the host reaches its tables."""
     return {name: In(TableSignature(shape, depth)) for name, (shape, depth) in tables.items()}
 
 
 def table_memories(m: Module, component: wiring.Component, tables: Tables) -> list[TableRead]:
-    """The memories that a component's `table_ports` fill, as the component reads them."""
+    """Make the memories of a component's `table_ports`. Returns the machine's side of each."""
     reads = []
     for name, (shape, depth) in tables.items():
         host = getattr(component, name)

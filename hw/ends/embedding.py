@@ -148,8 +148,8 @@ class Embedding(wiring.Component):
     def _addresses(self, m: Module, step: Signal, pixel: TableRead, weights: TableRead) -> Value:
         """Walk through the image patch by patch, and through each patch once for every group.
 
-        Returns three bits for each tap: it is the first of a group, the last of a group, the last of the
-        image.
+        Returns three bits for each tap, which say that it is the first of a group, the last of a group, and
+        the last of the image.
         """
         running, corner, line = Signal(), Signal.like(pixel.addr), Signal.like(pixel.addr)
         taken = running & step

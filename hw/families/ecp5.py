@@ -14,9 +14,10 @@ from haarlequin.hw.families.pll import Pll, Range, Setting
 
 @dataclass(frozen=True)
 class Ecp5Setting(Setting):
-    """EHXPLLL with CLKOP fed back: output = input / reference · feedback, oscillator = output · divider.
+    """The dividers of an EHXPLLL with CLKOP as its feedback.
 
-    Ranges: Lattice FPGA-DS-02012, "sysCLOCK PLL Timing"; dividers and formula: Project Trellis' ecppll.
+    output = input / reference · feedback, and oscillator = output · divider. The ranges are from Lattice
+    FPGA-DS-02012, "sysCLOCK PLL Timing". Dividers and formula are those of Project Trellis' ecppll.
     """
 
     FAMILY = "ECP5"
@@ -53,12 +54,14 @@ class Ecp5Setting(Setting):
 
 
 class Ecp5Pll(Pll):
-    """An EHXPLLL with an `Ecp5Setting`: of the pin's ``clock`` it makes ``output``, steady once ``locked``.
+    """An EHXPLLL with the dividers of an `Ecp5Setting`.
 
-    CLKOP is in phase with the input for a CPHASE of a VCO cycle less than its divider, as Lattice Diamond
-    sets it; ecppll's half a period later means the same to a single output that is fed back. Charge pump
-    and loop filter are ecppll's.
+    CLKOP is in phase with the input if CPHASE is one VCO cycle less than its divider, as Lattice Diamond sets
+    it. ecppll sets it half a period later, which makes no difference for a single output that is its own
+    feedback. Charge pump and loop filter are set as ecppll does.
     """
+
+    setting: Ecp5Setting
 
     def elaborate(self, platform):
         m, setting = Module(), self.setting
@@ -93,20 +96,20 @@ class Ecp5Pll(Pll):
 
 
 class Ecp5(Family):
-    """The flow of an ECP5, and the way to its flash."""
+    """The flow of an ECP5, and the access to its flash."""
 
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         package = platform._nextpnr_package_options[platform.package].upper()
         part = [platform._nextpnr_device_options[platform.device], "--package", package]
         files = ["--lpf", "top.lpf", "--textcfg", self.routed]
-        # router1, the default here, takes an hour on half an 85F.
+        # router1, the default of the ECP5, takes an hour for a design that fills half of an 85F.
         return [*self._nextpnr(seed, placer), *part, "--speed", platform.speed, "--router", "router2", *files]
 
     def pack(self, platform: Platform) -> list[str]:
         return ["--compress", "--input", self.routed, "--bit", f"top.{self.bitstream}"]
 
     def flash_clock(self, m: Module, clock: Value, idle: Value) -> bool:
-        # The configuration clock is reached through a primitive alone.
+        # The clock of the flash has no ordinary pin: only this primitive drives it.
         m.submodules.flash_clock = Instance("USRMCLK", i_USRMCLKI=clock, i_USRMCLKTS=idle)
         return True
 
@@ -125,7 +128,7 @@ ECP5 = Ecp5(
     ),
     distributed=RamShape(16, 4, enabled=4),
     cells={
-        # A carry cell is two LUT4; a 16x4 distributed RAM four, and two for its writing.
+        # A carry cell takes two LUT4. A 16x4 distributed RAM takes four, and two more for its writes.
         "lut4": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
         "ff": {"TRELLIS_FF": 1},
         "bram": {"DP16KD": 1},

@@ -1,4 +1,4 @@
-"""`Family`: all that is to know of a family of FPGAs, in one record."""
+"""`Family`: one record of the facts about a family of FPGAs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ REPORT = "report.json"
 """The report of nextpnr."""
 
 RESOURCES = ("lut4", "ff", "bram", "dsp")
-"""The resources that a design takes and a part has."""
+"""The kinds of resources that a part has, and that a design takes."""
 
 PREPARE = """
 # Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
@@ -27,77 +27,80 @@ rename -hide w:*[*]
 # transparent ports. Otherwise yosys would add registers and a bypass to every bank.
 setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i r:TRANSPARENCY_MASK=1'0 %i
 """
-"""yosys commands between reading a design and synthesising it."""
+"""The yosys commands that come after reading a design and before its synthesis."""
 
 PREPARE_WITHOUT_DISTRIBUTED = f"""{PREPARE}
 # There is no distributed RAM to ask for: yosys chooses between block RAM and flip-flops.
 setattr -unset ram_style m:*
 """
-"""The same for parts whose lookup tables are no memories."""
+"""The same commands, for parts whose lookup tables cannot be memories."""
 
 
 class RamShape(NamedTuple):
-    """One way to use a RAM."""
+    """One of the shapes in which a RAM can be used: a number of words, and bits of a word."""
 
     words: int
     bits: int
     enabled: int
-    """Bits that share a write enable."""
+    """How many bits share a write enable."""
 
 
 @dataclass(frozen=True)
 class Family(ABC):
-    """A family, its parts and its flow."""
+    """A family of FPGAs, with its resources and the flow to its bitstream."""
 
     name: str
-    """By which boards, commands and files call it."""
+    """The name that boards, commands and files use."""
     setting: type[Setting]
-    """Solves for the dividers of its PLL."""
+    """The class that finds the dividers of its PLL."""
     pll: type[Pll]
-    """The component, made with such a setting."""
+    """The PLL, a component that is made with such a setting."""
     block_rams: tuple[RamShape, ...]
-    """Shapes of a block RAM, the widest first."""
+    """The shapes of a block RAM, the widest first."""
     distributed: RamShape | None
-    """A RAM that lookup tables make, where they can."""
+    """The shape of a RAM made of lookup tables, or None if there is none."""
     cells: Mapping[str, Mapping[str, int]]
-    """By resource, what cells of the netlist count for it, and for how many."""
+    """For each resource, the cells of a netlist that take it, and how much of it one cell takes."""
     bels: Mapping[str, str]
-    """By resource, its places in nextpnr's report."""
+    """For each resource, the name of its places in the report of nextpnr."""
     models: tuple[str, ...]
-    """Files below yosys' ``share`` with models of its primitives."""
+    """The files below the ``share`` folder of yosys that have models of its primitives."""
     synth: str
-    """The command of yosys."""
+    """The synthesis command of yosys."""
     synth_opts: str
-    """Its options."""
+    """The options of that command."""
     constraints: str
-    """Suffix of the file that places the pins."""
+    """The suffix of the file that places the pins."""
     nextpnr: str
+    """The name of its nextpnr."""
     packer: str
+    """The name of the program that makes the bitstream."""
     bitstream: str
-    """Suffix of the file that the packer makes."""
+    """The suffix of the file that the packer makes."""
     routed: str
     """The file that nextpnr writes for the packer."""
     netlist: str = "top.json"
     """The file that yosys makes."""
     prepare: str = PREPARE
     shared: frozenset[str] = frozenset()
-    """Resources whose places are those of another: the netlist says how many are used."""
+    """Resources that share their places with another resource, so only the netlist tells their number."""
 
     @abstractmethod
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
-        """Arguments of nextpnr on the netlist, its report into `REPORT`."""
+        """The arguments with which nextpnr routes the netlist and writes its report to `REPORT`."""
 
     @abstractmethod
     def pack(self, platform: Platform) -> list[str]:
-        """Arguments of the packer on what nextpnr wrote."""
+        """The arguments with which the packer makes a bitstream of the routed design."""
 
     def flash_clock(self, m: Module, clock: Value, idle: Value) -> bool:
-        """Bring the clock to the flash that the part starts from, where that takes a primitive; whether it
-        did. Where not, the clock has a pin.
+        """Connect the clock of the flash from which the part starts, if that needs a primitive.
+
+        Returns whether it has done so. If not, the clock has an ordinary pin.
         """
         return False
 
     def _nextpnr(self, seed: int, placer: str) -> list[str]:
         files = ["--json", self.netlist, "--report", REPORT]
-        # A clock that is missed is this flow's own error, with more to say than nextpnr.
+        # nextpnr does not fail if the clock is missed, because the error of this flow says more about it.
         return [*files, "--seed", str(seed), "--placer", placer, "--timing-allow-fail", "--write", PLACED]

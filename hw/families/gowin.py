@@ -14,10 +14,10 @@ from haarlequin.hw.families.pll import Pll, Range, Setting, decimal
 
 @dataclass(frozen=True)
 class GowinSetting(Setting):
-    """rPLL of a GW2AR-18 C8/I7: output = input / (IDIV_SEL + 1) · (FBDIV_SEL + 1), oscillator = output ·
-    ODIV_SEL.
+    """The dividers of an rPLL of a GW2AR-18 C8/I7.
 
-    Ranges: Gowin DS226, as in Project Apicula, which packs nothing else; formula: Gowin UG286.
+    output = input / (IDIV_SEL + 1) · (FBDIV_SEL + 1), and oscillator = output · ODIV_SEL. The ranges are from
+    Gowin DS226, as in Project Apicula, which refuses all others. The formula is from Gowin UG286.
     """
 
     FAMILY = "GW2AR-18"
@@ -55,7 +55,9 @@ class GowinSetting(Setting):
 
 
 class GowinPll(Pll):
-    """An rPLL with a `GowinSetting`: of the pin's ``clock`` it makes ``output``, steady once ``locked``."""
+    """An rPLL with the dividers of a `GowinSetting`."""
+
+    setting: GowinSetting
 
     def elaborate(self, platform):
         m, setting = Module(), self.setting
@@ -117,8 +119,8 @@ GOWIN = Gowin(
     bels={"lut4": "LUT4", "ff": "DFF", "bram": "BSRAM", "dsp": "MULT18X18"},
     models=("gowin/cells_sim.v",),
     synth="synth_gowin",
-    # Distributed RAM lies on 12 of 53 rows, and between chains of carries nextpnr finds no place for it.
-    # Adders made of lookup tables take no more of them.
+    # Distributed RAM is possible in only 12 of 53 rows, and nextpnr finds no place for it between carry
+    # chains. Adders made of lookup tables do not take more of these.
     synth_opts="-noalu",
     constraints="cst",
     nextpnr="nextpnr-himbaechel-gowin",

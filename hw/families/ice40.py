@@ -14,9 +14,10 @@ from haarlequin.hw.families.pll import MHZ, Pll, Range, Setting
 
 @dataclass(frozen=True)
 class Ice40Setting(Setting):
-    """SB_PLL40 with SIMPLE feedback: oscillator = input / (DIVR + 1) · (DIVF + 1), output = that / 2^DIVQ.
+    """The dividers of an SB_PLL40 with SIMPLE feedback.
 
-    Ranges, and DIVF up to 127 where Lattice FPGA-TN-02052 says 63: Project IceStorm's icepll.
+    oscillator = input / (DIVR + 1) · (DIVF + 1), and output = oscillator / 2^DIVQ. The ranges are those of
+    Project IceStorm's icepll. So is DIVF up to 127, where Lattice FPGA-TN-02052 says 63.
     """
 
     FAMILY = "iCE40"
@@ -45,7 +46,7 @@ class Ice40Setting(Setting):
 
     @property
     def filter_range(self) -> int:
-        """FILTER_RANGE, the loop filter for that phase detector's frequency."""
+        """FILTER_RANGE, the loop filter for the frequency of the phase detector."""
         return 1 + sum(self.pfd >= limit * MHZ for limit in (17, 26, 44, 66, 101))
 
     @classmethod
@@ -57,11 +58,19 @@ class Ice40Setting(Setting):
 
 
 class Ice40Pll(Pll):
-    """An SB_PLL40 with an `Ice40Setting`: of the pin's ``clock`` it makes ``output``, steady once ``locked``.
+    """An SB_PLL40 with the dividers of an `Ice40Setting`.
 
-    On a ``pad`` (SB_PLL40_PAD) ``clock`` must be the input of a pin that has a PLL, and go nowhere else. A
-    clock from elsewhere needs the other kind (SB_PLL40_CORE), and that pin free of inputs.
+    Parameters
+    ----------
+    setting : Ice40Setting
+        The dividers.
+    pad : bool
+        If it is true (SB_PLL40_PAD), ``clock`` must be the input of a pin that has a PLL, and must go nowhere
+        else. If it is false (SB_PLL40_CORE), ``clock`` may come from anywhere, and that pin must not be an
+        input.
     """
+
+    setting: Ice40Setting
 
     def __init__(self, setting: Ice40Setting, pad: bool = True):
         self.pad = pad
@@ -110,7 +119,8 @@ ICE40 = Ice40(
     ),
     distributed=None,
     cells={
-        # A logic cell is one with a carry and a flip-flop; nextpnr counts those without one too.
+        # A logic cell is a lookup table, a carry and a flip-flop. nextpnr also counts one without a lookup
+        # table.
         "lut4": {"SB_LUT4": 1},
         "ff": {
             f"SB_DFF{edge}{enable}{reset}": 1

@@ -1,4 +1,4 @@
-"""PLLs of all families: from a board's clock to the one that timing was met for."""
+"""The common part of the PLLs of all families: it finds the dividers that make a wished clock."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,28 +14,28 @@ from haarlequin.models.common.errors import UsageError
 
 MHZ = 10**6
 TOLERANCE = Fraction(2, 100)
-"""How far below the wish an output may be."""
+"""How far below the wished frequency an output may be, as a fraction of it."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Frequencies in Hz, ends included."""
+    """A range of frequencies in Hz, with both ends included."""
 
     low: Fraction
     high: Fraction
 
     @classmethod
     def mhz(cls, low: str, high: str) -> "Range":
-        """From decimals in MHz."""
+        """A range whose ends are written as decimals in MHz."""
         return cls(Fraction(low) * MHZ, Fraction(high) * MHZ)
 
-    def __contains__(self, hertz: Fraction) -> bool:
+    def __contains__(self, hertz: Fraction | int) -> bool:
         return self.low <= hertz <= self.high
 
 
 @dataclass(frozen=True)
 class Setting(ABC):
-    """Dividers of a PLL on a clock of ``input_hz``; all frequencies are exact, in Hz."""
+    """The dividers of a PLL with an input clock of ``input_hz``. All frequencies are exact and in Hz."""
 
     FAMILY: ClassVar[str]
     INPUT: ClassVar[Range]
@@ -53,33 +53,34 @@ class Setting(ABC):
     @property
     @abstractmethod
     def hertz(self) -> Fraction:
-        """The output."""
+        """The frequency of the output."""
 
     @property
     @abstractmethod
     def vco(self) -> Fraction:
-        """The oscillator."""
+        """The frequency of the oscillator."""
 
     @classmethod
     @abstractmethod
     def candidates(cls, input_hz: int) -> Iterator[Self]:
-        """Every output that there is, with the fastest oscillator that it may have; some are out of range."""
+        """A setting for every possible output, with the fastest oscillator for it. Some are out of range."""
 
     @classmethod
     def references(cls, input_hz: int, most: int) -> list[int]:
-        """Divisions of the input, up to ``most``, that the phase detector can take."""
+        """The dividers of the input, up to ``most``, whose result the phase detector accepts."""
         return [n for n in range(1, most + 1) if Fraction(input_hz, n) in cls.PFD]
 
     @classmethod
     def solve(cls, input_hz: int, wished_hz: int) -> Self:
-        """The setting whose output is the closest that does not exceed the wish, which timing was met for.
+        """The setting whose output is closest to ``wished_hz`` without exceeding it.
 
-        Of those with the same output it is the one with the fastest oscillator, whose divided edges jitter
-        least (AMD UG1388, "Using MMCM Settings to Reduce Clock Uncertainty"), then the one with the fastest
+        The output must not be higher, because timing was met for the wished clock. Of the settings with the
+        same output, it is the one with the fastest oscillator, whose divided edges have the least jitter (AMD
+        UG1388, "Using MMCM Settings to Reduce Clock Uncertainty"). Of these, it is the one with the fastest
         phase detector, which lets the oscillator drift for the shortest time.
 
-        Raises `UsageError` where nothing comes within `TOLERANCE` below the wish, or the input is out of
-        range, and `ValueError` for what is no frequency.
+        Raises `UsageError` if no output is within `TOLERANCE` below the wish, or if the input is out of
+        range, and `ValueError` if a frequency is not a positive integer.
         """
         for name, value in (("input_hz", input_hz), ("wished_hz", wished_hz)):
             if not (type(value) is int and value > 0):
@@ -92,34 +93,49 @@ class Setting(ABC):
         best = max(below, key=lambda setting: (setting.hertz, setting.vco, setting.pfd), default=None)
         if best is not None and best.hertz >= wished_hz * (1 - TOLERANCE):
             return best
-        above = min((setting.hertz for setting in settings if setting.hertz > wished_hz), default=None)
-        ways = [_mhz(hertz) for hertz in (best and best.hertz, above) if hertz is not None]
+        above = sorted(setting.hertz for setting in settings if setting.hertz > wished_hz)[:1]
+        ways = [_mhz(hertz) for hertz in ([] if best is None else [best.hertz]) + above]
         raise UsageError(f"{task}: nothing within 2 % below; nearest: {' or '.join(ways)}")
 
     @classmethod
     def possible(cls, input_hz: int) -> list[Self]:
-        """The `candidates` within their ranges."""
+        """The `candidates` that are within the ranges."""
         return [setting for setting in cls.candidates(input_hz) if setting.valid]
 
     @property
     def valid(self) -> bool:
-        """Oscillator and output are within their ranges."""
+        """Whether oscillator and output are within their ranges."""
         return self.vco in self.VCO and self.hertz in self.OUTPUT
 
 
 def _mhz(hertz: Fraction | int) -> str:
-    """Rounded up to a Hz, so that a wish for it finds it."""
+    """The frequency as text, rounded up to 1 Hz so that a wish for it finds it."""
     return f"{decimal(ceil(hertz))} MHz"
 
 
 def decimal(hertz: int) -> str:
-    """MHz, without an error and without zeros at the end."""
+    """The exact number of MHz as text, without zeros at the end."""
     whole, rest = divmod(hertz, MHZ)
     return f"{whole}.{rest:06}".rstrip("0").rstrip(".")
 
 
 class Pll(wiring.Component):
-    """A PLL with a `Setting`: of ``clock`` it makes ``output``, steady once ``locked``."""
+    """A PLL, which makes one clock from another. Each family has a subclass with its own primitive.
+
+    Parameters
+    ----------
+    setting : Setting
+        The dividers.
+
+    Members
+    -------
+    clock : In(1)
+        The clock from the pin.
+    output : Out(1)
+        The clock of ``setting.hertz``. It is steady while ``locked`` is high.
+    locked : Out(1)
+        The PLL has locked.
+    """
 
     clock: In(1)
     output: Out(1)

@@ -76,8 +76,8 @@ class FlashBoot(wiring.Component):
         On a line without flow control its bytes are lost. That costs only time: the host sends again what
         has not been answered, and the link gives up the rest of a frame after its timeout.
     failed : Out(1)
-        There was an image, but the link did not acknowledge every frame of it. It stays high until the next
-        reset.
+        There was an image, but the link did not acknowledge every frame of it. After that it is high until
+        the next reset.
     """
 
     ANSWER_CYCLES = 48

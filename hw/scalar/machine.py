@@ -109,10 +109,7 @@ class ScalarMachine(wiring.Component):
         ]
         with m.If(self.write & chosen[SETTINGS_MEMORY]):
             m.d.sync += setting.eq(self.data)
-        written, shown = (
-            Signal(),
-            Signal(),
-        )  # the half of the pixels that the host writes, and that the core reads
+        written, shown = Signal(), Signal()  # the half of the pixels that is written, and that is read
         pixel = self._pixels(m, core, written, shown, self.write & chosen[PIXELS_MEMORY])
         answers = {
             SETTINGS_MEMORY: setting,

@@ -1,9 +1,8 @@
-"""The one integer arithmetic of the project: the model, ONNX, the compiler, the RTL benches and the tests all
-call it.
+"""The integer arithmetic of the project, written once: all that computes with its integers calls it.
 
-One file per function: what it computes, its shapes and its bounds are in its docstring. `docs/arithmetic.md`
-tells the whole. It is written once for numpy and PyTorch: the golden model, the compiler and the emulator
-hand in numpy arrays, deploy mode PyTorch tensors.
+The docstring of a function says what it computes, its shapes and its bounds; `docs/arithmetic.md` explains
+the whole. Open `fixed.py` first. The functions take arrays of numpy (the golden model, the compiler and the
+emulator) as well as PyTorch tensors (deploy mode). The ONNX functions mirror them.
 """
 
 from haarlequin.models.arithmetic.affine import affine

@@ -13,7 +13,7 @@ def sign(value: Array, move: Array | int = 0) -> Array:
     """sign(value + move) of integers, with sign(0) = +1: +1 where value ≥ −move, −1 elsewhere."""
     shifted = value + move
     bits = array_namespace(shifted).iinfo(shifted.dtype).bits
-    # All bits of the sign, and the lowest one set: far faster than a selection.
+    # The shift copies the sign bit to all bits, which `| 1` makes −1 or +1: far faster than a selection.
     return shifted >> (bits - 1) | 1
 
 

@@ -1,6 +1,4 @@
-"""DIBA: the context of binary attention with its differential term and its local convolution (arXiv
-2507.02222).
-"""
+"""DIBA (arXiv 2507.02222): the context of binary attention, its differential term, its local convolution."""
 
 from array_api_compat import array_namespace
 
@@ -18,7 +16,7 @@ def context(attention: Array, v: Array) -> Array:
 def differential(attention: Array, v: Array) -> Array:
     """(1 − k_i)·V_i with k_i = Σ_j Â_ij counted per head.
 
-    Together with `context` that is V_i + Σ_{j: Â_ij = 1} (V_j − V_i).
+    Added to `context`, it gives V_i + Σ_{j: Â_ij = 1} (V_j − V_i).
     """
     xp, heads = array_namespace(v), attention.shape[-3]
     k = xp.moveaxis(xp.sum(attention, axis=-1, dtype=v.dtype), -2, -1)  # (..., N, heads)
@@ -27,10 +25,10 @@ def differential(attention: Array, v: Array) -> Array:
 
 
 def local_convolution(v: Array, weight: Array, grid: tuple[int, int]) -> Array:
-    """Binary depthwise θ×θ convolution of V around each token; taps outside the grid count 0.
+    """Binary depthwise θ×θ convolution of V around each token; taps outside the grid count as 0.
 
-    v (B, N, C) of ±1, weight (C, θ, θ) of ±1 (a correlation, as in PyTorch: weight[c, θ//2, θ//2] meets the
-    token itself); (B, N, C), in [−θ², θ²].
+    v is (B, N, C) of ±1, weight (C, θ, θ) of ±1, and the result (B, N, C), in [−θ², θ²]. As in PyTorch it is
+    a correlation: weight[c, θ//2, θ//2] is the tap of the token itself.
     """
     xp, theta = array_namespace(v), weight.shape[-1]
     (batch, _, channels), (rows, columns), edge = v.shape, grid, theta // 2

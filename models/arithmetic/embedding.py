@@ -9,7 +9,7 @@ from haarlequin.models.arithmetic.fixed import Array, exact_matmul, sat, shift_r
 def patches(pixels: Array, patch: int) -> Array:
     """(B, H, W, channels) → (B, N, patch·patch·channels).
 
-    Tokens follow each other row by row; within one, the order is row, column, channel.
+    Tokens are in the order row, column of the grid; values of a token in the order row, column, channel.
     """
     xp = array_namespace(pixels)
     batch, height, width, channels = pixels.shape
@@ -33,8 +33,8 @@ def embedding(
 ) -> Array:
     """x = sat(sat(affine((W·(pixel − 128) + bias) >> acc_shift)) + position).
 
-    pixels (B, H, W, channels) in 0..255; weight (C, patch²·channels) int8; bias (C,) int32; position (N, C);
-    (B, N, C).
+    pixels is (B, H, W, channels) of 0 to 255, weight (C, patch²·channels) int8, bias (C,) int32, position
+    (N, C), and the result x (B, N, C).
     """
     p = patches(pixels, patch) - 128
     acc = exact_matmul(p, weight.T, weight.shape[-1] * 128 * 128) + bias

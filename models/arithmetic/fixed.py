@@ -1,7 +1,7 @@
-"""Saturation, shifts and exact products: what every other function of the arithmetic is built from.
+"""Saturation, shifts and exact products, from which every other function of the arithmetic is built.
 
-Functions take integer arrays of numpy or PyTorch (whatever `array_api_compat` knows), of any signed dtype
-wide enough for their result (int64 always is), and return that kind and that dtype.
+Functions take integer arrays of numpy or PyTorch (any that `array_api_compat` knows) and return arrays of the
+same kind and dtype. Any signed dtype that is wide enough for the result will do; int64 always is.
 """
 
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ _FLOAT32_EXACT = 2**24
 _FLOAT64_EXACT = 2**53
 
 _counters: ContextVar[tuple["SaturationCounter", ...]] = ContextVar("counters", default=())
-"""Those that are active in this thread."""
+"""The counters that are active in this thread."""
 
 
 class SaturationCounter:
-    """How many values `sat` clipped while the counter was active, like the machine's own counters."""
+    """Counts the values that `sat` clips while it is active, as the counters of the machine do."""
 
     def __init__(self) -> None:
         self.clipped = 0
         self._lock = Lock()
 
     def add(self, count: int) -> None:
-        """Count so many more; several threads of one computation may do so at once."""
+        """Add ``count``; several threads of one computation may do so at once."""
         with self._lock:
             self.clipped += count
 
@@ -49,8 +49,8 @@ def count_saturations() -> Iterator[SaturationCounter]:
 def clip(value: Array, low: int | None, high: int | None) -> Array:
     """``value`` with everything below ``low`` raised to it and everything above ``high`` lowered to it.
 
-    The standard's own `clip`, as `array_api_compat` has it for numpy, selects element by element, which takes
-    four times as long as numpy's.
+    For numpy it is numpy's own method: the `clip` of `array_api_compat` selects element by element, which
+    takes four times as long.
     """
     xp = array_namespace(value)
     if is_numpy_namespace(xp):
@@ -77,7 +77,7 @@ def shift_right(value: Array, shift: int) -> Array:
 def round_shift(value: Array, shift: int) -> Array:
     """Shift right to the nearest integer, halves up: (value + 2^(shift−1)) >> shift.
 
-    Where ``shift`` is 0 that is the value itself.
+    With a ``shift`` of 0, it is the value itself.
     """
     if not shift:
         return value
@@ -89,8 +89,8 @@ def round_shift(value: Array, shift: int) -> Array:
 def exact_matmul(left: Array, right: Array, bound: int) -> Array:
     """Integer matrix product left · right, computed by the floating-point units, which are far faster.
 
-    ``bound`` is a limit on the sum of |left|·|right| over the reduction: below 2^24 every partial sum is a
-    float32, below 2^53 a float64, so that the result is exact. Raises ValueError beyond that.
+    ``bound`` is a limit on the sum of |left|·|right| over the reduction. Below 2^24 every partial sum is
+    exact in float32, below 2^53 in float64; for a larger bound it raises ValueError.
     """
     if bound >= _FLOAT64_EXACT:
         raise ValueError(f"a product bounded by {bound} is not exact in float64 (2^53)")

@@ -1,4 +1,4 @@
-"""Non-downsampled 2-D Haar split of the token grid (HFSC's two bands)."""
+"""The 2-D Haar split of the token grid into HFSC's two bands, without downsampling."""
 
 from array_api_compat import array_namespace
 
@@ -6,11 +6,11 @@ from haarlequin.models.arithmetic.fixed import Array, sat, shift_right
 
 
 def haar_split(x: Array, grid: tuple[int, int], wide_bits: int) -> tuple[Array, Array]:
-    """The low band is the mean of a 2×2 window of tokens, the high band what is left of x.
+    """The low band is the mean of a 2×2 window of tokens, the high band is x minus that mean.
 
-    lo = (a + b + c + d) >> 2 over the window (i..i+1, j..j+1), bottom and right edge replicated; hi =
-    sat(x − lo). x is (..., N, C), tokens row by row on the ``grid`` (rows, columns); lo and hi have its
-    shape. lo cannot saturate.
+    lo = (a + b + c + d) >> 2 over the window (i..i+1, j..j+1), with the bottom and the right edge replicated;
+    it cannot saturate. hi = sat(x − lo). x is (..., N, C), with the tokens row by row on the ``grid`` (rows,
+    columns); lo and hi have its shape.
     """
     xp = array_namespace(x)
     tokens = xp.reshape(x, (*x.shape[:-2], *grid, x.shape[-1]))

@@ -7,7 +7,7 @@ from haarlequin.models.arithmetic.fixed import Array, exact_matmul, sat
 
 
 def pool(x: Array) -> Array:
-    """Σ_n x: (..., N, C) → int64 (..., C), unsaturated; the mean's 1/N folds into the affine after it."""
+    """Σ_n x: (..., N, C) → int64 (..., C), not saturated; the mean's 1/N folds into the affine after it."""
     xp = array_namespace(x)
     return xp.sum(x, axis=-2, dtype=xp.int64)
 

@@ -13,7 +13,8 @@ def repeat_channels(x: Array, repeats: int) -> Array:
 def mean_of_repeats(u: Array, repeats: int) -> Array:
     """(..., r·C) → (..., C): Σ over the r repeats of channel c of (u >> log2 r); r a power of two.
 
-    Shifted before it is summed, the mean never outgrows a wide word: a machine accumulates it in place.
+    Each u is shifted before it is summed, so that no partial sum outgrows a wide word: the machine can
+    accumulate in place.
     """
     xp = array_namespace(u)
     shifted = shift_right(u, repeats.bit_length() - 1)

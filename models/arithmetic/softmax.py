@@ -1,7 +1,7 @@
-"""Binary attention: integer scores, and the softmax that is only ever compared with a threshold.
+"""Binary attention: integer scores, and a softmax that is needed only for a comparison with a threshold.
 
-Â_ij = 1 where softmax(S)_ij ≥ β/2. With e = EXP[...] a table of round(exp(−k·step)·(2^exp_bits − 1)) that is
-A_ij = e_ij / Σ_j e_ij ≥ τ / 2^F, and multiplied out it needs no division: e_ij << F ≥ τ·Σ_j e_ij.
+Â_ij = 1 where softmax(S)_ij ≥ β/2. With e_ij from the table EXP[k] = round(exp(−k·step)·(2^exp_bits − 1)),
+the condition is e_ij / Σ_j e_ij ≥ τ / 2^F. Multiplied out it needs no division: e_ij << F ≥ τ·Σ_j e_ij.
 """
 
 import math
@@ -26,7 +26,7 @@ def split_heads(x: Array, heads: int) -> Array:
 def scores(bands: Sequence[tuple[Array, Array, int]], heads: int) -> Array:
     """S = Σ_b w_b·Q_b·K_bᵀ over the bands (Q, K, w); (..., heads, N, N).
 
-    Q and K are signs (..., N, C), the weights w integers ≥ 0.
+    Q and K are signs (..., N, C); the weights w are integers ≥ 0.
     """
     total: Array = 0
     for query, key, weight in bands:
@@ -40,9 +40,9 @@ def binarise_softmax(
 ) -> Array:
     """Â (0 or 1) from scores (..., heads, N, N), along the last axis.
 
-    e_ij = table[min((max_j S_ij − S_ij) >> shift, last)]; Â_ij = (e_ij << fraction ≥ threshold_h·Σ_j e_ij),
-    the ``threshold`` (heads,) unsigned with ``fraction`` fraction bits. The compare runs in int64: it can
-    pass 2^32.
+    e_ij = table[min((max_j S_ij − S_ij) >> shift, last)]; Â_ij = (e_ij << fraction ≥ threshold_h·Σ_j e_ij).
+    ``threshold`` (heads,) is unsigned, with ``fraction`` fraction bits. The comparison is in int64, because
+    both sides can exceed 2^32.
     """
     xp = array_namespace(scores)
     distance = shift_right(xp.max(scores, axis=-1, keepdims=True) - scores, shift)

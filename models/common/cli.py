@@ -1,6 +1,7 @@
-"""What the command lines share: an error a person caused is one clear line and exit code 2.
+"""Used by every command line: an error that a person caused is one clear line and exit code 2.
 
-`command` is around every ``main``, and `one_line_errors` around what it does once it has its arguments.
+`command` decorates every ``main``; `one_line_errors` is around all that ``main`` does after it has parsed its
+arguments.
 """
 
 import functools
@@ -9,26 +10,35 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO, overload
 
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import tool_variables
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
+"""Exit code after Ctrl-C, the same as a shell's."""
 
 Main = Callable[[list[str] | None], None]
 
 
-def command(main: Main | None = None, *, interrupted: str = "") -> Main:
-    """Decorate a ``main`` so that it ends well, whatever surrounds it.
+@overload
+def command(main: Main) -> Main: ...
+@overload
+def command(*, interrupted: str = "") -> Callable[[Main], Main]: ...
+def command(main: Main | None = None, *, interrupted: str = "") -> Main | Callable[[Main], Main]:
+    """Decorate a ``main`` so that it ends well, whatever its streams and its environment are.
 
-    Every stream is UTF-8, whatever the locale; one that the shell has closed leads nowhere. Tools keep their
-    caches in the build folder. Ctrl-C is a line, to which ``interrupted`` adds what is kept, and exit code
-    `INTERRUPTED`; a reader that has had enough ends the command silently with exit code 1.
+    Every stream is UTF-8, whatever the locale; one that the shell has closed is replaced by the null device.
+    Tools keep their caches in the build folder. After Ctrl-C there is one line, to which ``interrupted`` adds
+    what is kept, and the exit code is `INTERRUPTED`. When a reader closes its end of a pipe, the command ends
+    silently with exit code 1. Any other OSError is one line and exit code 2.
     """
     if main is None:
-        return functools.partial(command, interrupted=interrupted)
+        return functools.partial(_decorated, interrupted=interrupted)
+    return _decorated(main, interrupted)
 
+
+def _decorated(main: Main, interrupted: str) -> Main:
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> None:
         _ready_streams()
@@ -45,7 +55,7 @@ def command(main: Main | None = None, *, interrupted: str = "") -> Main:
         except BrokenPipeError:
             _lead_nowhere(sys.stdout)
             sys.exit(1)
-        except OSError as error:  # the disk is full, for one
+        except OSError as error:  # for example, because the disk is full
             _lead_nowhere(sys.stdout)
             print(f"error: {line_of(error)}", file=sys.stderr)
             sys.exit(2)
@@ -55,23 +65,23 @@ def command(main: Main | None = None, *, interrupted: str = "") -> Main:
 
 @contextmanager
 def one_line_errors(verbose: bool, failures: Sequence[type[Exception]] = ()) -> Iterator[None]:
-    """Turn every `UsageError`, and what files refuse, into one line on stderr and exit code 2, or 1 for
-    ``failures`` of what was run; with ``verbose`` let them fly.
+    """Turn every `UsageError` and OSError into one line on stderr and exit code 2, and every exception of
+    ``failures`` into one with exit code 1. With ``verbose``, let them through with their traceback.
     """
-    failures = tuple(failures)
+    wrong = tuple(failures)
     try:
         yield
     except BrokenPipeError:
         raise
-    except (UsageError, OSError, *failures) as error:
+    except (UsageError, OSError, *wrong) as error:
         if verbose:
             raise
         print(f"error: {line_of(error)}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, failures) else 2)
+        sys.exit(1 if isinstance(error, wrong) else 2)
 
 
 def line_of(error: Exception) -> str:
-    """An exception as one line that no terminal takes for orders, whatever file its words are from."""
+    """An exception as one line without control characters, which its text may have from any file."""
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return printable(f"{where}{error.strerror}")
@@ -79,7 +89,7 @@ def line_of(error: Exception) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with every control character, and whatever else has no shape, as its escape sequence."""
+    """``text`` with its control characters, and all others that have no shape, as escape sequences."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -91,21 +101,21 @@ def _ready_streams() -> None:
         if stream is None:
             setattr(sys, name, _nowhere(number))
         elif isinstance(stream, io.TextIOWrapper) and number:
-            # A path need not be text: what is none is shown as an escape sequence.
+            # A path need not be valid UTF-8: other bytes are shown as escape sequences.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _nowhere(number: int) -> io.TextIOWrapper:
-    """What stands in for a stream that the shell has closed."""
+    """A stream of the null device, in place of one that the shell has closed."""
     descriptor = os.open(os.devnull, os.O_RDWR)
     try:
         os.fstat(number)
     except OSError:
-        # The next file to be opened would get its number, and whatever C code says there.
+        # Else the next file that is opened would get this number, and with it all that C code prints.
         os.dup2(descriptor, number)
     return open(descriptor, "w" if number else "r", encoding="utf-8")  # noqa: PTH123
 
 
-def _lead_nowhere(stream: io.TextIOWrapper) -> None:
-    """What is still to be written there cannot be: the interpreter would try again as it ends."""
+def _lead_nowhere(stream: TextIO) -> None:
+    """Discard what ``stream`` still holds: the interpreter would try to write it again when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,5 +1,5 @@
-"""What a person did and can mend, as an exception."""
+"""The exception for an error that a person caused and can correct."""
 
 
 class UsageError(Exception):
-    """Something that cannot be carried out as it was given; the message is one line and says what to do."""
+    """A request that cannot be carried out as it is; the message is one line and says what to do."""

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curve and its confusion matrix."""
+"""Figures of a training run: its curve and its confusion matrix."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def empty(width: float, height: float) -> "Figure":
     """A figure of that size in inches."""
-    # Here, and not above: a command has said by now where matplotlib keeps its cache.
+    # Imported here, because only now has the command chosen the folder of matplotlib's cache.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -62,6 +62,6 @@ def confusion(cells: Sequence[Sequence[int]], classes: Sequence[str], path: Path
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write it as PNG."""
+    """Write ``figure`` as PNG."""
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=120)

@@ -14,13 +14,14 @@ _drafts = itertools.count()
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A draft beside ``path``, with its folder, that takes its place when the block ends well, or
-    vanishes. The file gets the mode of any new one, whatever the block's own writer would give it.
+    """The path of a draft beside ``path``, whose folder is made where it is missing. The draft replaces
+    ``path`` when the block ends without an exception, and is deleted otherwise. It gets the mode of any new
+    file, whatever mode the block would give it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_drafts)}")
     try:
-        # The system takes the umask off. safetensors makes files that only their owner may read.
+        # The system applies the umask to this mode. safetensors makes files that only their owner may read.
         descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY, 0o666)
         mode = os.fstat(descriptor).st_mode & 0o777
         os.close(descriptor)
@@ -32,22 +33,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of UTF-8, whole or not at all."""
+    """Write a UTF-8 file, whole or not at all."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def say(line: str) -> None:
-    """Tell whoever waits at a terminal."""
+    """Print a line on stderr, for a person who waits at a terminal."""
     print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def locked(folder: Path, notice: Callable[[str], None] = say) -> Iterator[None]:
-    """Keep other processes, and other threads, that ask for the same out of ``folder`` during the block.
+    """Keep other processes and threads that lock the same ``folder`` out of it during the block.
 
-    Where one is in it, ``notice`` gets a line, and this waits. The lock is a file beside the folder, which
-    so may be deleted and made again; a process that dies lets go of it.
+    While another one has the lock, this waits, after it has passed a line to ``notice``. The lock is a file
+    beside the folder, so that the folder itself may be deleted and made again. It is released when its
+    process dies.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))

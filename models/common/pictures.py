@@ -1,6 +1,6 @@
-"""From a file, as people have them, to the pixels that a model takes: one way for training and inference.
+"""From any common image file to the pixels that a model takes, in the same way for training and inference.
 
-Colours are taken for sRGB: a profile within the file is not applied.
+Colours are taken as sRGB: a colour profile in the file is not applied.
 """
 
 import io
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -22,43 +22,43 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from haarlequin.models.common.errors import UsageError
 
 MAX_PIXELS = 64_000_000
-"""An image of more is refused, from its header: decoded it is 256 MB, and conversion makes copies."""
+"""A larger image is refused when its header is read: decoded it is 256 MB, and conversion makes copies."""
 
 LARGEST_SCALE = 4
-"""A picture with fewer rows or columns than the model's, divided by this, is refused: most of what the model
-saw would be made up. Pictures of 64×64 may still train a model for 224×224."""
+"""The largest factor by which a picture is scaled up. A smaller picture is refused, because most of what the
+model saw would be made up. Pictures of 64×64 may still train a model for 224×224."""
 
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} million pixels: scale it down first"
 
-# Averages over all that a pixel covers, with no negative weights: no ringing, what is flat stays flat.
-# LANCZOS rings; BOX weighs unevenly where the ratio is no integer.
+# HAMMING averages over the area that a pixel covers, and no weight is negative: it does not ring, and flat
+# areas stay flat. LANCZOS rings; BOX has uneven weights where the ratio is not an integer.
 _FILTER = Image.Resampling.HAMMING
 
-# EPS would start Ghostscript; the others Pillow only recognises, and leaves to handlers that are not there.
+# EPS would start Ghostscript. Pillow recognises the others, but leaves them to handlers that are not there.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
-# Several pictures, of which the first is the whole: the others are previews, depth maps, layers.
+# These formats hold several pictures. The first is the whole; the others are previews, depth maps or layers.
 _FIRST_IS_WHOLE = {"MPO", "PSD"}
 _MODE_WORDS = {"1": "1-bit", "L": "grey", "LA": "grey with alpha", "P": "palette"}
 
-# What Pillow logs would go to stderr where nobody has set up logging.
+# Without a handler, the log of Pillow would go to stderr where nobody has set up logging.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class PictureError(UsageError, ValueError):
-    """A picture that cannot be used, in one line: which, what is wrong with it, what to do."""
+    """A picture that cannot be used; the message is one line, with the cause and what to do."""
 
 
-Source = Path | bytes | Image.Image | np.ndarray
-"""A file, the content of one, or what a program already has in memory."""
+Source: TypeAlias = Path | bytes | Image.Image | np.ndarray
+"""A file, the content of a file, or a picture that a program already has in memory."""
 
 
 def convert(source: Source, height: int, width: int, channels: int) -> tuple[np.ndarray, str | None]:
     """A picture as uint8 pixels (``height``, ``width``, ``channels``), grey for 1 channel and RGB for 3.
 
     Arrays are uint8 of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). A picture is turned as its EXIF says, put
-    over white where it has alpha, cropped around its centre to the proportions wanted, and scaled. With the
-    pixels comes a note of what of that was done, None where nothing was. Raises `PictureError`, and nothing
-    else whatever a file holds; no file is trusted to be what its name or header says. Several threads may
+    over white where it has alpha, cropped around its centre to the proportions wanted, and scaled. The second
+    result is a note that says which of this was done, or None where nothing was. Raises `PictureError` and no
+    other exception, whatever a file holds: its name and its header are not trusted. Several threads may
     convert at once.
     """
     if not isinstance(source, Path | bytes | Image.Image | np.ndarray):
@@ -94,16 +94,16 @@ def convert(source: Source, height: int, width: int, channels: int) -> tuple[np.
 
 
 def centre(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
-    """The largest part of a picture of that size that has the proportions of ``wanted``."""
+    """Width and height of the largest rectangle within ``size`` that has the proportions of ``wanted``."""
     width, height = (min(size[i], max(1, round(size[1 - i] * wanted[i] / wanted[1 - i]))) for i in (0, 1))
     return width, height
 
 
 def fitted(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
-    """uint8 (``height``, ``width``, ``channels``): cropped around its centre to these proportions, then
-    scaled; grey for 1 channel and RGB for 3.
+    """``image`` as uint8 (``height``, ``width``, ``channels``): cropped around its centre to these
+    proportions, then scaled; grey for 1 channel and RGB for 3.
     """
-    image = image.convert("RGB")  # nothing is scaled as a palette or 1-bit; grey comes back as it was
+    image = image.convert("RGB")  # a palette or 1-bit image cannot be scaled; grey stays grey
     part = centre(image.size, (width, height))
     left, top = ((whole - kept) // 2 for whole, kept in zip(image.size, part, strict=True))
     image = image.crop((left, top, left + part[0], top + part[1]))
@@ -113,23 +113,23 @@ def fitted(image: Image.Image, height: int, width: int, channels: int) -> np.nda
 
 
 def is_named_like_one(name: str) -> bool:
-    """Whether a file of that name is taken for a picture: it ends like a format that is read."""
+    """Whether a file of that name is taken for a picture: its suffix is that of a format that is read."""
     return Image.registered_extensions().get(Path(name).suffix.lower()) in _formats()
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of that name is none of the user's own: `._0.png`, `.ipynb_checkpoints`."""
+    """Whether programs, not people, make files or folders of that name: `._0.png`, `.ipynb_checkpoints`."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def files_below(
     folder: Path, failed: Callable[[Path, OSError], None], seen: set[Path] | None = None
 ) -> Iterator[Path]:
-    """Every file in a folder and those in it, in natural order (2.png before 10.png), hidden ones left out.
+    """Every file below a folder, in natural order (2.png before 10.png), without hidden ones.
 
-    Links are followed, and each real folder is entered once, where it lies if it lies below ``folder``:
-    links may lead in circles. ``failed`` hears of a folder that cannot be read, and of a link to nothing.
-    ``seen`` are real folders that are not to be entered; those that were are added to it.
+    Links are followed. They may lead in circles, so each real folder is entered only once; if it is below
+    ``folder``, it is entered at its own place. ``failed`` is called for a folder that cannot be read and for
+    a link to nothing. ``seen`` are real folders that are not to be entered; those that are entered are added.
     """
     seen = set() if seen is None else seen
     top = folder.resolve()
@@ -158,26 +158,28 @@ def _walk(
 
 
 def _is_met(folder: Path, top: Path) -> bool:
-    """Whether the walk from ``top`` comes to that real folder without a link."""
+    """Whether the walk from ``top`` reaches that real folder without a link."""
     return folder.is_relative_to(top) and not any(map(is_hidden, folder.relative_to(top).parts))
 
 
 def natural(path: Path) -> tuple:
-    """What paths are sorted by to have the numbers in them in order."""
+    """A sort key for paths that orders the numbers in them by value."""
     pieces = [re.split(r"(\d+)", part) for part in path.parts]
     return [[int(x) if i % 2 else x for i, x in enumerate(part)] for part in pieces], path
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """What is read, the common ones first."""
+    """The formats that are read, with the common ones first."""
     Image.preinit()
     Image.init()
     return tuple(name for name in Image.ID if name not in _NOT_READ)
 
 
 class _Settings:
-    """Pillow's own, which are the whole process's: strict and silent while anyone converts, then put back."""
+    """The settings of Pillow, which hold for the whole process. While any thread converts, they are strict
+    and silent; then they are restored.
+    """
 
     def __init__(self) -> None:
         self._lock, self._users, self._put_back = threading.Lock(), 0, ExitStack()
@@ -199,7 +201,7 @@ class _Settings:
         kept = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # It raises beyond twice its maximum, and some formats allocate before we would know the size.
+            # Pillow raises beyond twice its maximum. Some formats allocate memory before we know the size.
             ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MAX_PIXELS // 2
             try:
                 yield
@@ -212,7 +214,7 @@ _SETTINGS = _Settings()
 
 @contextmanager
 def _pillow() -> Iterator[None]:
-    """Pillow with `_Settings`, and all that it may raise made `PictureError`."""
+    """Use Pillow with `_Settings`, and turn every exception of it into a `PictureError`."""
     with _SETTINGS:
         try:
             yield
@@ -222,19 +224,19 @@ def _pillow() -> Iterator[None]:
             raise PictureError(_TOO_LARGE) from error
         except UnidentifiedImageError as error:
             raise PictureError("not an image that can be read: save it as PNG or JPEG") from error
-        except Exception as error:  # each decoder has kinds of its own
+        except Exception as error:  # every decoder raises its own kinds
             text = " ".join(str(error).split()) or type(error).__name__
             raise PictureError(f"damaged or incomplete ({text}): get or save it again") from error
 
 
 def _decoded(source: Source) -> tuple[Image.Image, str, list[str]]:
-    """The image turned as its EXIF says, what it was before, and what was done."""
+    """(the image turned as its EXIF says, a description of it before that, a list of what was done)."""
     if isinstance(source, np.ndarray):
         return _upright(_from_array(source))
     if isinstance(source, Image.Image):
         return _upright(source)
     with _opened(source) as file:
-        # Decoding passes over a PNG's checksums; this looks at them, but then the image is used up.
+        # Decoding ignores the checksums of a PNG. This checks them, but then the image must be opened again.
         Image.open(file, formats=_formats()).verify()
         return _upright(Image.open(file, formats=_formats()))
 
@@ -267,7 +269,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, str, list[str]]:
-    """As `_decoded`; what the header says against it comes before any decoding."""
+    """As `_decoded`; an image whose header rules it out is refused before anything is decoded."""
     if image.width * image.height > MAX_PIXELS:
         raise PictureError(_TOO_LARGE)
     if image.mode == "CMYK":
@@ -279,7 +281,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, str, list[str]]:
     if image.format == "PNG" and "transparency" in image.info:
         _mend_transparent_colour(image)
     was = f"{_size(image.size)} {_MODE_WORDS.get(image.mode, image.mode)}"
-    # Before loading: on that, a TIFF turns by itself, and forgets.
+    # Read before loading, which turns a TIFF by itself and removes the tag.
     turned = image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
     with _libtiff_silent() if image.format == "TIFF" else nullcontext():
         image.load()
@@ -289,7 +291,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, str, list[str]]:
 
 
 def _mend_transparent_colour(image: Image.Image) -> None:
-    """A PNG names a colour that stands for transparent in its own bits, and Pillow compares it with 8."""
+    """Scale a PNG's transparent colour, given in the PNG's own bits, to the 8 bits that Pillow compares."""
     stored = str(image.tile[0].args)
     if ";16" in stored:
         raise PictureError("16 bits a sample with a transparent colour: save it as 8 bit")
@@ -302,7 +304,9 @@ _ONE_TIFF_AT_A_TIME = threading.Lock()
 
 @contextmanager
 def _libtiff_silent() -> Iterator[None]:
-    """It writes to the process's stderr by itself, past Python's; so would other threads meanwhile."""
+    """Close the process's stderr, to which libtiff writes directly and not through Python. What other threads
+    write to it meanwhile is lost, too.
+    """
     with _ONE_TIFF_AT_A_TIME:
         kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
@@ -315,7 +319,7 @@ def _libtiff_silent() -> Iterator[None]:
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    if image.mode in ("La", "RGBa"):  # premultiplied, from which there is one way out
+    if image.mode in ("La", "RGBa"):  # premultiplied: this is the only conversion that Pillow has
         image = image.convert(image.mode.upper())
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA"))

@@ -1,4 +1,4 @@
-"""Where things are kept: what is built, and what tools keep for the next time."""
+"""Where files are kept: those that are built, and the caches of tools."""
 
 import os
 from pathlib import Path
@@ -14,12 +14,13 @@ VARIABLE = "HAARLEQUIN_BUILD"
 """The environment variable that chooses the build folder."""
 
 _CACHES = {"YOWASP_CACHE_DIR": "yowasp", "MPLCONFIGDIR": "matplotlib"}
-"""By the variable that a tool reads, the folder that it gets: without it, it would take the home folder."""
+"""By the variable that a tool reads, the name of its cache; without it, a tool would use the home folder."""
 
 
 def build_folder(*parts: str) -> Path:
-    """A folder of what is built: below ``$HAARLEQUIN_BUILD``, in a checkout else below its ``build/``, of an
-    installed package else where the platform keeps caches. Relative where it lies in the working directory.
+    """A folder below the build folder. The build folder is ``$HAARLEQUIN_BUILD``; where that is not set, it
+    is ``build/`` of a checkout, or the platform's cache folder for an installed package. The path is relative
+    where it lies in the working directory.
     """
     if chosen := os.environ.get(VARIABLE):
         folder = Path(chosen).absolute()
@@ -31,13 +32,13 @@ def build_folder(*parts: str) -> Path:
 
 
 def shown(path: Path) -> Path:
-    """The same path as a person would type it here."""
+    """``path`` as a person would type it in the working directory."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def writable(folder: Path) -> Path:
-    """That folder, made where it is missing; raises `UsageError`, which names `VARIABLE`, where it cannot."""
+    """``folder``, made where it is missing. Raises `UsageError`, which names `VARIABLE`, if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -50,8 +51,8 @@ def writable(folder: Path) -> Path:
 
 
 def tool_variables() -> dict[str, str]:
-    """What is to be added to the environment of tools, so that they keep their caches in the build folder. A
-    variable that is set already stays.
+    """Variables to add to the environment of tools, so that they keep their caches in the build folder. Those
+    that are already set are left out.
     """
     ours = {variable: str(build_folder("cache", name).absolute()) for variable, name in _CACHES.items()}
     return {variable: value for variable, value in ours.items() if variable not in os.environ}

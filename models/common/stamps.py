@@ -1,11 +1,12 @@
-"""Stamps: whether what a stage made still is what it made, and of the inputs that it would have now.
+"""Stamps: whether the outputs of a build stage are unchanged, and made from the inputs that it has now.
 
-A stamp is a small JSON file beside a stage's outputs. It holds a hash of the inputs, size and hash of every
-output, and facts of the stage's own. A stamp whose outputs are gone, cut off or changed counts for nothing,
-and so does one that cannot be read.
+A stamp is a small JSON file beside the outputs of a stage. It holds a hash of the inputs, the size and hash
+of every output, and facts that the stage adds. A stamp whose outputs are missing, truncated or changed counts
+as none, and so does one that cannot be read.
 """
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,16 +27,16 @@ def digest(*inputs: str | bytes | Path) -> str:
 
 def fingerprint(*packages: ModuleType) -> str:
     """A hash of the Python files of some packages, wherever they are installed."""
-    roots = [Path(package.__file__).parent for package in packages]
+    roots = [Path(inspect.getfile(package)).parent for package in packages]
     files = [(root, path) for root in roots for path in sorted(root.rglob("*.py"))]
-    # Named as from their packages: the clone may be anywhere.
+    # Their names begin at the package, so that the hash is the same wherever the clone is.
     named = [(f"{root.name}/{path.relative_to(root).as_posix()}", path) for root, path in files]
     return digest(*(part for pair in named for part in pair))
 
 
 def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:
-    """Say in ``stamp`` that ``outputs``, which lie beside or below it, were made from inputs with that
-    `digest`. ``facts`` are anything that JSON holds.
+    """Write to ``stamp`` that ``outputs`` were made from ``inputs``, a `digest`. The outputs lie beside or
+    below the stamp; ``facts`` are anything that JSON holds.
     """
     made = {
         path.relative_to(stamp.parent).as_posix(): [path.stat().st_size, _hash_file(path)] for path in outputs
@@ -45,8 +46,8 @@ def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:
 
 
 def facts(stamp: Path, inputs: str | None = None) -> dict | None:
-    """The facts of a stamp whose outputs are there, whole and unchanged, and, where ``inputs`` is given, were
-    made from those; None for any other.
+    """The facts of a stamp whose outputs are all there and unchanged and, where ``inputs`` is given, were
+    made from those; otherwise None.
     """
     try:
         content = json.loads(stamp.read_text(encoding="utf-8"))

@@ -1,7 +1,12 @@
-"""Data sets: decoded once into memory as uint8, split into training, validation and test."""
+"""Data sets: decoded once into memory as uint8, and split into training, validation and test images.
+
+Open this file first, then `split.py`, which says what a data set is. `digits.py`, `cifar.py` and `folder.py`
+read one kind each, and `fetch.py` is the command that downloads CIFAR-10.
+"""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,20 +16,25 @@ from haarlequin.models.data.digits import digits
 from haarlequin.models.data.folder import has_images, read_splits
 from haarlequin.models.data.split import DataError, DataSet, Split, hold_out
 
+if TYPE_CHECKING:  # importing it at run time would import torch
+    from haarlequin.models.network.teacher import TeacherConfig
+
 __all__ = ["BUNDLED", "DataError", "DataSet", "Split", "load"]
 
 BUNDLED = ("digits",)
-"""Presets whose data set comes with a package; others are on images that a folder must be named for."""
+"""Presets whose data set comes with a package; all others need a folder of images."""
 
 
-def load(config: ModelConfig | str, folder: Path | None = None, own_classes: bool = False) -> DataSet:
+def load(
+    config: "ModelConfig | TeacherConfig | str", folder: Path | None = None, own_classes: bool = False
+) -> DataSet:
     """The data set that a configuration, or the preset of that name, is trained on; raises `DataError`.
 
     `digits` comes with scikit-learn. Everything else is read from ``folder``: the official archives of
-    CIFAR-10 and CIFAR-100, or images in `train/<class>/` and `test/<class>/`, or tar archives of such; where
-    there is no `val/<class>/` beside them, validation images are held out of the training images. Labels
-    count through the configuration's classes. Where those are mere placeholders, or have other names and
-    ``own_classes`` is asked for, labels count through the data set's own.
+    CIFAR-10 and CIFAR-100, or images in `train/<class>/` and `test/<class>/`, or tar archives of these. Where
+    there is no `val/<class>/`, validation images are held out of the training images. Labels are indices into
+    the configuration's classes. Where those are placeholders, or where ``own_classes`` is set and the names
+    differ, labels are indices into the data set's own classes.
     """
     if isinstance(config, str):
         config = preset(config)
@@ -52,8 +62,8 @@ def load(config: ModelConfig | str, folder: Path | None = None, own_classes: boo
     return _named(found, config, folder)
 
 
-def _named(data: DataSet, config: ModelConfig, folder: Path) -> DataSet:
-    """``data`` with the labels of ``config``."""
+def _named(data: DataSet, config: "ModelConfig | TeacherConfig", folder: Path) -> DataSet:
+    """``data`` with labels that are indices into the classes of ``config``; raises `DataError`."""
     if config.placeholder_classes:
         return data
     for name in config.classes:

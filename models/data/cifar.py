@@ -1,7 +1,7 @@
 """The official archives of CIFAR-10 and CIFAR-100, python and binary versions, packed or unpacked.
 
-https://www.cs.toronto.edu/~kriz/cifar.html says what is in them. The python version is made of pickles, which
-can run any code; here they can make arrays and nothing else.
+https://www.cs.toronto.edu/~kriz/cifar.html describes them. The python version consists of pickles, which can
+run any code; the reader here lets them make arrays and nothing else.
 """
 
 import hashlib
@@ -23,25 +23,25 @@ MD5 = {
     "cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85",
     "cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8",
 }
-"""The published checksums, by the names under which the archives are published."""
+"""The published checksums, by the published names of the archives."""
 
 _SIDE, _BYTES = 32, 3 * 32 * 32
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What an archive holds: its folder, its files of images, and its file of class names."""
+    """The contents of an archive: its folder, its files of images and its file of class names."""
 
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
     names: str
     labels: str = ""
-    """Keys of labels and of names in pickles. In the binary version the label is the last byte in front of
-    the pixels.
-    """
+    """Key of the labels in a pickle."""
     name_list: str = ""
+    """Key of the class names in a pickle."""
     label_bytes: int = 0
+    """In the binary version, bytes before the pixels of an image. The last of them is the label."""
 
 
 LAYOUTS = (
@@ -66,7 +66,7 @@ LAYOUTS = (
 
 
 def find(path: Path) -> Path | None:
-    """The official archive, or unpacked folder, that ``path`` is or holds; None if there is none."""
+    """The official archive, or the folder unpacked from one, that ``path`` is or holds; otherwise None."""
     folders = {layout.folder for layout in LAYOUTS}
 
     def official(candidate: Path) -> bool:
@@ -79,8 +79,8 @@ def find(path: Path) -> Path | None:
 
 
 def read_splits(path: Path, image: tuple[int, int], channels: int) -> tuple[Split, Split, tuple[str, ...]]:
-    """(train, test, class names) of what `find` found; raises `DataError` where it is not what was
-    published.
+    """(train, test, class names) of an archive or folder that `find` found. Raises `DataError` where its
+    content is not the published one.
     """
     if image != (_SIDE, _SIDE) or channels != 3:
         raise DataError(
@@ -94,12 +94,12 @@ def read_splits(path: Path, image: tuple[int, int], channels: int) -> tuple[Spli
     try:
         classes = _class_names(layout, content[layout.names])
         train, test = (
-            _split(layout, [content[name] for name in part]) for part in (layout.train, layout.test)
+            _split(layout, [content[name] for name in names]) for names in (layout.train, layout.test)
         )
     except (pickle.UnpicklingError, KeyError, ValueError, TypeError, EOFError, AttributeError) as error:
         raise DataError(f"{path} is not what was published: {error}") from None
-    for part, name in ((train, "train"), (test, "test")):
-        counts = np.bincount(part.labels, minlength=len(classes))
+    for split, name in ((train, "train"), (test, "test")):
+        counts = np.bincount(split.labels, minlength=len(classes))
         if len(counts) > len(classes):
             raise DataError(f"{path} has a label beyond its {len(classes)} classes")
         if not counts.all():
@@ -115,9 +115,9 @@ def _packed(path: Path) -> tuple[Layout, dict[str, bytes]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                if member.isfile():
+                if member.isfile() and (file := archive.extractfile(member)):
                     name = PurePosixPath(member.name)
-                    content.setdefault(name.parent.name, {})[name.name] = archive.extractfile(member).read()
+                    content.setdefault(name.parent.name, {})[name.name] = file.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path} is no tar archive: {str(error).splitlines()[0]}") from None
     for layout in LAYOUTS:
@@ -139,9 +139,9 @@ def _class_names(layout: Layout, content: bytes) -> tuple[str, ...]:
 
 
 def _split(layout: Layout, files: list[bytes]) -> Split:
-    parts = [_binary(layout, file) if layout.label_bytes else _pickled(layout, file) for file in files]
-    planes = np.concatenate([pixels for pixels, _ in parts]).reshape(-1, 3, _SIDE, _SIDE)
-    labels = np.concatenate([labels for _, labels in parts])
+    pairs = [_binary(layout, file) if layout.label_bytes else _pickled(layout, file) for file in files]
+    planes = np.concatenate([pixels for pixels, _ in pairs]).reshape(-1, 3, _SIDE, _SIDE)
+    labels = np.concatenate([labels for _, labels in pairs])
     return Split(planes.transpose(0, 2, 3, 1).copy(), labels)
 
 
@@ -159,7 +159,7 @@ def _binary(layout: Layout, file: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dtype(name: bytes | str, *_flags: object) -> np.dtype:
-    """What Python 2 pickled, of plain numbers only."""
+    """Stands in for numpy.dtype when a pickle of Python 2 calls it; allows plain numbers only."""
     text = name.decode() if isinstance(name, bytes) else name
     dtype = np.dtype(text)
     if dtype.kind not in "iuf":
@@ -168,7 +168,7 @@ def _dtype(name: bytes | str, *_flags: object) -> np.dtype:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 pickles bytes where Python 2 is to read them."""
+    """Stands in for codecs.encode, by which Python 3 pickles bytes for readers in Python 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"text in {encoding}")
     return text.encode("latin1")
@@ -191,8 +191,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def unpickle(content: bytes) -> dict:
-    """The dictionary in a pickle of Python 2, texts as bytes; raises UnpicklingError for anything that is
-    more than numbers, texts and arrays of numbers.
+    """The dictionary in a pickle of Python 2, with texts as bytes. Raises UnpicklingError for a pickle that
+    holds more than numbers, texts and arrays of numbers.
     """
     value = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     if not isinstance(value, dict):

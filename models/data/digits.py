@@ -9,7 +9,8 @@ from haarlequin.models.data.split import DataSet, Split, stratified
 def digits() -> DataSet:
     """scikit-learn's 1,797 handwritten digits of 8×8, grey values 0 to 16 as min(255, 16·v).
 
-    Stratified and fixed: 360 test images (20 %) first, then 144 of the other 1,437 for validation.
+    The split is stratified and always the same: 360 images (20 %) for test, then 144 of the other 1,437 for
+    validation.
     """
     data = load_digits()
     pixels = np.minimum(data.images * 16, 255).astype(np.uint8)[..., None]

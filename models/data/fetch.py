@@ -1,4 +1,4 @@
-"""`haarlequin data`: CIFAR-10 from its official address into `data/`, for who is online."""
+"""`haarlequin data`: download CIFAR-10 from its official address into `data/`."""
 
 import argparse
 import hashlib
@@ -19,13 +19,14 @@ URL = f"https://www.cs.toronto.edu/~kriz/{NAME}"
 
 
 class Offline(Exception):
-    """There is no way to the data from here; the message says what to do."""
+    """The data cannot be reached from this computer; the message says what to do."""
 
 
 def fetch(url: str, target: Path, md5: str) -> bool:
-    """Bring ``url`` to ``target``, whole and with that checksum, or not at all; False if it was there.
+    """Download ``url`` to ``target``, whole and with that checksum, or not at all; False if it is there
+    already.
 
-    Raises `Offline` where it cannot be reached and `DataError` where what came is something else.
+    Raises `Offline` where the address cannot be reached, and `DataError` where the checksum is another.
     """
     if target.exists() and _md5(target) == md5:
         return False

@@ -1,7 +1,7 @@
-"""Image folders, `train/<class>/…` and `test/<class>/…`, as they lie or in tar archives.
+"""Image folders, `train/<class>/…` and `test/<class>/…`, as folders or in tar archives.
 
-CIFAR-10, Tiny-ImageNet and ImageNet come so, some with `val` for `test` and with an `images` folder in
-each class.
+CIFAR-10, Tiny-ImageNet and ImageNet are available in this form, some with `val` instead of `test` and with an
+`images` folder in each class.
 """
 
 import os
@@ -28,22 +28,22 @@ _SPLITS = {
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""By the name of its folder, the split."""
+"""The split that a folder of this name holds."""
 
 _REASONS = 5
-"""Why files were passed over, at most, in one line."""
+"""Largest number of reasons in the line that tells which files were passed over."""
 
 Entry = tuple[str, str, str, Callable[[], bytes]]
 """(split, class, name for messages, how to read it)."""
 
 
 def is_tar(path: Path) -> bool:
-    """Whether that looks like an archive of images."""
+    """Whether ``path`` looks like an archive of images."""
     return path.is_file() and path.name.endswith(TAR_SUFFIXES) and not is_hidden(path.name)
 
 
 def has_images(path: Path) -> bool:
-    """Whether `read_splits` is meant for it: a tar, or a folder with tars or with a training split in it."""
+    """Whether `read_splits` can read ``path``: a tar, or a folder with tars or with splits in it."""
     if path.is_dir():
         return any(is_tar(p) or (p.is_dir() and p.name in _SPLITS) for p in path.iterdir())
     return is_tar(path)
@@ -53,11 +53,11 @@ def read_splits(
     path: Path, image: tuple[int, int], channels: int
 ) -> tuple[Split, Split | None, Split, tuple[str, ...]]:
     """(train, validation, test, class names in alphabetic order) of a folder, a tar of one, or a folder of
-    such tars. Where only one of validation and test is there, it is the test split.
+    such tars. Where there is only one of validation and test, it is the test split.
 
-    Every picture goes through `models.common.pictures.convert`. Hidden files and folders count for nothing;
-    how many others were passed over, and why, is said on stderr in one line. Raises
-    `DataError` where a split or a class is missing, an archive is truncated or a picture cannot be used.
+    Every picture goes through `models.common.pictures.convert`. Hidden files and folders are ignored; a line
+    on stderr says how many other files were passed over, and why. Raises `DataError` where a split or a class
+    is missing, an archive is truncated or a picture cannot be used.
     """
     pixels: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
     names: dict[str, list[str]] = {split: [] for split in pixels}
@@ -79,19 +79,20 @@ def read_splits(
         first = f"{len(refused):,} of {count:,} pictures cannot be used, the first: {refused[0]}"
         raise DataError(f"{path}: {first}")
     if not names["test"]:
-        for part in (pixels, names):
-            part["test"], part["validation"] = part["validation"], []
+        pixels["test"], pixels["validation"] = pixels["validation"], []
+        names["test"], names["validation"] = names["validation"], []
     classes = _classes(path, names)
     index = {name: i for i, name in enumerate(classes)}
-    splits = [
-        Split(np.stack(pixels[s]), np.array([index[name] for name in names[s]])) if names[s] else None
-        for s in ("train", "validation", "test")
-    ]
-    return *splits, classes
+
+    def split_of(name: str) -> Split:
+        return Split(np.stack(pixels[name]), np.array([index[label] for label in names[name]]))
+
+    validation = split_of("validation") if names["validation"] else None
+    return split_of("train"), validation, split_of("test"), classes
 
 
 def _classes(path: Path, names: dict[str, list[str]]) -> tuple[str, ...]:
-    """All classes, each of which every split must have; raises `DataError`."""
+    """The names of all classes. Raises `DataError` where a split has no images of a class."""
     for split in ("train", "test"):
         if not names[split]:
             raise DataError(f"{path} has no {split} images: they are looked for in {split}/<class>/")
@@ -106,8 +107,8 @@ def _classes(path: Path, names: dict[str, list[str]]) -> tuple[str, ...]:
 def _decoded(
     entries: Iterator[Entry], image: tuple[int, int], channels: int
 ) -> Iterator[tuple[str, str, np.ndarray | PictureError]]:
-    """(split, class, pixels or why there are none), decoded on every core, in order, a bounded number of
-    files ahead.
+    """(split, class, pixels or why there are none) of every entry, in order. Files are decoded on every core,
+    a bounded number of them ahead.
     """
 
     def decode(entry: Entry, data: bytes) -> tuple[str, str, np.ndarray | PictureError]:
@@ -124,7 +125,7 @@ def _decoded(
 
 
 def _entries(path: Path, passed: Counter[str]) -> Iterator[Entry]:
-    """The images below ``path``, sorted within each archive and split; ``passed`` counts other files."""
+    """The images below ``path``, sorted within each archive and split. ``passed`` counts all other files."""
     if is_tar(path):
         yield from _tar_entries(path, passed)
         return
@@ -148,7 +149,7 @@ def _count(folder: Path) -> int:
 
 
 def _split_entries(folder: Path, passed: Counter[str]) -> Iterator[Entry]:
-    """The images of a split's folder. Links are followed; a real folder is of one class only, its own."""
+    """The images of a split's folder. Links are followed, but a real folder belongs only to its own class."""
     split = _SPLITS[folder.name]
     try:
         shown = sorted(each for each in folder.iterdir() if not is_hidden(each.name))
@@ -178,7 +179,7 @@ def _split_entries(folder: Path, passed: Counter[str]) -> Iterator[Entry]:
 def _reader(file: Path) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
-            # A pipe would be waited for, for ever.
+            # Reading a pipe would wait for ever.
             return file.read_bytes() if file.is_file() else b""
         except OSError as error:
             raise _unreadable(file, error) from None
@@ -196,12 +197,13 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 
 def _tar_entries(path: Path, passed: Counter[str]) -> Iterator[Entry]:
-    """As `_split_entries`, in the order of the file: a compressed one cannot be read in any other without
-    starting again. What is a link to a file in it comes at the end, in the order of those.
+    """The images of an archive, in its own order: a compressed archive could be read in another one only by
+    starting again. Links to files in it come last, in the order of the files that they lead to.
     """
 
     def entry(member: tarfile.TarInfo, place: tuple[str, str], name: str) -> Entry:
-        data = archive.extractfile(member).read()
+        file = archive.extractfile(member)
+        data = file.read() if file else b""  # there is a file for everything but folders
         return *place, f"{path}: {name}", lambda: data
 
     try:
@@ -218,7 +220,7 @@ def _tar_entries(path: Path, passed: Counter[str]) -> Iterator[Entry]:
                 raise tarfile.ReadError("it ends too soon")
             links = [(_target(archive, member), place, member.name) for member, place in others]
             passed["links to nothing"] += sum(target is None for target, _, _ in links)
-            there = [link for link in links if link[0]]
+            there = [(target, place, name) for target, place, name in links if target]
             for target, place, name in sorted(there, key=lambda link: link[0].offset_data):
                 yield entry(target, place, name)
     except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -231,14 +233,14 @@ def _tar_entries(path: Path, passed: Counter[str]) -> Iterator[Entry]:
 
 
 def _target(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """The file of the archive that a link in it leads to, if it does."""
+    """The file in the archive that a link in it leads to, or None."""
     for _ in range(40):  # as many links after one another as Linux follows
         if member.isfile():
             return member
         if not (member.islnk() or member.issym()):
             return None
         name = member.linkname
-        if member.issym():  # as it is written, that is from where the link lies
+        if member.issym():  # its path begins at the folder of the link
             name = os.path.normpath(PurePosixPath(member.name).parent / name)
         try:
             member = archive.getmember(name)
@@ -248,7 +250,7 @@ def _target(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarInf
 
 
 def _place(name: PurePosixPath, member: tarfile.TarInfo, passed: Counter[str]) -> tuple[str, str] | None:
-    """(split, class) of the image of that path, None if it is no image of a split; those are counted."""
+    """(split, class) of the image at that path; None if it is none of a split, which ``passed`` counts."""
     if member.isdir() or any(is_hidden(part) for part in name.parts if part != ".."):
         return None
     if not is_named_like_one(name.name):

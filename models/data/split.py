@@ -1,4 +1,4 @@
-"""What every loader returns: images in memory as uint8, in three splits."""
+"""The result of every loader: images in memory as uint8, in three splits."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from haarlequin.models.common.errors import UsageError
 
 
 class DataError(UsageError, ValueError):
-    """No such data set, or not where it was said to be; the message says what to do."""
+    """A data set that is missing or cannot be used; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """Those images."""
+        """The images of these indices, with their classes."""
         return Split(self.pixels[indices], self.labels[indices])
 
 
@@ -31,7 +31,7 @@ class Split:
 class DataSet:
     """``train`` to learn from, ``validation`` for choices, ``test`` read once for each published figure.
 
-    ``classes`` are the names that labels count through.
+    Labels are indices into ``classes``, the names.
     """
 
     train: Split
@@ -41,12 +41,12 @@ class DataSet:
 
 
 VALIDATION_IMAGES = 5000
-"""Held out of the training images where there are enough of them, and never more than a tenth."""
+"""Number of training images that are held out for validation, unless a tenth of them is less."""
 
 
 def hold_out(train: Split, test: Split, classes: tuple[str, ...]) -> DataSet:
-    """The data set of two published splits: its validation images come out of ``train``, stratified and
-    always the same ones.
+    """The data set of two published splits. Its validation images are taken from ``train``, stratified and
+    always the same ones. Raises `DataError` where there are too few.
     """
     count = max(len(classes), min(VALIDATION_IMAGES, len(train) // 10))
     if len(train) < 2 * len(classes) or np.bincount(train.labels, minlength=len(classes)).min() < 2:
@@ -56,6 +56,6 @@ def hold_out(train: Split, test: Split, classes: tuple[str, ...]) -> DataSet:
 
 
 def stratified(split: Split, count: int) -> tuple[Split, Split]:
-    """(the rest, ``count`` images), classes in equal shares; always the same."""
+    """(the rest, ``count`` images), each class in the same proportion in both; always the same."""
     rest, taken = train_test_split(range(len(split)), test_size=count, stratify=split.labels, random_state=0)
     return split.take(rest), split.take(taken)

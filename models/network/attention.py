@@ -13,15 +13,15 @@ from haarlequin.models.network.quant import BinaryWeight, real_sign, round_const
 
 
 class HaarSplit(Layer):
-    """x → (x_lo, x_hi) on the token grid."""
+    """x → (x_lo, x_hi), the Haar bands of x on the token grid."""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)
         self.grid = config.grid
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # Row by row, then column by column, on (B, rows, columns, C) as it lies: pooling would first turn the
-        # channels to the front, and costs several times as much.
+        # Sums of rows, then of columns, on (B, rows, columns, C) as it is in memory. Pooling would first move
+        # the channels to the front, and costs several times as much.
         grid = x.unflatten(1, self.grid)
         for axis in (1, 2):
             last = grid.shape[axis] - 1
@@ -35,8 +35,8 @@ class HaarSplit(Layer):
 
 
 class BinaryAttention(Layer):
-    """Â from the signs of queries and keys: the integer rule forward, the float softmax backward, in both
-    phases.
+    """Â from the signs of queries and keys. In both phases its value comes from the integer rule, and its
+    gradient from the float softmax.
     """
 
     def __init__(self, config: ModelConfig):
@@ -48,13 +48,13 @@ class BinaryAttention(Layer):
         self.table = exp_table(self.widths)
 
     def band_weights(self, bands: int) -> list[Tensor]:
-        """α and 1 − α, or 1 where there is one band."""
+        """The weights of the bands: α and 1 − α of two, 1 of a single one."""
         alpha = self.alpha.clamp(0, 1)
         return [alpha, 1 - alpha] if bands == 2 else [torch.ones_like(alpha)]
 
     def forward(self, bands: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Signs (Q, K) of each band, (B, N, C) → Â, (B, heads, N, N)."""
-        # The products are sums of signs, exact as real numbers too, and serve both the rule and the softmax.
+        """Signs (Q, K) of each band, each (B, N, C) → Â (B, heads, N, N)."""
+        # These sums of signs are exact as floats, too, and serve both the integer rule and the softmax.
         dots = [
             arithmetic.split_heads(q, self.heads) @ arithmetic.split_heads(k, self.heads).mT for q, k in bands
         ]
@@ -77,8 +77,8 @@ class BinaryAttention(Layer):
 
 
 class DIBA(Layer):
-    """Σ_j Â_ij V_j, with DIBA also (1 − k_i)·V_i and the local convolution of V at its learned power of
-    two.
+    """Σ_j Â_ij V_j; with DIBA plus (1 − k_i)·V_i, plus the local convolution of V times a learned power of
+    two for each channel.
     """
 
     def __init__(self, config: ModelConfig):
@@ -99,7 +99,7 @@ class DIBA(Layer):
             self.local_shift = nn.Parameter(torch.zeros(config.dim))
 
     def forward(self, attention: Tensor, v: Tensor) -> Tensor:
-        """Â (B, heads, N, N) and the signs V (B, N, C) → acc (B, N, C), integers."""
+        """Â (B, heads, N, N) and the signs V (B, N, C) → acc (B, N, C), whose values are integers."""
         mixed = (attention @ arithmetic.split_heads(v, attention.shape[1])).transpose(1, 2).flatten(2)
         if not self.enabled:
             return mixed
@@ -124,7 +124,7 @@ class DIBA(Layer):
         return F.conv2d(image, weight, padding=weight.shape[-1] // 2, groups=len(weight))
 
     def shifts(self) -> Tensor:
-        """s_c, the exponents of the local convolution's scale."""
+        """s_c: the scale of the local convolution is 2^s_c."""
         return round_constant(self.local_shift, 0, self.widths.local_shift, signed=False)
 
     def constants(self) -> Constants:

@@ -1,12 +1,13 @@
 """Checkpoints: one safetensors file with the configuration as JSON in its header; never pickle.
 
-The binary weights of a finished model are stored as one bit each (1 means +1, least significant bit first); a
-model still in training keeps its real ones.
+The binary weights of a finished model are stored as one bit each (1 means +1, least significant bit first).
+The checkpoint of a model in training holds its real weights.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,12 @@ from haarlequin.models.network.teacher import Teacher, TeacherConfig
 
 FORMAT = "haarlequin-checkpoint-1"
 
+_KINDS: dict[str, tuple[Callable[[Any], DIDBViT | Teacher], type[ModelConfig] | type[TeacherConfig]]]
 _KINDS = {"didb-vit": (DIDBViT, ModelConfig), "teacher": (Teacher, TeacherConfig)}
 
 
 class CheckpointError(UsageError, ValueError):
-    """A file that is no checkpoint of ours, or not a whole one; the message says which and why."""
+    """A file that is no whole checkpoint of this project; the message names the file and says why."""
 
 
 def save(
@@ -36,17 +38,18 @@ def save(
     extra: Mapping[str, Tensor] | None = None,
     **facts,
 ) -> None:
-    """Write ``model`` to ``path``, replacing what was there only once the new file is whole.
+    """Write ``model`` to ``path``. A file that is already there is replaced only when the new one is whole.
 
-    ``pack`` stores binary weights as bits, for a finished model: they read back as exactly ±1. ``extra``
-    tensors and ``facts`` (anything JSON holds) come back from `read`. Raises `CheckpointError` for a value
-    that is not finite, before anything is written: a training that ran away keeps its last good state.
+    ``pack`` stores the binary weights of a finished model as bits; they are read back as exactly ±1.
+    ``extra`` tensors and ``facts`` (anything that JSON holds) come back from `read`. Raises `CheckpointError`
+    for a value that is not finite, before anything is written: a training that diverged keeps its last good
+    checkpoint.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     if name := _not_finite(tensors | dict(extra or {})):
         raise CheckpointError(
-            f"{path} is not written: tensor {name} holds a value that is not finite; the training has run "
-            "away, begin again with a lower --lr"
+            f"{path} is not written: tensor {name} holds a value that is not finite; the training has "
+            "diverged, begin again with a lower --lr"
         )
     if pack:
         tensors |= {name: _pack(tensors[name]) for name in model.binary_weights()}
@@ -73,7 +76,7 @@ def load(path: Path) -> DIDBViT:
 
 
 def load_teacher(path: Path) -> Teacher:
-    """The full-precision network in a checkpoint; raises `CheckpointError`."""
+    """The teacher in a checkpoint; raises `CheckpointError`."""
     model = read(path)[0]
     if not isinstance(model, Teacher):
         raise CheckpointError(f"{path} holds no teacher but a {model.config.name}")
@@ -108,7 +111,7 @@ def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
 
 def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
-        with path.open("rb"):  # safetensors would say of every file that cannot be opened that there is none
+        with path.open("rb"):  # safetensors calls every file that it cannot open missing
             pass
     except OSError as error:
         why = "no such checkpoint" if isinstance(error, FileNotFoundError) else error.strerror
@@ -124,7 +127,7 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor with a value that no float32 holds, an infinity or a NaN for most."""
+    """Name of the first tensor with a value that no float32 holds: an infinity, a NaN or a complex one."""
     return next(
         (name for name, value in tensors.items() if value.is_complex() or not value.float().isfinite().all()),
         None,

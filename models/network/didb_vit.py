@@ -1,6 +1,4 @@
-"""DIDB-ViT (arXiv 2507.02222) on the DeiT topology, whole, in one sitting: see docs/architecture.md for the
-formulas.
-"""
+"""The whole DIDB-ViT (arXiv 2507.02222), on the topology of DeiT; docs/architecture.md has the formulas."""
 
 import torch
 from brevitas import nn as qnn
@@ -15,15 +13,14 @@ from haarlequin.models.network.patch_embed import Embedding
 from haarlequin.models.network.quant import BinaryActivation
 
 LAYER_SCALE = 0.1
-"""Start of the LayerScale: shortcuts inside a branch already carry x, so a branch starts as a small
-correction.
-"""
+"""Initial value of the LayerScale. It is small, because the shortcuts within a branch already carry x: at the
+start of training a branch is a small correction."""
 
 
 class PreNorm(nn.Module):
-    """BatchNorm over the last axis in front of a branch, whose shortcuts then start from it, too.
+    """BatchNorm over the last axis, before a branch. The shortcuts of the branch then start from its output.
 
-    The network has none, and no deploy mode with it: it is here to measure what leaving it out costs.
+    No preset has it, and it has no deploy mode: it is here to measure what the network loses without it.
     """
 
     def __init__(self, channels: int):
@@ -39,7 +36,7 @@ def _pre_norm(config: ModelConfig) -> PreNorm | None:
 
 
 class Attention(Layer):
-    """x + LayerScale(O-projection of the context): HFSC queries and keys, binary softmax, DIBA."""
+    """x + LayerScale(output projection of the context), from HFSC, a binary softmax and DIBA."""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)
@@ -59,7 +56,7 @@ class Attention(Layer):
     def forward(self, residual: Tensor) -> Tensor:
         x = self.pre_norm(residual) if self.pre_norm else residual
         bands = dict(zip(self.query, self.haar(x) if self.haar else (x,), strict=True))
-        pairs = [(self.query[band](part), self.key[band](part)) for band, part in bands.items()]
+        pairs = [(self.query[band](band_x), self.key[band](band_x)) for band, band_x in bands.items()]
         v_wide = self.value(x, shortcut=x)
         v = self.value_act(v_wide + self.offset(self.value_move))
         acc = self.diba(self.attention(pairs), v)
@@ -68,7 +65,9 @@ class Attention(Layer):
 
 
 class MLP(Layer):
-    """x + LayerScale(two binary linears), the shortcuts repeated and averaged over the ratio r."""
+    """x + LayerScale(two binary linears). The shortcut of the first repeats the channels r times, that of the
+    second is the mean of the repeats.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)
@@ -89,8 +88,8 @@ class MLP(Layer):
 class DIDBViT(nn.Module):
     """The network: pixels (B, H, W, channels), uint8, → real logits (B, classes).
 
-    Made in the float phase; `deploy()` turns it to deploy mode for good, where its logits are integers times
-    `logit_scale`, equal to those of its frozen twin.
+    It starts in the float phase; `deploy()` turns it to deploy mode for good. Its logits are then integers
+    times `logit_scale`, and these integers equal the logits of the golden model that `freeze` makes of it.
     """
 
     def __init__(self, config: ModelConfig):
@@ -108,35 +107,36 @@ class DIDBViT(nn.Module):
         return self.head.deployed
 
     def binary_weights(self) -> dict[str, nn.Parameter]:
-        """The parameters whose signs alone count, by their names in `state_dict`."""
+        """The parameters of which only the signs count, by their names in `state_dict`."""
         names = {BinaryLinear: "linear.weight", DIBA: "local.weight"}
         found = {f"{path}.{names[type(m)]}" for path, m in self.named_modules() if type(m) in names}
         return {name: parameter for name, parameter in self.named_parameters() if name in found}
 
     def decayed(self) -> list[nn.Parameter]:
-        """The parameters that weight decay is for: the multi-bit matrices. It would pull binary weights
-        towards sign flips, and constants towards nothing useful.
+        """The parameters with weight decay: the multi-bit matrices. Decay would pull binary weights towards
+        a change of sign, and constants towards no useful value.
         """
         return [self.embedding.linear.weight, self.head.linear.weight]
 
     def use_real_weights(self, real: bool) -> None:
-        """Whether binary weights count with their real values: the first of two stages."""
+        """Use the real values of binary weights, as in the first of two stages, or only their signs."""
         for module in self.modules():
             if isinstance(module, BinaryLinear | DIBA):
                 module.real_weights = real
 
     @torch.no_grad()
     def rescale_weights(self) -> None:
-        """Bring real weights to the range in which they learn as binary ones, row by row; their signs stay.
+        """Scale real weights, row by row, to the range in which they can learn as binary ones.
 
-        Their size vanishes in the norm behind them, but a binary weight beyond ±1 no longer learns.
+        Their signs stay. The norm after them cancels the scale, but a binary weight beyond ±1 no longer
+        learns.
         """
         for weight in self.binary_weights().values():
             rows = weight.flatten(1)
             rows.mul_(0.25 / rows.abs().mean(1, keepdim=True).clamp(min=1e-8)).clamp_(-1, 1)
 
     def deploy(self) -> None:
-        """Fold the norms, choose the shifts, quantise the constants: from here on the forward pass is
+        """Fold the norms, choose the shifts and quantise the constants; from then on the forward pass is in
         integers. Raises `ConfigError` for a model with pre-norms.
         """
         self.config.check_deployable()

@@ -1,4 +1,4 @@
-"""`freeze()`: a model in deploy mode → its integer twin."""
+"""`freeze()`: from a model in deploy mode to its golden model."""
 
 import numpy as np
 
@@ -8,26 +8,24 @@ from haarlequin.models.network.layers import Constants
 
 
 def freeze(model: DIDBViT) -> GoldenModel:
-    """The golden model with the integers that ``model`` computes with; raises ValueError in the float
-    phase.
-    """
+    """The golden model with the integers of ``model``. Raises ValueError for a model in its float phase."""
     if not model.deployed:
         raise ValueError("only a model in deploy mode freezes: call deploy() first")
-    parts: dict[str, Constants] = {"embedding": model.embedding.constants(), "head": model.head.constants()}
+    groups: dict[str, Constants] = {"embedding": model.embedding.constants(), "head": model.head.constants()}
     constants: dict[str, np.ndarray] = {}
     for i, (attention, mlp) in enumerate(model.layers):
-        parts |= {f"layers.{i}.{name}": part for name, part in (_attention(attention) | _mlp(mlp)).items()}
+        groups |= {f"layers.{i}.{name}": group for name, group in (_attention(attention) | _mlp(mlp)).items()}
         constants[f"layers.{i}.value_move"] = attention.offset_constant(attention.value_move)
-    for name, part in parts.items():
-        # A copy: some constants are the model's own buffers.
-        constants |= {f"{name}.{key}": value.cpu().numpy().copy() for key, value in part.items()}
+    for name, group in groups.items():
+        # Copied, because some constants are the model's own buffers.
+        constants |= {f"{name}.{key}": value.cpu().numpy().copy() for key, value in group.items()}
     return GoldenModel(model.config, constants)
 
 
 def _attention(module: Attention) -> dict[str, Constants]:
-    parts = {f"query.{band}": projection.constants() for band, projection in module.query.items()}
-    parts |= {f"key.{band}": projection.constants() for band, projection in module.key.items()}
-    return parts | {
+    groups = {f"query.{band}": projection.constants() for band, projection in module.query.items()}
+    groups |= {f"key.{band}": projection.constants() for band, projection in module.key.items()}
+    return groups | {
         "value": module.value.constants(),
         "attention": module.attention.constants(len(module.query)),
         "local": module.diba.constants(),

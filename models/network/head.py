@@ -1,4 +1,4 @@
-"""The classifier, the multi-bit last layer, in its two phases."""
+"""The head: the multi-bit last layer, or classifier, in its two phases."""
 
 from brevitas import nn as qnn
 from torch import Tensor
@@ -11,7 +11,7 @@ from haarlequin.models.network.quant import Int8Weight, round_constant, straight
 
 
 class Head(Layer):
-    """x → logits: pooled over the tokens, normalised, cut to 8 bits, and an 8-bit linear."""
+    """x (B, N, C) → logits: a sum over the tokens, a BatchNorm, features of 8 bits, and an 8-bit linear."""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)

@@ -1,10 +1,10 @@
-"""The parts of a DIDB-ViT, each in two phases.
+"""The layers of a DIDB-ViT, each in two phases.
 
-In the *float phase* BatchNorm sees batches and constants are real numbers. `deploy()` folds the norms,
-chooses the shifts and turns to *deploy mode*: every value a layer hands on is then what the function of
-`models.arithmetic` of that name returns (on integers, scaled to real units by a power of two, which is
-exact), with the gradient of the float formula. `constants()` gives the integers that it used;
-`models.network.freeze` collects them.
+In the *float phase* BatchNorm uses the statistics of a batch, and constants are real numbers. `deploy()`
+folds the norms, chooses the shifts and turns to *deploy mode*. From then on the output of a layer is what the
+function of that name in `models.arithmetic` returns, with the gradient of the float formula. The function
+computes on integers; a power of two scales its result to real units, which is exact. `constants()` gives the
+integers that it uses, and `models.network.freeze` collects them.
 """
 
 import math
@@ -38,7 +38,7 @@ def fitting_shift(real: Tensor, bits: int, window: tuple[int, int]) -> int:
 
 
 class Layer(nn.Module):
-    """A module that knows the widths and its phase."""
+    """A module that knows the bit widths and its phase."""
 
     def __init__(self, widths: Widths):
         super().__init__()
@@ -46,29 +46,29 @@ class Layer(nn.Module):
         self.deployed = False
 
     def deploy(self) -> None:
-        """Turn from the float phase to deploy mode; submodules turn themselves."""
+        """Turn this module, but not its submodules, from the float phase to deploy mode."""
         self.deployed = True
 
     def saturate(self, value: Tensor) -> Tensor:
-        """The range of a wide tensor, in real units."""
+        """``value`` clipped to the range of a wide tensor, in real units."""
         limit = 2.0 ** (self.widths.wide - 1 - self.widths.fraction)
-        # A clamp whose gradient is one pass over the tensor.
+        # Unlike that of a clamp, its gradient takes only one pass over the tensor.
         return F.hardtanh(value, -limit, limit - 2.0**-self.widths.fraction)
 
     def offset(self, value: Tensor) -> Tensor:
-        """A constant of the `offset` width, quantised in deploy mode."""
+        """A constant of the width `offset`, which is quantised in deploy mode."""
         return quantise_constant(value, self.widths.fraction, self.widths.offset) if self.deployed else value
 
     def offset_constant(self, value: Tensor) -> Tensor:
-        """The same as int64."""
+        """The integer of that constant, int64."""
         return round_constant(value, self.widths.fraction, self.widths.offset)
 
     def wide(self, value: Tensor) -> Tensor:
-        """A wide tensor on its grid as int32: half the memory of int64, and nothing behind it needs more."""
+        """A wide tensor as integers: int32, half the memory of int64, is enough for all that follows."""
         return to_integer(value, self.widths.fraction)
 
-    def integers(self) -> "Constants":
-        """`constants()` as int32, for training: no product behind an accumulator passes 2^31."""
+    def integers(self) -> Constants:
+        """`constants()` as int32, for training: no product with an accumulator exceeds 2^31."""
         return {name: value.int() for name, value in self.constants().items()}
 
     def exact(self, surrogate: Tensor, integer: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class Layer(nn.Module):
 
 
 class Affine(Layer):
-    """BatchNorm over the last axis; in deploy mode the affine it folds into, trained on as such."""
+    """BatchNorm over the last axis; in deploy mode the affine that it folds into, trained further."""
 
     def __init__(self, channels: int, widths: Widths, window: tuple[int, int], fraction: int | None = None):
         super().__init__(widths)
@@ -92,17 +92,17 @@ class Affine(Layer):
         gain = norm.weight.detach() / spread
         self.register_buffer("shift", torch.tensor(0))
         self._choose_shift(gain, spread)
-        # The multiplier as a share of its range: one learning rate then suits gains of any size.
+        # The multiplier as a proportion of its range, so that one learning rate suits gains of any size.
         self.multiplier = nn.Parameter(gain / self.gain_unit)
-        # With the gain that the multiplier has: one that is cut off must still leave the mean where it was.
+        # With the gain after quantisation: where that is clipped, the mean must still stay where it was.
         self.bias = nn.Parameter(norm.bias.detach() - norm.running_mean * self._gain(gain / self.gain_unit))
         del self.norm
 
     def _choose_shift(self, gain: Tensor, spread: Tensor) -> None:
-        """The shift at which the multipliers are nearest to the gains, by what that does to their results.
+        """Choose the shift at which the quantised gains change the results least.
 
-        A channel that always saturates hardly varies, so that its gain is a thousand times that of others and
-        means nothing; a shift at which it fits would leave no bits for them.
+        A channel that always saturates hardly varies, so that its gain may be a thousand times that of the
+        others and mean nothing. A shift at which that gain fits would leave no bits for the others.
         """
         low, high = self.window
         errors = []
@@ -112,17 +112,17 @@ class Affine(Layer):
         self.shift.fill_(low + errors.index(min(errors)))
 
     def _gain(self, multiplier: Tensor) -> Tensor:
-        """What a multiplier does once it is an integer."""
+        """The gain of a multiplier after it is quantised."""
         bits = self.widths.multiplier
         return quantise_constant(multiplier, bits - 1, bits) * self.gain_unit
 
     @property
     def gain_unit(self) -> float:
-        """Gain of a multiplier of 1, that is a_c = 2^(multiplier bits − 1)."""
+        """The gain of a multiplier of 1, for which a_c = 2^(multiplier bits − 1)."""
         return 2.0 ** (self.widths.multiplier - 1 - self.fraction - int(self.shift))
 
     def forward(self, acc: Tensor, folded: Tensor | float = 0.0) -> Tensor:
-        """The float formula on an accumulator, plus a constant that folds into b_c."""
+        """The float formula of an accumulator, plus ``folded``, a constant that folds into b_c."""
         if not self.deployed:
             return self._normalise(acc.flatten(0, -2), folded).view_as(acc)
         bias = quantise_constant(self.bias + folded, self.fraction, self.widths.bias)
@@ -132,13 +132,13 @@ class Affine(Layer):
         norm = self.norm
         if isinstance(norm, nn.SyncBatchNorm):
             return norm(acc) + folded
-        # The same with the constant in the norm's own bias: a pass less, forward and backward.
+        # The same with the constant in the norm's bias, which saves a pass, both forward and backward.
         statistics = norm.running_mean, norm.running_var
         bias = norm.bias + folded
         return F.batch_norm(acc, *statistics, norm.weight, bias, norm.training, norm.momentum, norm.eps)
 
     def constants(self, folded: Tensor | float = 0.0) -> Constants:
-        """a, b and shift of `arithmetic.affine`."""
+        """a, b and shift, as in `arithmetic.affine`."""
         bits = self.widths.multiplier
         a = round_constant(self.multiplier, bits - 1, bits)
         b = round_constant(self.bias + folded, self.fraction, self.widths.bias)
@@ -146,7 +146,7 @@ class Affine(Layer):
 
 
 class BinaryLinear(Layer):
-    """W·sign(x + move): an input move, Brevitas's sign and a ±1 Brevitas linear; (..., K) → (..., M)."""
+    """W·sign(x + move): a move per input, then a sign and a ±1 linear of Brevitas; (..., K) → (..., M)."""
 
     def __init__(self, inputs: int, outputs: int, widths: Widths):
         super().__init__(widths)
@@ -171,7 +171,8 @@ class BinaryLinear(Layer):
 class TwoSlopes(torch.autograd.Function):
     """positive_c·d where d > 0, negative_c·d elsewhere: (..., C), (C,) and (C,) → (..., C).
 
-    In products and clamps alone: on CPUs a selection costs more than ten of them, `F.prelu`'s gradient six.
+    It uses products and clamps only: on CPUs a selection costs more than ten of them, and the gradient of
+    `F.prelu` six.
     """
 
     @staticmethod
@@ -191,9 +192,10 @@ class TwoSlopes(torch.autograd.Function):
 
 
 class IRPReLU(Layer):
-    """PReLU_c(x − m1_c)·layer_scale_c + m2_c + t_n, and the residual it is added to, if any.
+    """(PReLU_c(x − m1_c) + m2_c)·layer_scale_c + t_n, plus the residual stream where one is given.
 
-    Sits behind an affine and owns it, because m1 folds into the affine's b_c.
+    x is the affine of an accumulator, plus a shortcut. The affine belongs to this layer, because m1 folds
+    into its b_c.
     """
 
     def __init__(self, channels: int, config: ModelConfig, layer_scale: float | None = None):
@@ -210,36 +212,37 @@ class IRPReLU(Layer):
 
     def deploy(self) -> None:
         super().deploy()
-        slopes = torch.cat([part.detach() for part in self.slopes()])
+        slopes = torch.cat([slope.detach() for slope in self.slopes()])
         shift = fitting_shift(slopes, self.widths.slope, self.widths.slope_shift)
         self.register_buffer("shift", torch.tensor(shift))
 
     def slopes(self) -> tuple[Tensor, Tensor]:
-        """(positive, negative), the LayerScale folded in."""
+        """(positive, negative), with the LayerScale folded in."""
         positive = torch.ones_like(self.slope) if self.scale is None else self.scale
         return positive, positive * self.slope
 
-    def shifted_m2(self) -> Tensor:
-        """m2 behind the LayerScale."""
+    def scaled_m2(self) -> Tensor:
+        """m2 times the LayerScale."""
         return self.m2 if self.scale is None else self.m2 * self.scale
 
     def forward(self, acc: Tensor, shortcut: Tensor, residual: Tensor | None = None) -> Tensor:
         if self.deployed and not torch.is_grad_enabled():
-            # Without a gradient the float formula is of no use.
+            # The float formula is needed only for its gradient.
             return self.integer(acc, shortcut, residual).to(acc.dtype) * 2.0**-self.widths.fraction
         d = self.saturate(self.affine(acc, -self.m1) + shortcut)
-        y = self._slope(d) + (self.offset(self.shifted_m2()) + self.offset(self.token)[:, None])
+        y = self._slope(d) + (self.offset(self.scaled_m2()) + self.offset(self.token)[:, None])
         y = self.saturate(y if residual is None else y + residual)
         return self.exact(y, self.integer(acc, shortcut, residual)) if self.deployed else y
 
     def _slope(self, d: Tensor) -> Tensor:
         slopes = self.slopes()
-        if self.deployed:
-            slopes = (quantise_constant(slope, int(self.shift), self.widths.slope) for slope in slopes)
-        return TwoSlopes.apply(d, *slopes)
+        if not self.deployed:
+            return TwoSlopes.apply(d, *slopes)
+        quantised = (quantise_constant(slope, int(self.shift), self.widths.slope) for slope in slopes)
+        return TwoSlopes.apply(d, *quantised)
 
     def integer(self, acc: Tensor, shortcut: Tensor, residual: Tensor | None) -> Tensor:
-        """The same by the integer arithmetic."""
+        """The result in the integer arithmetic, as integers."""
         c = self.integers()
         value = arithmetic.affine(acc.detach().int(), c["a"], c["b"], int(c["shift"])) + self.wide(shortcut)
         return arithmetic.irprelu(
@@ -254,7 +257,7 @@ class IRPReLU(Layer):
         )
 
     def constants(self) -> Constants:
-        """Those of the affine, and positive, negative, slope_shift, offset and token of
+        """a, b and shift of the affine; positive, negative, slope_shift, offset and token, as in
         `arithmetic.irprelu`.
         """
         positive, negative = (round_constant(s, int(self.shift), self.widths.slope) for s in self.slopes())
@@ -262,13 +265,13 @@ class IRPReLU(Layer):
             "positive": positive,
             "negative": negative,
             "slope_shift": self.shift.long(),
-            "offset": self.offset_constant(self.shifted_m2()),
+            "offset": self.offset_constant(self.scaled_m2()),
             "token": self.offset_constant(self.token),
         }
 
 
 class Projection(Layer):
-    """IRPReLU(BN(W·sign(x + move)) + shortcut), and the residual it is added to, if any."""
+    """IRPReLU(BN(W·sign(x + move)) + shortcut), plus the residual stream where one is given."""
 
     def __init__(self, inputs: int, outputs: int, config: ModelConfig, layer_scale: float | None = None):
         super().__init__(config.widths)
@@ -279,7 +282,7 @@ class Projection(Layer):
         return self.irprelu(self.linear(x), shortcut, residual)
 
     def constants(self) -> Constants:
-        """Those of both parts."""
+        """The constants of the linear and of the IRPReLU."""
         return self.linear.constants() | self.irprelu.constants()
 
 

@@ -11,7 +11,7 @@ from haarlequin.models.network.quant import Int8Weight, quantise_constant, round
 
 
 class Embedding(Layer):
-    """Pixels → x: an 8-bit linear on patches, BN, and a position per token and channel."""
+    """Pixels → x: an 8-bit linear on patches, BatchNorm, and a position for each token and channel."""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)

@@ -1,6 +1,6 @@
-"""How training meets integers: Brevitas quantisers, straight-through estimators, and constants that round.
+"""Where training meets integers: Brevitas's quantisers, straight-through estimators and rounded constants.
 
-Declared once here and used by every layer.
+They are declared here once, and every layer uses them.
 """
 
 import torch
@@ -19,8 +19,8 @@ def real_sign(x: Tensor) -> Tensor:
 
 
 class _QuadraticSign(torch.autograd.Function):
-    """sign with sign(0) = +1; backward the piecewise quadratic of Bi-Real Net: 2 − 2|x| for |x| < 1,
-    else 0.
+    """sign(x), with sign(0) = +1. Its gradient is that of Bi-Real Net's piecewise quadratic: 2 − 2|x| for
+    |x| < 1, and 0 elsewhere.
     """
 
     @staticmethod
@@ -48,21 +48,21 @@ class _QuadraticSignQuant(nn.Module):
 
 
 class BinaryActivation(SignedBinaryActPerTensorConst):
-    """±1, exactly; gradient piecewise quadratic."""
+    """Exactly ±1; the gradient is that of a piecewise quadratic."""
 
     tensor_quant = _QuadraticSignQuant
 
 
 class BinaryWeight(SignedBinaryWeightPerTensorConst):
-    """±1, exactly; gradient the identity within [−1, 1]."""
+    """Exactly ±1; the gradient passes unchanged within [−1, 1], and is 0 elsewhere."""
 
     scaling_const = 1.0
     tensor_clamp_impl = TensorClamp
 
 
 class Int8Weight(Int8WeightPerTensorFixedPoint):
-    """Signed 8 bits at a constant scale of 2^−7: weights in [−1, 1). Whatever scale they need comes behind
-    them.
+    """Signed 8 bits at a constant scale of 2^−7: weights in [−1, 1). Any other scale is left to the layers
+    around them.
     """
 
     scaling_impl_type = ScalingImplType.CONST
@@ -86,7 +86,7 @@ def straight_through(surrogate: Tensor, exact: Tensor) -> Tensor:
 
 
 def to_integer(value: Tensor, fraction: int) -> Tensor:
-    """A real tensor that lies on the grid of ``fraction`` fraction bits as int32."""
+    """A real tensor whose values are multiples of 2^−fraction, as int32 in units of that."""
     return (value.detach() * 2**fraction).round().int()
 
 

@@ -1,4 +1,4 @@
-"""Random models in deploy mode, their constants at the edges of their ranges, so that tests need no
+"""Random models in deploy mode, many of whose constants are at the edges of their ranges: for tests without
 training.
 """
 
@@ -16,8 +16,8 @@ _BEYOND = 1e4
 def random_model(config: ModelConfig, seed: int) -> DIDBViT:
     """A DIDB-ViT in deploy mode with random weights and constants; the same for the same seed.
 
-    Most constants are drawn so that signals neither die nor always saturate; about one in eight lies at an
-    edge of its range (largest, smallest, zero), and the lanes' shifts are drawn from their whole windows.
+    Most constants are drawn so that signals neither vanish nor always saturate. About one in eight is the
+    largest or the smallest of its range, or zero; the shifts of the lanes are drawn from their whole windows.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -44,14 +44,14 @@ def _draw(window: tuple[int, int], generator: torch.Generator) -> int:
 
 
 def _any_affine(module: Affine, generator: torch.Generator) -> None:
-    """Any shift of the window, with multipliers that fill their width."""
+    """Draw any shift of the window, and multipliers that use their whole width."""
     module.shift.fill_(_draw(module.window, generator))
     module.multiplier.copy_(_edged(torch.randn(module.multiplier.shape, generator=generator) / 2, generator))
 
 
 def _fitting_affine(module: Affine, accumulator: float, generator: torch.Generator) -> None:
-    """Multipliers that bring accumulators of this size to about 1: where no shortcut keeps the signal
-    alive.
+    """Draw multipliers that bring accumulators of that size to about 1. It is for affines without a shortcut
+    after them, where nothing else keeps the signal from vanishing.
     """
     gain = torch.randn(module.multiplier.shape, generator=generator) / accumulator
     module.shift.fill_(fitting_shift(gain * 2.0**module.fraction, module.widths.multiplier, module.window))
@@ -66,7 +66,7 @@ def _randomise(name: str, parameter: Tensor, generator: torch.Generator) -> None
         case "weight":
             value = noise / 2
         case "position":
-            value = _edged(noise, generator, share=0.02)
+            value = _edged(noise, generator, probability=0.02)
         case "slope":
             value = _edged(noise, generator)
         case "scale":
@@ -82,7 +82,7 @@ def _randomise(name: str, parameter: Tensor, generator: torch.Generator) -> None
     parameter.copy_(value)
 
 
-def _edged(value: Tensor, generator: torch.Generator, share: float = 0.125) -> Tensor:
-    """``value`` with a share of its elements replaced by the upper edge, the lower edge or zero."""
+def _edged(value: Tensor, generator: torch.Generator, probability: float = 0.125) -> Tensor:
+    """``value`` in which each element is, with that probability, replaced by an edge of its range or zero."""
     edge = torch.tensor([-_BEYOND, 0.0, _BEYOND])[torch.randint(3, value.shape, generator=generator)]
-    return torch.where(torch.rand(value.shape, generator=generator) < share, edge, value)
+    return torch.where(torch.rand(value.shape, generator=generator) < probability, edge, value)

@@ -1,9 +1,11 @@
-"""Teachers to distil from: full-precision wide residual networks (arXiv 1605.07146), trained by the
-same script.
+"""Teachers to distil from: full-precision wide residual networks (arXiv 1605.07146).
+
+`haarlequin train` trains them, too.
 """
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ _WIDTHS = (16, 32, 64)
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """A wide residual network: the only source of its shapes. Making an illegal one raises `ConfigError`."""
+    """The shapes of a wide residual network. Values that no network can have raise `ConfigError`."""
 
     name: str
     image: tuple[int, int]
@@ -27,7 +29,7 @@ class TeacherConfig:
     blocks: int = 4
     """Residual blocks in each of the three groups: 4 makes it 28 layers deep, 1 makes it 10."""
     width: int = 4
-    """Multiplies the channels."""
+    """Factor on the channels of every group."""
 
     def __post_init__(self):
         check_name(self.name)
@@ -44,7 +46,7 @@ class TeacherConfig:
 
     @property
     def placeholder_classes(self) -> bool:
-        """As in `ModelConfig`."""
+        """Whether the classes have placeholder names, as in `ModelConfig`."""
         return self.classes == placeholders(len(self.classes))
 
     def to_json(self) -> str:
@@ -53,10 +55,11 @@ class TeacherConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "TeacherConfig":
-        """What `to_json` wrote; raises `ConfigError` for anything else."""
+        """The configuration that `to_json` wrote; raises `ConfigError` for any other text."""
         try:
             values = json.loads(text)
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**fields)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"no configuration of a teacher: {error}") from None
 
@@ -75,7 +78,9 @@ TEACHERS = {
 
 
 class Block(nn.Module):
-    """x + two 3×3 convolutions, each behind BatchNorm and ReLU; a 1×1 convolution where the shape changes."""
+    """x + two 3×3 convolutions, each after BatchNorm and ReLU. Where the shape changes, the shortcut is a 1×1
+    convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -116,11 +121,11 @@ class Teacher(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def binary_weights(self) -> dict[str, nn.Parameter]:
-        """None."""
+        """An empty dictionary: no weight of a teacher is binary."""
         return {}
 
     def decayed(self) -> list[nn.Parameter]:
-        """The parameters that weight decay is for: all but the norms' and the bias."""
+        """The parameters with weight decay: all but those of the norms, and the bias."""
         return [parameter for parameter in self.parameters() if parameter.dim() > 1]
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -1,1 +1,3 @@
-"""ONNX: the golden model as a file, its operations as functions, and the runtime that runs it."""
+"""The golden model as an ONNX file. Open `graph.py` first, which writes it. `functions.py` defines its
+operations, `export.py` is the command, and `runtime.py` runs such files.
+"""

@@ -1,4 +1,4 @@
-"""`haarlequin export CHECKPOINT -o model.onnx`: a model in deploy mode → a self-describing ONNX file."""
+"""`haarlequin export CHECKPOINT -o model.onnx`: write a model in deploy mode as an ONNX file."""
 
 import argparse
 from pathlib import Path

@@ -1,19 +1,19 @@
 """The machine's operations as ONNX model-local functions, one to one with `models.arithmetic`.
 
 A runtime inlines them and computes with standard ops; a compiler matches their names and never looks inside.
-Tensors between functions are int64, (batch, tokens, channels) unless stated; constants come as narrow as they
-are stored and are cast here. Four things about the standard ops shaped the bodies:
+Tensors between functions are int64, (batch, tokens, channels) unless stated. Constants have the narrow types
+in which they are stored, and are cast here. Four properties of the standard ops shaped the bodies:
 
-- `Div` truncates and `BitShift` refuses signed integers, so numbers are lifted by 2^62 before either: 1.1 ns
-  a value in onnxruntime for `ShiftRight`, against 8.2 as Mod, Sub and Div.
-- `MatMul` on integers is exact but slow and `Conv` refuses them, so products are taken in floating point,
-  where they are exact too: by the bounds in the formulas, sums stay below 2^24 in float32, 2^53 in float64.
+- `Div` truncates and `BitShift` refuses signed integers. Both therefore get numbers with 2^62 added: in
+  onnxruntime `ShiftRight` takes 1.1 ns per value so, against 8.2 ns with Mod, Sub and Div.
+- `MatMul` on integers is exact but slow, and `Conv` refuses integers. Products are therefore in floating
+  point, where they are exact, too: by the bounds in the formulas, sums stay below 2^24 in float32, 2^53 in
+  float64.
 - `Clip`, `Min` and `Max` of int64 are wrong beyond 32 bits in onnxruntime 1.31 on x86 (its pull request
-32475), and
-  `ReduceSum` adds int64 as float64: the first are avoided, and no sum reaches 2^53.
-- onnxruntime plans memory in quadratic time where it cannot infer shapes. New shapes are therefore made of
-  attributes alone: loading deit-tiny-224 took 12 s otherwise, and takes 2. None of their sizes is left to be
-  inferred as −1 either: of a batch of 0 images, all sizes would do, and `Reshape` refuses to choose.
+  32475): they are avoided. `ReduceSum` adds int64 as float64: no sum reaches 2^53.
+- onnxruntime plans memory in quadratic time where it cannot infer shapes. New shapes therefore come from
+  attributes only: deit-tiny-224 loads in 2 s instead of 12. They contain no −1, either: for a batch of 0
+  images any size would fit, and `Reshape` refuses to choose one.
 """
 
 from string import Template
@@ -480,4 +480,4 @@ _ATTENTION = [
 ]
 
 FUNCTIONS: tuple[FunctionProto, ...] = (*_FIXED, *_ENDS, *_BINARY, *_WIDE, *_ATTENTION)
-"""Every operation, and the helpers that they share."""
+"""Every operation, and the helper functions that they use."""

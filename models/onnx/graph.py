@@ -1,10 +1,10 @@
 """A golden model as a self-describing ONNX file.
 
 The graph consists of function nodes of the domain "haarlequin" and nothing else, one for each operation of
-the machine (`models.onnx.functions`), fed by the constants of `models.golden.specs` under their own names.
-Tensors have the names of the golden model's trace. Scalar constants (shifts) are attributes:
-`layers.0.context.shift` is the attribute `shift` of the node `layers.0.context`. With the configuration in
-the metadata, the file alone is enough to make the golden model again.
+the machine (`models.onnx.functions`). Their constants are those of `models.golden.specs`, with the same
+names. Tensors have the names of the golden model's trace. Scalar constants (shifts) are attributes:
+`layers.0.context.shift` is the attribute `shift` of the node `layers.0.context`. The metadata holds the
+configuration, so that the file alone is enough to make the golden model again.
 """
 
 import json
@@ -21,10 +21,10 @@ from haarlequin.models.golden import FEATURE_BITS, GoldenModel, Spec, exp_table,
 from haarlequin.models.onnx.functions import DOMAIN, DOMAIN_VERSION, FUNCTIONS, ONNX_OPSET
 
 FORMAT_VERSION = 2
-"""Metadata `haarlequin.version`: what a reader of the file must know."""
+"""The metadata `haarlequin.version`: the version of the format that a reader must know."""
 
 CHECKSUM = f"{DOMAIN}.crc32"
-"""Metadata: see `checksum`."""
+"""Name of the metadata that holds the `checksum`."""
 
 _IR_VERSION = 10
 _EXP_TABLE = "exp_table"
@@ -33,7 +33,7 @@ _EXP_TABLE = "exp_table"
 def export(golden: GoldenModel) -> onnx.ModelProto:
     """The golden model as ONNX: `pixels` uint8 (batch, H, W, channels) → `logits` int64 (batch, classes).
 
-    The batch is any, 0 included; every tensor of the graph carries its type and shape.
+    The batch may have any size, 0 included. Every tensor of the graph has its type and shape in the file.
     """
     config = golden.config
     nodes = _Writer(golden).model()
@@ -53,7 +53,7 @@ def export(golden: GoldenModel) -> onnx.ModelProto:
 
 
 def checksum(golden: GoldenModel) -> str:
-    """CRC-32 of all constants: a flipped bit in a weight is a weight, too."""
+    """CRC-32 of all constants: nothing else would show a flipped bit, which gives a valid weight, too."""
     crc = 0
     for name in specs(golden.config):
         crc = zlib.crc32(golden.constants[name].astype("<i8").tobytes(), crc)
@@ -61,7 +61,7 @@ def checksum(golden: GoldenModel) -> str:
 
 
 def metadata(config: ModelConfig) -> dict[str, str]:
-    """What a file says about itself, beside the graph."""
+    """The metadata of the file, by name: everything that it says beside the graph."""
     return {
         f"{DOMAIN}.version": str(FORMAT_VERSION),
         f"{DOMAIN}.config": config.to_json(),
@@ -77,7 +77,7 @@ def serialised(model: onnx.ModelProto) -> bytes:
 
 
 def save(model: onnx.ModelProto, path: Path) -> int:
-    """Write the file, whole or not at all; its size in bytes."""
+    """Write the file, whole or not at all, and return its size in bytes."""
     content = serialised(model)
     with replacing(path) as draft:
         draft.write_bytes(content)
@@ -101,7 +101,7 @@ def _preprocessing(config: ModelConfig) -> dict:
 
 
 def _initialisers(golden: GoldenModel) -> list[TensorProto]:
-    """Every constant that is a tensor, as narrow as its spec allows, and the EXP table."""
+    """Every constant that is a tensor, and the EXP table, each in the narrowest type that its spec allows."""
     w = golden.config.widths
     table = np.array(exp_table(w))
     constants = golden.constants | {_EXP_TABLE: table}
@@ -114,16 +114,16 @@ def _initialisers(golden: GoldenModel) -> list[TensorProto]:
 
 
 def _storage(spec: Spec) -> type[np.signedinteger]:
-    """The narrowest signed type of the spec's range."""
+    """The narrowest signed type that holds the range of ``spec``."""
     types = (np.int8, np.int16, np.int32)
     return next(t for t in types if np.iinfo(t).min <= spec.low and spec.high <= np.iinfo(t).max)
 
 
 class _Writer:
-    """Walks through the golden model's forward pass and writes a node for every operation.
+    """Follows the forward pass of the golden model and writes a node for every operation.
 
-    Methods take and return names of tensors. A node has the name of its first output, except where the scalar
-    constants that are its attributes have another (`embedding`, `head`).
+    Methods take and return names of tensors. A node has the name of its first output. The exceptions are
+    `embedding` and `head`, whose names are those of the scalar constants that are their attributes.
     """
 
     def __init__(self, golden: GoldenModel):
@@ -139,15 +139,15 @@ class _Writer:
             x = self.attention(f"layers.{i}", x)
             x = self.mlp(f"layers.{i}", x)
         self.node("Pool", [x], ["pooled"])
-        parts = self.parts("head", "a", "b", "weight", "bias")
+        constants = self.constant_names("head", "a", "b", "weight", "bias")
         shift = self.scalar("head.shift")
-        self.node("Head", ["pooled", *parts], ["logits"], "head", shift=shift, feature_bits=FEATURE_BITS)
+        self.node("Head", ["pooled", *constants], ["logits"], "head", shift=shift, feature_bits=FEATURE_BITS)
         return self.nodes
 
     def embedding(self) -> str:
         return self.node(
             "Embedding",
-            ["pixels", *self.parts("embedding", "weight", "bias", "a", "b", "position")],
+            ["pixels", *self.constant_names("embedding", "weight", "bias", "a", "b", "position")],
             ["embedding.x"],
             "embedding",
             acc_shift=self.config.embedding_acc_shift,
@@ -176,15 +176,15 @@ class _Writer:
         return self.projection(f"{layer}.reduce", u, mean, residual=x)
 
     def bands(self, layer: str, x: str) -> list[str]:
-        """Query and key of each band."""
-        parts = [x]
+        """The query and the key of each band."""
+        inputs = [x]
         if self.config.hfsc:
-            parts = [f"{layer}.x_lo", f"{layer}.x_hi"]
+            inputs = [f"{layer}.x_lo", f"{layer}.x_hi"]
             shape = {"rows": self.rows, "cols": self.cols, "channels": self.config.dim}
-            self.node("HaarSplit", [x], parts, **shape, wide_bits=self.wide)
+            self.node("HaarSplit", [x], inputs, **shape, wide_bits=self.wide)
         return [
-            self.sign_projection(f"{layer}.{role}.{band}", part)
-            for band, part in zip(self.config.bands, parts, strict=True)
+            self.sign_projection(f"{layer}.{role}.{band}", band_x)
+            for band, band_x in zip(self.config.bands, inputs, strict=True)
             for role in ("query", "key")
         ]
 
@@ -202,16 +202,16 @@ class _Writer:
         inputs, acc = [attention, v], [f"{layer}.context.acc"]
         if not self.config.diba:
             return self.node("Context", inputs, acc, **self.heads)
-        inputs += self.parts(f"{layer}.local", "weight", "shift")
+        inputs += self.constant_names(f"{layer}.local", "weight", "shift")
         shape = {"channels": self.config.dim, "rows": self.rows, "cols": self.cols}
         return self.node("DIBA", inputs, acc, **self.heads, **shape)
 
     def binary_linear(self, name: str, x: str) -> str:
-        inputs = [x, *self.parts(name, "move", "weight")]
+        inputs = [x, *self.constant_names(name, "move", "weight")]
         return self.node("BinaryLinear", inputs, [f"{name}.acc", f"{name}.signs"])
 
     def sign_projection(self, name: str, x: str) -> str:
-        inputs = [self.binary_linear(name, x), x, *self.parts(name, "a", "b")]
+        inputs = [self.binary_linear(name, x), x, *self.constant_names(name, "a", "b")]
         return self.node("SignAffine", inputs, [name], shift=self.scalar(f"{name}.shift"))
 
     def projection(self, name: str, x: str, shortcut: str, residual: str | None = None) -> str:
@@ -221,22 +221,24 @@ class _Writer:
         wide = [acc, shortcut] if residual is None else [acc, shortcut, residual]
         return self.node(
             "IRPReLU" if residual is None else "ResidualIRPReLU",
-            [*wide, *self.parts(name, "a", "b", "positive", "negative", "offset", "token")],
+            [*wide, *self.constant_names(name, "a", "b", "positive", "negative", "offset", "token")],
             [name],
             shift=self.scalar(f"{name}.shift"),
             slope_shift=self.scalar(f"{name}.slope_shift"),
             wide_bits=self.wide,
         )
 
-    def parts(self, prefix: str, *names: str) -> list[str]:
-        """Names of constants."""
+    def constant_names(self, prefix: str, *names: str) -> list[str]:
+        """The full names of these constants of ``prefix``."""
         return [f"{prefix}.{name}" for name in names]
 
     def scalar(self, name: str) -> int:
         """The value of a scalar constant."""
         return int(self.constants[name])
 
-    def node(self, op: str, inputs: list[str], outputs: list[str], name: str = "", **attributes: int) -> str:
+    def node(
+        self, op: str, inputs: list[str], outputs: list[str], name: str = "", /, **attributes: int
+    ) -> str:
         """Add a node and return its first output."""
         name = name or outputs[0]
         self.nodes.append(helper.make_node(op, inputs, outputs, name, domain=DOMAIN, **attributes))

@@ -251,7 +251,7 @@ def test_every_shift_of_the_window(shifts):
 @pytest.mark.parametrize("shift", [2, 5])
 def test_every_entry_of_the_table(shift):
     """A pair's second key at every distance, τ such that its entry, or the one above, just passes."""
-    table = exp_table(DEFAULT).tolist()
+    table = exp_table(DEFAULT)
     heads = []
     for distance in range((70 << shift) // 2):
         entry = table[min(2 * distance >> shift, len(table) - 1)]
@@ -263,7 +263,7 @@ def test_every_entry_of_the_table(shift):
 
 def test_ties_with_the_threshold():
     """Entries that add to a power of two, e << 16 == τ·Σ for each of them and no key beside the threshold."""
-    table, shift = exp_table(DEFAULT).tolist(), 5
+    table, shift = exp_table(DEFAULT), 5
     heads, passing = [], []
     for total in (512, 1024, 2048):
         entries = [table[0]]
@@ -290,7 +290,7 @@ def test_the_smallest_and_the_largest_threshold(keys):
     generator = random.Random(keys)
     rows = drawn_head(generator, keys, 5, 1, DEFAULT, rows=20).scores
     heads = [Head(rows, 5, 1), Head(rows, 5, 65535)]
-    table = exp_table(DEFAULT).tolist()
+    table = exp_table(DEFAULT)
     entries = [[table[min(2 * (max(row) - score) >> 5, 63)] for score in row] for row in rows]
     every = [[int(e > 0) for e in row] for row in entries]
     only = [[int(e == sum(row)) for e in row] for row in entries]

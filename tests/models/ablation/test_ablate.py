@@ -100,8 +100,8 @@ def test_an_interrupted_study_says_how_to_go_on_and_does(study, tmp_path, capsys
     assert error.startswith("error: interrupted, 1 of 4 trials finished, all of it saved; go on with: ")
     assert results(tmp_path).keys() == {"full-0"}
     command = shlex.split(error.partition("go on with: ")[2])
-    assert command[:3] == ["haarlequin", "ablate"]
-    ablate.main(command[3:])
+    assert command[:2] == ["haarlequin", "ablate"]
+    ablate.main(command[2:])
     assert results(tmp_path) == results(study)
 
 
