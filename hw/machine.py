@@ -187,8 +187,8 @@ class Machine(wiring.Component):
     def _results(self, m: Module) -> None:
         """Send the logits as they come from the head, then the cycles and saturations of their image."""
         layers, images, head, results = self._layers, self._images, self._head, self.results
-        # ``cycles`` and ``clipped`` are for the image in the layers. The others are for the image whose result
-        # is to be sent next, and which holds the head until then.
+        # ``cycles`` and ``clipped`` are for the image in the layers. The other two are for the image whose
+        # result is sent next, and which holds the head until then.
         cycles, own_cycles, clipped, own_clipped = (Signal(COUNTER_BITS) for _ in range(4))
         finished, holding = Signal(), Signal()
         m.d.sync += cycles.eq(cycles + 1)

@@ -66,8 +66,8 @@ class Ice40Pll(Pll):
         The dividers.
     pad : bool
         If it is true (SB_PLL40_PAD), ``clock`` must be the input of a pin that has a PLL, and must go nowhere
-        else. If it is false (SB_PLL40_CORE), ``clock`` may come from anywhere, and that pin must not be an
-        input.
+        else. If it is false (SB_PLL40_CORE), ``clock`` may come from anywhere else, and then that pin must
+        not be an input.
     """
 
     setting: Ice40Setting
