@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", default="digits", help="a trained model or an ONNX file (default: digits)")
     parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
     parser.add_argument(
-        "--divisor", type=int, help="clock cycles a bit of the UART, 4 at least (default: the board's)"
+        "--divisor", type=int, help="clock cycles per bit of the UART, at least 4 (default: the board's)"
     )
     parser.add_argument("--images", type=int, default=1, help="how many (default: 1)")
     parser.add_argument(

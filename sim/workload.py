@@ -46,7 +46,7 @@ def workload(name: str, settings: list[str], count: int | None, images: Path | N
         model, weights = golden_model(name), "trained weights"
         real = images is not None or name in data.BUNDLED
     else:
-        from haarlequin.models.network.freeze import freeze  # with it comes PyTorch
+        from haarlequin.models.network.freeze import freeze  # it imports PyTorch
         from haarlequin.models.network.random_model import random_model
 
         random = export(freeze(random_model(override(preset(name), settings), seed=0)))

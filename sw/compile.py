@@ -6,6 +6,7 @@ that accelerator.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from haarlequin.sw.start import imports
@@ -36,7 +37,7 @@ def model_of(name: str, planning: bool) -> GoldenModel:
     if not planning:
         raise UsageError(f"{name} is no .onnx file: haarlequin export makes one from a checkpoint")
     if path.suffix:
-        from haarlequin.models.network import checkpoint  # with it comes PyTorch
+        from haarlequin.models.network import checkpoint  # it imports PyTorch
         from haarlequin.models.network.freeze import freeze
 
         model = checkpoint.load(path)
@@ -105,4 +106,4 @@ def _compiled(model: GoldenModel, machine: AnyConfig, family: Family, planning: 
 
 if __name__ == "__main__":
     with imports():  # some packages are imported only where they are needed
-        main()
+        main(sys.argv[1:])

@@ -146,7 +146,7 @@ def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list
 
 def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
     """The model's own test images; ``folder`` has the data set where no package comes with it."""
-    from haarlequin.models import data  # with it comes PyTorch
+    from haarlequin.models import data  # it imports scikit-learn
 
     name = accelerator.model_config.name
     if folder is None and name not in data.BUNDLED:
@@ -205,7 +205,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="sim", help="(default: sim)")
     parser.add_argument("--config", help="accelerator to simulate (default: what the model is meant for)")
     parser.add_argument("--top", type=int, default=1, metavar="K", help="labels to name (default: 1)")
-    parser.add_argument("--json", action="store_true", help="an object a line, for programs")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line, for programs")
     parser.add_argument("--check", action="store_true", help="compare with the golden model")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the model's data set, where it needs one")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first images")
@@ -269,4 +269,4 @@ def _open(arguments: argparse.Namespace) -> Accelerator:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -25,7 +25,7 @@ EXTRAS = {
 
 
 def remedy(module: str = "") -> str:
-    """Say where this module is to be had; never advises the Python that has just lacked it."""
+    """Say how to get a missing module, or a newer Python; never advises the Python that is running."""
     if not IN_CHECKOUT:
         extra = next((name for name, modules in EXTRAS.items() if module.partition(".")[0] in modules), None)
         return f"pip install 'haarlequin[{extra}]'" if extra else "pip install haarlequin"
@@ -36,14 +36,14 @@ def remedy(module: str = "") -> str:
 
 def lack(error: ImportError) -> str:
     """Say in one line what this Python lacks, and what to do."""
-    # One that names no module says in its first line what it could not load.
+    # An error that names no module says in its first line what could not be loaded.
     what = error.name or str(error).strip().partition("\n")[0]
     return f"this Python lacks {what}: {remedy(error.name or '')}"
 
 
 @contextmanager
 def imports() -> "Iterator[None]":  # in quotes, because Python 3.8 cannot subscript it
-    """Surround a script's imports: a failure is one line and exit code 3; Ctrl-C is silent, and 130."""
+    """Surround a script's imports: a failure is one line and exit code 3; Ctrl-C is exit code 130 alone."""
     if sys.version_info < (3, 11):  # noqa: UP036 (whoever types `python` may have any)
         this = sys.version.split()[0]
         print(f"error: Python 3.11 or newer is needed, this is {this}: {remedy()}", file=sys.stderr)

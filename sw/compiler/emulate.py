@@ -72,7 +72,7 @@ class Emulator:
         self.table = exp_table(machine.widths)
 
     def run(self, pixels: np.ndarray, observe: Observer = lambda *_: None) -> tuple[np.ndarray, int]:
-        """Logits (1, classes) and saturations of one image (1, H, W, channels)."""
+        """Run one image (1, H, W, channels); returns its logits (1, classes) and saturations."""
         with arithmetic.count_saturations() as before:
             x = self.model.embed(pixels)[0]
         sums = self._layers(x, observe)

@@ -32,14 +32,14 @@ class Tables:
         return len(self.weights) - len(rows)
 
     def add_constants(self, constants: Mapping[str, np.ndarray], count: int) -> int:
-        """Append channels, an array per constant, and zeros up to ``count``; the address of the first."""
+        """Append channels, one array per constant, and zeros up to ``count``; returns the first address."""
         given = len(next(iter(constants.values())))
         rows = [{name: int(values[i]) for name, values in constants.items()} for i in range(given)]
         self.constants += rows + [dict.fromkeys(constants, 0)] * (count - given)
         return len(self.constants) - count
 
     def add_local(self, weights: np.ndarray, shifts: np.ndarray, count: int) -> int:
-        """Append channels likewise; ``weights`` (channels, θ²) of 0 and 1."""
+        """Append channels, and zeros up to ``count``; ``weights`` are (channels, θ²), 0 or 1."""
         self.local += [(row, int(shift)) for row, shift in zip(weights, shifts, strict=True)]
         self.local += [(np.zeros_like(weights[0]), 0)] * (count - len(weights))
         return len(self.local) - count

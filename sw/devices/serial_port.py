@@ -17,7 +17,8 @@ except ImportError:  # Windows does not have it
     pass
 else:
     _ERRORS = (OSError, termios.error)  # pyserial lets this one through
-_OPEN_ERRORS: tuple[type[Exception], ...] = (*_ERRORS, ValueError, OverflowError)  # the last two: of a rate
+# pyserial raises the last two for a rate that is not possible.
+_OPEN_ERRORS: tuple[type[Exception], ...] = (*_ERRORS, ValueError, OverflowError)
 
 BITS = 10
 """Bits per byte on the line, with start and stop bit."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Accelerator", "Predictions", "__version__", "compile", "load"]
 
-# An installed package has its four parts inside. In a checkout they are the folders at its top, those
-# of this checkout, whichever one this Python was installed for.
+# An installed package has its four parts inside. In a checkout they are the folders at its top: always those
+# of this checkout, even where this Python has another one installed.
 _CHECKOUT = Path(__file__).resolve().parents[2]
 if (_CHECKOUT / "sw" / "haarlequin" / "__init__.py").exists():
     __path__.append(str(_CHECKOUT))

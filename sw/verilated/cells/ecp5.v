@@ -2,17 +2,20 @@
 //
 // Written from Lattice's documents: memory, "ECP5 and ECP5-5G Memory Usage Guide" (FPGA-TN-02204); multiplier, "ECP5
 // and ECP5-5G sysDSP Usage Guide" (FPGA-TN-02205); PLL, "ECP5 and ECP5-5G sysCLOCK PLL/DLL Design and Usage Guide"
-// (FPGA-TN-02200); USRMCLK, "ECP5 and ECP5-5G sysCONFIG Usage Guide" (FPGA-TN-02039). No timing. A parameter whose
-// effect is not modelled ends the build.
+// (FPGA-TN-02200); USRMCLK, "ECP5 and ECP5-5G sysCONFIG Usage Guide" (FPGA-TN-02039). Timing is not modelled. A
+// parameter ends the build if its effect is not modelled.
 
-// Block RAM: 2048 bytes of 9 bits, behind two ports of 1, 2, 4, 9 or 18 bits. With 36 bits a port reads or writes 512
-// words with the data pins of both: A may then only write, B only read.
+// Block RAM: 2048 bytes of 9 bits, with two ports of 1, 2, 4, 9 or 18 bits. With 36 bits a port reads or writes 512
+// words with the data pins of both ports: A may then only write, B may only read.
 //
-// - An address is one of bits: ports of 9 bits and more ignore the lowest three, of 18 four, of 36 five. Widths below 9
-//   see the lower 8 bits of each byte. Ports of 18 and 36 bits take ADx0, ADx1, … for enables of their bytes.
-// - A bit that the other port writes at the same edge is read as noise, and so is what both write: the guide leaves it
-//   undefined. Edges of two clocks are the same where the other clock is high, which errs on the side of noise.
-// - Memory begins as INITVAL says, and is 0 without it; so do the outputs, which the configuration resets.
+// - Addresses count bits: ports of 9 bits ignore the lowest three address bits, ports of 18 bits four, ports of 36 bits
+//   five. Ports narrower than 9 bits see the lower 8 bits of each byte. Ports of 18 and 36 bits use ADx0, ADx1, … as
+//   write enables of their bytes.
+// - A bit is read as noise if the other port writes it at the same edge, and becomes noise if both ports write it: the
+//   guide leaves both undefined. Edges of two clocks count as the same if the other clock is high; this rather makes
+//   too much noise than too little.
+// - The memory begins with INITVAL, or with 0 where that is not given. The outputs begin with 0, because the
+//   configuration resets them.
 module DP16KD (
     input DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2,
         DIA1, DIA0,
@@ -96,7 +99,7 @@ module DP16KD (
     wire [35:0] mask_a, mask_b, data_a, data_b;
     wire [8:0] row_a, row_b;
 
-    // What a row becomes, by both ports: the same from either side, so that the order of the blocks below is nothing.
+    // The new value of a row after both ports. Both blocks below compute the same, so that their order does not matter.
     wire same = row_a == row_b && clka && clkb;
     wire [35:0] also_b = same ? mask_b : 0, also_a = same ? mask_a : 0;
     reg [35:0] noise = 36'h9_5A17_3C2E;
@@ -138,18 +141,18 @@ module DP16KD_port #(
     input [35:0] di,
     input [35:0] memory,  // the row
     input [35:0] noise,
-    input [35:0] collision,  // what of the row the other port writes
+    input [35:0] collision,  // the bits of the row that the other port writes
     output [8:0] row,
-    output [35:0] mask, data,  // what this one writes
+    output [35:0] mask, data,  // the bits that this port writes
     output [35:0] q
 );
-    // Of the row, where the port's word begins.
+    // The bit of the row at which the port's word begins.
     wire [5:0] start = WIDTH == 36 ? 0 : WIDTH == 18 ? 18 * ad[4]
         : 9 * ad[4:3] + (WIDTH == 9 ? 0 : WIDTH == 4 ? 4 * ad[2] : WIDTH == 2 ? 2 * ad[2:1] : ad[2:0]);
     wire [35:0] bytes = WIDTH == 36 ? {{9{ad[3]}}, {9{ad[2]}}, {9{ad[1]}}, {9{ad[0]}}}
         : WIDTH == 18 ? {{9{ad[1]}}, {9{ad[0]}}} : (36'd1 << WIDTH) - 1;
     wire [35:0] word = WIDTH == 36 ? {36{1'b1}} : (36'd1 << WIDTH) - 1;
-    // A synchronous reset of the outputs comes before a write.
+    // A synchronous reset of the outputs has priority over a write.
     wire write = ce && we && !(rst && RESETMODE == "SYNC");
     assign row = ad[13:5];
     assign mask = write ? bytes << start : 0;
@@ -230,8 +233,8 @@ module MULT18X18D (
         {{18{SIGNEDA & a[17]}}, a} * {{18{SIGNEDB & b[17]}}, b};
 endmodule
 
-// PLL: the input clock, which is then the one that the bench gives, is every output that is enabled. What it makes of
-// its frequency is not modelled, nor phases. LOCK rises behind 16 edges.
+// PLL: every enabled output is the input clock, so the bench must give the clock that the PLL would make. Frequencies
+// and phases are not modelled. LOCK rises after 16 edges.
 module EHXPLLL (
     input CLKI, CLKFB, PHASESEL1, PHASESEL0, PHASEDIR, PHASESTEP, PHASELOADREG, STDBY, PLLWAKESYNC, RST,
     input ENCLKOP, ENCLKOS, ENCLKOS2, ENCLKOS3,
@@ -259,25 +262,24 @@ module EHXPLLL (
     assign LOCK = edges[4], INTLOCK = edges[4];
 endmodule
 
-// The clock of the configuration flash: a pin of its own, which nothing here looks at.
+// The clock of the configuration flash. It is a pin of its own, and nothing here uses it.
 module USRMCLK (input USRMCLKI, USRMCLKTS);
 endmodule
 
-// Whether the flip-flops have a common reset: here they do not, beyond their value at configuration.
+// A common reset of all flip-flops. It does nothing here: they only have their value at configuration.
 module GSR (input GSR);
 endmodule
 
 module SGSR (input GSR, CLK);
 endmodule
 
-// yosys' own is three choices of two; this one takes Verilator three quarters of the time.
+// yosys' own model has three levels of multiplexers; with this one Verilator takes three quarters of the time.
 module LUT4 (input A, B, C, D, output Z);
     parameter [15:0] INIT = 16'h0000;
     assign Z = INIT[{D, C, B, A}];
 endmodule
 
-// A pin. yosys' own takes a T that is not connected for one that floats, which two-valued Verilator does
-// not know.
+// A pin. yosys' own model lets an unconnected T float, and Verilator, which has only two values, does not know that.
 module TRELLIS_INPUT (input B, output O);
     parameter DIR = "INPUT";
     assign O = B;

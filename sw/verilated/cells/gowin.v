@@ -1,19 +1,19 @@
 // Gowin (GW2A) primitives that yosys ships as empty boxes.
 //
 // Written from Gowin's documents: memory, "Gowin BSRAM & SSRAM User Guide" (UG285); multipliers, "Gowin Digital Signal
-// Processing (DSP) User Guide" (UG287); PLL, "Gowin Clock User Guide" (UG286). No timing. A parameter whose effect is
-// not modelled ends the build.
+// Processing (DSP) User Guide" (UG287); PLL, "Gowin Clock User Guide" (UG286). Timing is not modelled. A parameter ends
+// the build if its effect is not modelled.
 
-// Block RAM: 2048 bytes of 8 or 9 bits behind two ports, of up to four of them or a part of one.
+// Block RAM: 2048 bytes of 8 or 9 bits, with two ports that are up to four bytes wide, or part of a byte.
 //
-// - An address is one of bits, of eight a byte. Ports of two and four bytes take its lowest bits for enables of their
-//   bytes in writing.
-// - A bit that the other port writes at the same edge is read as noise, and so is what both write. Edges of two clocks
-//   are the same where the other clock is high, which errs on the side of noise.
-// - Memory begins as its INIT_RAM says, 0 without; so do the outputs.
+// - Addresses count bits, eight per byte. Ports of two and four bytes use the lowest address bits as write enables of
+//   their bytes.
+// - A bit is read as noise if the other port writes it at the same edge, and becomes noise if both ports write it. Edges
+//   of two clocks count as the same if the other clock is high; this rather makes too much noise than too little.
+// - The memory begins with INIT_RAM, or with 0 where that is not given. The outputs begin with 0.
 module GOWIN_BSRAM #(
     parameter BYTE = 8, WIDTH_A = 8, WIDTH_B = 8,
-    parameter MODE_A = 0, MODE_B = 0,  // where it writes, it gives: 0 what it gave before, 1 the new word, 2 the old
+    parameter MODE_A = 0, MODE_B = 0,  // output after a write: 0 unchanged, 1 the new word, 2 the old word
     parameter PIPELINE_A = 0, PIPELINE_B = 0,
     parameter RESET_MODE = "SYNC",
     parameter [64*32*BYTE-1:0] INIT = 0
@@ -36,7 +36,7 @@ module GOWIN_BSRAM #(
     wire same = ada[13:5] == adb[13:5] && clka && clkb;
     wire [ROW-1:0] also_b = same ? mask_b : 0, also_a = same ? mask_a : 0;
     reg [35:0] noise = 36'h9_5A17_3C2E;
-    // What a row becomes, by both ports: the same from either side, so that the order of the blocks below is nothing.
+    // The new value of a row after both ports. Both blocks below compute the same, so that their order does not matter.
     wire [ROW-1:0] next_a = memory[ada[13:5]] & ~mask_a & ~also_b | data_a & mask_a & ~also_b
         | data_b & also_b & ~mask_a | noise & mask_a & also_b;
     wire [ROW-1:0] next_b = memory[adb[13:5]] & ~mask_b & ~also_a | data_b & mask_b & ~also_a
@@ -415,8 +415,8 @@ module MULT18X18 (
     assign DOUT = {{18{ASIGN & A[17]}}, A} * {{18{BSIGN & B[17]}}, B};
 endmodule
 
-// PLL: the input clock, which is then the one that the bench gives, is every output; what it makes of its frequency is
-// not modelled, nor RESET and phases. LOCK rises behind 16 edges.
+// PLL: every output is the input clock, so the bench must give the clock that the PLL would make. Frequencies, RESET
+// and phases are not modelled. LOCK rises after 16 edges.
 module rPLL (
     input CLKIN, CLKFB, RESET, RESET_P,
     input [5:0] FBDSEL, IDSEL, ODSEL,
@@ -435,7 +435,7 @@ module rPLL (
     assign LOCK = edges[4];
 endmodule
 
-// Whether the flip-flops have a common reset: here they do not, beyond their value at configuration.
+// A common reset of all flip-flops. It does nothing here: they only have their value at configuration.
 module GSR (input GSRI);
 endmodule
 

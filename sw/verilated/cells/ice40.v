@@ -1,8 +1,8 @@
-// iCE40 primitives that yosys ships as empty boxes, or with more in them than is asked for here. No timing.
+// iCE40 primitives that yosys ships as empty boxes, or with more in them than is needed here. Timing is not modelled.
 
-// PLLs, after Lattice's "iCE40 sysCLOCK PLL Design and Usage Guide" (FPGA-TN-02052). The input clock, which is then the
-// one that the bench gives, is the output; what it makes of its frequency is not modelled, nor RESETB and phases. LOCK
-// rises behind 16 edges.
+// PLLs, after Lattice's "iCE40 sysCLOCK PLL Design and Usage Guide" (FPGA-TN-02052). The output is the input clock, so
+// the bench must give the clock that the PLL would make. Frequencies, RESETB and phases are not modelled. LOCK rises
+// after 16 edges.
 
 module SB_PLL40_CORE (
     input REFERENCECLK, EXTFEEDBACK, BYPASS, RESETB, LATCHINPUTVALUE, SDI, SCLK,
@@ -36,14 +36,14 @@ module SB_PLL40_PAD (
     assign LOCK = edges[4];
 endmodule
 
-// yosys' own is four choices of two; this one takes Verilator less time.
+// yosys' own model has four levels of multiplexers; with this one Verilator takes less time.
 module SB_LUT4 (input I0, I1, I2, I3, output O);
     parameter [15:0] LUT_INIT = 16'h0000;
     assign O = LUT_INIT[{I3, I2, I1, I0}];
 endmodule
 
-// A pin; one with registers ends the build. yosys' own takes a CLOCK_ENABLE that is not connected for one that floats,
-// which two-valued Verilator does not know. PULLUP has nothing to pull.
+// A pin; one with registers ends the build. yosys' own model lets an unconnected CLOCK_ENABLE float, and Verilator,
+// which has only two values, does not know that. PULLUP has no effect.
 module SB_INPUT (
     input PACKAGE_PIN, LATCH_INPUT_VALUE, CLOCK_ENABLE, INPUT_CLK, OUTPUT_CLK, OUTPUT_ENABLE, D_OUT_0, D_OUT_1,
     output D_IN_0, D_IN_1
