@@ -155,8 +155,9 @@ class Accelerator:
         return None
 
     def pixels(self, image: Picture) -> tuple[np.ndarray, str | None]:
-        """Convert an image to the model's input, uint8 (H, W, channels); also says what was changed,
-        if anything.
+        """Convert an image to the model's input, uint8 (H, W, channels); also say what was changed, if anything.
+
+        Raises `PictureError` where it cannot be used.
         """
         source = Path(image) if isinstance(image, str) else image
         return convert(source, *self.model_config.image, self.model_config.channels)

@@ -198,9 +198,7 @@ def _stored(manifest: dict) -> dict[str, tuple[int, int]]:
 
 
 def _check_accelerator(name: str, digest: int, wanted: AnyConfig | None) -> None:
-    """Raise `TablesError` unless the tables are for the wanted accelerator, or for the known one of
-    their name.
-    """
+    """Raise `TablesError` unless the tables are for the wanted accelerator, or for the one of their name."""
     known = wanted or CONFIGS.get(name)
     if known is None or (known.name, known.digest) == (name, digest):
         return

@@ -282,9 +282,7 @@ class AttentionPasses(Tiling):
         return Pass(name, fields, needs, results)
 
     def _local(self, layer: str, tile: int) -> int:
-        """Put the local weights of a tile into the table, in the middle of the unit's window;
-        their address.
-        """
+        """Put a tile's local weights into the table, centred in the unit's window; returns their address."""
         theta, size = self.config.theta, self.machine.theta
         given = self.constants[f"{layer}.local.weight"][self._tile(tile)] > 0
         weights = np.zeros((len(given), size, size), np.uint8)

@@ -50,9 +50,7 @@ class Loads:
 
 @dataclass
 class Pass:
-    """One pass: its ``fields`` that are not 0, what it ``needs`` loaded, and the ``results`` that
-    are shown.
-    """
+    """One pass: its ``fields`` that are not 0, what it ``needs`` loaded, and which ``results`` it shows."""
 
     name: str
     fields: dict[str, int]

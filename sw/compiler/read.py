@@ -54,8 +54,7 @@ def parse(content: bytes) -> ModelProto:
 
 
 def read_model(model: ModelProto) -> GoldenModel:
-    """The golden model in ``model``; raises `ReadError` unless ``model`` is exactly what `export` makes
-    of it.
+    """The golden model in ``model``; raises `ReadError` unless it is exactly what `export` makes of it.
 
     Texts for people are ignored, and so are shapes between nodes, which every reader can infer.
     """

@@ -18,9 +18,7 @@ from haarlequin.sw.compiler.resources import (
 
 
 def memory_report(lowered: Lowered, family: Family = ECP5) -> str:
-    """A table of every memory: how many words are used, how many there are, and its block RAMs in
-    a family.
-    """
+    """A table of all memories: words used, words available, and how many block RAMs of a family they take."""
     rows = memories(lowered)
     lines = [f"{'memory':<14}{'words used':>11}{'of':>8}{'bits':>6}{family.name + ' RAMs':>12}  purpose"]
     for m in rows:
@@ -60,9 +58,7 @@ def layer_report(program: Program) -> str:
 
 
 def _bits(program: Program, item: Pass) -> int:
-    """How many bits a pass loads from the tables into the lanes; its updates in the program are
-    not counted.
-    """
+    """How many bits a pass loads from the tables into the lanes, without its updates in the program."""
     machine, needs = program.lowered.machine, item.needs
     if needs is None:
         return 0

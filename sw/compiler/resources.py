@@ -1,6 +1,4 @@
-"""Find what a program needs of an accelerator: memory by purpose, cycles by operation, and whether
-it fits.
-"""
+"""Find what a program needs of an accelerator: memories, cycles by operation, and whether it fits."""
 
 import math
 from abc import ABC, abstractmethod
@@ -189,9 +187,7 @@ def luts(machine: AcceleratorConfig) -> int:
 
 
 def multipliers(machine: AcceleratorConfig) -> int:
-    """How many multipliers there are: two per lane, the embedding's and one for its affine, head
-    and softmax.
-    """
+    """The number of multipliers: two per lane, and those of embedding (and its affine), head and softmax."""
     return 2 * machine.lanes + machine.macs + 3
 
 

@@ -197,9 +197,7 @@ class _Scheduler:
     def _access(
         self, item: Pass, memory: _Name, base: int, stage: int, tokens: range | None = None
     ) -> _Access:
-        """One access per token of the pass; the words matter for ``tokens``, by default for the
-        live tokens.
-        """
+        """One access per token of the pass; the words matter for ``tokens``, by default for the live ones."""
         interval = 1 + item["double"]
         wanted = np.array(range(item["skip"], item["stop"]) if tokens is None else tokens, int)
         words = base + wanted

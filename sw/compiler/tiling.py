@@ -1,6 +1,4 @@
-"""Divide a model into tiles of channels, steps of inputs and regions of memory; make passes of
-a projection.
-"""
+"""Divide a model into tiles of channels, steps of inputs and regions of memory."""
 
 import math
 from collections.abc import Iterator
@@ -106,9 +104,7 @@ class Tiling:
     def _irprelu_constants(
         self, name: str, move: np.ndarray | None
     ) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-        """The constants of an operation with IRPReLU, and their left shifts; ``move`` is for the
-        result's sign.
-        """
+        """The constants and left shifts of an operation with IRPReLU; ``move`` is for its result's sign."""
         c, w = self.constants, self.config.widths
         constants = {part: c[f"{name}.{part}"] for part in ("a", "b", "positive", "negative", "offset")}
         constants["move"] = np.zeros_like(constants["a"]) if move is None else move

@@ -60,9 +60,7 @@ class Assembler:
         self._used = used
 
     def __call__(self, op: Alu | Control, operand: Operand = 0, number: int = 0) -> None:
-        """Add an instruction: one of the ALU with its operand, or one of `Control` with register
-        and immediate.
-        """
+        """Add an instruction: the ALU's with an operand, or one of `Control` with register and immediate."""
         if isinstance(op, Control):
             if isinstance(operand, At):
                 number, operand = operand.step, operand.pointer

@@ -12,9 +12,7 @@ from haarlequin.sw.scalar.layout import Buffer
 
 
 def compare(firmware: Firmware, stores: Iterable[tuple[int, int]], trace: Trace) -> Difference | None:
-    """The first difference between one image's stores (address, word) and its golden trace (a batch
-    of one).
-    """
+    """The first difference of one image's stores (address, word) from its golden trace (a batch of one)."""
     memory = np.zeros(1 << ADDRESS, np.uint16)
     seen = [0] * len(firmware.milestones)
     due = [1 if layerless(buffers) else firmware.model.config.layers for buffers in firmware.milestones]

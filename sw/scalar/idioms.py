@@ -1,6 +1,4 @@
-"""Short pieces of code that every part of a firmware uses: rows of signs, dot products, IRPReLU,
-token loops.
-"""
+"""Short pieces of code that all parts of a firmware use: signs, dot products, IRPReLU, token loops."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +37,7 @@ class Idioms(Layout):
         return Buffer(name, address, (self.n, self.dim * repeats))
 
     def _signs(self, words: int) -> None:
-        """Take the signs of the row that X points at, with the moves that S points at; X then is after
-        the row.
-        """
+        """Take the signs of the row at X, with the moves at S; both pointers are after them then."""
         a = self.a
         for word in range(words):
             with a.loop("bit", WORD):
@@ -61,9 +57,7 @@ class Idioms(Layout):
         self.a(ADD, At("S", 1))
 
     def _irprelu(self, shortcut: At, residual: At | None = None) -> None:
-        """Apply affine, shortcut and IRPReLU to ACC, with the constants that S points at, and add
-        the residual.
-        """
+        """Apply affine, shortcut and IRPReLU to ACC, with the constants at S, and add the residual."""
         a = self.a
         self._affine_code()
         a(ADD, shortcut)

@@ -1,6 +1,4 @@
-"""The data of a model's firmware: its constants, in the order in which the code uses them, and
-its tensors.
-"""
+"""The data of a model's firmware: its constants, in the order of their use, and its tensors."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
