@@ -128,10 +128,12 @@ def route(netlist: Path, seed: int) -> str:
 @cli.command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="haarlequin area", description="Cost of the blocks on an ECP5.")
+    parser = argparse.ArgumentParser(
+        prog="haarlequin area", description="The cells of an ECP5 that each block takes."
+    )
     parser.add_argument("--width", type=int, default=128, help="K, weight bits of a lane (default: 128)")
     parser.add_argument("--route", action="store_true", help="also route the slice of four lanes (minutes)")
-    parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the placement (default: 1)")
     arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore", UnusedElaboratable)  # Ctrl-C leaves blocks that were never elaborated
     with cli.one_line_errors(verbose=False):
@@ -145,7 +147,7 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "lane's post-processing": PostProcess(widths, widths.wide, slots=16),
         "eight lanes' Haar split": HaarSplit(8, widths.wide, max_columns=16),
         "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
-        "softmax, 32 scores a cycle": BinarySoftmax(32, widths, max_tiles=4),
+        "softmax, 32 scores per cycle": BinarySoftmax(32, widths, max_tiles=4),
         "row maximum, 64 lanes": RowMaximum(64, widths.wide, max_rows=64),
         "embedding of cifar10-tiny, 13 at once": Embedding(13, widths, 64, 128, 48, 2 * 3072),
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # without Amaranth, for mypy: an enum that may say its shape
+if TYPE_CHECKING:  # mypy runs without Amaranth, and reads these as plain enums
     from enum import IntEnum
 else:
     from amaranth.lib.enum import IntEnum

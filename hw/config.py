@@ -109,7 +109,7 @@ class AcceleratorConfig:
             raise ConfigError("affine_shift must end at 1 at least: scores are stored as halves")
         if not (type(self.slots) is int and self.slots >= 3):
             raise ConfigError(
-                "slots must be at least 3, for sums as they are, the pass at hand and the next one: "
+                "slots must be at least 3, for sums as they are, the present pass and the next one: "
                 f"{self.slots!r}"
             )
         if self.theta not in (1, 3, 5):
@@ -156,7 +156,7 @@ def _digest(config: AnyConfig) -> int:
 CONFIGS: dict[str, AnyConfig] = {
     config.name: config
     for config in (
-        # digits, in the smallest space
+        # for digits, with the fewest cells
         AcceleratorConfig(
             name="2x64",
             lanes=2,
@@ -177,7 +177,7 @@ CONFIGS: dict[str, AnyConfig] = {
             max_patch_length=4,
             rows=32,
         ),
-        # digits, in half the time
+        # for digits, in half the time
         AcceleratorConfig(
             name="4x64",
             lanes=4,
@@ -198,7 +198,7 @@ CONFIGS: dict[str, AnyConfig] = {
             max_patch_length=4,
             rows=32,
         ),
-        # cifar10-nano, in 56 block RAMs
+        # for cifar10-nano, in 56 block RAMs
         AcceleratorConfig(
             name="8x64",
             lanes=8,
@@ -216,7 +216,7 @@ CONFIGS: dict[str, AnyConfig] = {
             max_columns=8,
             max_channels=64,
         ),
-        # digits and cifar10-nano
+        # for digits and cifar10-nano
         AcceleratorConfig(
             name="16x64",
             lanes=16,
@@ -233,7 +233,7 @@ CONFIGS: dict[str, AnyConfig] = {
             pixels=2 * 3072,
             max_channels=64,
         ),
-        # cifar10-tiny, at the higher clock
+        # for cifar10-tiny, at a higher clock
         AcceleratorConfig(
             name="16x128",
             lanes=16,
@@ -249,7 +249,7 @@ CONFIGS: dict[str, AnyConfig] = {
             macs=8,
             pixels=2 * 3072,
         ),
-        # cifar10-tiny
+        # for cifar10-tiny
         AcceleratorConfig(
             name="32x128",
             lanes=32,
@@ -280,7 +280,7 @@ CONFIGS: dict[str, AnyConfig] = {
             macs=22,
             pixels=2 * 3072,
         ),
-        # deit-tiny-224: more memory than any board's block RAMs, for simulation
+        # for deit-tiny-224, in simulation only: it takes more memory than the block RAMs of any board
         AcceleratorConfig(
             name="64x128-large",
             lanes=64,
@@ -301,9 +301,9 @@ CONFIGS: dict[str, AnyConfig] = {
             max_classes=1000,
             rows=1024,
         ),
-        # digits, in an iCE40
+        # for digits, in an iCE40
         ScalarConfig(name="scalar"),
-        # digits, in 43 block RAMs
+        # for digits, in 43 block RAMs
         ScalarConfig(name="scalar-43k", data=43 * 1024, pixels=2 * 64),
     )
 }

@@ -88,10 +88,10 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             # row_mask is 1, else ones.
             "row_mask": 1,
             "load_constants": 1,
-            "partial": 1,  # from bank A
+            "partial": 1,  # partial sums come from bank A
             "shortcut": Operand,
-            "residual": 1,  # from bank B, which the Haar unit splits as well
-            "token": 1,  # t_n
+            "residual": 1,  # residuals come from bank B; the Haar unit splits the same words
+            "token": 1,  # t_n is used
             "double": 1,  # one token in two cycles
             "lanes": range(lanes + 1),  # how many have a channel or a key
             "bits_0": 1,  # signs of the results are written into sign memory 0
@@ -148,8 +148,8 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             "partial_base": bank_a,
             "gate_low": range(lanes + 1),  # lanes whose dot product counts: gate_low ≤ lane < gate_high
         },
-        {"threshold": widths.threshold, "local_base": ceil_log2(config.local)},  # τ, of the softmax
-        {"scores_base": bank_a, "softmax_row": rows, "attention_base": signs},  # of the softmax
+        {"threshold": widths.threshold, "local_base": ceil_log2(config.local)},  # τ of the softmax
+        {"scores_base": bank_a, "softmax_row": rows, "attention_base": signs},  # for the softmax
     )
 
 

@@ -90,8 +90,18 @@ def main(argv: list[str] | None = None) -> None:
         prog="haarlequin verilog", description="An accelerator as plain Verilog, for other flows."
     )
     parser.add_argument("--config", required=True, metavar="CONFIG", help=f"one of {', '.join(CONFIGS)}")
-    parser.add_argument("--clock", type=int, default=50_000_000, help="in Hz (default: 50 MHz)")
-    parser.add_argument("--timeout", type=int, default=1 << 16, help="of a frame that was cut, in cycles")
+    parser.add_argument(
+        "--clock",
+        type=int,
+        default=50_000_000,
+        help="the clock that IDENTIFY reports, in Hz (default: 50 MHz)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=int,
+        default=1 << 16,
+        help="cycles without a byte after which an incomplete frame is given up (default: 65536)",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="(default: verilog/CONFIG.v in the build folder)"
     )

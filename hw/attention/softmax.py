@@ -216,7 +216,7 @@ class BinarySoftmax(wiring.Component):
         table = arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
         distance = registered(m, (self.tiles.p.maximum - score)[: self.score_bits])
         shift = registered(m, self.shift)
-        beyond, index = Signal(), Signal(widths.exp_index, reset_less=True)  # its set input is for `beyond`
+        beyond, index = Signal(), Signal(widths.exp_index, reset_less=True)  # not reset: ``beyond`` sets it
         with m.Switch(shift):
             for r in range(low, high + 1):
                 with m.Case(r) if r < high else m.Default():

@@ -82,7 +82,7 @@ def version(name: str) -> str:
 def _find(name: str, path: str | None) -> Tool:
     packaged, native = _packaged(name), shutil.which(name, path=path)
     if native and Path(native) == Path(sys.executable).with_name(_script(name)):
-        native = None  # the package's own script, where its environment is active
+        native = None  # it is the package's own script, because its environment is active
     if native is None:
         if packaged is None:
             raise ToolError(f"neither {name} nor {_script(name)} is there: `make test` installs the latter")

@@ -95,8 +95,7 @@ class BoardTop(Elaboratable):
             wiring.connect(m, accelerator.tx, boot.link_tx)
             answers = boot.host_tx
             busy, error = busy | boot.busy, error | boot.failed
-        # Without the buffer, whether the UART can take a byte would be decided in the same cycle through all
-        # blocks before it.
+        # Without the buffer, the UART's ready would go in the same cycle through all blocks that wait for it.
         wiring.connect(m, skid_buffer(around, answers), uart.to_send)
 
         lamps = accelerator.sealed, busy, error

@@ -168,7 +168,7 @@ class Embedding(wiring.Component):
         with m.If(self.start):
             m.d.sync += [address.eq(self.image) for address in (pixel.addr, line, corner)]
             m.d.sync += running.eq(1)
-        with m.Elif(taken):  # it arrives late in the cycle, so it selects nothing but this
+        with m.Elif(taken):  # ``taken`` is known last, so it only enables the registers
             with m.If(in_token):
                 m.d.sync += [address.eq(next_corner) for address in (pixel.addr, line, corner)]
                 m.d.sync += running.eq(~in_image)

@@ -45,9 +45,9 @@ class Head(wiring.Component):
     dim : In(range(max_channels + 1))
         The number of channels. It must not change from the first sum of an image to its last logit.
     classes : In(range(max_classes + 1))
-        The number of classes, likewise.
+        The number of classes. It must not change in that time either.
     shift : In(range(widths.head_shift[1] + 1))
-        The right shift of the affine, likewise.
+        The right shift of the affine. It must not change in that time either.
     sums : In(stream.Signature(signed(widths.wide + ceil_log2(max_tokens))))
         The sums of an image's channels, in order.
     logits : Out(stream.Signature(signed(32)))
