@@ -155,7 +155,7 @@ class Accelerator:
         return None
 
     def pixels(self, image: Picture) -> tuple[np.ndarray, str | None]:
-        """Convert an image to the model's input, uint8 (H, W, channels); also say what was changed, if anything.
+        """Convert an image to the model's input, uint8 (H, W, channels); also say what was changed, or None.
 
         Raises `PictureError` where it cannot be used.
         """
