@@ -375,8 +375,9 @@ Configuration = TypeVar("Configuration", bound=_Named)
 
 
 def override(config: Configuration, settings: Iterable[str]) -> Configuration:
-    """``config`` changed by `KEY=VALUE` settings, with values as JSON: `dim=96`, `widths.wide=16`. Raises
-    `ConfigError`.
+    """``config`` changed by `KEY=VALUE` settings, with values as JSON: `dim=96`, `widths.wide=16`.
+
+    Raises `ConfigError` for a setting that is not one, or that no configuration can have.
     """
     changes: dict[str, Any] = {}
     widths: dict[str, Any] = {}

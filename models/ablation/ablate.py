@@ -1,8 +1,8 @@
 """`haarlequin ablate --preset digits --epochs 30 --seeds 3`: which parts of the network help.
 
 Trains the grid of `models.ablation.grid`, each cell with each seed on the same images in the same order for
-the same epochs, and writes `table.md`, `table.csv` and `plot.png` of what is finished. All figures are
-validation accuracies at the end of a phase. The same command goes on where it was stopped.
+the same number of epochs, and writes `table.md`, `table.csv` and `plot.png` of all that are finished. All
+numbers are validation accuracies at the end of a phase. The same command continues where it was stopped.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         config.check_deployable()
         recipe = _recipe(arguments)
         computer = _computer(arguments.device)
-        # What other processes read it with, too: before the classes have names.
+        # Other processes read the data, too, with this configuration, whose classes have no names yet.
         own_classes = takes_own_classes(arguments.set)
         read = partial(open_data, config, arguments.data, arguments.images, own_classes)
         data = read()
@@ -77,8 +77,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _computer(device: str) -> Computer:
-    device = open_device(device)
-    return Computer(device, bfloat16=device.type == "cuda")
+    opened = open_device(device)
+    return Computer(opened, bfloat16=opened.type == "cuda")
 
 
 def _train(
@@ -88,7 +88,7 @@ def _train(
     computer: Computer,
     read: Callable[[], DataSet],
 ) -> bool:
-    """Train what is not finished; whether time was enough. Raises `UsageError` where it is interrupted."""
+    """Train all that is not finished. Returns whether time was enough; raises `UsageError` on Ctrl-C."""
     done = study.results(trials)
     left = [trial for trial in trials if trial not in done]
     again = f"go on with: {_command_to_go_on(arguments)}"
@@ -97,7 +97,7 @@ def _train(
     for trial in left:
         epoch, step = trial.progress()
         steps += (trial.recipe.total - epoch) * batches - step
-    # As often as a person, or a log, wants to read it; the estimate is over all, since phases differ.
+    # As often as a person, or a log, wants to read it. The estimate is over all steps, because phases differ.
     interval = 0.5 if sys.stderr.isatty() else 60
     count = len(done)
     stop = Stop(arguments.minutes)
@@ -138,7 +138,7 @@ def _command_to_go_on(arguments: argparse.Namespace) -> str:
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
-    """The preset's, shortened or lengthened."""
+    """The recipe of the preset, with the epochs that were asked for."""
     recipe = RECIPES[arguments.preset]
     epochs = recipe.epochs if arguments.epochs is None else arguments.epochs
     deploy_epochs = arguments.deploy_epochs

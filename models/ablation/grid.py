@@ -1,4 +1,4 @@
-"""What is compared: the cells of the grid, each a configuration."""
+"""The cells of the grid, which are compared. Each is a configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,27 +7,27 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 
 FULL = "full"
-"""The cell that the others are compared with: the preset as it is."""
+"""Name of the cell that the others are compared with: the preset as it is."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One of the configurations."""
+    """A configuration of the grid, with its names."""
 
     name: str
-    """For files and command lines."""
+    """Its name in files and on command lines."""
     label: str
-    """For people."""
+    """Its name in tables and plots."""
     config: ModelConfig
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """Those that it is compared in."""
+        """The phases in which it is compared."""
         return ("float",) if self.config.pre_norm else ("float", "deploy")
 
 
 def _candidates(config: ModelConfig) -> list[Cell]:
-    """All of the grid, even what is the preset's own setting."""
+    """All cells of the grid, even those that change nothing in the preset."""
     cells = [Cell(FULL, FULL, config)]
 
     def add(name: str, label: str, **changes) -> None:
@@ -48,15 +48,15 @@ def _candidates(config: ModelConfig) -> list[Cell]:
 
 
 def grid(config: ModelConfig) -> list[Cell]:
-    """The cells for a preset, `FULL` first, no two alike."""
-    distinct = {}
+    """The cells for a preset: `FULL` is first, and no two have the same configuration."""
+    distinct: dict[ModelConfig, Cell] = {}
     for cell in _candidates(config):
         distinct.setdefault(cell.config, cell)
     return list(distinct.values())
 
 
 def choose(config: ModelConfig, names: Sequence[str] | None) -> list[Cell]:
-    """The cells of those names, all without any; raises `UsageError` for a name that is none."""
+    """The cells of these names, or all if ``names`` is None. Raises `UsageError` for an unknown name."""
     cells = grid(config)
     if names is None:
         return cells

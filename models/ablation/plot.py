@@ -1,4 +1,4 @@
-"""The table as a picture."""
+"""The table of an ablation as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from haarlequin.models.common.figures import empty, save
 
 
 def plot(table: Sequence[Row], path: Path) -> None:
-    """A line a cell: every seed a dot, their mean a diamond with its standard deviation; `FULL`'s mean goes
-    all the way down.
+    """Draw one line per cell: a dot for every seed, and a diamond for their mean with its standard deviation.
+    A vertical line through all cells is the mean of `FULL`.
     """
     figure = empty(8, 1.2 + 0.38 * len(table))
     axes = figure.subplots()
     for i, (phase, name) in enumerate(PHASES.items()):
         colour, shift = f"C{i}", 0.16 * (2 * i - 1)
-        label = name
+        label: str | None = name
         for y, row in enumerate(table):
             estimate = row.estimate(phase)
             if estimate is None:

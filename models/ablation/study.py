@@ -25,11 +25,11 @@ class Study:
     seeds: int
     data: DataSet
     command: str
-    """What repeats it, without paths."""
+    """The command that repeats the study, without paths."""
     folder: Path
 
     def trials(self, cells: Sequence[Cell]) -> list[Trial]:
-        """Every cell with every seed, all cells with the first one first."""
+        """Every cell with every seed: first all cells with the first seed, then with the next."""
         return [
             Trial(cell, self._recipe(cell, seed), self.folder / f"{cell.name}-{seed}")
             for seed in range(self.seeds)
@@ -41,13 +41,13 @@ class Study:
         return replace(self.recipe, seed=seed, deploy_epochs=deploy_epochs)
 
     def results(self, trials: Sequence[Trial]) -> dict[Trial, dict]:
-        """Of those that are finished."""
+        """The results of the trials that are finished."""
         began_with = inputs(self.data)
         found = {trial: trial.result(began_with) for trial in trials}
         return {trial: result for trial, result in found.items() if result}
 
     def report(self) -> str:
-        """Write table and plot of all that is finished; the table."""
+        """Write the table and the plot of all finished trials, and return the table. Raises `UsageError`."""
         cells = grid(self.config)
         every = self.trials(cells)
         results = list(self.results(every).values())
@@ -65,7 +65,7 @@ class Study:
         images = results[0]["images"]
         devices = ", ".join(sorted({result["hardware"]["device"] for result in results}))
         hours = sum(result["seconds"] for result in results) / 3600
-        parts = [
+        lines = [
             f"`{self.command}`: {self.recipe.epochs} epochs of the float phase, {self.recipe.deploy_epochs} "
             f"of deploy mode, {images['train']:,} training images.",
             f"Accuracy on {images['validation']:,} validation images, one of which is "
@@ -74,11 +74,12 @@ class Study:
             "them, and beyond two of what all cells together make it.",
         ]
         pooled = {name: pooled_deviation(table, phase) for phase, name in PHASES.items()}
-        if None not in pooled.values():
-            errors = [f"{100 * value / self.seeds**0.5:.1f} ({name})" for name, value in pooled.items()]
-            parts.append(f"That is, for {self.seeds} seeds, a standard error of {', '.join(errors)} points.")
-        parts.append(
+        known = {name: value for name, value in pooled.items() if value is not None}
+        if len(known) == len(pooled):
+            errors = [f"{100 * value / self.seeds**0.5:.1f} ({name})" for name, value in known.items()]
+            lines.append(f"That is, for {self.seeds} seeds, a standard error of {', '.join(errors)} points.")
+        lines.append(
             f"{len(results)} of {wanted} trials are finished; they took {hours:.1f} hours of processes on "
             f"{devices}."
         )
-        return "\n".join(parts)
+        return "\n".join(lines)

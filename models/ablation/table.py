@@ -1,4 +1,4 @@
-"""From results to one table."""
+"""The table of an ablation, made from the results of its trials."""
 
 import csv
 import math
@@ -15,16 +15,16 @@ PHASES = {"float": "float phase", "deploy": "deploy mode"}
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a few numbers say, one a seed."""
+    """Mean and spread of a few numbers, one per seed."""
 
     mean: float
     deviation: float | None
-    """Standard deviation; None of a single number."""
+    """Standard deviation; None for a single number."""
     count: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate | None":
-        """None of nothing."""
+        """The estimate from ``values``; None where there are none."""
         if not values:
             return None
         deviation = statistics.stdev(values) if len(values) > 1 else None
@@ -36,8 +36,8 @@ class Estimate:
         return None if self.deviation is None else self.deviation / math.sqrt(self.count)
 
     def shows(self, pooled: float | None) -> bool:
-        """Whether the mean lies beyond two standard errors of 0, its own and that of the ``pooled``
-        deviation; never so for a single number.
+        """Whether the mean is more than two standard errors away from 0, both its own and the one of the
+        ``pooled`` deviation; False for a single number.
         """
         if self.deviation is None or pooled is None:
             return False
@@ -46,17 +46,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell with its accuracies by phase and seed, as shares."""
+    """A cell with its accuracies, 0 to 1, by phase and seed."""
 
     cell: Cell
     accuracy: Mapping[str, Mapping[int, float]]
 
     def estimate(self, phase: str) -> Estimate | None:
-        """Of the accuracy."""
+        """The estimate of its accuracy; None without any."""
         return Estimate.of(list(self.accuracy[phase].values()))
 
     def difference(self, full: "Row", phase: str) -> Estimate | None:
-        """Of what it has more than ``full`` with the same seed; None for `FULL` itself."""
+        """The estimate of its accuracy minus that of ``full``, seed by seed; None for `FULL` itself."""
         if self.cell.name == FULL:
             return None
         mine, others = self.accuracy[phase], full.accuracy[phase]
@@ -78,23 +78,24 @@ def rows(cells: Sequence[Cell], results: Sequence[Mapping]) -> list[Row]:
 
 
 def pooled_deviation(table: Sequence[Row], phase: str) -> float | None:
-    """Of the differences to `FULL`, of all cells together; None without seeds to compare.
+    """Standard deviation of the differences to `FULL`, pooled over all cells; None without seeds to compare.
 
-    A few seeds tell little of how far they spread: of three, one mean in five lies beyond two of its own
-    standard errors by mere chance. All cells together tell more.
+    A few seeds say little about their own spread: with three, one mean in five is beyond two of its own
+    standard errors by mere chance. All cells together say more.
     """
     full = _full(table)
     found = [row.difference(full, phase) for row in table] if full else []
-    several = [estimate for estimate in found if estimate and estimate.deviation is not None]
+    several = [(e.count - 1, e.deviation) for e in found if e and e.deviation is not None]
     if not several:
         return None
-    freedom = [estimate.count - 1 for estimate in several]
-    squares = sum(n * e.deviation**2 for n, e in zip(freedom, several, strict=True))
-    return math.sqrt(squares / sum(freedom))
+    squares = sum(freedom * deviation**2 for freedom, deviation in several)
+    return math.sqrt(squares / sum(freedom for freedom, _ in several))
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The table for a page; percent, the differences in points, those that show in bold."""
+    """The table in Markdown, in percent. Differences are in percentage points, and bold where
+    `Estimate.shows` is true.
+    """
     full = _full(table)
     pooled = {phase: pooled_deviation(table, phase) for phase in PHASES}
     heads = [""]
@@ -104,7 +105,7 @@ def markdown(table: Sequence[Row]) -> str:
     for row in table:
         cells = [row.cell.label]
         for phase in PHASES:
-            difference = full and row.difference(full, phase)
+            difference = row.difference(full, phase) if full else None
             cells += [_percent(row.estimate(phase)), _points(difference, pooled[phase])]
         lines.append([*cells, str(len(row.accuracy["float"]))])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -125,13 +126,13 @@ def _points(estimate: Estimate | None, pooled: float | None) -> str:
     if estimate is None:
         return "–"
     error = "" if estimate.error is None else f" ± {100 * estimate.error:.1f}"
-    mean = round(100 * estimate.mean, 1) + 0.0  # which makes 0 of −0
+    mean = round(100 * estimate.mean, 1) + 0.0  # turns −0 into 0
     text = f"{mean:+.1f}{error}".replace("-", "−")
     return f"**{text}**" if estimate.shows(pooled) else text
 
 
 def write_csv(table: Sequence[Row], path: Path) -> None:
-    """The same as numbers, shares of 1; what there is not stays empty."""
+    """Write the table as numbers from 0 to 1; a value that does not exist stays empty."""
     full = _full(table)
     lines = []
     for row in table:

@@ -1,4 +1,4 @@
-"""One cell trained with one seed, and what is kept of it."""
+"""One cell trained with one seed, and the result that is kept of it."""
 
 import json
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from haarlequin.models.training.run import Computer, Run
 
 @dataclass(frozen=True)
 class Trial:
-    """A cell and a recipe, whose seed is the trial's, in a folder of their own.
+    """A cell and a recipe, whose seed is that of the trial, with a folder of their own.
 
-    `result.json` is there, whole, once it is finished; `log.csv` and `curve.png` stay beside it. Until then
-    the run's state is.
+    The folder of a finished trial holds `result.json`, which is whole, and `log.csv` and `curve.png`. The
+    folder of one that is not finished holds the state of the run.
     """
 
     cell: Cell
@@ -30,17 +30,17 @@ class Trial:
 
     @property
     def seed(self) -> int:
-        """Of weights, order and augmentation."""
+        """The seed of the weights, of the order of the images, and of augmentation."""
         return self.recipe.seed
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Its name in messages."""
         return f"{self.cell.name}, seed {self.seed}"
 
     @property
     def result_file(self) -> Path:
-        """What is kept."""
+        """The file that holds the result."""
         return self.folder / "result.json"
 
     @property
@@ -48,15 +48,15 @@ class Trial:
         return self.folder / "training.safetensors"
 
     def progress(self) -> tuple[int, int]:
-        """(epochs, steps of the next one) that were made before it was interrupted."""
+        """(epochs, steps of the next epoch) that were trained before it was interrupted."""
         if not self._state_file.exists():
             return 0, 0
         _, _, facts = checkpoint.read(self._state_file)
         return facts["epoch"], facts["step"]
 
     def result(self, inputs: dict[str, str]) -> dict | None:
-        """What was kept of it, None where it is not finished; raises `UsageError` where that was trained
-        otherwise or on other ``inputs`` (`Run.inputs`).
+        """The result; None where it is not finished. Raises `UsageError` for a result of other settings or
+        of other ``inputs`` (`Run.inputs`).
         """
         try:
             found = json.loads(self.result_file.read_text(encoding="utf-8"))
@@ -76,8 +76,8 @@ class Trial:
         stop: Callable[[], bool],
         advance: Callable[[int], None],
     ) -> bool:
-        """Train what is left of it; whether it is finished. ``stop()`` is asked after every step, and
-        ``advance`` told of it.
+        """Train what is left of it, and return whether it is finished. After every step, ``advance(1)`` is
+        called, and ``stop()`` says whether to stop.
         """
         run = Run(self.cell.config, self.recipe, data, self.folder, computer=computer)
         if self._state_file.exists():

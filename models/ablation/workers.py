@@ -1,4 +1,4 @@
-"""Trials in this process, one after the other, or in several at once."""
+"""Train trials in this process, one after the other, or in several processes at once."""
 
 import multiprocessing
 import os
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 
 import torch
 
@@ -24,7 +26,7 @@ def one_by_one(
     stop: Callable[[], bool],
     advance: Callable[[int], None],
 ) -> Iterator[Trial]:
-    """Train them here; each as it is finished, until ``stop()``. For ``advance`` see `Trial.train`."""
+    """Train them in this process until ``stop()``, and yield each that is finished. See `Trial.train`."""
     for trial in trials:
         if stop() or not trial.train(data, computer, stop, advance):
             return
@@ -39,8 +41,9 @@ def at_once(
     stop: Callable[[], bool],
     advance: Callable[[int], None],
 ) -> Iterator[Trial]:
-    """The same in ``jobs`` processes that share the cores. Each gets its images from ``read``, which can be
-    pickled. All save and end after the step in which ``stop()`` comes true, or this process ends.
+    """As `one_by_one`, in ``jobs`` processes with an equal number of cores each. They get their images from
+    ``read``, which must be picklable. All of them save and end after the step in which ``stop()`` becomes
+    true or this process ends.
     """
     context = multiprocessing.get_context("spawn")
     stopped, steps = context.Event(), context.Value("q", 0)
@@ -69,7 +72,7 @@ def at_once(
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Processes begun in here never hear of a Ctrl-C: the one that began them tells them."""
+    """Processes that are started in this block never get Ctrl-C: their parent tells them to stop."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -78,14 +81,22 @@ def _no_interrupts() -> Iterator[None]:
 
 
 class _Worker:
-    """What a process that trains was given when it began."""
+    """The state of a process that trains trials."""
 
     given: tuple = ()
+    """The arguments of `begin`, with the images in place of ``read``."""
     busy = threading.Lock()
-    """Held while it trains."""
+    """Locked while it trains."""
 
     @classmethod
-    def begin(cls, read, computer, stopped, steps, threads) -> None:
+    def begin(
+        cls,
+        read: Callable[[], DataSet],
+        computer: Computer,
+        stopped: Event,
+        steps: "Synchronized[int]",
+        threads: int,
+    ) -> None:
         threading.Thread(target=cls._end_with_parent, args=(stopped,), daemon=True).start()
         torch.set_num_threads(threads)
         cls.given = read(), computer, stopped, steps
@@ -102,9 +113,12 @@ class _Worker:
             return not stopped.is_set() and trial.train(data, computer, stopped.is_set, advance)
 
     @classmethod
-    def _end_with_parent(cls, stopped) -> None:
-        """A process that nobody gives work any more would wait for it for ever."""
-        multiprocessing.parent_process().join()
+    def _end_with_parent(cls, stopped: Event) -> None:
+        """End this process after its parent has ended: it would wait for work for ever."""
+        parent = multiprocessing.parent_process()
+        if parent is None:  # this is no child of another process
+            return
+        parent.join()
         stopped.set()
         with cls.busy:
             os._exit(1)

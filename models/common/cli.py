@@ -1,7 +1,6 @@
 """Used by every command line: an error that a person caused is one clear line and exit code 2.
 
-`command` decorates every ``main``; `one_line_errors` is around all that ``main`` does after it has parsed its
-arguments.
+`command` decorates every ``main``; `one_line_errors` is around all that it does with its parsed arguments.
 """
 
 import functools
@@ -69,11 +68,12 @@ def one_line_errors(verbose: bool, failures: Sequence[type[Exception]] = ()) -> 
     ``failures`` into one with exit code 1. With ``verbose``, let them through with their traceback.
     """
     wrong = tuple(failures)
+    caught: tuple[type[Exception], ...] = (UsageError, OSError, *wrong)
     try:
         yield
     except BrokenPipeError:
         raise
-    except (UsageError, OSError, *wrong) as error:
+    except caught as error:
         if verbose:
             raise
         print(f"error: {line_of(error)}", file=sys.stderr)

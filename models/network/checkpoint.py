@@ -42,8 +42,8 @@ def save(
 
     ``pack`` stores the binary weights of a finished model as bits; they are read back as exactly ±1.
     ``extra`` tensors and ``facts`` (anything that JSON holds) come back from `read`. Raises `CheckpointError`
-    for a value that is not finite, before anything is written: a training that diverged keeps its last good
-    checkpoint.
+    for a value that is not finite, before anything is written. The last good checkpoint of a training that
+    diverged is thus kept.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     if name := _not_finite(tensors | dict(extra or {})):

@@ -128,8 +128,7 @@ class DIDBViT(nn.Module):
     def rescale_weights(self) -> None:
         """Scale real weights, row by row, to the range in which they can learn as binary ones.
 
-        Their signs stay. The norm after them cancels the scale, but a binary weight beyond ±1 no longer
-        learns.
+        Their signs stay. The norm after them cancels the scale, but binary weights beyond ±1 do not learn.
         """
         for weight in self.binary_weights().values():
             rows = weight.flatten(1)

@@ -257,8 +257,8 @@ class IRPReLU(Layer):
         )
 
     def constants(self) -> Constants:
-        """a, b and shift of the affine; positive, negative, slope_shift, offset and token, as in
-        `arithmetic.irprelu`.
+        """a, b and shift of the affine; positive, negative, slope_shift, offset and token, which
+        `arithmetic.irprelu` takes.
         """
         positive, negative = (round_constant(s, int(self.shift), self.widths.slope) for s in self.slopes())
         return self.affine.constants(-self.m1) | {

@@ -1,6 +1,4 @@
-"""Random models in deploy mode, many of whose constants are at the edges of their ranges: for tests without
-training.
-"""
+"""Random models in deploy mode, with constants at the edges of their ranges, for tests without training."""
 
 import torch
 from torch import Tensor

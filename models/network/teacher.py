@@ -78,8 +78,9 @@ TEACHERS = {
 
 
 class Block(nn.Module):
-    """x + two 3×3 convolutions, each after BatchNorm and ReLU. Where the shape changes, the shortcut is a 1×1
-    convolution.
+    """x + two 3×3 convolutions, each after BatchNorm and ReLU.
+
+    Where the shape changes, a 1×1 convolution takes the place of x.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int):

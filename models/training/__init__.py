@@ -1,1 +1,5 @@
-"""Training: the loop, its recipes, augmentation, teachers, evaluation and the card of a finished run."""
+"""Training. Open `train.py` first, the command line, then `run.py`, the loop.
+
+`recipe.py` has the numbers of each preset, `augment.py` changes the images, `card.py` evaluates a finished
+run, and `run_files.py` keeps the state of one that is not.
+"""

@@ -1,7 +1,7 @@
-"""Augmentation of whole batches, on whichever device they lie: uint8 (B, H, W, channels) in, uint8 out.
+"""Augmentation of whole batches, on the device that they are on: uint8 (B, H, W, channels) in, uint8 out.
 
-Everything random comes from the generator that is passed in, so that a step of training is the same whenever
-it is done again. Nothing waits for the device: what differs from image to image is arithmetic on tensors.
+All random numbers come from the generator that is passed in, so that a training step can be repeated exactly.
+Nothing waits for the device: tensor arithmetic makes each image different, without branches.
 """
 
 import math
@@ -15,7 +15,7 @@ from haarlequin.models.training.recipe import Recipe
 
 
 def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """What ``recipe`` asks for image by image."""
+    """All that ``recipe`` asks for, except `mix`, each image on its own."""
     if recipe.flip:
         pixels = flip(pixels, generator)
     if recipe.shift:
@@ -32,7 +32,7 @@ def flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shift(pixels: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Each image moved by up to ``most`` pixels both ways, edges filled with zero."""
+    """Each image moved by up to ``most`` pixels in both directions; the edges are filled with zero."""
     batch, height, width, _ = pixels.shape
     padded = F.pad(pixels, (0, 0, most, most, most, most))
     device = pixels.device
@@ -43,8 +43,8 @@ def shift(pixels: Tensor, most: int, generator: torch.Generator) -> Tensor:
 
 
 def random_ops(pixels: Tensor, magnitude: float, generator: torch.Generator) -> Tensor:
-    """One of `OPS` on each image, with a strength of up to ±``magnitude``: each on an equal share of the
-    batch, drawn at random.
+    """One of `OPS` on each image, with a strength of up to ±``magnitude``. The images are drawn at random, an
+    equal number for each operation.
     """
     device = pixels.device
     order = torch.randperm(len(pixels), generator=generator, device=device)
@@ -62,24 +62,24 @@ def identity(x: Tensor, strength: Tensor) -> Tensor:
 
 
 def brightness(x: Tensor, strength: Tensor) -> Tensor:
-    """Towards black or beyond."""
+    """The image darker or brighter."""
     return x * (1 + strength)
 
 
 def contrast(x: Tensor, strength: Tensor) -> Tensor:
-    """Towards the image's mean or away from it."""
+    """Every value moved towards the mean of the image, or away from it."""
     mean = x.mean((1, 2, 3), keepdim=True)
     return mean + (x - mean) * (1 + strength)
 
 
 def colour(x: Tensor, strength: Tensor) -> Tensor:
-    """Towards grey or away from it."""
+    """Every pixel moved towards grey, or away from it."""
     grey = x.mean(3, keepdim=True)
     return grey + (x - grey) * (1 + strength)
 
 
 def sharpness(x: Tensor, strength: Tensor) -> Tensor:
-    """Towards a 3×3 blur or away from it."""
+    """The image moved towards its 3×3 blur, or away from it."""
     planes = F.pad(x.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate")
     blurred = F.avg_pool2d(planes, 3, stride=1).permute(0, 2, 3, 1)
     return blurred + (x - blurred) * (1 + strength)
@@ -92,18 +92,18 @@ def autocontrast(x: Tensor, strength: Tensor) -> Tensor:
 
 
 def posterise(x: Tensor, strength: Tensor) -> Tensor:
-    """Up to 6 bits less."""
+    """The image with up to 6 bits fewer per value."""
     step = torch.exp2((6 * strength.abs()).round())
     return (x / step).floor() * step
 
 
 def solarise(x: Tensor, strength: Tensor) -> Tensor:
-    """What is brighter than a threshold, inverted."""
+    """Values above a threshold inverted."""
     return torch.where(x > 256 * (1 - strength.abs()), 255 - x, x)
 
 
 def rotate(x: Tensor, strength: Tensor) -> Tensor:
-    """By up to 90°."""
+    """The image rotated by up to 90°."""
     angle = strength.flatten() * (math.pi / 2)
     return _affine(x, angle.cos(), -angle.sin(), angle.sin(), angle.cos())
 
@@ -121,7 +121,7 @@ def shear_y(x: Tensor, strength: Tensor) -> Tensor:
 
 
 def _affine(x: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """The point (u, v) of each image, from −1 to 1, taken from (a·u + b·v, c·u + d·v); zero outside."""
+    """Take the point (u, v) of each image, from −1 to 1, from (a·u + b·v, c·u + d·v); zero outside."""
     zero = torch.zeros_like(a)
     matrix = torch.stack([torch.stack([a, b, zero], -1), torch.stack([c, d, zero], -1)], 1)
     planes = x.permute(0, 3, 1, 2)
@@ -142,14 +142,14 @@ OPS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     shear_x,
     shear_y,
 )
-"""Of float images (B, H, W, channels), 0 to 255, and a strength (B, 1, 1, 1) from −1 to 1."""
+"""Operations on float images (B, H, W, channels), 0 to 255, with a strength (B, 1, 1, 1) from −1 to 1."""
 
 
 def mix(pixels: Tensor, targets: Tensor, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mixup (arXiv 1710.09412) and cutmix (arXiv 1905.04899), image by image: (pixels, targets), both mixed
-    with those of another image of the batch; with both asked for, a coin decides for each image.
+    """Mixup (arXiv 1710.09412) and cutmix (arXiv 1905.04899): (pixels, targets), each mixed with those of
+    another image of the batch. Where the recipe has both, a coin decides for each image.
 
-    ``targets`` (B, classes) are shares that sum to one, before and after.
+    ``targets`` (B, classes) are probabilities: those of an image sum to one, before and after.
     """
     if not (recipe.mixup or recipe.cutmix):
         return pixels, targets
@@ -161,17 +161,17 @@ def mix(pixels: Tensor, targets: Tensor, recipe: Recipe, generator: torch.Genera
         blended = torch.rand(batch, generator=generator, device=device) < 0.5
     alpha = torch.where(blended, recipe.mixup or 1.0, recipe.cutmix or 1.0)
     ours, theirs = (torch._standard_gamma(alpha, generator=generator) for _ in range(2))
-    share = ours / (ours + theirs).clamp(min=1e-12)  # a beta distribution
+    lam = ours / (ours + theirs).clamp(min=1e-12)  # λ of the papers, from a beta distribution
 
-    side = (1 - share).sqrt()
+    side = (1 - lam).sqrt()
     centre = torch.rand(2, batch, generator=generator, device=device)
     inside = [
         ((torch.arange(size, device=device) + 0.5) / size - c[:, None]).abs() <= side[:, None] / 2
         for size, c in zip((height, width), centre, strict=True)
     ]
     box = inside[0][:, :, None] & inside[1][:, None, :]
-    kept = torch.where(blended[:, None, None], share[:, None, None], (~box).float())
+    kept = torch.where(blended[:, None, None], lam[:, None, None], (~box).float())
     other = pixels[partner].float()
     mixed = (other + (pixels.float() - other) * kept[..., None]).round().to(torch.uint8)
-    share = kept.mean((1, 2))[:, None]
-    return mixed, targets * share + targets[partner] * (1 - share)
+    lam = kept.mean((1, 2))[:, None]
+    return mixed, targets * lam + targets[partner] * (1 - lam)

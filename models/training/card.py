@@ -1,6 +1,6 @@
 """The card of a finished run: what it is, how it was made, how good it is.
 
-Nothing else reads the test split.
+Nothing else in training reads the test split.
 """
 
 import json
@@ -28,10 +28,10 @@ from haarlequin.models.training.run import Run
 from haarlequin.models.training.tensors import on_device
 
 FILES = ("model.safetensors", "model.onnx", "card.json", "curve.png", "confusion.png")
-"""What is published of a run."""
+"""The files of a run that are published."""
 
 _LARGEST_MATRIX = 100
-"""Classes up to which the card holds the confusion matrix."""
+"""Largest number of classes for which the card holds the confusion matrix."""
 
 
 class NotExact(Exception):
@@ -39,7 +39,7 @@ class NotExact(Exception):
 
 
 def finish(run: Run) -> dict:
-    """Write the finished model, its card and its confusion matrix; the card. Raises `NotExact`."""
+    """Write the finished model, its card and its confusion matrix, and return the card. Raises `NotExact`."""
     path, test = run.folder / "model.safetensors", on_device(run.data.test)
     checkpoint.save(path, run.model, pack=run.model.deployed)
     card = {
@@ -55,7 +55,7 @@ def finish(run: Run) -> dict:
     }
     if isinstance(run.model, Teacher):
         predicted = predictions(checkpoint.load_teacher(path), run.data.test).cpu()
-        card["accuracy"]["test_float"] = _share(predicted == test.labels)
+        card["accuracy"]["test_float"] = _proportion(predicted == test.labels)
     else:
         predicted, of_test, card["deploy_mode"] = _deployed(run.folder, run.data.test)
         card["accuracy"] |= of_test
@@ -71,16 +71,16 @@ def finish(run: Run) -> dict:
 
 
 def validation(history: Sequence[dict]) -> dict[str, float]:
-    """Accuracy by phase, at its end, of the weights that it hands on: the average's where it is better."""
+    """Validation accuracy of the weights that each phase ends with: the averaged ones if they are better."""
     return {row["phase"]: max(row["validation"], row.get("validation_average", 0)) for row in history}
 
 
-def _share(right: Tensor) -> float:
-    return right.float().mean().item()
+def _proportion(correct: Tensor) -> float:
+    return correct.float().mean().item()
 
 
 def _json(card: dict) -> str:
-    """JSON with a row of the matrix a line."""
+    """The card as JSON, with one row of the confusion matrix per line."""
     text = json.dumps({key: value for key, value in card.items() if key != "confusion"}, indent=2)
     if "confusion" not in card:
         return text
@@ -89,19 +89,19 @@ def _json(card: dict) -> str:
 
 
 def _deployed(folder: Path, test: Split) -> tuple[Tensor, dict, dict]:
-    """(predictions in deploy mode, accuracies on the test images, what deploy mode did)."""
+    """(predictions in deploy mode, accuracies on the test images, the difference that deploy mode made)."""
     before, labels = checkpoint.load(folder / "float.safetensors"), on_device(test).labels
     float_hits = (predictions(before, test) == labels).float()
     before.deploy()
-    folded = _share(predictions(before, test) == labels)
+    folded = _proportion(predictions(before, test) == labels)
     predicted = exact_logits(checkpoint.load(folder / "model.safetensors"), test).argmax(1)
     deploy_hits = (predicted == labels).float()
     change = deploy_hits - float_hits
     accuracies = {
-        "test_float": _share(float_hits),
+        "test_float": _proportion(float_hits),
         "test_folded": folded,
-        "test_deploy": _share(deploy_hits),
-        "test_golden": _share(deploy_hits),  # of equal logits
+        "test_deploy": _proportion(deploy_hits),
+        "test_golden": _proportion(deploy_hits),  # the logits are equal
     }
     return (
         predicted,
@@ -116,9 +116,7 @@ def _deployed(folder: Path, test: Split) -> tuple[Tensor, dict, dict]:
 
 @torch.no_grad()
 def exact_logits(model: DIDBViT, split: Split) -> Tensor:
-    """Integer logits in deploy mode, which its frozen twin has too, on every image; raises `NotExact` where
-    it has not.
-    """
+    """Integer logits of every image in deploy mode. Raises `NotExact` where the golden model has others."""
     golden, ours, theirs = freeze(model), [], []
     batches = on_device(split).pixels.split(256)
     for pixels in tqdm(batches, desc="deploy mode against the frozen model", leave=False):
@@ -137,7 +135,7 @@ def confusion(labels: Tensor, predicted: Tensor, classes: int) -> list[list[int]
 
 
 def hardware(run: Run) -> dict:
-    """What it ran on."""
+    """The hardware and the precision that the run was computed with."""
     device, computer = run.device, run.computer
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     precision = "bfloat16" if computer.bfloat16 else "float32"
@@ -151,7 +149,7 @@ def hardware(run: Run) -> dict:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,8 +1,8 @@
-"""One process, or several under `torchrun`: what a run needs to know of the others."""
+"""A run in one process, or in several under `torchrun`: all that they exchange."""
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class World:
-    """The processes of a run. Alone, every method does nothing, or what it says for one."""
+    """The processes of a run. Where there is only one, no method exchanges anything."""
 
     def __init__(self, rank: int = 0, size: int = 1):
         self.rank, self.size = rank, size
@@ -22,37 +22,37 @@ class World:
         """Whether this process is the one that writes, evaluates and reports."""
         return self.rank == 0
 
-    def share(self, indices: torch.Tensor) -> torch.Tensor:
-        """This process's part of a batch. All parts are of one size, so that the mean of their gradients is
-        that of the batch: what does not divide is left out.
+    def shard(self, indices: torch.Tensor) -> torch.Tensor:
+        """The images of a batch that belong to this process. All processes get the same number, so that the
+        mean of their gradients is that of the batch; a remainder is left out.
         """
         each = len(indices) // self.size
         return indices[self.rank * each : (self.rank + 1) * each]
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """``model`` with its gradients averaged over the processes."""
+        """``model``, wrapped so that its gradients are averaged over the processes."""
         if self.size == 1:
             return model
-        # One switch of the network leaves α without a gradient.
+        # Without HFSC, α has no gradient.
         unused = not getattr(model.config, "hfsc", True)
         return DistributedDataParallel(model, find_unused_parameters=unused)
 
     def norms(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """``model`` with norms over the whole batch. They exist on GPUs only: on CPUs each process has its
-        own.
+        """``model`` with norms over the whole batch. These exist on GPUs only; on CPUs, each process computes
+        its norms on its own images.
         """
         if self.size == 1 or device.type != "cuda":
             return model
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
     def same_buffers(self, model: nn.Module) -> None:
-        """Take over the first process's buffers, the norms' statistics among them."""
+        """Copy the buffers of the first process, with the statistics of the norms, to the others."""
         if self.size > 1:
             for buffer in model.buffers():
                 distributed.broadcast(buffer, 0)
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether it is true anywhere."""
+        """Whether ``flag`` is true in any process."""
         if self.size == 1:
             return flag
         vote = torch.tensor(int(flag), device=device)
@@ -60,16 +60,16 @@ class World:
         return bool(vote)
 
     def from_first(self, function: Callable[[], T]) -> T:
-        """What ``function`` returns in the first process, which alone calls it."""
+        """The result of ``function``, which the first process calls, in all processes."""
         if self.size == 1:
             return function()
-        box = [function() if self.first else None]
+        box: list[Any] = [function() if self.first else None]
         distributed.broadcast_object_list(box, 0)
         return box[0]
 
 
 def join(device: torch.device) -> tuple[World, torch.device]:
-    """The world that `torchrun` says this process is in, and its device: GPUs are dealt out by local rank."""
+    """The processes that `torchrun` has started, and this one's device: the GPU of its local rank."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(), device
@@ -81,6 +81,6 @@ def join(device: torch.device) -> tuple[World, torch.device]:
 
 
 def leave(world: World) -> None:
-    """End it."""
+    """End the group of processes."""
     if world.size > 1:
         distributed.destroy_process_group()

@@ -12,42 +12,44 @@ class RecipeError(UsageError, ValueError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a preset is trained. Making an illegal one raises `RecipeError`."""
+    """How a preset is trained. Values that cannot be used raise `RecipeError`."""
 
     epochs: int = 150
-    """Float phase: BatchNorm on batch statistics, real constants."""
+    """Epochs of the float phase, with batch statistics in BatchNorm and real constants."""
     deploy_epochs: int = 40
-    """After it, in the integer arithmetic."""
+    """Epochs of deploy mode after it, in the integer arithmetic."""
     batch: int = 64
     lr: float = 4e-3
     deploy_lr: float = 3e-4
     weight_decay: float = 0.05
     warmup: float = 0.05
-    """Share of each phase in which the learning rate rises; a cosine takes it to zero after that."""
+    """Proportion of each phase in which the learning rate rises; a cosine then takes it to zero."""
     label_smoothing: float = 0.1
     shift: int = 1
     """Images are moved by up to this many pixels, which crops them."""
     flip: bool = False
-    """Half the images are mirrored."""
+    """Whether half of the images are mirrored."""
     ops: int = 0
-    """Operations as in RandAugment on each image, of random kinds."""
+    """Number of random operations on each image, as in RandAugment."""
     magnitude: float = 0.3
-    """Their strength, 0 to 1."""
+    """Largest strength of these operations, 0 to 1."""
     mixup: float = 0.0
-    """Parameter of the beta distribution that images are blended by; 0 is none."""
+    """Parameter of the beta distribution by which two images are blended; 0 is off."""
     cutmix: float = 0.0
-    """The same for rectangles cut from one image into another; with both, a coin decides for each batch."""
+    """The same for a rectangle of one image in another; with both, a coin decides for each image."""
     ema: float = 0.0
-    """Decay a step of an average of the weights, which ends a phase if it validates better. 0 is none."""
+    """Decay per step of a moving average of the weights, which replaces them at the end of a phase if its
+    validation accuracy is as good or better; 0 is off."""
     stages: int = 1
-    """1: binary from the start. 2: only activations binary in the first half of the epochs, then both."""
+    """1: weights are binary from the start. 2: they are real numbers in the first half of the epochs."""
     distillation: float = 0.9
-    """Share of the teacher's answers in the loss, where there is a teacher."""
+    """Weight of the teacher's answers in the loss, 0 to 1, where there is a teacher."""
     temperature: float = 1.0
-    """Of both sides' softmax in distillation."""
+    """Temperature of the softmax in distillation, for the teacher and the student."""
     seed: int = 0
 
     def __post_init__(self):
+        limits: dict[str, tuple[float, float]]
         limits = {"epochs": (1, 1e6), "deploy_epochs": (0, 1e6), "batch": (1, 1e6), "stages": (1, 2)}
         limits |= {
             "label_smoothing": (0, 0.99),
@@ -85,7 +87,7 @@ class Recipe:
         return self.epochs + self.deploy_epochs
 
     def learning_rate(self, epoch: int, step: int, steps: int) -> float:
-        """At a step of an epoch of ``steps``."""
+        """The learning rate at a step of an epoch that has ``steps`` steps."""
         name, first, epochs = self.phase(epoch)
         peak = self.deploy_lr if name == "deploy" else self.lr
         return learning_rate((epoch - first) * steps + step, epochs * steps, peak, self.warmup)
@@ -99,7 +101,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-# On two cores, where an epoch of CIFAR-10 takes minutes: few epochs and light augmentation come furthest.
+# For two cores, where an epoch of CIFAR-10 takes minutes. Few epochs with light augmentation use them best.
 _SHORT = Recipe(
     epochs=20,
     deploy_epochs=2,
@@ -111,7 +113,7 @@ _SHORT = Recipe(
     ema=0.998,
 )
 
-# A full-precision network on a GPU, where there is time to overfit.
+# For a full-precision network on a GPU, where there is time enough to overfit.
 _TEACHER = Recipe(
     epochs=200,
     deploy_epochs=0,
@@ -128,7 +130,7 @@ RECIPES = {
     "digits": Recipe(),
     "cifar10-nano": _SHORT,
     "cifar10-tiny": _SHORT,
-    # The paper's: learning rate, batch, distillation. For one GPU or several.
+    # Learning rate, batch and distillation are those of the paper. It is for one GPU or several.
     "deit-tiny-224": Recipe(
         epochs=300,
         deploy_epochs=10,
@@ -145,4 +147,4 @@ RECIPES = {
     "teacher-cifar10": _TEACHER,
     "teacher-cifar10-small": replace(_TEACHER, epochs=20, batch=128, lr=4e-3, ops=0, cutmix=0.0),
 }
-"""By preset. The command line changes what it is asked to."""
+"""The recipe of each preset, before the options of the command line."""

@@ -1,4 +1,4 @@
-"""A training run: its loop, and the state from which it goes on to the same end, to the bit."""
+"""A training run: its loop, and the state that it resumes from, to end with the same bits as without a stop."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -16,7 +16,7 @@ from haarlequin.models.data import DataSet
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
-from haarlequin.models.training import run_files as state
+from haarlequin.models.training import run_files
 from haarlequin.models.training.augment import augment, mix
 from haarlequin.models.training.distributed import World
 from haarlequin.models.training.evaluate import accuracy
@@ -25,28 +25,28 @@ from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.tensors import on_device
 
 SAVE_SECONDS = 60.0
-"""A run that is killed loses at most about this much work."""
+"""Time between two saves: a run that is killed loses about this much work at most."""
 
 
 @dataclass(frozen=True)
 class Computer:
-    """What a run is computed on, and how: none of it is part of the recipe."""
+    """The hardware of a run, and how it is used: none of this is part of the recipe."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     world: World = field(default_factory=World)
     bfloat16: bool = False
-    """Autocast, outside deploy mode."""
+    """Whether to use autocast, outside deploy mode."""
     compile: bool = False
-    """`torch.compile`, outside deploy mode."""
+    """Whether to use `torch.compile`, outside deploy mode."""
 
 
 def never() -> bool:
-    """A reason to stop that never comes."""
+    """A condition to stop on that is never true."""
     return False
 
 
 def generator(device: torch.device, *numbers: int) -> torch.Generator:
-    """Random numbers that follow from ``numbers`` alone: nothing else need be saved to draw them again."""
+    """A generator that depends only on ``numbers``: to repeat its draws, nothing else need be saved."""
     seed = 0
     for number in numbers:
         seed = (seed * 1_000_003 + number + 1) % (1 << 63)
@@ -54,9 +54,9 @@ def generator(device: torch.device, *numbers: int) -> torch.Generator:
 
 
 def inputs(data: DataSet) -> dict[str, str]:
-    """What a run must go on with: a hash of its training images."""
+    """Hashes of the inputs that a run must resume with: here, of its training images."""
     train = on_device(data.train)
-    return {"data": state.fingerprint({"pixels": train.pixels, "labels": train.labels})}
+    return {"data": run_files.fingerprint({"pixels": train.pixels, "labels": train.labels})}
 
 
 def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
@@ -65,11 +65,11 @@ def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
 
 
 class Run:
-    """A training run in its folder: model, optimiser, average, and how far it is.
+    """A training run in its folder: model, optimiser, moving average, and progress.
 
-    `training.safetensors` is written after every epoch, every minute and on stopping, whole or not at all.
-    The order of an epoch and its augmentation follow from seed, epoch and step, so that the count of steps is
-    all there is to know about them.
+    `training.safetensors` is written after every epoch, every minute and when the run stops, whole or not at
+    all. The order of the images and their augmentation depend only on seed, epoch and step, so that nothing
+    but these numbers need be saved about them.
     """
 
     _FACTS = ("command", "phase", "epoch", "step", "history", "seconds", "spent", "inputs")
@@ -93,35 +93,35 @@ class Run:
         self.inputs = inputs(data)
         if teacher:
             self.inputs |= {
-                "teacher": state.fingerprint(teacher.state_dict()),
+                "teacher": run_files.fingerprint(teacher.state_dict()),
                 "teacher_preset": teacher.config.name,
             }
         if start:
-            self.inputs["start"] = state.fingerprint(start.state_dict())
+            self.inputs["start"] = run_files.fingerprint(start.state_dict())
         self.epoch = self.step = 0
         self.history: list[dict] = []
         self.seconds: list[float] = []
-        """How long each epoch of the history took."""
+        """Duration of each epoch of the history."""
         self.spent = 0.0
-        """Seconds in the epoch so far."""
+        """Seconds that the current epoch has taken so far."""
         self._since = time.perf_counter()
-        # Sum over the images of the epoch so far; stays on the device, for which a step then need not wait.
+        # Sum over the images of the epoch so far. It stays on the device, so that no step waits for it.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._begin(start or build(config), recipe.phases()[0][0])
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
+        """The device that the run is computed on."""
         return self.computer.device
 
     @property
     def state_file(self) -> Path:
-        """What `--resume` reads."""
+        """The file that `--resume` reads."""
         return self.folder / "training.safetensors"
 
     @property
     def steps(self) -> int:
-        """Of an epoch. The last one may be a short batch, unless there are several processes to share it."""
+        """Steps of an epoch. Its last batch may be smaller; with fewer images than processes it is left out."""
         whole, rest = divmod(len(self.train_split), self.recipe.batch)
         return whole + (rest >= self.computer.world.size)
 
@@ -131,8 +131,8 @@ class Run:
         return self.epoch == self.recipe.total
 
     def train(self, stop: Callable[[], bool] = never, quiet: bool = False) -> bool:
-        """Run the epochs that are left until ``stop()``, asked after every step; whether it is finished.
-        ``quiet`` shows no progress.
+        """Train the epochs that are left, until ``stop()``, which is called after every step, is true.
+        Returns whether the run is finished. ``quiet`` shows no progress.
         """
         images = len(self.train_split)
         done = self.epoch * images + min(images, self.step * self.recipe.batch)
@@ -178,7 +178,7 @@ class Run:
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
         decayed = {id(parameter) for parameter in self.model.decayed()}
-        groups = {True: [], False: []}
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 groups[id(parameter) in decayed].append(parameter)
@@ -192,7 +192,9 @@ class Run:
         )
 
     def _train_epoch(self, bar: tqdm, stop: Callable[[], bool]) -> bool:
-        """The steps that are left of this epoch; whether it came to its end before ``stop()``."""
+        """Train the steps that are left of this epoch. Returns False where ``stop()`` was true before its
+        end.
+        """
         recipe, split, world = self.recipe, self.train_split, self.computer.world
         shuffle = generator(torch.device("cpu"), recipe.seed, self.epoch)
         order = torch.randperm(len(split), generator=shuffle).to(self.device).split(recipe.batch)
@@ -200,12 +202,12 @@ class Run:
         self.model.train()
         saved = time.perf_counter()
         while self.step < self.steps:
-            part = split.take(world.share(order[self.step]))
+            batch = split.take(world.shard(order[self.step]))
             random = generator(self.device, recipe.seed, self.epoch, self.step, world.rank)
             for group in self.optimiser.param_groups:
                 group["lr"] = recipe.learning_rate(self.epoch, self.step, self.steps)
-            targets = F.one_hot(part.labels, len(self.model.config.classes)).float()
-            loss = self._loss(*mix(augment(part.pixels, recipe, random), targets, recipe, random))
+            targets = F.one_hot(batch.labels, len(self.model.config.classes)).float()
+            loss = self._loss(*mix(augment(batch.pixels, recipe, random), targets, recipe, random))
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
@@ -222,7 +224,7 @@ class Run:
         return True
 
     def _loss(self, pixels: Tensor, targets: Tensor) -> Tensor:
-        # Deploy mode is exact, so it stays outside: its products pass what a bfloat16 can count.
+        # Deploy mode must be exact, so it has no autocast: a bfloat16 cannot represent its products.
         autocast = self.computer.bfloat16 and self.phase != "deploy"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
             logits = self._forward(pixels).float()
@@ -243,7 +245,7 @@ class Run:
         world.same_buffers(self.model)
         if self.average:
             world.same_buffers(self.average.model)
-        row = {
+        row: dict = {
             "epoch": self.epoch + 1,
             "phase": self.phase,
             "loss": float(self._loss_sum) / len(self.train_split),
@@ -269,19 +271,19 @@ class Run:
         self.spent, self._since = self.spent + now - self._since, now
 
     def save(self) -> None:
-        """Write `training.safetensors`, and once there is an epoch to show, `log.csv` and `curve.png`."""
+        """Write `training.safetensors` and, at the end of an epoch, `log.csv` and `curve.png`."""
         self._clock()
         if not self.computer.world.first:
             return
-        extra = state.pack(self.optimiser, self.average, self._loss_sum)
+        extra = run_files.pack(self.optimiser, self.average, self._loss_sum)
         facts = {name: getattr(self, name) for name in self._FACTS}
         checkpoint.save(self.state_file, self.model, extra=extra, recipe=asdict(self.recipe), **facts)
         if self.history and self.step == 0:
-            state.write_log(self.folder / "log.csv", self.history, self.seconds, len(self.train_split))
+            run_files.write_log(self.folder / "log.csv", self.history, self.seconds, len(self.train_split))
             figures.curve(self.history, self.folder / "curve.png")
 
     def resume(self) -> None:
-        """Take up what `save` wrote; raises `CheckpointError`."""
+        """Continue from the state that `save` wrote; raises `CheckpointError`."""
         model, extra, facts = checkpoint.read(self.state_file)
         if model.config.name != self.model.config.name:
             raise checkpoint.CheckpointError(f"{self.folder} holds a run of preset {model.config.name!r}")
@@ -291,12 +293,12 @@ class Run:
             self._begin(model, facts["phase"])
             for name in self._FACTS:
                 setattr(self, name, facts[name])
-            state.unpack(extra, self.optimiser, self.average, self._loss_sum)
+            run_files.unpack(extra, self.optimiser, self.average, self._loss_sum)
         except (KeyError, TypeError, RuntimeError) as error:
             raise checkpoint.CheckpointError(f"{self.state_file}: of another version ({error})") from None
 
     def _check_inputs(self, saved: dict[str, str]) -> None:
-        """The run must go on with the data and the teacher that it began with."""
+        """Raise `CheckpointError` unless data and teacher are those that the run began with."""
         for name, what in (("data", "other training images"), ("teacher", "another teacher, or none")):
             if saved.get(name) != self.inputs.get(name):
                 raise checkpoint.CheckpointError(f"{self.folder} holds a run that began with {what}")

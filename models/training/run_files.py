@@ -1,4 +1,4 @@
-"""What a run leaves beside its model: what it resumes from, its log, hashes of what it began with."""
+"""The files of a run beside its model: the state that it resumes from, its log, hashes of its inputs."""
 
 import csv
 import hashlib
@@ -13,7 +13,7 @@ from haarlequin.models.training.moving_average import Average
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of what they hold."""
+    """A hash of the names and values of ``tensors``."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -22,7 +22,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 def pack(optimiser: torch.optim.Optimizer, average: Average | None, loss_sum: Tensor) -> dict[str, Tensor]:
-    """Everything but the model, for its checkpoint."""
+    """The state of a run apart from its model, for its checkpoint."""
     tensors = {
         f"optimiser.{i}.{key}": value
         for i, moments in optimiser.state_dict()["state"].items()
@@ -31,7 +31,7 @@ def pack(optimiser: torch.optim.Optimizer, average: Average | None, loss_sum: Te
     if average:
         tensors |= {f"average.{name}": value for name, value in average.model.state_dict().items()}
     tensors["loss_sum"] = loss_sum
-    # A copy of each, even where it shares its memory with another.
+    # Each is copied, even where two tensors use the same memory.
     return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
 
@@ -41,7 +41,7 @@ def unpack(
     average: Average | None,
     loss_sum: Tensor,
 ) -> None:
-    """Fill them with what `pack` saw; raises KeyError or RuntimeError where that was something else."""
+    """Restore what `pack` saved; raises KeyError or RuntimeError where the tensors do not match."""
     moments: dict[int, dict[str, Tensor]] = {}
     averages = {}
     for name, value in tensors.items():
@@ -58,7 +58,7 @@ def unpack(
 
 
 def write_log(path: Path, history: Sequence[dict], seconds: Sequence[float], images: int) -> None:
-    """A row of CSV an epoch."""
+    """Write a CSV file with one row per epoch."""
     with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [*history[0], "seconds", "images_per_second"])
         writer.writeheader()

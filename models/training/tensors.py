@@ -24,5 +24,5 @@ class TensorSplit:
 
 
 def on_device(split: Split, device: torch.device | str = "cpu") -> TensorSplit:
-    """``split`` on that device; on the CPU it shares its memory."""
+    """``split`` as tensors on that device; on the CPU they use the memory of its arrays."""
     return TensorSplit(torch.from_numpy(split.pixels).to(device), torch.from_numpy(split.labels).to(device))

@@ -1,10 +1,11 @@
 """`haarlequin train --preset digits`: train a DIDB-ViT, float phase first, then deploy mode.
 
-The run lives in one folder: `training.safetensors` (written every minute and after every epoch; `--resume`
-goes on from it and reaches the same end to the bit), `float.safetensors` (what entered deploy mode),
-`log.csv` and `curve.png`, and once it is finished `model.safetensors` (binary weights packed), `model.onnx`
-(the same frozen), `card.json` and `confusion.png`. Teachers are trained by the same command. Under `torchrun`
-several processes share a run.
+A run has a folder of its own, which holds `training.safetensors` (written every minute and after every epoch;
+`--resume` continues from it and ends with exactly the same bits), `float.safetensors` (the model that entered
+deploy mode), `log.csv` and `curve.png`. A finished run also has `model.safetensors` (with its binary weights
+packed), `model.onnx` (the golden model of it), `card.json` and `confusion.png`.
+
+The same command trains teachers. Under `torchrun` several processes work on one run.
 """
 
 import argparse
@@ -35,7 +36,7 @@ _RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "batch", "lr", "seed")
 
 
 class Stop:
-    """Whether to stop: after so many minutes, or on Ctrl-C or SIGTERM; a second one stops at once."""
+    """Whether to stop: after so many minutes, on Ctrl-C or on SIGTERM. A second signal stops at once."""
 
     def __init__(self, minutes: float | None):
         self.end = None if minutes is None else time.monotonic() + 60 * minutes
@@ -47,7 +48,7 @@ class Stop:
         signal.signal(number, signal.default_int_handler)
 
     def restore(self) -> None:
-        """Give the signals back to whoever had them."""
+        """Restore the signal handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -111,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _report(arguments: argparse.Namespace, run: Run, finished: bool, stop: Stop) -> None:
-    """Card and publication of a finished run, or how to go on."""
+    """Write the card of a finished run and publish it, or say how to continue."""
     if not finished:
         where = f"{stop.why} in epoch {run.epoch + 1} of {run.recipe.total}, all of it saved"
         message = f"{where}; go on with: {_command_to_resume(arguments)}"
@@ -142,7 +143,7 @@ def _command_to_resume(arguments: argparse.Namespace) -> str:
 
 
 def open_device(name: str) -> torch.device:
-    """The device of that name, ``auto`` a GPU if there is one; raises `UsageError`."""
+    """The device of that name; ``auto`` is a GPU if there is one. Raises `UsageError`."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -178,7 +179,7 @@ def _open_run(arguments: argparse.Namespace, computer: Computer) -> Run:
 
 
 def takes_own_classes(settings: Sequence[str]) -> bool:
-    """Whether a network is to tell apart what its data set has, since nobody has named other classes."""
+    """Whether a network gets the classes of its data set, because no setting names other ones."""
     return not any(setting.startswith("classes=") for setting in settings)
 
 
@@ -199,24 +200,22 @@ def open_data(
     images: int | None = None,
     own_classes: bool = False,
 ) -> DataSet:
-    """What a network is trained on, with no more than ``images`` to learn from and to validate on.
-
-    ``own_classes`` as for `models.data.load`.
+    """The data set that a network is trained on, with at most ``images`` images for training and as many for
+    validation. ``own_classes`` is that of `models.data.load`.
     """
     data = load(config, folder, own_classes)
     if images is None:
         return data
     if images < 1:
         raise UsageError(f"--images must be at least 1, not {images}")
-    few = {
-        name: split.take(np.arange(min(images, len(split))))
-        for name, split in (("train", data.train), ("validation", data.validation))
-    }
-    return replace(data, **few)
+    train, validation = (
+        split.take(np.arange(min(images, len(split)))) for split in (data.train, data.validation)
+    )
+    return replace(data, train=train, validation=validation)
 
 
 def _teacher(path: Path | None, config: ModelConfig | TeacherConfig) -> Teacher | None:
-    """The network to distil from; it must tell the same classes apart on the same images."""
+    """The teacher to distil from. Its image size, channels and classes must be those of ``config``."""
     if path is None:
         return None
     teacher = checkpoint.load_teacher(path)
@@ -227,7 +226,7 @@ def _teacher(path: Path | None, config: ModelConfig | TeacherConfig) -> Teacher 
 
 
 def _start(path: Path | None, config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher | None:
-    """The network to go on from: of the same configuration, and still in its float phase."""
+    """The network to start from. It must have the same configuration and be in its float phase."""
     if path is None:
         return None
     start = checkpoint.read(path)[0]
@@ -239,7 +238,7 @@ def _start(path: Path | None, config: ModelConfig | TeacherConfig) -> DIDBViT | 
 
 
 def _command(arguments: argparse.Namespace, given: dict) -> str:
-    """What repeats the run, for its card: paths are this computer's own and stay out of it."""
+    """The command that repeats the run, for its card. Paths of this computer are left out."""
     words = ["haarlequin", "train", "--preset", arguments.preset]
     words += [f"--set={setting}" for setting in arguments.set]
     words += ["--data=DIR"] if arguments.data else []

@@ -71,9 +71,9 @@ def test_both_end_with_the_same_weights_and_statistics(ranks):
 
 def test_a_batch_is_shared_in_equal_parts():
     batch = torch.arange(11)
-    parts = [World(rank, 3).share(batch).tolist() for rank in range(3)]
+    parts = [World(rank, 3).shard(batch).tolist() for rank in range(3)]
     assert parts == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
-    assert World().share(batch).tolist() == batch.tolist()
+    assert World().shard(batch).tolist() == batch.tolist()
 
 
 def test_norms_over_the_whole_batch_fold_as_ordinary_ones_do():
