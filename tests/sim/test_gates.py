@@ -1,4 +1,4 @@
-"""Netlists behind their UART pins."""
+"""Netlists, reached through their UART pins."""
 
 import json
 import os
@@ -26,7 +26,7 @@ EVERY = bytes(range(256))
 
 
 class Pins(wiring.Component):
-    """`Loopback` behind a UART; a byte is one more still where ``more`` is 5."""
+    """`Loopback` with a UART; each byte is increased by one more where ``more`` is 5."""
 
     rx: In(1)
     tx: Out(1)

@@ -1,4 +1,4 @@
-"""A simulation behind a pseudo-terminal."""
+"""A simulation on a pseudo-terminal."""
 
 import os
 import signal

@@ -441,7 +441,7 @@ def test_a_device_that_fails_midway(run, monkeypatch, answers):
 
 
 def test_a_device_that_fails_after_a_bad_image(run, monkeypatch, digit, tmp_path):
-    """The bad one is behind the first that has no answer."""
+    """The bad image comes after the first one that has no answer."""
     monkeypatch.setattr("haarlequin.sw.devices.golden.GoldenDevice", Failing)
     monkeypatch.setattr(Failing, "answers", 1)
     names = ["1.png", "2.png", "bad.png", "3.png", "4.png"]

@@ -88,7 +88,7 @@ def test_ports_and_order(change):
     taken, written = Counter(), {}
     for number, (item, start) in enumerate(zip(lowered.passes, starts, strict=True)):
         assert item["cycles"] >= item["tokens"] * (1 + item["double"])
-        # The next one is read meanwhile, an update a cycle; behind the last comes the first, from anywhere.
+        # The next pass is read meanwhile, one update per cycle. After the last pass comes the first, all new.
         last = number == len(lowered.passes) - 1
         before, after = (None, 0) if last else (item.fields, number + 1)
         updates = changed_groups(machine, before, lowered.passes[after].fields)

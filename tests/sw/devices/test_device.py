@@ -189,3 +189,9 @@ def test_closing_wakes_those_who_wait_for_a_run_with_which_nobody_goes_on(device
     assert [str(error) for error in came] == [f"{device.name}: the device is closed"] * 3
     with pytest.raises(DeviceError, match="the device is closed"):
         list(results)
+
+
+@pytest.mark.parametrize("name", ["sim", "golden"])
+def test_a_simulation_needs_a_machine(name):
+    with pytest.raises(TypeError, match=f"machine must be a configuration for the device '{name}', not None"):
+        open_device(name, None)

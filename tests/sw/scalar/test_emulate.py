@@ -29,7 +29,7 @@ def point(r: int, address: int) -> list[Instruction]:
 
 
 def ran(*code: Instruction, data=(0,) * 8) -> Emulator:
-    """What is there behind that code."""
+    """The state of the core after that code."""
     emulator = Emulator([one.encode() for one in (*code, HALT)], list(data))
     emulator.run()
     return emulator

@@ -162,7 +162,7 @@ CHIP = 5
 
 
 class Primitives(wiring.Component):
-    """`RAMS` with common inputs, and a PLL with a counter behind it."""
+    """`RAMS` with common inputs, and a PLL that clocks a counter."""
 
     def __init__(self):
         self.inputs = {f"{name}{side}": width for side in "ab" for name, width in PORT_PINS.items()}

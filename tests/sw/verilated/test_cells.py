@@ -252,7 +252,7 @@ def test_an_spram_keeps_what_was_written_by_nibbles(synthesised):
                 seen[nibble] += 1
         if step["chip"]:
             word = words.setdefault(step["address"], [None] * 4)
-            # What it shows behind a write, or of what was never written, nobody knows.
+            # Its output after a write, or of a word that was never written, is not defined.
             shown = [None] * 4 if step["write"] else list(word)
             for i in range(4):
                 if step["write"] and step["mask"] >> i & 1:
