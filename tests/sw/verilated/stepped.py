@@ -13,8 +13,8 @@ from haarlequin.sw.verilated.simulation import Simulation
 
 
 class Stepped(wiring.Component):
-    """A netlist whose inputs come as bytes of ``rx``. After the last of them, its outputs go to ``tx`` as they
-    are, and then its clock ``clk`` rises and falls.
+    """A netlist whose inputs come as bytes of ``rx``. After the last of them, its outputs go to ``tx`` as
+    they are, and then its clock ``clk`` rises and falls.
     """
 
     rx: In(stream.Signature(8))
