@@ -36,8 +36,9 @@ class Widths:
     """Bit widths and fixed points of the integer arithmetic (docs/arithmetic.md).
 
     Each tensor has its own shift. It is chosen when the model enters deploy mode, within the window
-    (low, high) that is given here. A window keeps `multiplier + high − low` within 16 bits, so that the
-    machine can shift a constant once, when it loads it, instead of shifting every product.
+    (low, high) that is given here. The windows of the lanes, `affine_shift` and `slope_shift`, keep the width
+    of a multiplier or slope plus high − low within 16 bits: the machine can then shift such a constant once,
+    when it loads it, instead of shifting every product.
     """
 
     wide: int = 12

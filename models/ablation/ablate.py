@@ -44,7 +44,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option("--deploy-epochs", type=int, help="of deploy mode (default: in the preset's proportion)")
     option("--seeds", type=int, default=3, help="train each cell with seeds 0 to this (default: %(default)s)")
     option("--only", nargs="+", metavar="CELL", help="train these cells only: full, no-diba, …")
-    option("--jobs", type=int, default=1, help="train so many at once (default: %(default)s)")
+    option("--jobs", type=int, default=1, help="train this many at once (default: %(default)s)")
     option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
     option("--minutes", type=float, help="stop after that time")
     option("--out", type=Path, help="folder of the results (default: runs/ablate/PRESET)")

@@ -1,4 +1,5 @@
-"""The integer arithmetic of the project, written once: all that computes with its integers calls it.
+"""The integer arithmetic of the project, written once. The golden model, deploy mode, the compiler, the
+benches of the RTL and the tests call it.
 
 The docstring of a function says what it computes, its shapes and its bounds; `docs/arithmetic.md` explains
 the whole. Open `fixed.py` first. The functions take arrays of numpy (the golden model, the compiler and the

@@ -81,7 +81,7 @@ def one_line_errors(verbose: bool, failures: Sequence[type[Exception]] = ()) -> 
 
 
 def line_of(error: Exception) -> str:
-    """An exception as one line without control characters, which its text may have from any file."""
+    """An exception as one line without control characters: its text may come from anybody's file."""
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return printable(f"{where}{error.strerror}")

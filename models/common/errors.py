@@ -2,4 +2,4 @@
 
 
 class UsageError(Exception):
-    """A request that cannot be carried out as it is; the message is one line and says what to do."""
+    """A request that cannot be carried out as it was given; the message is one line and says what to do."""

@@ -25,8 +25,8 @@ MAX_PIXELS = 64_000_000
 """A larger image is refused when its header is read: decoded it is 256 MB, and conversion makes copies."""
 
 LARGEST_SCALE = 4
-"""The largest factor by which a picture is scaled up. A smaller picture is refused, because most of what the
-model saw would be made up. Pictures of 64×64 may still train a model for 224×224."""
+"""The largest factor by which a picture is scaled up. A picture that needs more is refused, because most
+of what the model saw would be made up. Pictures of 64×64 may still train a model for 224×224."""
 
 _TOO_LARGE = f"more than {MAX_PIXELS // 10**6} million pixels: scale it down first"
 
@@ -78,10 +78,10 @@ def convert(source: Source, height: int, width: int, channels: int) -> tuple[np.
             if image.has_transparency_data:
                 image = _over_white(image)
                 done.append("alpha over white")
-            part = centre(image.size, (width, height))
-            if part != image.size:
-                done.append(f"cropped to the centre {_size(part)}")
-            if part != (width, height):
+            crop = centre(image.size, (width, height))
+            if crop != image.size:
+                done.append(f"cropped to the centre {_size(crop)}")
+            if crop != (width, height):
                 done.append(f"scaled to {_size((width, height))}")
             if other_colours:
                 done.append("made grey" if channels == 1 else "made RGB")
@@ -104,9 +104,9 @@ def fitted(image: Image.Image, height: int, width: int, channels: int) -> np.nda
     proportions, then scaled; grey for 1 channel and RGB for 3.
     """
     image = image.convert("RGB")  # a palette or 1-bit image cannot be scaled; grey stays grey
-    part = centre(image.size, (width, height))
-    left, top = ((whole - kept) // 2 for whole, kept in zip(image.size, part, strict=True))
-    image = image.crop((left, top, left + part[0], top + part[1]))
+    crop = centre(image.size, (width, height))
+    left, top = ((whole - kept) // 2 for whole, kept in zip(image.size, crop, strict=True))
+    image = image.crop((left, top, left + crop[0], top + crop[1]))
     if image.size != (width, height):
         image = image.resize((width, height), _FILTER)
     return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(height, width, channels)

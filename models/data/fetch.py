@@ -23,8 +23,7 @@ class Offline(Exception):
 
 
 def fetch(url: str, target: Path, md5: str) -> bool:
-    """Download ``url`` to ``target``, whole and with that checksum, or not at all; False if it is there
-    already.
+    """Download ``url`` to ``target``, whole and with that checksum, or not at all; False if it was there.
 
     Raises `Offline` where the address cannot be reached, and `DataError` where the checksum is another.
     """

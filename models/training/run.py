@@ -1,4 +1,4 @@
-"""A training run: its loop, and the state that it resumes from, to end with the same bits as without a stop."""
+"""A training run: its loop, and its saved state, from which it ends with the same bits as without a stop."""
 
 import time
 from collections.abc import Callable
@@ -121,7 +121,7 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch. Its last batch may be smaller; with fewer images than processes it is left out."""
+        """Steps of an epoch. A smaller last batch is left out if it has fewer images than processes."""
         whole, rest = divmod(len(self.train_split), self.recipe.batch)
         return whole + (rest >= self.computer.world.size)
 
@@ -192,9 +192,7 @@ class Run:
         )
 
     def _train_epoch(self, bar: tqdm, stop: Callable[[], bool]) -> bool:
-        """Train the steps that are left of this epoch. Returns False where ``stop()`` was true before its
-        end.
-        """
+        """Train the steps that are left of this epoch. Returns False if ``stop()`` ended it early."""
         recipe, split, world = self.recipe, self.train_split, self.computer.world
         shuffle = generator(torch.device("cpu"), recipe.seed, self.epoch)
         order = torch.randperm(len(split), generator=shuffle).to(self.device).split(recipe.batch)

@@ -77,11 +77,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option("--stages", type=int, help="1: binary from the start; 2: real weights first")
     option("--epochs", type=int, help="of the float phase, both stages together")
     option("--deploy-epochs", type=int, help="of deploy mode after it")
-    option("--batch", type=int, help="images a step, of all processes together")
+    option("--batch", type=int, help="images per step, of all processes together")
     option("--lr", type=float, help="peak learning rate of the float phase")
     option("--seed", type=int)
     option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
-    option("--bf16", choices=("auto", "on", "off"), default="auto", help="autocast; auto: on a GPU")
+    option(
+        "--bf16", choices=("auto", "on", "off"), default="auto", help="bfloat16 autocast; auto: only on a GPU"
+    )
     option("--compile", action="store_true", help="torch.compile (on two cores it gained nothing)")
     option("--out", type=Path, help="folder of the run (default: runs/PRESET)")
     option("--resume", action="store_true", help="go on with the run in that folder")
