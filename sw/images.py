@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from haarlequin.models.common.pictures import files_below, is_named_like_one, natural
+from haarlequin.models.common.pictures import files_below, has_picture_suffix, natural
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,15 @@ def _images(paths: Sequence[Path], seen: set[Path]) -> list[Found]:
     found: list[Found] = []
 
     def failed(where: Path, error: OSError) -> None:
-        if where.is_dir() or is_named_like_one(where.name):
+        if where.is_dir() or has_picture_suffix(where.name):
             found.append(_unreadable(where, error))
 
     seen |= {path.resolve() for path in paths if path.is_dir()}
     for path in paths:
         if path.is_dir():
-            found += [Found(file) for file in files_below(path, failed, seen) if is_named_like_one(file.name)]
+            found += [
+                Found(file) for file in files_below(path, failed, seen) if has_picture_suffix(file.name)
+            ]
         else:
             found.append(Found(path))
     return found
@@ -98,7 +100,7 @@ def _fits(file: Path, parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     if _matched(parts, pattern) and pattern[-1] != "**":
         return True
     folders = (parts[:count] for count in range(len(parts)))
-    return is_named_like_one(file.name) and any(_matched(folder, pattern) for folder in folders)
+    return has_picture_suffix(file.name) and any(_matched(folder, pattern) for folder in folders)
 
 
 def _matched(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

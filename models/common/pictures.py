@@ -112,7 +112,7 @@ def fitted(image: Image.Image, height: int, width: int, channels: int) -> np.nda
     return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(height, width, channels)
 
 
-def is_named_like_one(name: str) -> bool:
+def has_picture_suffix(name: str) -> bool:
     """Whether a file of that name is taken for a picture: its suffix is that of a format that is read."""
     return Image.registered_extensions().get(Path(name).suffix.lower()) in _formats()
 
@@ -153,11 +153,11 @@ def _walk(
                 yield each
             continue
         real = each.resolve()
-        if real not in seen and not (each.is_symlink() and _is_met(real, top)):
+        if real not in seen and not (each.is_symlink() and _is_reached(real, top)):
             yield from _walk(each, top, failed, seen)
 
 
-def _is_met(folder: Path, top: Path) -> bool:
+def _is_reached(folder: Path, top: Path) -> bool:
     """Whether the walk from ``top`` reaches that real folder without a link."""
     return folder.is_relative_to(top) and not any(map(is_hidden, folder.relative_to(top).parts))
 

@@ -18,7 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from haarlequin.models.common.cli import printable
-from haarlequin.models.common.pictures import PictureError, convert, files_below, is_hidden, is_named_like_one
+from haarlequin.models.common.pictures import (
+    PictureError,
+    convert,
+    files_below,
+    has_picture_suffix,
+    is_hidden,
+)
 from haarlequin.models.data.split import DataError, Split
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -170,10 +176,10 @@ def _split_entries(folder: Path, passed: Counter[str]) -> Iterator[Entry]:
     seen = set(classes)
     for each in classes.values():
         for file in sorted(files_below(each, failed, seen)):
-            if is_named_like_one(file.name):
+            if has_picture_suffix(file.name):
                 yield split, each.name, str(file), _reader(file)
             else:
-                passed[_not_like_one(file.name)] += 1
+                passed[_suffix_reason(file.name)] += 1
 
 
 def _reader(file: Path) -> Callable[[], bytes]:
@@ -187,7 +193,7 @@ def _reader(file: Path) -> Callable[[], bytes]:
     return read
 
 
-def _not_like_one(name: str) -> str:
+def _suffix_reason(name: str) -> str:
     suffix = PurePosixPath(name).suffix.lower()
     return f"that end in {suffix}" if suffix else "without a suffix"
 
@@ -253,8 +259,8 @@ def _place(name: PurePosixPath, member: tarfile.TarInfo, passed: Counter[str]) -
     """(split, class) of the image at that path; None if it is none of a split, which ``passed`` counts."""
     if member.isdir() or any(is_hidden(part) for part in name.parts if part != ".."):
         return None
-    if not is_named_like_one(name.name):
-        passed["links to folders" if member.issym() else _not_like_one(name.name)] += 1
+    if not has_picture_suffix(name.name):
+        passed["links to folders" if member.issym() else _suffix_reason(name.name)] += 1
         return None
     for i, part in enumerate(name.parts[:-2]):
         if part in _SPLITS:

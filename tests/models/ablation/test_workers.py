@@ -70,7 +70,8 @@ def test_processes_end_with_the_one_that_began_them(tmp_path):
         [
             sys.executable,
             "-m",
-            "haarlequin.models.ablation.ablate",
+            "haarlequin",
+            "ablate",
             *small,
             "--epochs=100000",
             "--jobs=2",
