@@ -105,7 +105,7 @@ def test_an_interrupt_is_one_line(monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "subject", interrupted)
+    monkeypatch.setattr(run, "workload", interrupted)
     with pytest.raises(SystemExit) as ended:
         run.main([])
     assert ended.value.code == 130
