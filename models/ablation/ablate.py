@@ -114,7 +114,7 @@ def _train(
     except KeyboardInterrupt:
         raise UsageError(f"stopped at once; {again}") from None
     except BrokenProcessPool:
-        raise UsageError(f"a process ended all of a sudden, perhaps for lack of memory; {again}") from None
+        raise UsageError(f"a process ended unexpectedly, perhaps for lack of memory; {again}") from None
     finally:
         stop.restore()
     if count == len(trials):

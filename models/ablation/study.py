@@ -70,14 +70,14 @@ class Study:
             f"of deploy mode, {images['train']:,} training images.",
             f"Accuracy on {images['validation']:,} validation images, one of which is "
             f"{100 / images['validation']:.2g} points: mean ± standard deviation over the seeds.",
-            "Against full: mean of the differences seed by seed ± its standard error; in bold beyond two of "
-            "them, and beyond two of what all cells together make it.",
+            "Against full: mean of the differences seed by seed ± its standard error. A difference is "
+            "bold where it is beyond two of its own standard errors, and beyond two pooled over all cells.",
         ]
         pooled = {name: pooled_deviation(table, phase) for phase, name in PHASES.items()}
         known = {name: value for name, value in pooled.items() if value is not None}
         if len(known) == len(pooled):
             errors = [f"{100 * value / self.seeds**0.5:.1f} ({name})" for name, value in known.items()]
-            lines.append(f"That is, for {self.seeds} seeds, a standard error of {', '.join(errors)} points.")
+            lines.append(f"Pooled, the standard error of {self.seeds} seeds is {', '.join(errors)} points.")
         lines.append(
             f"{len(results)} of {wanted} trials are finished; they took {hours:.1f} hours of processes on "
             f"{devices}."
