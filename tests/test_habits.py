@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,14 @@ FILES = [
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
+@cache
+def nodes(path):
+    """Every node of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def calls(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [node for node in nodes(path) if isinstance(node, ast.Call)]
 
 
 def name_of(call):
@@ -54,9 +60,7 @@ def test_text_has_an_encoding(path):
 @each_file
 def test_no_command_depends_on_docstrings(path):
     """PYTHONOPTIMIZE=2 takes them away."""
-    names = [
-        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)
-    ]
+    names = [node for node in nodes(path) if isinstance(node, ast.Name)]
     assert "__doc__" not in {node.id for node in names}
 
 
@@ -70,11 +74,7 @@ MAINS = [
 @pytest.mark.parametrize("path", MAINS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_is_one(path):
     """With `models.common.cli.command` around it: streams, caches, Ctrl-C."""
-    functions = [
-        node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef)
-    ]
+    functions = [node for node in nodes(path) if isinstance(node, ast.FunctionDef)]
     (main,) = (node for node in functions if node.name == "main")
     assert [ast.unparse(each).partition("(")[0].rpartition(".")[2] for each in main.decorator_list] == [
         "command"
@@ -94,7 +94,7 @@ NEXT_MACHINE = [
 
 def docstrings(path):
     """(line, text) of every docstring, those of constants and fields included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         body = getattr(node, "body", None)
         if not isinstance(body, list):
             continue
