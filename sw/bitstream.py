@@ -22,8 +22,8 @@ from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.targets import fits
 
 SLOW_BAUD = 1_000_000
-"""The UART's rate to advise where no clock that the design reaches suits the board's own rate; every adapter
-can do it."""
+"""The UART's rate to advise where the board's own rate cannot be made from any clock that the design reaches.
+Every USB adapter can do it."""
 
 
 class BuildError(UsageError):
@@ -34,9 +34,9 @@ def check_size(modules: dict[str, Counter], flow: Flow) -> None:
     """Raise `BuildError` where the netlist has more cells than the part."""
     used = sum(modules.values(), Counter())
     over = [
-        f"{used[resource]:,} {resource.upper()} of {there:,}"
-        for resource, there in flow.target.capacity.items()
-        if used[resource] > there
+        f"{used[resource]:,} {resource.upper()} of {available:,}"
+        for resource, available in flow.target.capacity.items()
+        if used[resource] > available
     ]
     if over:
         raise BuildError(
@@ -46,7 +46,7 @@ def check_size(modules: dict[str, Counter], flow: Flow) -> None:
 
 
 def summary(flow: Flow, routed: report.Routed, seed: int) -> dict[str, Any]:
-    """The facts for `SUMMARY`."""
+    """The facts that go into the file `SUMMARY`, beside the bitstream."""
     clock_mhz = flow.top.clock_hz / 1e6
     found: dict[str, Any] = {
         "board": flow.target.name,
@@ -75,8 +75,10 @@ def describe(flow: Flow, routed: report.Routed) -> str:
 
 
 def remedy(target: Board, baud: int, fmax_mhz: float) -> str:
-    """Say what can be done where a design reaches only that clock. No advice is a clock that would
-    be refused.
+    """Say what can be done where a design reaches only ``fmax_mhz``, which is less than its clock.
+
+    It advises only a clock that the board's PLL can make and its UART can use, because `make bitstream`
+    refuses all others.
     """
     lowest: list[int] = []
     for rate, how in ((baud, ""), (SLOW_BAUD, f' with ARGS="--baud {SLOW_BAUD}"')):
@@ -91,7 +93,7 @@ def remedy(target: Board, baud: int, fmax_mhz: float) -> str:
 
 
 def listing() -> str:
-    """List the boards, each with the presets that fit, whatever their weights are."""
+    """List the boards, each with the presets that fit. Only shapes decide that, so no weights are loaded."""
     rows = [("board", "", "accelerator", "meant for", "clock", "UART", "models that fit")]
     for target in BOARDS.values():
         config = accelerator(target.config)
@@ -105,7 +107,8 @@ def listing() -> str:
 def built() -> str:
     """A Markdown table of the bitstreams that were built here; raises UsageError where there is none.
 
-    A line on stderr names each board whose bitstream is cut off, or is not the one of its summary.
+    It leaves out a board whose summary is cut off, or was written for another bitstream than the one beside
+    it; a line on stderr names that board.
     """
     rows = [
         "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
@@ -117,7 +120,7 @@ def built() -> str:
             continue
         found = stamps.facts(path)
         if found is None:
-            say(f"{path} is cut off, or not of the bitstream beside it: make bitstream BOARD={target.name}")
+            say(f"{path} is cut off, or belongs to another bitstream: make bitstream BOARD={target.name}")
             continue
         used = (f"{found[resource]:,} of {found['available'][resource]:,}" for resource in RESOURCES)
         clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
@@ -175,7 +178,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _build(flow: Flow, seed: int, placer: str) -> report.Routed:
-    """Run all stages, and write their reports into the folder."""
+    """Run all stages, and write the floorplan and the summary into the folder of the flow."""
     flow.synthesise()
     modules = report.by_module(flow.netlist, flow.family)
     print(report.table(modules), flush=True)

@@ -2,7 +2,7 @@
 
 Images go to an accelerator, simulated or real, and labels come out. Exit codes: 1 means that the device
 failed or gave another result than the golden model, 2 that some input could not be used, and 3 that this
-Python cannot run it.
+Python is too old or lacks a package.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from haarlequin.sw.start import imports, lack
 
-# The golden model gets its images one by one, so threads would only wait for each other.
+# The golden model computes one image at a time, too little work to share: threads would only wait for each
+# other. It is set here, because the libraries read it when they are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 with imports():
     import numpy as np
@@ -47,12 +48,16 @@ class Tally:
     began: float = field(default_factory=time.perf_counter)
     answered: int = 0
     refused: int = 0
+    """The number of images, and of names without images, that could not be used."""
     known: int = 0
+    """The number of answered images whose true class is known."""
     right: int = 0
+    """The number of those that got their true class as label."""
     differing: int = 0
+    """The number of answers that differ from the golden model's."""
     cycles: int = 0
     settled: set[str] = field(default_factory=set)
-    """The paths of images that were answered or cannot be used."""
+    """The paths of images that were answered or could not be used. A device that fails leaves the others."""
 
     def add(self, item: Item, result: Result) -> None:
         """Count an image with its result."""
@@ -76,12 +81,12 @@ class Report:
         """Print one line for an image."""
         config, logits = self._accelerator.model_config, result.logits
         label = int(logits.argmax())
-        predicted = self._accelerator.device.predicts
+        cycles_predicted = self._accelerator.device.predicts
         if self._json:
             entry = {"path": item.path, "label": config.classes[label], "index": label}
             entry |= {"logits": logits.tolist(), "cycles": result.cycles}
             entry |= {"target": item.target} if item.target is not None else {}
-            self._print(json.dumps(entry | ({"cycles_predicted": True} if predicted else {})))
+            self._print(json.dumps(entry | ({"cycles_predicted": True} if cycles_predicted else {})))
         else:
             share = scores(logits, config.logit_scale)
             order = np.argsort(-logits, kind="stable")[: self._top]
@@ -89,7 +94,7 @@ class Report:
             truth = ""
             if item.target is not None and item.target != label:
                 truth = f" (it is {config.classes[item.target]})"
-            cycles = f"{result.cycles} cycles{' predicted' if predicted else ''}"
+            cycles = f"{result.cycles} cycles{' predicted' if cycles_predicted else ''}"
             self._print(printable(f"{item.path}: {guesses}{truth}, {cycles}"))
         self._bar.update()
 
@@ -105,7 +110,7 @@ class Report:
             print(printable(f"{prefix}{message}"), file=sys.stderr, flush=True)
 
     def skip(self) -> None:
-        """Count an image that cannot be used as done."""
+        """Move the progress bar past an image that cannot be used."""
         self._bar.update()
 
     def end(self, tally: Tally, checked: bool) -> None:
@@ -131,12 +136,12 @@ class Report:
 
 
 def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list[Item], list[str]]:
-    """The images to classify, and one message for each name that yields none."""
+    """The images to classify, and a message for each name on the command line that leads to no image."""
     names, limit = arguments.images, arguments.limit
     if not names:
         return _test_images(accelerator, arguments.data)[:limit], []
     if arguments.data:
-        raise UsageError("--data is for the model's test images: leave it out, or the images")
+        raise UsageError("--data is for the model's own test images: leave out --data, or the images")
     found = find(names)
     good = [each.path for each in found if not each.problem]
     classes = accelerator.model_config.classes
@@ -145,12 +150,12 @@ def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list
 
 
 def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
-    """The model's own test images; ``folder`` has the data set where no package comes with it."""
+    """The model's own test images. ``folder`` holds the data set, unless a Python package brings it."""
     from haarlequin.models import data  # it imports scikit-learn
 
     name = accelerator.model_config.name
     if folder is None and name not in data.BUNDLED:
-        raise UsageError(f"name images, or the data set of {name}, for its test images, with --data DIR")
+        raise UsageError(f"name images, or give --data DIR, the data set of {name}, to take its test images")
     test = data.load(accelerator.model_config, folder).test
     pairs = zip(test.pixels, test.labels.tolist(), strict=True)
     return [Item(f"{name}/test/{i}", pixels, label) for i, (pixels, label) in enumerate(pairs)]
@@ -225,7 +230,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_line_errors(arguments.verbose, failures=(DeviceError,)):
         try:
             code = _run(arguments)
-        except ImportError as error:  # of what only some devices or models need
+        except ImportError as error:  # a package that only some devices or models need
             print(f"error: {lack(error)}", file=sys.stderr)
             code = 3
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The programs of the flow: this module finds them, asks for their versions, runs them and shows progress.
+"""The programs that make a bitstream: find them, ask for their versions, run them and show progress.
 
 A program on PATH is used if it tells its version, and if that is not older than the version that this flow
 was tested with. Otherwise the program of a Python package is used, which `make` installs.
@@ -23,7 +23,7 @@ from haarlequin.models.common.files import say
 from haarlequin.models.common.places import tool_variables
 
 HEARTBEAT_SECONDS = 30.0
-"""The longest time without a line of progress, if the program says anything."""
+"""If nothing was shown for so long, the next line of the program is shown, whatever it is."""
 
 ANSWER_SECONDS = 20.0
 """The time that a program has to tell its version."""
@@ -50,7 +50,7 @@ TESTED = {
     "ecppack": Tested("1.4", "ecppack Version "),
     "openFPGALoader": Tested("1.1", "openFPGALoader v", option="--Version"),
 }
-"""The tested versions, by program. icepack and gowin_pack are missing: they do not tell their version."""
+"""The tested versions, by program. icepack and gowin_pack are not among them, as they tell none."""
 
 
 class ToolError(UsageError):
@@ -59,16 +59,16 @@ class ToolError(UsageError):
 
 @dataclass(frozen=True)
 class Tool:
-    """A program: the command before its arguments, and the name and version that it tells."""
+    """A program: the command that starts it, without arguments, and a text with its name and version."""
 
     command: tuple[str, ...]
     version: str
 
 
 def tool(name: str) -> list[str]:
-    """The command that starts a program, before its arguments. Raises `ToolError` if there is none.
+    """The command that starts a program, without arguments. Raises `ToolError` if there is none.
 
-    If a program on PATH is not suitable, a line on stderr says why, and which one is used. It appears once.
+    If a program on PATH is not suitable, a line on stderr says why, and which one is used, but only once.
     """
     return list(_find(name, os.environ.get("PATH")).command)
 
@@ -82,7 +82,7 @@ def version(name: str) -> str:
 def _find(name: str, path: str | None) -> Tool:
     packaged, native = _packaged(name), shutil.which(name, path=path)
     if native and Path(native) == Path(sys.executable).with_name(_script(name)):
-        native = None  # it is the package's own script, because its environment is active
+        native = None  # PATH leads back to the script of the Python package, as in an active environment
     if native is None:
         if packaged is None:
             raise ToolError(f"neither {name} nor {_script(name)} is there: `make test` installs the latter")
@@ -102,7 +102,7 @@ def _find(name: str, path: str | None) -> Tool:
 
 
 def _ask(name: str, program: str) -> tuple[str, str | None]:
-    """The line with which a native program answers when asked for its version, and the version in it."""
+    """The line in which a program on PATH tells its version, and the version alone; ("", None) without."""
     tested = TESTED.get(name)
     if tested is None:
         return "", None
@@ -158,10 +158,10 @@ def _packaged(name: str) -> Tool | None:
 def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None:
     """Run a program in the folder of its log. All of its output goes to the log.
 
-    Lines that match ``milestones`` are shown, and now and then the latest line, as a sign of progress. Raises
+    Lines that match ``milestones`` are shown; between them, now and then, another as a sign of life. Raises
     `ToolError` with the first error of the program.
     """
-    lines, start = [], time.monotonic()
+    errors, start = [], time.monotonic()
     shown, pattern = start, re.compile(milestones)
     with (
         log.open("w", encoding="utf-8") as file,
@@ -173,7 +173,7 @@ def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None
                 file.write(line)
                 now = time.monotonic()
                 if line.startswith("ERROR"):
-                    lines.append(line)
+                    errors.append(line)
                 elif line.strip() and (pattern.search(line) or now - shown > HEARTBEAT_SECONDS):
                     shown = now
                     print(f"  {now - start:5.0f} s  {line.strip()[:100]}", flush=True)
@@ -181,7 +181,7 @@ def run(name: str, arguments: Sequence[str], log: Path, milestones: str) -> None
             process.kill()
             raise
     if process.returncode:
-        raise ToolError(f"{name}: {_first_error(lines, process.returncode)}; see {log}")
+        raise ToolError(f"{name}: {_first_error(errors, process.returncode)}; see {log}")
 
 
 def call(name: str, arguments: Sequence[str], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frames of the host protocol on a stream of bytes: a receiver, a sender, and the way from bytes to words.
+"""Frames of the host protocol on a stream of bytes: a receiver, a sender, and a maker of words from bytes.
 
 `hw/link/protocol.py` has the layout of the frames, docs/protocol.md the protocol.
 """
@@ -30,7 +30,7 @@ HEADER = data.StructLayout(
 """A header as it travels, after the sync byte."""
 
 ANSWER = data.StructLayout({"type": 8, "sequence": 8, "detail": 8, "length": LENGTH_BITS})
-"""The header of an answer without its address, which is 0."""
+"""The header of an answer. Its address is left out here, and is sent as 0."""
 
 PAYLOAD_BIT = ceil_log2(PAYLOAD)
 """The bit of a frame's type that says that it has a payload."""
@@ -40,9 +40,9 @@ class FrameReceiver(wiring.Component):
     """Finds the frames in a stream of bytes.
 
     It takes one byte per cycle, but none while ``begun`` or ``ended`` is high. A header that is not intact is
-    dropped without notice, and the search for a frame goes on after it. A frame without payload has no
-    ``ended``. If no byte comes for ``timeout`` cycles in a row within a frame, the frame is cut off: a header
-    is dropped, and a payload ends with ``cut``.
+    dropped without notice, and the search for a frame goes on after it. For a frame without payload ``ended``
+    never rises. If no byte comes for ``timeout`` cycles in a row within a frame, the frame is cut off: within
+    its header it is dropped, and within its payload or the CRC after that, the payload ends with ``cut``.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class FrameReceiver(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         restart, crc = Signal(), CRC.create()
-        # A reset is used because the processor's own ``start``, which may come together with a byte, would
-        # double its LUTs.
+        # The CRC begins again by a reset. Amaranth's CRC has an input ``start`` for that, but it works in the
+        # same cycle as a byte, too, which doubles the LUTs.
         m.submodules.crc = ResetInserter(restart)(crc)
         rx, header = self.rx, self.header
         count = Signal(range(HEADER_BYTES - 1 + CRC_BYTES))
@@ -172,7 +172,7 @@ class FrameSender(wiring.Component):
     sending : Out(8)
         The type of the frame that was taken last.
     left : Out(LENGTH_BITS)
-        The number of bytes of its payload that are still to be taken: 1 at the last byte.
+        The number of bytes of that frame's payload that are still to be taken: 1 at the last byte.
     tx : Out(stream.Signature(8))
         The bytes of the frames.
     """
@@ -239,7 +239,7 @@ class FrameSender(wiring.Component):
 class Words(wiring.Component):
     """Puts the bytes of a run of words together, and finds where each word belongs.
 
-    The bytes of a word come lowest first. A run of words begins at any word of a memory.
+    The bytes of a word come lowest first. A run is a series of words from any address of a memory on.
 
     Parameters
     ----------
@@ -263,8 +263,8 @@ class Words(wiring.Component):
     select : Out(range(len(memories)))
         The memory of the run.
     address : Out
-        The address of the present word. It has only the bits that the deepest memory needs, so it has no
-        meaning after a word that was outside.
+        The address of the present word. It has only the bits that the deepest memory needs, so it may
+        be wrong after a word outside of the memory.
     data : Out
         The bytes of the word that have been taken.
     write : Out(1)
@@ -274,8 +274,8 @@ class Words(wiring.Component):
     inside : Out(1)
         The present word lies within the memory.
     outside : Out(1)
-        A word of the run lies outside of the memory. It rises after the last byte of that word at the latest,
-        and stays high until the next run.
+        A word of the run lay outside of the memory. The signal rises after the last byte of that word at the
+        latest, and stays high until the next run.
     """
 
     def __init__(self, memories: Sequence[Memory]):
@@ -326,7 +326,7 @@ class Words(wiring.Component):
 
 
 def table(m: Module, index: Value, values: Sequence[int]) -> Signal:
-    """The value at an index, and 0 for an index after the last value."""
+    """A signal with the element of ``values`` at ``index``, or 0 if there is none: a lookup table."""
     value = Signal(range(max(values) + 1))
     with m.Switch(index):
         for i, constant in enumerate(values):

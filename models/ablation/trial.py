@@ -1,4 +1,4 @@
-"""One cell trained with one seed, and the result that is kept of it."""
+"""One cell of the ablation's grid, trained with one seed, and the result that is kept of it."""
 
 import json
 from collections.abc import Callable
@@ -18,10 +18,11 @@ from haarlequin.models.training.run import Computer, Run
 
 @dataclass(frozen=True)
 class Trial:
-    """A cell and a recipe, whose seed is that of the trial, with a folder of their own.
+    """A cell, the recipe that trains it, which also has the seed, and a folder for this trial alone.
 
-    The folder of a finished trial holds `result.json`, which is whole, and `log.csv` and `curve.png`. The
-    folder of one that is not finished holds the state of the run.
+    The folder of a finished trial holds `result.json`, `log.csv` and `curve.png`. `result.json` appears only
+    when the trial is finished, and never in part. Until then the folder holds the state of the run, from
+    which it goes on.
     """
 
     cell: Cell
@@ -35,7 +36,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Its name in messages."""
+        """The cell and the seed, as messages name the trial."""
         return f"{self.cell.name}, seed {self.seed}"
 
     @property
@@ -48,15 +49,15 @@ class Trial:
         return self.folder / "training.safetensors"
 
     def progress(self) -> tuple[int, int]:
-        """(epochs, steps of the next epoch) that were trained before it was interrupted."""
+        """(whole epochs, steps of the epoch after them) that were trained before an interruption."""
         if not self._state_file.exists():
             return 0, 0
         _, _, facts = checkpoint.read(self._state_file)
         return facts["epoch"], facts["step"]
 
     def result(self, inputs: dict[str, str]) -> dict | None:
-        """The result; None where it is not finished. Raises `UsageError` for a result of other settings or
-        of other ``inputs`` (`Run.inputs`).
+        """The result, or None if the trial is not finished. Raises `UsageError` if the result was made with
+        other settings or other training images, whose hashes ``inputs`` has (`Run.inputs`).
         """
         try:
             found = json.loads(self.result_file.read_text(encoding="utf-8"))
@@ -76,8 +77,8 @@ class Trial:
         stop: Callable[[], bool],
         advance: Callable[[int], None],
     ) -> bool:
-        """Train what is left of it, and return whether it is finished. After every step, ``advance(1)`` is
-        called, and ``stop()`` says whether to stop.
+        """Train the steps that are still missing, and return whether the trial is finished. After every step,
+        ``advance(1)`` counts it for a progress bar, and ``stop()`` says whether to stop.
         """
         run = Run(self.cell.config, self.recipe, data, self.folder, computer=computer)
         if self._state_file.exists():
@@ -113,5 +114,6 @@ class Trial:
         }
         with replacing(self.result_file) as draft:
             draft.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # Both are only for going on with a run, and this one is finished.
         for path in (self._state_file, self.folder / "float.safetensors"):
             path.unlink(missing_ok=True)

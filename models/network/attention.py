@@ -1,4 +1,8 @@
-"""Binary attention in its two phases: the Haar bands, the thresholded softmax, and DIBA."""
+"""Binary attention in its two phases, float phase and deploy mode.
+
+It has the Haar bands, the softmax with a threshold that makes bits of it, and DIBA, which applies these bits
+to the values.
+"""
 
 import torch
 from brevitas import nn as qnn
@@ -13,15 +17,15 @@ from haarlequin.models.network.quant import BinaryWeight, real_sign, round_const
 
 
 class HaarSplit(Layer):
-    """x → (x_lo, x_hi), the Haar bands of x on the token grid."""
+    """x → (x_lo, x_hi), the low and the high Haar band of x on the token grid (`arithmetic.haar_split`)."""
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)
         self.grid = config.grid
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # Sums of rows, then of columns, on (B, rows, columns, C) as it is in memory. Pooling would first move
-        # the channels to the front, and costs several times as much.
+        # Each token plus the one below it, then plus the pair to the right; the last row and column repeat.
+        # PyTorch's pooling would cost several times as much, because it wants the channels before the rows.
         grid = x.unflatten(1, self.grid)
         for axis in (1, 2):
             last = grid.shape[axis] - 1
@@ -35,8 +39,8 @@ class HaarSplit(Layer):
 
 
 class BinaryAttention(Layer):
-    """Â from the signs of queries and keys. In both phases its value comes from the integer rule, and its
-    gradient from the float softmax.
+    """Â from the signs of queries and keys. In both phases the bits of Â are those of the integer rule,
+    `arithmetic.binarise_softmax`, and their gradient is that of the float softmax.
     """
 
     def __init__(self, config: ModelConfig):
@@ -48,13 +52,13 @@ class BinaryAttention(Layer):
         self.table = exp_table(self.widths)
 
     def band_weights(self, bands: int) -> list[Tensor]:
-        """The weights of the bands: α and 1 − α of two, 1 of a single one."""
+        """The weights of the bands' scores: α and 1 − α for two bands, 1 for a single one."""
         alpha = self.alpha.clamp(0, 1)
         return [alpha, 1 - alpha] if bands == 2 else [torch.ones_like(alpha)]
 
     def forward(self, bands: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Signs (Q, K) of each band, each (B, N, C) → Â (B, heads, N, N)."""
-        # These sums of signs are exact as floats, too, and serve both the integer rule and the softmax.
+        # Floats hold these products of signs exactly, so the integer rule and the softmax can both use them.
         dots = [
             arithmetic.split_heads(q, self.heads) @ arithmetic.split_heads(k, self.heads).mT for q, k in bands
         ]
@@ -72,13 +76,15 @@ class BinaryAttention(Layer):
     def constants(self, bands: int) -> Constants:
         """score_weight (bands,) and threshold (heads,)."""
         weights = torch.stack(self.band_weights(bands)).detach().double() * self.score_scale
+        # Half of β, because a bit is softmax / β, rounded.
         threshold = round_constant(self.beta / 2, self.widths.threshold, self.widths.threshold, signed=False)
         return {"score_weight": weights.round().long(), "threshold": threshold.clamp(min=1)}
 
 
 class DIBA(Layer):
-    """Σ_j Â_ij V_j; with DIBA plus (1 − k_i)·V_i, plus the local convolution of V times a learned power of
-    two for each channel.
+    """Σ_j Â_ij V_j + (1 − k_i)·V_i + 2^s_c · (local convolution of V), with a learned s_c for each channel.
+
+    If ``config.diba`` is off, only the first sum is left.
     """
 
     def __init__(self, config: ModelConfig):
@@ -95,7 +101,7 @@ class DIBA(Layer):
                 weight_quant=BinaryWeight,
             )
             nn.init.uniform_(self.local.weight, -0.5, 0.5)
-            self.real_weights = False
+            self.real_weights = False  # `DIDBViT.use_real_weights` changes it
             self.local_shift = nn.Parameter(torch.zeros(config.dim))
 
     def forward(self, attention: Tensor, v: Tensor) -> Tensor:

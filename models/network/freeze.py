@@ -8,13 +8,14 @@ from haarlequin.models.network.layers import Constants
 
 
 def freeze(model: DIDBViT) -> GoldenModel:
-    """The golden model with the integers of ``model``. Raises ValueError for a model in its float phase."""
+    """The golden model with the integer constants of ``model``. Raises ValueError in the float phase."""
     if not model.deployed:
         raise ValueError("only a model in deploy mode freezes: call deploy() first")
     groups: dict[str, Constants] = {"embedding": model.embedding.constants(), "head": model.head.constants()}
     constants: dict[str, np.ndarray] = {}
     for i, (attention, mlp) in enumerate(model.layers):
         groups |= {f"layers.{i}.{name}": group for name, group in (_attention(attention) | _mlp(mlp)).items()}
+        # It belongs to no module inside the attention, so no group has it.
         constants[f"layers.{i}.value_move"] = attention.offset_constant(attention.value_move)
     for name, group in groups.items():
         # Copied, because some constants are the model's own buffers.
@@ -23,11 +24,12 @@ def freeze(model: DIDBViT) -> GoldenModel:
 
 
 def _attention(module: Attention) -> dict[str, Constants]:
+    """The constants of an attention, in groups that are named as in the golden model."""
     groups = {f"query.{band}": projection.constants() for band, projection in module.query.items()}
     groups |= {f"key.{band}": projection.constants() for band, projection in module.key.items()}
     return groups | {
         "value": module.value.constants(),
-        "attention": module.attention.constants(len(module.query)),
+        "attention": module.attention.constants(bands=len(module.query)),
         "local": module.diba.constants(),
         "context": module.context.constants(),
         "output": module.output.constants(),

@@ -1,4 +1,4 @@
-"""The patch embedding, the multi-bit first layer, in its two phases."""
+"""The patch embedding, the multi-bit first layer, in its two phases: float phase and deploy mode."""
 
 import torch
 from brevitas import nn as qnn
@@ -20,12 +20,14 @@ class Embedding(Layer):
         nn.init.uniform_(self.linear.weight, -0.5, 0.5)
         self.affine = Affine(config.dim, config.widths, config.widths.embedding_shift)
         self.position = nn.Parameter(torch.randn(config.tokens, config.dim) * 0.1)
-        # Subtracting the mean pixel is a bias: Σ w·(pixel − mean) = Σ w·(pixel − 128) + Σ w·(128 − mean).
+        # The linear sees pixel − 128, which is int8. To subtract the mean of each colour instead takes only a
+        # bias: Σ w·(pixel − mean) = Σ w·(pixel − 128) + Σ w·(128 − mean).
         centre = 128 - torch.tensor(config.mean, dtype=torch.float32).repeat(config.patch**2)
         self.register_buffer("centre", centre, persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         patches = arithmetic.patches(pixels, self.patch).to(self.position.dtype) - 128
+        # In units of the integer accumulator, after its right shift.
         acc = (self.linear(patches) + self.linear(self.centre)) / (INT8_UNIT * 2**self.acc_shift)
         position = self.position
         if self.deployed:
@@ -49,7 +51,7 @@ class Embedding(Layer):
         return self.exact(x, integer)
 
     def constants(self) -> Constants:
-        """weight (int8), bias (int32), a, b, shift and position."""
+        """weight (int8), bias (int32), position, and the affine's a, b and shift (`arithmetic.embedding`)."""
         weight = self.linear.quant_weight().int().long()
         bias = (weight.double() @ self.centre.double()).round().long()
         position = round_constant(self.position, self.widths.fraction, self.widths.wide)

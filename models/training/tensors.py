@@ -1,4 +1,4 @@
-"""Splits of a data set as PyTorch tensors, on the device that trains."""
+"""Splits of a data set as PyTorch tensors, on the CPU or GPU that trains."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ class TensorSplit:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> "TensorSplit":
-        """The images of these indices."""
+        """The images at ``indices``, with their labels."""
         return TensorSplit(self.pixels[indices], self.labels[indices])
 
 
 def on_device(split: Split, device: torch.device | str = "cpu") -> TensorSplit:
-    """``split`` as tensors on that device; on the CPU they use the memory of its arrays."""
+    """``split`` as tensors on ``device``. On the CPU nothing is copied: they share the arrays' memory."""
     return TensorSplit(torch.from_numpy(split.pixels).to(device), torch.from_numpy(split.labels).to(device))

@@ -1,4 +1,7 @@
-"""Emulate the scalar core: run its code as the core does, and count the cycles that it takes."""
+"""Emulate the scalar core: run its code as the core does, and count the cycles that it takes.
+
+`hw/scalar/isa.py` says what each instruction does, and what ACC, T and B are.
+"""
 
 from haarlequin.hw.scalar.isa import (
     ACC,
@@ -16,7 +19,7 @@ from haarlequin.hw.scalar.isa import (
 )
 
 _MASK = (1 << WORD) - 1
-_CYCLES = {Source.MEM: 3, Source.REG: 2, Source.IMM: 2}
+_ALU_CYCLES = {Source.MEM: 3, Source.REG: 2, Source.IMM: 2}
 
 
 class FirmwareError(Exception):
@@ -24,10 +27,10 @@ class FirmwareError(Exception):
 
 
 class Emulator:
-    """One core with its memories loaded; each `run` computes one image.
+    """One core with its memories loaded. For each image, `show` gives it the pixels and `run` computes.
 
-    ``registers`` and ``data`` are unsigned 16-bit words. They keep their values from image to image, as ACC,
-    T and B do.
+    ``registers`` and ``data`` are unsigned 16-bit words. They keep their values from image to image, and so
+    do ACC, T and B. ``cycles`` and ``saturations`` are those of one image; a SAT counts if it changes ACC.
     """
 
     def __init__(self, code: list[int], data: list[int]):
@@ -46,7 +49,7 @@ class Emulator:
         self.data[PIXELS : PIXELS + len(pixels)] = pixels
 
     def run(self) -> None:
-        """Run from instruction 0 to HALT. Raises `FirmwareError` where ACC overflows or the code ends."""
+        """Run from instruction 0 to HALT. Raises `FirmwareError` where ACC overflows or HALT is missing."""
         self.results, self.stores = [], []
         self.saturations = self.cycles = 0
         at: int | None = 0
@@ -62,7 +65,7 @@ class Emulator:
         """Execute an instruction; returns the number of the next one, or None after HALT."""
         op, r, immediate = one.op, one.r, one.immediate
         if isinstance(op, Alu):
-            self.cycles += _CYCLES[one.source]
+            self.cycles += _ALU_CYCLES[one.source]
             self._alu(op, self._operand(one))
             return following
         self.cycles += 2
@@ -80,11 +83,13 @@ class Emulator:
         elif op == Control.STBR:
             self.registers[r] = self.b
         elif op in (Control.DOT, Control.DOTA):
+            # The immediate is two fields of 6 bits: the number of words, and the first register.
             self._dot(op, r, immediate & REGISTERS - 1, immediate >> 6)
         elif op in (Control.ASR, Control.ASRR):
             self.cycles += 1 + immediate // 8 + immediate % 8
-            last = self.acc >> immediate - 1 & 1 if immediate else 0
-            self.acc = (self.acc >> immediate) + (last if op == Control.ASRR else 0)
+            # The last bit that is shifted out; adding it rounds to nearest.
+            half = self.acc >> immediate - 1 & 1 if immediate else 0
+            self.acc = (self.acc >> immediate) + (half if op == Control.ASRR else 0)
         elif op == Control.SAT:
             limit = 1 << Saturation(immediate).bits - 1
             clipped = min(max(self.acc, -limit), limit - 1)
@@ -101,12 +106,13 @@ class Emulator:
     def _operand(self, one: Instruction) -> int:
         if one.source == Source.IMM:
             return one.immediate
-        other = self.acc < 0 if one.op in (Alu.LDP, Alu.MULP) else 0
+        # LDP and MULP choose one of a pair: this word or register, or the next one if ACC is negative.
+        further = self.acc < 0 if one.op in (Alu.LDP, Alu.MULP) else 0
         if one.source == Source.REG:
-            return signed(self.registers[one.r + other & REGISTERS - 1], WORD)
+            return signed(self.registers[one.r + further & REGISTERS - 1], WORD)
         address = self.registers[one.r]
         self.registers[one.r] = address + one.immediate & _MASK
-        return signed(self.data[address + other & _MASK], WORD)
+        return signed(self.data[address + further & _MASK], WORD)
 
     def _alu(self, op: Alu, operand: int) -> None:
         if op in (Alu.LD, Alu.LDP):

@@ -69,7 +69,7 @@ def test_the_table_passes_over_a_summary_that_is_cut_off(built, capsys, content)
         main(["--table"])
     assert exit_.value.code == 2
     line, error = capsys.readouterr().err.splitlines()
-    said = "summary.json is cut off, or not of the bitstream beside it: make bitstream BOARD=ulx3s-85f"
+    said = "summary.json is cut off, or belongs to another bitstream: make bitstream BOARD=ulx3s-85f"
     assert line.endswith(f"/ulx3s-85f/{said}")
     assert error == "error: nothing was built here yet: make bitstream BOARD=…"
 

@@ -205,10 +205,10 @@ def test_another_model(run, small_onnx, digit, tmp_path):
     code, out, error = run(*GOLDEN, "--model", small_onnx, "--config", "16x64")
     assert (code, out) == (2, [])
     assert len(error) == 1  # it has no images of its own
-    assert error[0].startswith("error: name images, or the data set of small, ")
+    assert error[0].startswith("error: name images, or give --data DIR, the data set of small, ")
     code, out, error = run(*GOLDEN, "--data", tmp_path, digit)
     assert (code, out) == (2, [])
-    assert error == ["error: --data is for the model's test images: leave it out, or the images"]
+    assert error == ["error: --data is for the model's own test images: leave out --data, or the images"]
 
 
 def test_tables_alone(run, digits_tables, digit):
