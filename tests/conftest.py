@@ -1,4 +1,4 @@
-"""`make check` does not even import the modules whose tests are all slow, which takes longer than its tests."""
+"""`make check` does not import modules whose tests are all slow: that takes longer than its tests."""
 
 from pathlib import Path
 
