@@ -16,7 +16,7 @@ RUN := .venv/bin/python -m
 # What a user's shell carries must not reach the tools: options meant for this make, another environment's packages,
 # another Verilator or cocotb's settings, and what takes the asserts out of the tests.
 unexport MAKEFLAGS GNUMAKEFLAGS MFLAGS MAKEFILES $(filter VERILATOR_% COCOTB_%,$(.VARIABLES))
-unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONOPTIMIZE
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PYTHONOPTIMIZE ARGS
 
 # .venv is full of absolute paths: one that was made for another folder counts as none, and a new one is made.
 ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))

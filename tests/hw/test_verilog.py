@@ -186,7 +186,7 @@ def accelerator() -> Talk:
     for number, (image, expected) in enumerate(zip(pixels, expect(model, pixels), strict=True)):
         words = *expected.trace["logits"][0].tolist(), program.cycles, expected.saturations
         result = b"".join(word.to_bytes(4, "little", signed=True) for word in words)
-        sent.append(Frame(FrameType.IMAGE, number, payload=image.numpy().tobytes()))
+        sent.append(Frame(FrameType.IMAGE, number, payload=image.tobytes()))
         said.append(Frame(FrameType.RESULT, number, payload=result))
     sent, said = (b"".join(map(encode, frames)) for frames in (sent, said))
     return Talk(device, sent, 2 * said, silence=2 * program.latency)

@@ -146,7 +146,7 @@ def test_pins_that_are_not_there(tmp_path, monkeypatch, ports, options, message)
 
 
 def test_a_family_that_is_none(tmp_path):
-    with pytest.raises(gates.NetlistError, match=r"must be one of ecp5, ice40, gowin, not 'virtex'$"):
+    with pytest.raises(gates.NetlistError, match=r"must be one of ecp5, gowin, ice40, not 'virtex'$"):
         gates.simulate(tmp_path / "netlist.json", "virtex", DIVISOR, tmp_path / "simulator")
 
 
