@@ -60,7 +60,7 @@ def test_predictions(golden, pictures, expected, test_set):
     assert (came.labels.dtype, came.labels.shape) == (np.int64, (6,))
     assert came.scores.sum(1) == pytest.approx(np.ones(6))
     assert (came.scores.argmax(1) == came.labels).all()
-    powers = np.exp(came.logits * golden.config.logit_scale)
+    powers = np.exp(came.logits * golden.model_config.logit_scale)
     assert came.scores == pytest.approx(powers / powers.sum(1, keepdims=True))
     with pytest.raises(FrozenInstanceError):
         came.logits = None

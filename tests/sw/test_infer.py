@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from haarlequin.hw.config import accelerator
+from haarlequin.hw.config import CONFIGS, accelerator
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
@@ -50,8 +50,14 @@ def _source(name):
     return ModelSource(name)
 
 
+@pytest.fixture(scope="session")
+def simulated():
+    """The simulator is there: whichever test would build it would also say so."""
+    simulator(CONFIGS["16x64"], build_folder("sim"), notice=lambda line: None)
+
+
 @pytest.fixture
-def run(capsys):
+def run(simulated, capsys):
     """Run the command line; its exit code, and the lines of stdout and of stderr."""
 
     def run(*arguments):

@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 from runpy import run_path
-from types import SimpleNamespace
+from types import ModuleType
 
 import pytest
 from amaranth.hdl import Instance, Module
@@ -156,9 +156,9 @@ def test_neither_the_python_nor_the_place_of_the_clone_decides_a_build(makes, tm
     for clone in ("one", "two"):
         (tmp_path / clone / "some_package").mkdir(parents=True)
         (tmp_path / clone / "some_package" / "__init__.py").write_text("")
-        prints.append(
-            fingerprint(SimpleNamespace(__file__=tmp_path / clone / "some_package" / "__init__.py"))
-        )
+        package = ModuleType("some_package")
+        package.__file__ = str(tmp_path / clone / "some_package" / "__init__.py")
+        prints.append(fingerprint(package))
     assert prints[0] == prints[1]
 
 
