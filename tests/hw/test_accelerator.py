@@ -7,6 +7,8 @@ from haarlequin.hw.link.protocol import Decoder, Frame, FrameType, encode
 from tests.hw.bench import simulate
 from tests.small_machines import SMALLEST
 
+pytestmark = pytest.mark.slow
+
 CLOCK_HZ = 1_000_000
 TIMEOUT = 10_000
 """Longer than the test, so that a frame that was begun is not cut by itself."""

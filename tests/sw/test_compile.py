@@ -8,6 +8,8 @@ from haarlequin.models.onnx.graph import export, save
 from haarlequin.sw import compile as command
 from haarlequin.sw.table_folder import load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory):

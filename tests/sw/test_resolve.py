@@ -145,6 +145,7 @@ def test_the_accelerator_that_was_asked_for():
         ModelSource("digits").machine("3x3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 8])
 def test_the_first_accelerator_that_a_model_fits(layers):
     """Its memories too: eight layers have more weights than the smallest holds."""

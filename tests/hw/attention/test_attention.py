@@ -10,6 +10,8 @@ from haarlequin.hw.program import pass_layout
 from haarlequin.models import arithmetic
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 SILENCE = 20
 """Cycles after the last thing expected in which nothing more may come."""
 

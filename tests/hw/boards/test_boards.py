@@ -18,6 +18,7 @@ def test_every_board_names_what_is_there(target):
     assert target.divisor() >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", BOARDS.values(), ids=BOARDS)
 def test_its_accelerator_gets_the_boards_pins(target):
     platform, family = target.platform(), FAMILIES[target.family]

@@ -8,6 +8,8 @@ from haarlequin.hw.ends.pool import Pool
 from haarlequin.models import arithmetic
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 SILENCE = 20
 """Cycles after the last sum in which nothing more may come."""
 

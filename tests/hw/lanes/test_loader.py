@@ -11,6 +11,8 @@ from haarlequin.hw.timing import FETCH
 from haarlequin.models.config import Widths
 from tests.hw.bench import simulate
 
+pytestmark = pytest.mark.slow
+
 SILENCE = 12
 """Cycles after the last load in which nothing more may come."""
 

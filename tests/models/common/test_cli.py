@@ -25,6 +25,7 @@ def run(code, *options, shell="{}", **variables):
     )
 
 
+@pytest.mark.slow
 def test_every_help_without_docstrings_in_a_locale_of_latin_1():
     code = f"""
 from haarlequin.__main__ import main

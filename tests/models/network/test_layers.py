@@ -19,6 +19,8 @@ from haarlequin.models.network.layers import Affine, IRPReLU, fitting_shift
 from haarlequin.models.network.patch_embed import Embedding
 from haarlequin.models.network.random_model import random_model
 
+pytestmark = pytest.mark.slow
+
 SMALL = ModelConfig(
     name="small",
     image=(12, 8),

@@ -9,6 +9,8 @@ from haarlequin.models.golden import specs
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT, PreNorm
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ModelConfig(
     name="small",
     image=(6, 4),

@@ -444,6 +444,7 @@ def refusal(data: bytes, path: Path) -> str | None:
     return None
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_refused_or_changes_no_number(content, tmp_path):
     generator, others = np.random.default_rng(SEED), texts(content)
     places = [*generator.integers(len(content), size=80), *generator.choice(others, 40)]
