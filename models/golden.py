@@ -181,11 +181,11 @@ class GoldenModel:
         pixels = np.asarray(pixels)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
             raise ValueError(f"pixels must be uint8 (B, {expected}), not {pixels.dtype} {pixels.shape}")
-        if trace is not None:
-            return self._forward(pixels, trace)
         starts = range(0, max(1, len(pixels)), self.images_per_pass)
         batches = [pixels[start : start + self.images_per_pass] for start in starts]
         with _one_thread_per_product():
+            if trace is not None:
+                return self._forward(pixels, trace)
             if len(batches) == 1:
                 return self._forward(batches[0], {})
             with ThreadPoolExecutor(min(threads(), len(batches))) as pool:

@@ -8,9 +8,9 @@ from haarlequin.models.arithmetic.softmax import split_heads
 
 def context(attention: Array, v: Array) -> Array:
     """Σ_j Â_ij·V_j: attention (..., heads, N, N) of 0 and 1, v (..., N, C) of ±1; (..., N, C), in [−N, N]."""
-    heads, tokens = attention.shape[-3], attention.shape[-1]
+    xp, heads, tokens = array_namespace(v), attention.shape[-3], attention.shape[-1]
     mixed = exact_matmul(attention, split_heads(v, heads), tokens)
-    return array_namespace(v).reshape(array_namespace(v).moveaxis(mixed, -3, -2), v.shape)
+    return xp.reshape(xp.moveaxis(mixed, -3, -2), v.shape)
 
 
 def differential(attention: Array, v: Array) -> Array:
