@@ -54,9 +54,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     with one_line_errors(arguments.verbose):
-        print(printable_lines(evaluate(arguments.model, arguments.data)))
+        print(_printable_lines(evaluate(arguments.model, arguments.data)))
 
 
-def printable_lines(text: str) -> str:
+def _printable_lines(text: str) -> str:
     """Make every line printable, because the names of classes come from files."""
     return "\n".join(map(printable, text.split("\n")))
