@@ -1,5 +1,6 @@
 """`make check` does not import modules whose tests are all slow: that takes longer than its tests."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,3 +12,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
         return None
     return ALL_SLOW in collection_path.read_text(encoding="utf-8") or None
+
+
+@pytest.fixture(scope="session")
+def loopback(tmp_path_factory) -> Path:
+    """The simulator of `Loopback`, one for all the workers."""
+    from haarlequin.sw.verilated.build import build
+    from tests.sw.verilated.loopback import Loopback
+
+    base = tmp_path_factory.getbasetemp()
+    return build(Loopback(), (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "loopback")
