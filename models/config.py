@@ -5,25 +5,25 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from haarlequin.models.common.errors import UsageError
-
-
-class ConfigError(UsageError, ValueError):
-    """A configuration that no model can have; the message says what was expected and what came."""
-
-
-_LARGEST = 1 << 16
-"""Largest value of any size: far more than can be trained, and every sum stays within 32 bits."""
-
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.stages import (
+    ATTENTION,
+    CONVOLUTION,
+    LARGEST,
+    MLP,
+    Stage,
+    Stem,
+    check_sizes,
+    describe,
+    is_integer,
+    parse,
+)
 
 INT8_UNIT = 2.0**-7
 """Real value of one step of an 8-bit weight."""
-
-
-def _is_integer(value: object, low: int, high: int) -> bool:
-    return type(value) is int and low <= value <= high
 
 
 def is_real(value: object, low: float, high: float) -> bool:
@@ -75,9 +75,9 @@ class Widths:
     """Fraction bits of the 8-bit features before the classifier."""
 
     def __post_init__(self):
-        if not _is_integer(self.wide, 12, 16):
+        if not is_integer(self.wide, 12, 16):
             raise ConfigError(f"wide must be 12 to 16 bits, not {self.wide!r}")
-        if not _is_integer(self.fraction, 0, self.wide - 1):
+        if not is_integer(self.fraction, 0, self.wide - 1):
             raise ConfigError(f"fraction must be 0 to {self.wide - 1} bits, not {self.fraction!r}")
         # The machine's registers and tables have room for these widths; at most 16 bits reach a multiplier.
         limits = {"multiplier": (2, 12), "bias": (2, 20), "slope": (3, 8), "offset": (2, self.wide)}
@@ -85,16 +85,21 @@ class Widths:
         limits |= {"local_shift": (1, 3), "embedding_acc": (8, 18), "feature_fraction": (0, 7)}
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if not _is_integer(value, low, high):
+            if not is_integer(value, low, high):
                 raise ConfigError(f"{name} must be an integer from {low} to {high}, not {value!r}")
         for name in ("affine_shift", "slope_shift", "embedding_shift", "head_shift"):
             window = getattr(self, name)
-            pair = type(window) is tuple and len(window) == 2 and all(_is_integer(v, 0, 24) for v in window)
+            pair = type(window) is tuple and len(window) == 2 and all(is_integer(v, 0, 24) for v in window)
             if not (pair and window[0] <= window[1]):
                 raise ConfigError(f"{name} must be a window within 0 to 24, not {window!r}")
         if not (is_real(self.exp_step, 0, 1) and self.exp_step > 0):
             raise ConfigError(f"exp_step must lie in (0, 1], not {self.exp_step!r}")
         object.__setattr__(self, "exp_step", float(self.exp_step))
+
+    @property
+    def score_limit(self) -> int:
+        """The largest score weight."""
+        return (1 << self.score_weight) - 1
 
 
 _NAME = re.compile(r"""(?![.\- ])[^/\\:*?"<>|]{1,100}(?<![. ])""")
@@ -126,6 +131,17 @@ def placeholders(count: int) -> tuple[str, ...]:
     return tuple(f"class {i}" for i in range(count))
 
 
+OWN_TERMS = ("fixed", "learned", "none")
+"""What DIBA's own term of a token, (1 − k_i)·V_i, is multiplied by: 1, a learned 2^−o_c, or 0."""
+
+_SHORT = ("patch", "dim", "heads", "layers")
+"""The fields of a network of one stage of transformer layers on patches, as `vit` takes them."""
+
+_LATER = {"pre_norm": False, "own": "fixed", "segmentation": False}
+"""Fields that came later, and their defaults. JSON leaves them out where they have these, so that the text
+and the checksums of older models stay as they were."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shapes of a DIDB-ViT, defined nowhere else. Values that no model can have raise `ConfigError`."""
@@ -137,14 +153,12 @@ class ModelConfig:
     """Channels of a pixel: 1 is grey, 3 is RGB."""
     mean: tuple[float, ...]
     """Mean pixel of the training data for each channel, 0 to 255; it is folded into the embedding's bias."""
-    patch: int
-    dim: int
-    """C, the channels of a token."""
-    heads: int
-    layers: int
+    stem: Stem
+    stages: tuple[Stage, ...]
+    """The stages, in order. The properties `dim`, `grid`, `heads` … are those of a network of one stage."""
     classes: tuple[str, ...]
     mlp_ratio: int = 4
-    """r, a power of two: the MLP has r·C channels between its two linears."""
+    """r, a power of two: an MLP has r·C channels between its two linears."""
     theta: int = 3
     """Size of DIBA's local convolution."""
     alpha: float = 0.9
@@ -158,6 +172,10 @@ class ModelConfig:
     """Whether there is an offset for each token; otherwise it is RPReLU."""
     pre_norm: bool = False
     """Whether a BatchNorm is before each branch: an ablation of the float phase only, no machine has it."""
+    own: str = "fixed"
+    """DIBA's own term of a token, one of `OWN_TERMS`."""
+    segmentation: bool = False
+    """Whether the answer is a class for each token of the last grid, instead of one for the image."""
     widths: Widths = field(default_factory=Widths)
 
     def __post_init__(self):
@@ -166,25 +184,16 @@ class ModelConfig:
             raise ConfigError(f"image must be a height and a width, not {self.image!r}")
         if not isinstance(self.widths, Widths):
             raise ConfigError(f"widths must be a Widths, not {self.widths!r}")
-        integers = {"channels": self.channels, "patch": self.patch, "dim": self.dim, "heads": self.heads}
-        integers |= {"layers": self.layers, "mlp_ratio": self.mlp_ratio, "theta": self.theta}
-        integers |= {"image height": self.image[0], "image width": self.image[1]}
-        for name, value in integers.items():
-            if not _is_integer(value, 1, _LARGEST):
-                raise ConfigError(f"{name} must be an integer from 1 to {_LARGEST}, not {value!r}")
-        for name in ("hfsc", "diba", "irprelu", "pre_norm", "alpha_learned"):
+        sizes = {"channels": self.channels, "mlp_ratio": self.mlp_ratio, "theta": self.theta}
+        check_sizes(sizes | {"image height": self.image[0], "image width": self.image[1]})
+        for name in ("hfsc", "diba", "irprelu", "pre_norm", "alpha_learned", "segmentation"):
             if type(getattr(self, name)) is not bool:
                 raise ConfigError(f"{name} must be true or false, not {getattr(self, name)!r}")
-        height, width = self.image
-        if height % self.patch or width % self.patch:
-            raise ConfigError(f"image {height}×{width} must divide into patches of {self.patch}")
-        for name, value in {"tokens": self.tokens, "mlp_ratio × dim": self.mlp_ratio * self.dim}.items():
-            if value > _LARGEST:
-                raise ConfigError(f"{name} must be at most {_LARGEST}, not {value}")
-        if self.dim % self.heads:
-            raise ConfigError(f"dim must be a multiple of heads: {self.dim} is no multiple of {self.heads}")
+        if self.own not in OWN_TERMS:
+            raise ConfigError(f"own must be {', '.join(OWN_TERMS[:-1])} or {OWN_TERMS[-1]}, not {self.own!r}")
         if self.mlp_ratio & (self.mlp_ratio - 1):
             raise ConfigError(f"mlp_ratio must be a power of two, not {self.mlp_ratio}")
+        self._check_stages()
         if self.theta not in (1, 3, 5):
             raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
         if not is_real(self.alpha, 0, 1):
@@ -195,22 +204,135 @@ class ModelConfig:
         check_classes(self.classes)
         if self.patch_length * 128 * 128 >= 2**30:
             raise ConfigError(f"patch {self.patch} is too large: the embedding could overflow its int32")
-        if self.score_scale >= (1 << self.widths.score_weight) - 0.5:
+        if max(self.alone(i).score_scale for i in range(len(self.stages))) >= self.widths.score_limit + 0.5:
             step, bits = self.widths.exp_step, self.widths.score_weight
             raise ConfigError(f"exp_step {step!r} is too fine for a score_weight of {bits} bits")
         # Equal configurations must have equal JSON: 1 and 1.0 would give two texts, with two hashes.
         object.__setattr__(self, "alpha", float(self.alpha))
         object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
 
+    def _check_stages(self) -> None:
+        """Raise `ConfigError` unless the stages fit the image and each other."""
+        if not isinstance(self.stem, Stem):
+            raise ConfigError(f"stem must be a Stem, not {self.stem!r}")
+        stages = self.stages if type(self.stages) is tuple else ()
+        if not stages or not all(isinstance(stage, Stage) for stage in stages):
+            raise ConfigError(f"stages must be one Stage or more, not {self.stages!r:.120}")
+        # Nothing is before the first stage, so that only one value describes it.
+        object.__setattr__(self, "stages", (replace(stages[0], merge=False), *stages[1:]))
+        (height, width), step = self.image, self.stem.step
+        if height % step or width % step:
+            parts = f"divide into patches of {step}" if self.stem.patch else f"be a multiple of {step}"
+            raise ConfigError(f"image {height}×{width} must {parts}")
+        largest = (1 << self.widths.wide - 1) - 1
+        before = None
+        for stage, (rows, columns) in zip(self.stages, self.grids, strict=True):
+            sums = {"tokens": rows * columns}
+            if stage.feed_forward == MLP:
+                sums["mlp_ratio × dim"] = self.mlp_ratio * stage.dim
+            for name, value in sums.items():
+                if value > LARGEST:
+                    raise ConfigError(f"{name} must be at most {LARGEST}, not {value}")
+            if stage.feed_forward == CONVOLUTION and 9 * stage.dim > largest:
+                raise ConfigError(
+                    f"a binary 3×3 convolution of {stage.dim} channels sums up to {9 * stage.dim}: "
+                    f"a wide tensor of {self.widths.wide} bits holds {largest}"
+                )
+            if stage.window and (rows % stage.window or columns % stage.window):
+                raise ConfigError(f"a grid of {rows}×{columns} must divide into windows of {stage.window}")
+            if before and stage.merge:
+                _check_merge(before.dim, stage.dim, largest)
+            elif before and stage.dim != before.dim:
+                raise ConfigError(f"without a merge the channels stay {before.dim}, not {stage.dim}")
+            before = stage
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of the token grid of each stage. Raises `ConfigError` where a merge needs even
+        numbers of them.
+        """
+        rows, columns = (size // self.stem.step for size in self.image)
+        grids = []
+        for i, stage in enumerate(self.stages):
+            if i and stage.merge:
+                if rows % 2 or columns % 2:
+                    raise ConfigError(f"a grid of {rows}×{columns} cannot be merged: both must be even")
+                rows, columns = rows // 2, columns // 2
+            grids.append((rows, columns))
+        return tuple(grids)
+
+    @property
+    def stage(self) -> Stage:
+        """The only stage. Raises `ConfigError` where there are several: then `alone` is what is needed."""
+        if len(self.stages) > 1:
+            raise ConfigError(f"{self.name} has {len(self.stages)} stages, not one: {self.structure}")
+        return self.stages[0]
+
+    def alone(self, index: int) -> "ModelConfig":
+        """The configuration of a stage alone, for its layers: an image of one pixel for each token."""
+        stage = self.stages[index]
+        if len(self.stages) == 1 and self.stem == Stem(1) and stage.token_offsets >= self.irprelu:
+            return self
+        irprelu = self.irprelu and stage.token_offsets
+        return replace(
+            self, image=self.grids[index], stem=Stem(1), stages=(stage,), irprelu=irprelu, segmentation=False
+        )
+
+    def window_alone(self) -> "ModelConfig":
+        """The configuration of the attention within a window of the only stage, or itself without windows."""
+        size = self.stage.window
+        if not size:
+            return self
+        stage = replace(self.stage, window=0, shifted=False)
+        return replace(self, image=(size, size), stem=Stem(1), stages=(stage,))
+
+    @cached_property
+    def places(self) -> tuple["LayerPlace", ...]:
+        """All layers in order, with what each of them needs to know."""
+        places: list[LayerPlace] = []
+        for index, stage in enumerate(self.stages):
+            config = self.alone(index)
+            for i in range(stage.layers):
+                merged = self.alone(index - 1) if stage.merge and not i else None
+                shift = stage.window // 2 if stage.shifted and i % 2 else 0
+                places.append(LayerPlace(f"layers.{len(places)}", config, merged, shift))
+        return tuple(places)
+
+    @property
+    def structure(self) -> str:
+        """Stem and stages as words, as in `models.stages.GRAMMAR`."""
+        return describe(self.stem, self.stages)
+
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the token grid."""
-        return self.image[0] // self.patch, self.image[1] // self.patch
+        """Rows and columns of the token grid of the only stage."""
+        assert self.stage
+        return self.grids[0]
 
     @property
     def tokens(self) -> int:
-        """N, the number of tokens."""
+        """N, the number of tokens of the only stage."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def patch(self) -> int:
+        """Rows and columns of pixels that a token sees."""
+        return self.stem.kernel
+
+    @property
+    def dim(self) -> int:
+        """C, the channels of a token of the only stage."""
+        return self.stage.dim
+
+    @property
+    def heads(self) -> int:
+        """Heads of the only stage."""
+        return self.stage.heads
+
+    @property
+    def layers(self) -> int:
+        """Layers of the only stage."""
+        return self.stage.layers
 
     @property
     def head_dim(self) -> int:
@@ -219,7 +341,7 @@ class ModelConfig:
 
     @property
     def patch_length(self) -> int:
-        """Number of values in a patch."""
+        """Number of values that a token sees of the image."""
         return self.patch * self.patch * self.channels
 
     @property
@@ -260,7 +382,18 @@ class ModelConfig:
         return INT8_UNIT * 2.0**-self.widths.feature_fraction
 
     def with_(self, **changes) -> "ModelConfig":
-        """A copy in which some fields have other values; it is checked again."""
+        """A copy in which some fields have other values; it is checked again. ``stages`` may be words, and
+        the fields that `vit` takes change the only stage.
+        """
+        if isinstance(changes.get("stages"), str):
+            changes["stem"], changes["stages"] = parse(changes["stages"])
+        short = {name: changes.pop(name) for name in _SHORT if name in changes}
+        if "patch" in short:
+            changes["stem"] = Stem(short.pop("patch"))
+        if short:
+            if len(self.stages) > 1:
+                raise ConfigError(f"{self.name} has several stages: set stages, not {min(short)}")
+            changes["stages"] = (replace(self.stages[0], **short),)
         return replace(self, **changes)
 
     def check_deployable(self) -> None:
@@ -271,13 +404,20 @@ class ModelConfig:
             )
 
     def to_dict(self) -> dict:
-        """All fields by name, as `to_json` writes them. ``pre_norm`` is left out where it is off, so that the
-        text and the checksums of older models stay as they were before this field existed.
+        """All fields by name, as `to_json` writes them. Stem and stages are words, or the fields that `vit`
+        takes where these are enough.
         """
-        values = asdict(self)
-        if not self.pre_norm:
-            del values["pre_norm"]
-        return values
+        values = asdict(self) | {"stages": self.structure}
+        shape = {"stages": values.pop("stages")}
+        del values["stem"]
+        (stage, *others), patch = self.stages, self.stem.patch
+        plain = Stage(ATTENTION, stage.dim, stage.layers, stage.heads, MLP, merge=False)
+        if patch and stage == plain and not others:
+            shape = {"patch": patch, "dim": stage.dim, "heads": stage.heads, "layers": stage.layers}
+        names = list(values)
+        before = {name: values.pop(name) for name in names[: names.index("classes")]}
+        rest = {name: value for name, value in values.items() if _LATER.get(name) != value}
+        return before | shape | rest
 
     def to_json(self) -> str:
         """The configuration as JSON, for a checkpoint or ONNX metadata."""
@@ -297,14 +437,65 @@ class ModelConfig:
             raise ConfigError(f"widths must be a JSON object, not {widths!r}")
         _check_keys(cls, values)
         _check_keys(Widths, widths)
-        required = [f.name for f in fields(cls) if f.default is f.default_factory is MISSING]
-        if missing := [name for name in required if name not in values]:
+        required = {f.name for f in fields(cls) if f.default is f.default_factory is MISSING} - {"stem"}
+        required = required if "stages" in values else required - {"stages"} | set(_SHORT)
+        if missing := [name for name in _ORDER if name in required - set(values)]:
             raise ConfigError(f"missing in {cls.__name__}: {', '.join(missing)}")
-        return cls(**_tupled(values), widths=Widths(**_tupled(widths)))
+        if "stages" in values and (both := [name for name in _SHORT if name in values]):
+            raise ConfigError(f"stages say what {', '.join(both)} would say")
+        values = _tupled(values) | {"widths": Widths(**_tupled(widths))}
+        if "stages" not in values:
+            return vit(**values)
+        stem, stages = parse(values.pop("stages"))
+        return cls(stem=stem, stages=stages, **values)
+
+
+@dataclass(frozen=True)
+class LayerPlace:
+    """A layer and its place in the network."""
+
+    name: str
+    """`layers.0` and so on: what its constants and tensors begin with."""
+    config: ModelConfig
+    """The configuration of its stage alone."""
+    merged: ModelConfig | None
+    """That of the stage whose tokens are merged, 2×2, before this layer."""
+    shift: int
+    """Rows and columns by which its windows are shifted."""
+
+
+def _check_merge(inputs: int, outputs: int, largest: int) -> None:
+    """Raise `ConfigError` unless 2×2 tokens of ``inputs`` channels can be merged into one of ``outputs``."""
+    side_by_side = 4 * inputs
+    groups, rest = divmod(side_by_side, outputs)
+    if side_by_side % outputs == 0:
+        rest = groups & (groups - 1)
+    elif outputs % side_by_side == 0:
+        rest = 0
+    if rest:
+        raise ConfigError(
+            f"a merge makes {outputs} channels of 4·{inputs}: one must be a multiple of the other, and where "
+            "there are fewer, by a power of two"
+        )
+    if side_by_side > largest:
+        raise ConfigError(f"a merge of 4·{inputs} channels sums up to {side_by_side}, {largest} at most")
+
+
+def vit(*, patch: int, dim: int, heads: int, layers: int, **rest: Any) -> ModelConfig:
+    """The configuration of one stage of transformer layers, with an MLP in each, on patches."""
+    stage = Stage(ATTENTION, dim, layers, heads, MLP, merge=False)
+    return ModelConfig(stem=Stem(patch), stages=(stage,), **rest)
+
+
+_ORDER = ("name", "image", "channels", "mean", *_SHORT, "stages", "classes")
+"""The fields that have no default, in the order in which messages name them."""
 
 
 def _check_keys(cls: type, values: dict) -> None:
-    unknown = set(values) - {f.name for f in fields(cls)}
+    known = {f.name for f in fields(cls)}
+    if cls is ModelConfig:
+        known = known - {"stem"} | set(_SHORT)
+    unknown = set(values) - known
     if unknown:
         raise ConfigError(f"unknown in {cls.__name__}: {', '.join(sorted(unknown))}")
 
@@ -328,7 +519,7 @@ CIFAR10: dict[str, Any] = {
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
-        ModelConfig(
+        vit(
             name="digits",
             image=(8, 8),
             channels=1,
@@ -339,9 +530,9 @@ PRESETS: dict[str, ModelConfig] = {
             layers=4,
             classes=tuple("0123456789"),
         ),
-        ModelConfig(name="cifar10-nano", dim=64, heads=2, layers=3, **CIFAR10),
-        ModelConfig(name="cifar10-tiny", dim=128, heads=2, layers=7, **CIFAR10),
-        ModelConfig(
+        vit(name="cifar10-nano", dim=64, heads=2, layers=3, **CIFAR10),
+        vit(name="cifar10-tiny", dim=128, heads=2, layers=7, **CIFAR10),
+        vit(
             name="deit-tiny-224",
             image=(224, 224),
             channels=3,
@@ -402,4 +593,4 @@ def override(config: Configuration, settings: Iterable[str]) -> Configuration:
         if not isinstance(config, ModelConfig):
             raise ConfigError(f"{config.name} has no widths")
         changes["widths"] = replace(config.widths, **widths)
-    return replace(config, **changes)
+    return config.with_(**changes) if isinstance(config, ModelConfig) else replace(config, **changes)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from haarlequin.hw.config import CONFIGS, AcceleratorConfig
-from haarlequin.models.config import ModelConfig
+from haarlequin.models.config import ModelConfig, vit
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
@@ -71,7 +71,7 @@ SMALLEST = replace(
 )
 """As few gates as an accelerator can be: for what takes long for each of them."""
 
-SMALLEST_MODEL = ModelConfig(
+SMALLEST_MODEL = vit(
     name="random",
     image=(2, 2),
     channels=1,
@@ -91,7 +91,7 @@ def random_config(machine: AcceleratorConfig, generator: random.Random) -> Model
     patch, channels = generator.choice([(1, 1), (1, 3), (2, 1), (3, 3)])
     grid = [generator.randint(1, machine.max_columns) for _ in range(2)]
     heads, d = generator.randint(1, 5), generator.randint(1, 24)
-    return ModelConfig(
+    return vit(
         name="random",
         image=(grid[0] * patch, grid[1] * patch),
         channels=channels,

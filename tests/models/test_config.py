@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from haarlequin.models import config as config_module
-from haarlequin.models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset
+from haarlequin.models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset, vit
 
-CONFIG = ModelConfig(
+CONFIG = vit(
     name="plain",
     image=(8, 8),
     channels=1,
@@ -337,7 +337,7 @@ def _makes_a_config_or_a_config_error(make):
 def test_override_reads_values_as_json_and_else_as_text():
     settings = ["dim=96", "hfsc=false", "alpha=0.5", "image=[16, 8]", "name=small digits", "widths.wide=16"]
     settings += ["widths.affine_shift=[3, 7]", 'classes=["a=b", "c"]']
-    expected = replace(CONFIG, dim=96, hfsc=False, alpha=0.5, image=(16, 8), name="small digits")
+    expected = CONFIG.with_(dim=96, hfsc=False, alpha=0.5, image=(16, 8), name="small digits")
     expected = replace(expected, classes=("a=b", "c"), widths=Widths(wide=16, affine_shift=(3, 7)))
     assert override(CONFIG, settings) == expected
 

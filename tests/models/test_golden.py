@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig, Widths
+from haarlequin.models.config import ModelConfig, Widths, vit
 from haarlequin.models.golden import ConstantsError, GoldenModel, specs
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
@@ -17,7 +17,7 @@ from tests.models.network.reference_network import ReferenceNetwork
 
 pytestmark = pytest.mark.slow
 
-TINY = ModelConfig(
+TINY = vit(
     name="tiny",
     image=(6, 4),
     channels=2,

@@ -6,7 +6,7 @@ import torch
 
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig, Widths
+from haarlequin.models.config import ModelConfig, Widths, vit
 from haarlequin.models.golden import specs
 from tests.hw.bench import simulate
 
@@ -25,7 +25,7 @@ class Model:
 
 
 def shape(height, width, channels, patch, dim, widths=None):
-    return ModelConfig(
+    return vit(
         "bench",
         (height, width),
         channels,

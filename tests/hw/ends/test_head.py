@@ -6,7 +6,7 @@ import torch
 
 from haarlequin.hw.ends.head import Head
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig, Widths
+from haarlequin.models.config import ModelConfig, Widths, vit
 from haarlequin.models.golden import FEATURE_BITS, specs
 from tests.hw.bench import simulate
 
@@ -26,7 +26,18 @@ class Model:
 
 def shape(tokens, dim, classes, widths=None):
     names = tuple(f"class {k}" for k in range(classes))
-    return ModelConfig("bench", (1, tokens), 1, (0.0,), 1, dim, 1, 1, names, widths=widths or Widths())
+    return vit(
+        name="bench",
+        image=(1, tokens),
+        channels=1,
+        mean=(0.0,),
+        patch=1,
+        dim=dim,
+        heads=1,
+        layers=1,
+        classes=names,
+        widths=widths or Widths(),
+    )
 
 
 def model(config, seed, shift, images=4):

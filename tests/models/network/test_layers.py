@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from haarlequin.models.config import ModelConfig, Widths
+from haarlequin.models.config import Widths, vit
 from haarlequin.models.network import layers
 from haarlequin.models.network.attention import DIBA, BinaryAttention, HaarSplit
 from haarlequin.models.network.didb_vit import DIDBViT
@@ -21,7 +21,7 @@ from haarlequin.models.network.random_model import random_model
 
 pytestmark = pytest.mark.slow
 
-SMALL = ModelConfig(
+SMALL = vit(
     name="small",
     image=(12, 8),
     channels=2,

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from haarlequin.models.config import ConfigError, ModelConfig
+from haarlequin.models.config import ConfigError, vit
 from haarlequin.models.golden import specs
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT, PreNorm
 
 pytestmark = pytest.mark.slow
 
-CONFIG = ModelConfig(
+CONFIG = vit(
     name="small",
     image=(6, 4),
     channels=2,

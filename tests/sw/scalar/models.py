@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from haarlequin.models.config import ModelConfig
+from haarlequin.models.config import ModelConfig, vit
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
@@ -14,7 +14,7 @@ def random_config(generator: random.Random) -> ModelConfig:
     patch, channels = generator.choice([(1, 1), (1, 3), (2, 1), (2, 2)])
     rows, columns = generator.choice([(1, 1), (1, 5), (3, 2), (4, 4), (2, 7), (3, 5)])
     heads, own = generator.choice([(1, 16), (2, 16), (1, 32), (2, 32)])
-    return ModelConfig(
+    return vit(
         name="random",
         image=(rows * patch, columns * patch),
         channels=channels,

@@ -7,7 +7,7 @@ import pytest
 
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.scalar.isa import memories
-from haarlequin.models.config import PRESETS, ModelConfig
+from haarlequin.models.config import PRESETS, vit
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 SCALAR = CONFIGS["scalar"]
 
-WHOLE = ModelConfig(
+WHOLE = vit(
     name="random",
     image=(2, 3),
     channels=1,
