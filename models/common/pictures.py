@@ -93,6 +93,42 @@ def convert(source: Source, height: int, width: int, channels: int) -> tuple[np.
     return pixels, f"{was}: {', '.join(done)}" if done else None
 
 
+def convert_mask(source: Path | bytes, height: int, width: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A mask, a PNG whose pixels are numbers of classes, as uint8 (``height``, ``width``); and the width and
+    height that it had.
+
+    It is turned and cropped as `convert` does it with its picture, and scaled by nearest neighbour. Grey
+    values, indices of a palette and bits are numbers of classes. Raises `PictureError`, as `convert` does.
+    """
+    with _pillow(), _opened(source) as file:
+        image = _verified(file)
+        if image.format != "PNG":
+            raise PictureError(f"a mask must be a PNG, not a {image.format}: save it as one")
+        if image.mode not in ("1", "L", "P"):
+            mode = _MODE_WORDS.get(image.mode, image.mode)
+            raise PictureError(f"a mask has a number for each pixel, grey or of a palette, not {mode}")
+        # Pillow spreads grey values of 2 and 4 bits over 0 to 255.
+        step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)
+        image, _, _ = _upright(image)
+        numbers = np.array(_cut(image, height, width)).astype(np.uint8) // step
+        # The pixel in which the centre lies, in integers: Pillow rounds where it lies between two.
+        rows, columns = (
+            (2 * np.arange(new) + 1) * old // (2 * new)
+            for new, old in zip((height, width), numbers.shape, strict=True)
+        )
+        return numbers[rows][:, columns], image.size
+
+
+def size_of(source: Path | bytes) -> tuple[int, int]:
+    """Width and height of a picture after it is turned as its EXIF says, mostly from its header alone. Raises
+    `PictureError`, as `convert` does.
+    """
+    with _pillow(), _opened(source) as file:
+        image = Image.open(file, formats=_formats())
+        on_its_side = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+        return image.size[::-1] if on_its_side else image.size
+
+
 def centre(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
     """Width and height of the largest rectangle within ``size`` that has the proportions of ``wanted``."""
     width, height = (min(size[i], max(1, round(size[1 - i] * wanted[i] / wanted[1 - i]))) for i in (0, 1))
@@ -104,12 +140,17 @@ def fitted(image: Image.Image, height: int, width: int, channels: int) -> np.nda
     proportions, then scaled; grey for 1 channel and RGB for 3.
     """
     image = image.convert("RGB")  # a palette or 1-bit image cannot be scaled; grey stays grey
-    crop = centre(image.size, (width, height))
-    left, top = ((whole - kept) // 2 for whole, kept in zip(image.size, crop, strict=True))
-    image = image.crop((left, top, left + crop[0], top + crop[1]))
+    image = _cut(image, height, width)
     if image.size != (width, height):
         image = image.resize((width, height), _FILTER)
     return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(height, width, channels)
+
+
+def _cut(image: Image.Image, height: int, width: int) -> Image.Image:
+    """``image`` cropped around its centre to these proportions."""
+    crop = centre(image.size, (width, height))
+    left, top = ((whole - kept) // 2 for whole, kept in zip(image.size, crop, strict=True))
+    return image.crop((left, top, left + crop[0], top + crop[1]))
 
 
 def has_picture_suffix(name: str) -> bool:
@@ -236,9 +277,14 @@ def _decoded(source: Source) -> tuple[Image.Image, str, list[str]]:
     if isinstance(source, Image.Image):
         return _upright(source)
     with _opened(source) as file:
-        # Decoding ignores the checksums of a PNG. This checks them, but then the image must be opened again.
-        Image.open(file, formats=_formats()).verify()
-        return _upright(Image.open(file, formats=_formats()))
+        return _upright(_verified(file))
+
+
+def _verified(file: BinaryIO) -> Image.Image:
+    """The image in a file, not yet decoded."""
+    # Decoding ignores the checksums of a PNG. This checks them, but then the image must be opened again.
+    Image.open(file, formats=_formats()).verify()
+    return Image.open(file, formats=_formats())
 
 
 def _opened(source: Path | bytes) -> BinaryIO:

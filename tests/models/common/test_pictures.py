@@ -18,10 +18,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from haarlequin.models.common import pictures
-from haarlequin.models.common.pictures import PictureError, centre, convert, fitted
+from haarlequin.models.common.pictures import PictureError, centre, convert, convert_mask, fitted, size_of
 from haarlequin.models.config import PRESETS
 from haarlequin.models.data import DataError, load
 from haarlequin.sw.accelerator import Accelerator
@@ -520,3 +522,94 @@ def test_threads_convert_at_once_and_pillow_is_put_back(tmp_path, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(outcome, names)) == alone
     assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+# Masks
+
+
+NUMBERS = np.arange(8, dtype=np.uint8) % 4
+"""A row of a mask, in every depth."""
+
+
+@pytest.mark.parametrize(
+    ("depth", "row"),
+    [(2, b"\x1b\x1b"), (4, bytes.fromhex("01230123")), (8, bytes(NUMBERS))],
+)
+@pytest.mark.parametrize("colour", [0, 3], ids=["grey", "palette"])
+def test_the_numbers_of_a_mask_whatever_its_depth(depth, row, colour):
+    header = struct.pack(">4sIIBBBBB", b"IHDR", 8, 8, depth, colour, 0, 0, 0)
+    palette = [b"PLTE" + bytes(range(12, 0, -1))] * (colour == 3)
+    chunks = header, *palette, b"IDAT" + zlib.compress((b"\0" + row) * 8), b"IEND"
+    framed = [struct.pack(f">I{len(x)}sI", len(x) - 4, x, zlib.crc32(x)) for x in chunks]
+    mask, size = convert_mask(b"\x89PNG\r\n\x1a\n" + b"".join(framed), 8, 8)
+    assert (size, mask.dtype) == ((8, 8), np.uint8)
+    np.testing.assert_array_equal(mask, np.broadcast_to(NUMBERS, (8, 8)))
+
+
+def test_a_mask_of_bits_has_two_classes(tmp_path):
+    path = saved(tmp_path / "x.png", Image.fromarray(np.eye(4, dtype=bool)))
+    np.testing.assert_array_equal(convert_mask(path, 4, 4)[0], np.eye(4))
+
+
+@given(
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    wanted=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+)
+def test_a_mask_is_scaled_by_nearest_neighbour_within_the_same_cut(size, wanted):
+    """Each pixel is the one of the cut-out in which its centre lies."""
+    file = io.BytesIO()
+    numbers = np.arange(size[0] * size[1], dtype=np.uint8).reshape(size) if size[0] * size[1] < 256 else None
+    numbers = np.zeros(size, np.uint8) if numbers is None else numbers
+    Image.fromarray(numbers).save(file, "PNG")
+    mask, before = convert_mask(file.getvalue(), *wanted)
+    assert before == size[::-1]
+    width, height = centre(size[::-1], wanted[::-1])
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    rows = [top + (2 * i + 1) * height // (2 * wanted[0]) for i in range(wanted[0])]
+    columns = [left + (2 * i + 1) * width // (2 * wanted[1]) for i in range(wanted[1])]
+    np.testing.assert_array_equal(mask, numbers[rows][:, columns])
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_mask_is_turned_like_its_picture(orientation):
+    stored = np.zeros((8, 12), np.uint8)
+    stored[:4, :3] = 1
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    contents = []
+    for array in (stored * 255, stored):
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, "PNG", exif=exif)
+        contents.append(file.getvalue())
+    size = (12, 8) if orientation < 5 else (8, 12)
+    assert size_of(contents[0]) == size
+    mask, turned = convert_mask(contents[1], 6, 6)
+    assert turned == size
+    np.testing.assert_array_equal(mask * 255, (convert(contents[0], 6, 6, 1)[0][..., 0] > 127) * 255)
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "message"),
+    [
+        ("JPEG", "L", "a mask must be a PNG, not a JPEG: save it as one"),
+        ("GIF", "P", "a mask must be a PNG, not a GIF: save it as one"),
+        ("PNG", "RGB", "a mask has a number for each pixel, grey or of a palette, not RGB"),
+        ("PNG", "LA", "a mask has a number for each pixel, grey or of a palette, not grey with alpha"),
+        ("PNG", "I;16", r"a mask has a number for each pixel, .* not I;16"),
+    ],
+)
+def test_what_is_no_mask(form, mode, message):
+    file = io.BytesIO()
+    Image.new(mode, (8, 8)).save(file, form)
+    with pytest.raises(PictureError, match=rf"\A{message}\Z"):
+        convert_mask(file.getvalue(), 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"), [(0, "zero bytes"), (4, "not an image"), (50, "damaged or inc")]
+)
+def test_a_mask_that_is_not_whole(tmp_path, kept, message):
+    content = saved(tmp_path / "x.png", RGB[..., 0]).read_bytes()[:kept]
+    for read in (lambda: convert_mask(content, 6, 8), lambda: convert(content, 6, 8, 3)):
+        with pytest.raises(PictureError, match=message):
+            read()
