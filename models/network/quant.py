@@ -34,6 +34,11 @@ class _QuadraticSign(torch.autograd.Function):
         return torch.rsub(x.abs(), 2, alpha=2).relu_().mul_(grad)
 
 
+def quadratic_sign(x: Tensor) -> Tensor:
+    """What the quantiser `BinaryActivation` makes of ``x``."""
+    return _QuadraticSign.apply(x)
+
+
 class _QuadraticSignQuant(nn.Module):
     """A Brevitas ``tensor_quant``: (value, scale, zero point, bit width) of a sign."""
 
@@ -44,7 +49,7 @@ class _QuadraticSignQuant(nn.Module):
         self.bit_width = StatelessBuffer(torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return _QuadraticSign.apply(x), self.scale(), self.zero_point(), self.bit_width()
+        return quadratic_sign(x), self.scale(), self.zero_point(), self.bit_width()
 
 
 class BinaryActivation(SignedBinaryActPerTensorConst):
@@ -83,6 +88,27 @@ class _Exact(torch.autograd.Function):
 def straight_through(surrogate: Tensor, exact: Tensor) -> Tensor:
     """The value of ``exact`` with the gradient of ``surrogate``."""
     return _Exact.apply(surrogate, exact.to(surrogate.dtype))
+
+
+class _Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, low, high):
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        inward = ((x > ctx.low) | (grad < 0)) & ((x < ctx.high) | (grad > 0))
+        return grad * inward, None, None
+
+
+def bounded(x: Tensor, low: float, high: float) -> Tensor:
+    """``x`` clipped to [low, high]. Where it is at a bound or beyond, its gradient is kept if a step against
+    it leads inside: a parameter that has reached a bound can come back, which with a clamp it never does.
+    """
+    return _Bounded.apply(x, low, high)
 
 
 def to_integer(value: Tensor, fraction: int) -> Tensor:
