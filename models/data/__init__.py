@@ -16,7 +16,8 @@ from haarlequin.models.data.digits import digits
 from haarlequin.models.data.entries import has_images
 from haarlequin.models.data.folder import read_splits
 from haarlequin.models.data.masks import read_masks
-from haarlequin.models.data.split import IGNORE, DataError, DataSet, Split, hold_out
+from haarlequin.models.data.split import DataError, DataSet, Split, hold_out
+from haarlequin.models.segmentation import IGNORE
 
 if TYPE_CHECKING:  # importing it at run time would import torch
     from haarlequin.models.network.teacher import TeacherConfig

@@ -16,7 +16,8 @@ from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.common.pictures import PictureError, convert, convert_mask, size_of
 from haarlequin.models.config import check_classes, placeholders
 from haarlequin.models.data.entries import Entry, entries, read_through, tell_passed_over
-from haarlequin.models.data.split import IGNORE, DataError, Split
+from haarlequin.models.data.split import DataError, Split
+from haarlequin.models.segmentation import IGNORE
 
 IMAGES, MASKS = FOLDERS = ("images", "masks")
 """The folders of a split."""

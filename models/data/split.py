@@ -12,10 +12,6 @@ class DataError(UsageError, ValueError):
     """A data set that is missing or cannot be used; the message says what to do."""
 
 
-IGNORE = 255
-"""The value of those pixels of a mask that have no class: they are neither learned from nor counted."""
-
-
 @dataclass(frozen=True)
 class Split:
     """Images with their classes or their masks."""
@@ -23,7 +19,8 @@ class Split:
     pixels: np.ndarray
     """uint8 (n, H, W, channels)"""
     labels: np.ndarray
-    """int64 (n,), the class of each image; or masks, uint8 (n, H, W), the class of each pixel or `IGNORE`."""
+    """int64 (n,), the class of each image; or masks, uint8 (n, H, W), the class of each pixel, which is
+    `models.segmentation.IGNORE` where it has none."""
 
     def __len__(self) -> int:
         return len(self.labels)

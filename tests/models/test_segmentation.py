@@ -1,0 +1,111 @@
+"""Masks and their score against plain loops over pixels."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haarlequin.models.segmentation import IGNORE, Score, cell_counts, confusion, enlarge, vote
+
+small = st.integers(1, 4)
+
+
+@st.composite
+def cells_and_masks(draw):
+    """(grid, number of classes, masks of a grid of whole cells)."""
+    grid, cell, classes = (
+        draw(st.tuples(small, small)),
+        draw(st.tuples(small, small)),
+        draw(st.integers(2, 5)),
+    )
+    shape = draw(st.integers(1, 3)), grid[0] * cell[0], grid[1] * cell[1]
+    values = np.random.default_rng(draw(st.integers(0, 2**32))).integers(0, classes + 1, shape)
+    return grid, classes, np.where(values == classes, IGNORE, values).astype(np.uint8)
+
+
+def cell(mask, grid, token):
+    """The pixels of a token, as a list."""
+    height, width = mask.shape[0] // grid[0], mask.shape[1] // grid[1]
+    top, left = token // grid[1] * height, token % grid[1] * width
+    return [int(mask[y, x]) for y in range(top, top + height) for x in range(left, left + width)]
+
+
+@given(cells_and_masks())
+def test_what_is_in_each_cell_and_what_it_votes(case):
+    grid, classes, masks = case
+    counts, votes = cell_counts(masks, grid, classes), vote(masks, grid, classes)
+    assert (counts.dtype, counts.shape) == (np.int64, (len(masks), grid[0] * grid[1], classes))
+    assert (votes.dtype, votes.shape) == (np.uint8, counts.shape[:2])
+    for i, mask in enumerate(masks):
+        for token in range(grid[0] * grid[1]):
+            found = Counter(cell(mask, grid, token))
+            del found[IGNORE]
+            assert counts[i, token].tolist() == [found[c] for c in range(classes)]
+            best = min(found, key=lambda c: (-found[c], c)) if found else IGNORE
+            assert votes[i, token] == best
+    of_torch = cell_counts(torch.from_numpy(masks), grid, classes)
+    assert np.array_equal(of_torch.numpy(), counts)
+
+
+@given(cells_and_masks())
+def test_every_pixel_of_a_cell_gets_the_tokens_class(case):
+    grid, classes, masks = case
+    votes = vote(masks, grid, classes)
+    large = enlarge(votes.astype(np.int64), grid, masks.shape[1:])
+    assert (large.dtype, large.shape) == (np.uint8, masks.shape)
+    for mask, tokens in zip(large, votes, strict=True):
+        for token, value in enumerate(tokens):
+            assert set(cell(mask, grid, token)) == {int(value)}
+    assert np.array_equal(large[0], enlarge(votes[0], grid, masks.shape[1:]))
+    assert np.array_equal(vote(large, grid, classes), votes)  # they survive the way there and back
+
+
+@given(cells_and_masks())
+def test_the_score_is_that_of_a_plain_loop(case):
+    grid, classes, masks = case
+    answer = enlarge(
+        np.where((votes := vote(masks, grid, classes)) == IGNORE, 0, votes), grid, masks.shape[1:]
+    )
+    score = Score(confusion(masks, answer, classes))
+    pairs = [(t, a) for t, a in zip(masks.flat, answer.flat, strict=True) if t != IGNORE]
+    assert score.cells.dtype == np.int64
+    assert score.cells.sum() == len(pairs)
+    found = []
+    for c in range(classes):
+        both = sum(t == c and a == c for t, a in pairs)
+        either = sum(t == c or a == c for t, a in pairs)
+        assert (score.hits[c], score.unions[c]) == (both, either)
+        if any(t == c for t, _ in pairs):
+            found.append(both / either)
+            assert score.iou[c] == pytest.approx(both / either)
+        else:
+            assert np.isnan(score.iou[c])
+    assert score.mean_iou == pytest.approx(np.mean(found) if found else 0)
+    assert score.accuracy == pytest.approx(sum(t == a for t, a in pairs) / max(1, len(pairs)))
+
+
+@given(cells_and_masks(), st.integers(0, 1))
+def test_a_constant_answer(case, answer):
+    _, classes, masks = case
+    some = Score(confusion(masks, np.zeros_like(masks), classes))
+    all_alike = Score(confusion(masks, np.full_like(masks, answer), classes))
+    assert np.array_equal(some.of_constant(answer).cells, all_alike.cells)
+
+
+def test_a_score_by_hand():
+    truth = np.array([[[0, 0, 1], [1, 1, IGNORE]]], np.uint8)
+    answer = np.array([[[0, 1, 1], [1, 2, 2]]], np.uint8)
+    score = Score(confusion(truth, answer, 4))
+    assert score.cells.tolist() == [[1, 1, 0, 0], [0, 2, 1, 0], [0] * 4, [0] * 4]
+    assert score.occurs.tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]  # nothing is class 2, though one pixel is said to be
+    assert score.iou[:2].tolist() == [1 / 2, 2 / 4]
+    assert (score.mean_iou, score.accuracy) == (0.5, 3 / 5)
+    assert Score(confusion(truth[:0], answer[:0], 4)).mean_iou == 0
