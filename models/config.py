@@ -379,6 +379,8 @@ class ModelConfig:
     @property
     def logit_scale(self) -> float:
         """Real value of an integer logit of 1."""
+        if self.segmentation:
+            return 2.0**-self.widths.fraction
         return INT8_UNIT * 2.0**-self.widths.feature_fraction
 
     def with_(self, **changes) -> "ModelConfig":

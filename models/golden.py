@@ -16,7 +16,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig, Widths
+from haarlequin.models.config import LayerPlace, ModelConfig, Widths
+from haarlequin.models.stages import CONVOLUTION, MLP, Stem
 
 HEAD_BIAS_BITS = 22
 """Width of the classifier's bias, stored as int32. It keeps logits below 2^24: up to there a float32
@@ -25,6 +26,9 @@ represents every integer."""
 
 FEATURE_BITS = 8
 """Width of the pooled and normalised features before the classifier."""
+
+OWN_SHIFT_BITS = 3
+"""Width of o_c, unsigned: a learned factor of DIBA's own term is 2^−o_c."""
 
 
 Trace = dict[str, np.ndarray]
@@ -74,8 +78,75 @@ def exp_table(widths: Widths) -> list[int]:
     return arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
 
 
+def see(pixels: arithmetic.Array, stem: Stem) -> arithmetic.Array:
+    """The values that each token sees of pixels (B, H, W, channels): (B, N, length)."""
+    if stem.patch:
+        return arithmetic.patches(pixels, stem.patch)
+    return arithmetic.neighbourhoods(pixels, stem.stride)
+
+
 def _prefixed(prefix: str, specs: Mapping[str, Spec]) -> dict[str, Spec]:
     return {f"{prefix}.{name}": spec for name, spec in specs.items()}
+
+
+def _affine(w: Widths, channels: int, window: tuple[int, int] | None = None) -> dict[str, Spec]:
+    a, b = Spec.signed(w.multiplier, channels), Spec.signed(w.bias, channels)
+    return {"a": a, "b": b, "shift": Spec((), *(window or w.affine_shift))}
+
+
+def _linear(w: Widths, inputs: int, outputs: int) -> dict[str, Spec]:
+    return {"move": Spec.signed(w.offset, inputs), "weight": Spec.binary(outputs, inputs)}
+
+
+def _irprelu(config: ModelConfig, channels: int) -> dict[str, Spec]:
+    w = config.widths
+    slope = Spec.signed(w.slope, channels)
+    return _affine(w, channels) | {
+        "positive": slope,
+        "negative": slope,
+        "slope_shift": Spec((), *w.slope_shift),
+        "offset": Spec.signed(w.offset, channels),
+        "token": Spec.signed(w.offset, config.tokens) if config.irprelu else Spec((config.tokens,), 0, 0),
+    }
+
+
+def _attention_specs(config: ModelConfig) -> dict[str, Spec]:
+    w, dim = config.widths, config.dim
+    layer: dict[str, Spec] = {}
+    for band in config.bands:
+        for name in (f"query.{band}", f"key.{band}"):
+            layer |= _prefixed(name, _linear(w, dim, dim) | _affine(w, dim))
+    layer |= _prefixed("value", _linear(w, dim, dim) | _irprelu(config, dim))
+    layer["value_move"] = Spec.signed(w.offset, dim)
+    layer["attention.score_weight"] = Spec.unsigned(w.score_weight, len(config.bands))
+    layer["attention.threshold"] = Spec((config.heads,), 1, (1 << w.threshold) - 1)
+    if config.diba:
+        layer["local.weight"] = Spec.binary(dim, config.theta, config.theta)
+        layer["local.shift"] = Spec.unsigned(w.local_shift, dim)
+        if config.own == "learned":
+            layer["local.own_shift"] = Spec.unsigned(OWN_SHIFT_BITS, dim)
+    layer |= _prefixed("context", _irprelu(config, dim))
+    return layer | _prefixed("output", _linear(w, dim, dim) | _irprelu(config, dim))
+
+
+def _feed_forward_specs(config: ModelConfig) -> dict[str, Spec]:
+    w, dim, hidden = config.widths, config.dim, config.dim * config.mlp_ratio
+    if config.stage.feed_forward == CONVOLUTION:
+        taps = {"move": Spec.signed(w.offset, dim), "weight": Spec.binary(dim, dim, 3, 3)}
+        return _prefixed("convolution", taps | _irprelu(config, dim))
+    expand = _prefixed("expand", _linear(w, dim, hidden) | _irprelu(config, hidden))
+    return expand | _prefixed("reduce", _linear(w, hidden, dim) | _irprelu(config, dim))
+
+
+def _layer_specs(place: LayerPlace) -> dict[str, Spec]:
+    config, layer = place.config, {}
+    if place.merged:
+        w, inputs = config.widths, place.merged.dim
+        linear = _linear(w, 4 * inputs, config.dim) | {"move": Spec.signed(w.offset, inputs)}
+        layer = _prefixed("merge", linear | _irprelu(config, config.dim))
+    if config.stage.kind != CONVOLUTION:
+        layer |= _attention_specs(config)
+    return _prefixed(place.name, layer | _feed_forward_specs(config))
 
 
 def specs(config: ModelConfig) -> dict[str, Spec]:
@@ -83,51 +154,21 @@ def specs(config: ModelConfig) -> dict[str, Spec]:
     and compiled. Raises `ConfigError` where the configuration has no integer arithmetic.
     """
     config.check_deployable()
-    w, dim, hidden = config.widths, config.dim, config.dim * config.mlp_ratio
-
-    def affine(channels: int, window: tuple[int, int] = w.affine_shift) -> dict[str, Spec]:
-        a, b = Spec.signed(w.multiplier, channels), Spec.signed(w.bias, channels)
-        return {"a": a, "b": b, "shift": Spec((), *window)}
-
-    def linear(inputs: int, outputs: int) -> dict[str, Spec]:
-        return {"move": Spec.signed(w.offset, inputs), "weight": Spec.binary(outputs, inputs)}
-
-    def irprelu(channels: int) -> dict[str, Spec]:
-        slope = Spec.signed(w.slope, channels)
-        return affine(channels) | {
-            "positive": slope,
-            "negative": slope,
-            "slope_shift": Spec((), *w.slope_shift),
-            "offset": Spec.signed(w.offset, channels),
-            "token": Spec.signed(w.offset, config.tokens) if config.irprelu else Spec((config.tokens,), 0, 0),
-        }
-
-    layer: dict[str, Spec] = {}
-    for band in config.bands:
-        for name in (f"query.{band}", f"key.{band}"):
-            layer |= _prefixed(name, linear(dim, dim) | affine(dim))
-    layer |= _prefixed("value", linear(dim, dim) | irprelu(dim))
-    layer["value_move"] = Spec.signed(w.offset, dim)
-    layer["attention.score_weight"] = Spec.unsigned(w.score_weight, len(config.bands))
-    layer["attention.threshold"] = Spec((config.heads,), 1, (1 << w.threshold) - 1)
-    if config.diba:
-        layer["local.weight"] = Spec.binary(dim, config.theta, config.theta)
-        layer["local.shift"] = Spec.unsigned(w.local_shift, dim)
-    layer |= _prefixed("context", irprelu(dim))
-    layer |= _prefixed("output", linear(dim, dim) | irprelu(dim))
-    layer |= _prefixed("expand", linear(dim, hidden) | irprelu(hidden))
-    layer |= _prefixed("reduce", linear(hidden, dim) | irprelu(dim))
-
-    classes = len(config.classes)
-    embedding = {"weight": Spec.signed(8, dim, config.patch_length)}
+    w, classes, (rows, columns) = config.widths, len(config.classes), config.grids[0]
+    inputs, outputs = config.stages[0].dim, config.stages[-1].dim
+    embedding = {"weight": Spec.signed(8, inputs, config.patch_length)}
     # `embedding_acc_shift` relies on a bias that is no larger than the sum of the products can be.
     reach = config.patch_length * 128 * 128
-    embedding |= {"bias": Spec((dim,), -reach, reach), "position": Spec.signed(w.wide, config.tokens, dim)}
-    head = {"weight": Spec.signed(8, classes, dim), "bias": Spec.signed(HEAD_BIAS_BITS, classes)}
-    result = _prefixed("embedding", embedding | affine(dim, w.embedding_shift))
-    for i in range(config.layers):
-        result |= _prefixed(f"layers.{i}", layer)
-    return result | _prefixed("head", head | affine(dim, w.head_shift))
+    embedding["bias"] = Spec((inputs,), -reach, reach)
+    if config.stem.patch:
+        embedding["position"] = Spec.signed(w.wide, rows * columns, inputs)
+    result = _prefixed("embedding", embedding | _affine(w, inputs, w.embedding_shift))
+    for place in config.places:
+        result |= _layer_specs(place)
+    if config.segmentation:
+        return result | _prefixed("head", _linear(w, outputs, classes) | _affine(w, classes))
+    head = {"weight": Spec.signed(8, classes, outputs), "bias": Spec.signed(HEAD_BIAS_BITS, classes)}
+    return result | _prefixed("head", head | _affine(w, outputs, w.head_shift))
 
 
 def threads() -> int:
@@ -202,12 +243,13 @@ class GoldenModel:
     def embed(self, pixels: np.ndarray) -> np.ndarray:
         """x (B, N, C), the tokens of pixels."""
         config = self.config
-        weight, bias, position = (self._c[f"embedding.{n}"] for n in ("weight", "bias", "position"))
+        weight, bias, position = self._c["embedding.weight"], self._c["embedding.bias"], 0
+        if config.stem.patch:
+            position = self._c["embedding.position"]
         a, b, shift = self._affine("embedding")
         e, wide = config.embedding_acc_shift, config.widths.wide
-        return arithmetic.embedding(
-            pixels.astype(np.int32), weight, bias, e, a, b, shift, position, config.patch, wide
-        )
+        values = see(pixels.astype(np.int32), config.stem)
+        return arithmetic.embedding(values, weight, bias, e, a, b, shift, position, wide)
 
     def classify(self, pooled: np.ndarray) -> np.ndarray:
         """Logits (B, classes) of pooled sums (B, C)."""
@@ -216,18 +258,51 @@ class GoldenModel:
 
     def _forward(self, pixels: np.ndarray, trace: Trace) -> np.ndarray:
         x = trace["embedding.x"] = self.embed(pixels)
-        for i in range(self.config.layers):
-            x = self._attention(f"layers.{i}", x, trace)
-            x = self._mlp(f"layers.{i}", x, trace)
+        for place in self.config.places:
+            x = self._layer(place, x, trace)
+        if self.config.segmentation:
+            acc = self._binary_linear("head", x, trace)
+            narrow = arithmetic.token_logits(acc, *self._affine("head"), self.config.widths.wide)
+            logits = trace["logits"] = narrow.astype(np.int64)
+            return logits
         pooled = trace["pooled"] = arithmetic.pool(x)
         logits = trace["logits"] = self.classify(pooled)
         return logits
 
-    def _attention(self, layer: str, x: np.ndarray, trace: Trace) -> np.ndarray:
-        config, c = self.config, self._c
-        inputs: tuple[np.ndarray, ...] = (x,)
+    def _layer(self, place: LayerPlace, x: np.ndarray, trace: Trace) -> np.ndarray:
+        stage = place.config.stage
+        if place.merged:
+            x = self._merge(place, place.merged, x, trace)
+        if stage.kind != CONVOLUTION:
+            x = self._attention(place, x, trace)
+        return (self._mlp if stage.feed_forward == MLP else self._convolution)(place, x, trace)
+
+    def _merge(self, place: LayerPlace, before: ModelConfig, x: np.ndarray, trace: Trace) -> np.ndarray:
+        name = f"{place.name}.merge"
+        signs = arithmetic.merge_tokens(arithmetic.sign(x, self._c[f"{name}.move"]), before.grid)
+        acc = arithmetic.binary_linear(signs, self._c[f"{name}.weight"])
+        merged = arithmetic.merge_tokens(x, before.grid)
+        shortcut = arithmetic.merge_shortcut(merged, place.config.dim)
+        trace |= {f"{name}.signs": signs, f"{name}.acc": acc, f"{name}.shortcut": shortcut}
+        return self._irprelu(name, acc, shortcut, trace)
+
+    def _convolution(self, place: LayerPlace, x: np.ndarray, trace: Trace) -> np.ndarray:
+        name = f"{place.name}.convolution"
+        signs = trace[f"{name}.signs"] = arithmetic.sign(x, self._c[f"{name}.move"])
+        weight = self._c[f"{name}.weight"]
+        acc = trace[f"{name}.acc"] = arithmetic.binary_convolution(signs, weight, place.config.grid)
+        return self._irprelu(name, acc, x, trace)
+
+    def _attention(self, place: LayerPlace, x: np.ndarray, trace: Trace) -> np.ndarray:
+        config, c, layer = place.config, self._c, place.name
+        size, inner = config.stage.window, config.window_alone()
+
+        def split(tokens: np.ndarray) -> np.ndarray:
+            return arithmetic.to_windows(tokens, config.grid, size, place.shift) if size else tokens
+
+        inputs: tuple[np.ndarray, ...] = (split(x),)
         if config.hfsc:
-            inputs = arithmetic.haar_split(x, config.grid, config.widths.wide)
+            inputs = arithmetic.haar_split(inputs[0], inner.grid, config.widths.wide)
             trace[f"{layer}.x_lo"], trace[f"{layer}.x_hi"] = inputs
         bands = []
         weights = c[f"{layer}.attention.score_weight"].tolist()
@@ -237,24 +312,33 @@ class GoldenModel:
             )
             bands.append((query, key, weight))
         v_wide = self._projection(f"{layer}.value", x, x, trace)
-        v = trace[f"{layer}.v"] = arithmetic.sign(v_wide, c[f"{layer}.value_move"])
+        v = trace[f"{layer}.v"] = split(arithmetic.sign(v_wide, c[f"{layer}.value_move"]))
         scores = trace[f"{layer}.scores"] = arithmetic.scores(bands, config.heads)
         threshold, w = c[f"{layer}.attention.threshold"], config.widths
+        allowed = None
+        if place.shift:
+            pairs = np.array(arithmetic.allowed_pairs(config.grid, size, place.shift), np.int32)
+            allowed = np.tile(pairs, (len(x), 1, 1))[:, None]
         attention = arithmetic.binarise_softmax(
-            scores, self._table, config.score_shift, threshold, w.threshold
+            scores, self._table, config.score_shift, threshold, w.threshold, allowed
         )
         trace[f"{layer}.attention"] = attention
-        if config.diba:
-            local, shift = c[f"{layer}.local.weight"], c[f"{layer}.local.shift"]
-            acc = arithmetic.diba(attention, v, local, shift, config.grid)
-        else:
-            acc = arithmetic.context(attention, v)
+        acc = self._context(layer, attention, v, inner)
+        if size:
+            acc = arithmetic.from_windows(acc, config.grid, size, place.shift)
         trace[f"{layer}.context.acc"] = acc
         ctx = self._irprelu(f"{layer}.context", acc, v_wide, trace)
         return self._projection(f"{layer}.output", ctx, ctx, trace, residual=x)
 
-    def _mlp(self, layer: str, x: np.ndarray, trace: Trace) -> np.ndarray:
-        ratio = self.config.mlp_ratio
+    def _context(self, layer: str, attention: np.ndarray, v: np.ndarray, config: ModelConfig) -> np.ndarray:
+        if not config.diba:
+            return arithmetic.context(attention, v)
+        local, shift = self._c[f"{layer}.local.weight"], self._c[f"{layer}.local.shift"]
+        own_shift = self._c.get(f"{layer}.local.own_shift")
+        return arithmetic.diba(attention, v, local, shift, config.grid, config.own != "none", own_shift)
+
+    def _mlp(self, place: LayerPlace, x: np.ndarray, trace: Trace) -> np.ndarray:
+        ratio, layer = self.config.mlp_ratio, place.name
         u = self._projection(f"{layer}.expand", x, arithmetic.repeat_channels(x, ratio), trace)
         mean = trace[f"{layer}.mean"] = arithmetic.mean_of_repeats(u, ratio)
         return self._projection(f"{layer}.reduce", u, mean, trace, residual=x)

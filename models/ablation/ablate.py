@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from haarlequin.models.ablation.grid import choose
+from haarlequin.models.ablation.grid import BASELINES, PARTS, PILOTS, choose
 from haarlequin.models.ablation.study import Study
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.ablation.workers import at_once, one_by_one
@@ -37,11 +37,22 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     option = parser.add_argument
     option("--preset", required=True, help=f"which network: {', '.join(PRESETS)}")
+    option(
+        "--grid",
+        choices=(PARTS, PILOTS, BASELINES),
+        default=PARTS,
+        help="what to compare: parts of the network, networks of other stages, ways of other papers",
+    )
     option("--set", action="append", default=[], metavar="KEY=VALUE", help="change the network of all cells")
     option("--data", type=Path, metavar="DIR", help="images to learn from, as for haarlequin train")
     option("--images", type=int, metavar="N", help="learn from, and validate on, N images only")
     option("--epochs", type=int, help="of the float phase (default: the preset's)")
-    option("--deploy-epochs", type=int, help="of deploy mode (default: in the preset's proportion)")
+    option(
+        "--deploy-epochs",
+        type=int,
+        help="of deploy mode (default: in the preset's proportion); 0 compares the float phase only",
+    )
+    option("--batch", type=int, help="images per step (default: the preset's)")
     option("--seeds", type=int, default=3, help="train each cell with seeds 0 to this (default: %(default)s)")
     option("--only", nargs="+", metavar="CELL", help="train these cells only: full, no-diba, …")
     option("--jobs", type=int, default=1, help="train this many at once (default: %(default)s)")
@@ -69,11 +80,16 @@ def main(argv: list[str] | None = None) -> None:
         read = partial(open_data, config, arguments.data, arguments.images, own_classes)
         data = read()
         config = replace(config, classes=data.classes)
-        folder = arguments.out or Path("runs") / "ablate" / config.name
-        study = Study(config, recipe, arguments.seeds, data, _command(arguments, recipe), folder)
-        trials = study.trials(choose(config, arguments.only))
+        folder = arguments.out or _folder(config.name, arguments.grid)
+        command = _command(arguments, recipe)
+        study = Study(config, arguments.grid, recipe, arguments.seeds, data, command, folder)
+        trials = study.trials(choose(config, arguments.only, arguments.grid))
         if arguments.report or _train(study, trials, arguments, computer, read):
             print(study.report(), end="")
+
+
+def _folder(name: str, grid: str) -> Path:
+    return Path("runs") / "ablate" / (name if grid == PARTS else f"{name}-{grid}")
 
 
 def _computer(device: str) -> Computer:
@@ -126,10 +142,16 @@ def _train(
     return False
 
 
-def _command_to_go_on(arguments: argparse.Namespace) -> str:
+def _words(arguments: argparse.Namespace) -> list[str]:
+    """The beginning of the command, which says what is compared."""
     words = ["haarlequin", "ablate", "--preset", arguments.preset]
-    words += [f"--set={setting}" for setting in arguments.set]
-    for name in ("data", "images", "epochs", "deploy_epochs", "seeds", "jobs", "minutes", "out"):
+    words += [f"--grid={arguments.grid}"] if arguments.grid != PARTS else []
+    return words + [f"--set={setting}" for setting in arguments.set]
+
+
+def _command_to_go_on(arguments: argparse.Namespace) -> str:
+    words = _words(arguments)
+    for name in ("data", "images", "epochs", "deploy_epochs", "batch", "seeds", "jobs", "minutes", "out"):
         if (value := getattr(arguments, name)) is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     words += [f"--device={arguments.device}"] if arguments.device != "auto" else []
@@ -144,15 +166,14 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     deploy_epochs = arguments.deploy_epochs
     if deploy_epochs is None:
         deploy_epochs = max(1, round(epochs * recipe.deploy_epochs / recipe.epochs))
-    if deploy_epochs < 1:
-        raise UsageError("deploy mode needs at least one epoch")
-    return replace(recipe, epochs=epochs, deploy_epochs=deploy_epochs)
+    batch = recipe.batch if arguments.batch is None else arguments.batch
+    return replace(recipe, epochs=epochs, deploy_epochs=deploy_epochs, batch=batch)
 
 
 def _command(arguments: argparse.Namespace, recipe: Recipe) -> str:
-    words = ["haarlequin", "ablate", "--preset", arguments.preset]
-    words += [f"--set={setting}" for setting in arguments.set]
+    words = _words(arguments)
     words += ["--data=DIR"] if arguments.data else []
     words += [f"--images={arguments.images}"] if arguments.images else []
     words += ["--epochs", str(recipe.epochs), "--deploy-epochs", str(recipe.deploy_epochs)]
+    words += ["--batch", str(arguments.batch)] if arguments.batch else []
     return shlex.join([*words, "--seeds", str(arguments.seeds)])

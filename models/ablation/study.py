@@ -21,6 +21,8 @@ class Study:
     """The grid for one preset, with everything that its trials have in common."""
 
     config: ModelConfig
+    kind: str
+    """The grid: `PARTS`, `PILOTS` or `BASELINES`."""
     recipe: Recipe
     seeds: int
     data: DataSet
@@ -48,7 +50,7 @@ class Study:
 
     def report(self) -> str:
         """Write the table and the plot of all finished trials, and return the table. Raises `UsageError`."""
-        cells = grid(self.config)
+        cells = grid(self.config, self.kind)
         every = self.trials(cells)
         results = list(self.results(every).values())
         if not results:

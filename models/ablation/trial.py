@@ -40,6 +40,11 @@ class Trial:
         return f"{self.cell.name}, seed {self.seed}"
 
     @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases in which it is compared."""
+        return self.cell.phases if self.recipe.deploy_epochs else ("float",)
+
+    @property
     def result_file(self) -> Path:
         """The file that holds the result."""
         return self.folder / "result.json"
@@ -63,7 +68,7 @@ class Trial:
             found = json.loads(self.result_file.read_text(encoding="utf-8"))
             config = ModelConfig.from_json(json.dumps(found["config"]))
             self._check(config, Recipe(**found["recipe"]), found["inputs"] == inputs)
-            found["accuracy"] = {phase: float(found["accuracy"][phase]) for phase in self.cell.phases}
+            found["accuracy"] = {phase: float(found["accuracy"][phase]) for phase in self.phases}
             return found
         except FileNotFoundError:
             return None

@@ -8,8 +8,9 @@ emulator) as well as PyTorch tensors (deploy mode). The ONNX functions mirror th
 
 from haarlequin.models.arithmetic.affine import affine
 from haarlequin.models.arithmetic.binary import binary_linear, sign
+from haarlequin.models.arithmetic.convolution import binary_convolution
 from haarlequin.models.arithmetic.diba import context, diba, differential, local_convolution
-from haarlequin.models.arithmetic.embedding import embedding, patches
+from haarlequin.models.arithmetic.embedding import embedding, neighbourhoods, patches
 from haarlequin.models.arithmetic.fixed import (
     Array,
     SaturationCounter,
@@ -21,16 +22,20 @@ from haarlequin.models.arithmetic.fixed import (
     shift_right,
 )
 from haarlequin.models.arithmetic.haar import haar_split
-from haarlequin.models.arithmetic.head import head, pool
+from haarlequin.models.arithmetic.head import head, pool, token_logits
 from haarlequin.models.arithmetic.irprelu import irprelu
+from haarlequin.models.arithmetic.merge import merge_shortcut, merge_tokens
 from haarlequin.models.arithmetic.shortcut import mean_of_repeats, repeat_channels
 from haarlequin.models.arithmetic.softmax import binarise_softmax, exp_table, scores, split_heads
+from haarlequin.models.arithmetic.windows import allowed_pairs, from_windows, to_windows
 
 __all__ = [
     "Array",
     "SaturationCounter",
     "affine",
+    "allowed_pairs",
     "binarise_softmax",
+    "binary_convolution",
     "binary_linear",
     "clip",
     "context",
@@ -40,11 +45,15 @@ __all__ = [
     "embedding",
     "exact_matmul",
     "exp_table",
+    "from_windows",
     "haar_split",
     "head",
     "irprelu",
     "local_convolution",
     "mean_of_repeats",
+    "merge_shortcut",
+    "merge_tokens",
+    "neighbourhoods",
     "patches",
     "pool",
     "repeat_channels",
@@ -54,4 +63,6 @@ __all__ = [
     "shift_right",
     "sign",
     "split_heads",
+    "to_windows",
+    "token_logits",
 ]

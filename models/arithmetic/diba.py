@@ -13,15 +13,19 @@ def context(attention: Array, v: Array) -> Array:
     return xp.reshape(xp.moveaxis(mixed, -3, -2), v.shape)
 
 
-def differential(attention: Array, v: Array) -> Array:
+def differential(attention: Array, v: Array, own_shift: Array | None = None) -> Array:
     """(1 − k_i)·V_i with k_i = Σ_j Â_ij counted per head.
 
-    Added to `context`, it gives V_i + Σ_{j: Â_ij = 1} (V_j − V_i).
+    Added to `context`, it gives V_i + Σ_{j: Â_ij = 1} (V_j − V_i). ``own_shift`` (C,), if given, multiplies
+    channel c by 2^−own_shift_c, to the nearest integer, halves up.
     """
     xp, heads = array_namespace(v), attention.shape[-3]
     k = xp.moveaxis(xp.sum(attention, axis=-1, dtype=v.dtype), -2, -1)  # (..., N, heads)
     per_head = xp.reshape(v, (*v.shape[:-1], heads, v.shape[-1] // heads))
-    return xp.reshape((1 - k)[..., None] * per_head, v.shape)
+    own = xp.reshape((1 - k)[..., None] * per_head, v.shape)
+    if own_shift is None:
+        return own
+    return (own + ((1 << own_shift) >> 1)) >> own_shift
 
 
 def local_convolution(v: Array, weight: Array, grid: tuple[int, int]) -> Array:
@@ -41,10 +45,18 @@ def local_convolution(v: Array, weight: Array, grid: tuple[int, int]) -> Array:
     return xp.reshape(total, v.shape)
 
 
-def diba(attention: Array, v: Array, weight: Array, local_shift: Array, grid: tuple[int, int]) -> Array:
-    """acc = Σ_j Â_ij·V_j + (1 − k_i)·V_i + (θ×θ convolution of V)·2^local_shift_c; (B, N, C)."""
-    return (
-        context(attention, v)
-        + differential(attention, v)
-        + (local_convolution(v, weight, grid) << local_shift)
-    )
+def diba(
+    attention: Array,
+    v: Array,
+    weight: Array,
+    local_shift: Array,
+    grid: tuple[int, int],
+    own: bool = True,
+    own_shift: Array | None = None,
+) -> Array:
+    """acc = Σ_j Â_ij·V_j + (1 − k_i)·V_i + (θ×θ convolution of V)·2^local_shift_c; (B, N, C).
+
+    The second term is left out without ``own``, and has the ``own_shift`` of `differential`.
+    """
+    acc = context(attention, v) + (local_convolution(v, weight, grid) << local_shift)
+    return acc + differential(attention, v, own_shift) if own else acc

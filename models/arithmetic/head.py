@@ -21,3 +21,8 @@ def head(
     """
     v = sat(affine(pooled, a, b, shift), feature_bits)
     return exact_matmul(v, weight.T, weight.shape[-1] * 128 << (feature_bits - 1)) + bias
+
+
+def token_logits(acc: Array, a: Array, b: Array, shift: int, wide_bits: int) -> Array:
+    """sat(affine(acc)): the logits of each token, (B, N, classes), from its binary linear."""
+    return sat(affine(acc, a, b, shift), wide_bits)

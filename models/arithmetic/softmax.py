@@ -36,18 +36,28 @@ def scores(bands: Sequence[tuple[Array, Array, int]], heads: int) -> Array:
 
 
 def binarise_softmax(
-    scores: Array, table: Sequence[int], shift: int, threshold: Array, fraction: int
+    scores: Array,
+    table: Sequence[int],
+    shift: int,
+    threshold: Array,
+    fraction: int,
+    allowed: Array | None = None,
 ) -> Array:
     """Â (0 or 1) from scores (..., heads, N, N), along the last axis.
 
     e_ij = table[min((max_j S_ij − S_ij) >> shift, last)]; Â_ij = (e_ij << fraction ≥ threshold_h·Σ_j e_ij).
     ``threshold`` (heads,) is unsigned, with ``fraction`` fraction bits. The comparison is in int64, because
-    both sides can exceed 2^32.
+    both sides can exceed 2^32. Where ``allowed`` (..., 1, N, N), if given, is 0, e_ij is 0, and S_ij does not
+    count for the maximum.
     """
     xp = array_namespace(scores)
+    if allowed is not None:
+        scores = scores - (1 - allowed) * (1 << 24)
     distance = shift_right(xp.max(scores, axis=-1, keepdims=True) - scores, shift)
     index = xp.reshape(xp.astype(clip(distance, None, len(table) - 1), xp.int64), (-1,))
     entries = xp.asarray(table, dtype=xp.int64, device=scores.device)
     e = xp.reshape(xp.take(entries, index, axis=0), scores.shape)
+    if allowed is not None:
+        e = e * allowed
     limit = xp.astype(threshold, xp.int64)[:, None, None] * xp.sum(e, axis=-1, keepdims=True)
     return xp.astype((e << fraction) >= limit, scores.dtype)

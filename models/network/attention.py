@@ -11,9 +11,15 @@ from torch.nn import functional as F
 
 from haarlequin.models import arithmetic
 from haarlequin.models.config import ModelConfig
-from haarlequin.models.golden import exp_table
+from haarlequin.models.golden import OWN_SHIFT_BITS, exp_table
 from haarlequin.models.network.layers import Constants, Layer
-from haarlequin.models.network.quant import BinaryWeight, real_sign, round_constant, straight_through
+from haarlequin.models.network.quant import (
+    BinaryWeight,
+    bounded,
+    real_sign,
+    round_constant,
+    straight_through,
+)
 
 
 class HaarSplit(Layer):
@@ -53,11 +59,13 @@ class BinaryAttention(Layer):
 
     def band_weights(self, bands: int) -> list[Tensor]:
         """The weights of the bands' scores: α and 1 − α for two bands, 1 for a single one."""
-        alpha = self.alpha.clamp(0, 1)
+        alpha = bounded(self.alpha, 0, 1)
         return [alpha, 1 - alpha] if bands == 2 else [torch.ones_like(alpha)]
 
-    def forward(self, bands: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Signs (Q, K) of each band, each (B, N, C) → Â (B, heads, N, N)."""
+    def forward(self, bands: list[tuple[Tensor, Tensor]], allowed: Tensor | None = None) -> Tensor:
+        """Signs (Q, K) of each band, each (B, N, C) → Â (B, heads, N, N). It is 0 where ``allowed``
+        (B, 1, N, N), if given, is 0.
+        """
         # Floats hold these products of signs exactly, so the integer rule and the softmax can both use them.
         dots = [
             arithmetic.split_heads(q, self.heads) @ arithmetic.split_heads(k, self.heads).mT for q, k in bands
@@ -65,13 +73,18 @@ class BinaryAttention(Layer):
         c = self.constants(len(bands))
         integer = sum(w * dot.detach().int() for w, dot in zip(c["score_weight"].int(), dots, strict=True))
         bits = arithmetic.binarise_softmax(
-            integer, self.table, self.score_shift, c["threshold"], self.widths.threshold
+            integer, self.table, self.score_shift, c["threshold"], self.widths.threshold, allowed
         )
         if not torch.is_grad_enabled():
             return bits.to(bands[0][0].dtype)
         real = sum(w * dot for w, dot in zip(self.band_weights(len(bands)), dots, strict=True))
-        beta = self.beta.clamp(min=2.0**-self.widths.threshold)[:, None, None]
-        return straight_through(((real * self.scale).softmax(-1) / beta).clamp(0, 1), bits)
+        if allowed is not None:
+            real = real - (1 - allowed) * 1e4
+        beta = bounded(self.beta, 2.0**-self.widths.threshold, 2.0)[:, None, None]
+        softmax = (real * self.scale).softmax(-1)
+        # Where a bit is 1 for any smaller β as well, β alone gets a gradient, if a larger one would help.
+        beyond = bounded((softmax.detach() / beta).clamp(min=1), 0, 1)
+        return straight_through((softmax / beta).clamp(0, 1) + beyond, bits)
 
     def constants(self, bands: int) -> Constants:
         """score_weight (bands,) and threshold (heads,)."""
@@ -84,12 +97,13 @@ class BinaryAttention(Layer):
 class DIBA(Layer):
     """Σ_j Â_ij V_j + (1 − k_i)·V_i + 2^s_c · (local convolution of V), with a learned s_c for each channel.
 
-    If ``config.diba`` is off, only the first sum is left.
+    If ``config.diba`` is off, only the first sum is left. ``config.own`` is about the second term: where it
+    is "learned", channel c of it has a factor of 2^−o_c, and the product is rounded to an integer.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.widths)
-        self.enabled, self.grid = config.diba, config.grid
+        self.enabled, self.grid, self.own = config.diba, config.grid, config.own
         if self.enabled:
             self.local = qnn.QuantConv2d(
                 config.dim,
@@ -103,25 +117,35 @@ class DIBA(Layer):
             nn.init.uniform_(self.local.weight, -0.5, 0.5)
             self.real_weights = False  # `DIDBViT.use_real_weights` changes it
             self.local_shift = nn.Parameter(torch.zeros(config.dim))
+            if self.own == "learned":
+                self.own_shift = nn.Parameter(torch.zeros(config.dim))
 
     def forward(self, attention: Tensor, v: Tensor) -> Tensor:
         """Â (B, heads, N, N) and the signs V (B, N, C) → acc (B, N, C), whose values are integers."""
         mixed = (attention @ arithmetic.split_heads(v, attention.shape[1])).transpose(1, 2).flatten(2)
         if not self.enabled:
             return mixed
-        own = (1 - attention.sum(-1)).transpose(1, 2).repeat_interleave(
-            v.shape[-1] // attention.shape[1], dim=-1
-        ) * v
+        if self.own != "none":
+            mixed = mixed + self._own_term(attention, v)
         image = v.transpose(1, 2).unflatten(-1, self.grid)
         shift = straight_through(self.local_shift, self.shifts())
         local = self._convolve(image).flatten(2).transpose(1, 2) * torch.exp2(shift)
         if not self.deployed:
-            return mixed + own + local
-        c = self.integers()
+            return mixed + local
+        c, signs = self.integers(), v.detach().int()
+        own, own_shift = self.own != "none", c.get("own_shift")
         exact = arithmetic.diba(
-            attention.detach().int(), v.detach().int(), c["weight"], c["shift"], self.grid
+            attention.detach().int(), signs, c["weight"], c["shift"], self.grid, own, own_shift
         )
-        return straight_through(mixed + own + local, exact)
+        return straight_through(mixed + local, exact)
+
+    def _own_term(self, attention: Tensor, v: Tensor) -> Tensor:
+        own = (1 - attention.sum(-1)).transpose(1, 2)
+        own = own.repeat_interleave(v.shape[-1] // attention.shape[1], dim=-1) * v
+        if self.own == "fixed":
+            return own
+        scaled = own * torch.exp2(-straight_through(self.own_shift, self.own_shifts()))
+        return straight_through(scaled, (scaled.detach() + 0.5).floor())
 
     def _convolve(self, image: Tensor) -> Tensor:
         if not self.real_weights:
@@ -133,8 +157,15 @@ class DIBA(Layer):
         """s_c: the scale of the local convolution is 2^s_c."""
         return round_constant(self.local_shift, 0, self.widths.local_shift, signed=False)
 
+    def own_shifts(self) -> Tensor:
+        """o_c: the factor of a token's own term is 2^−o_c."""
+        return round_constant(self.own_shift, 0, OWN_SHIFT_BITS, signed=False)
+
     def constants(self) -> Constants:
-        """weight (C, θ, θ) and shift (C,) of the local convolution; nothing without DIBA."""
+        """weight (C, θ, θ) and shift (C,) of the local convolution, and own_shift (C,) where it is learned;
+        nothing without DIBA.
+        """
         if not self.enabled:
             return {}
-        return {"weight": real_sign(self.local.weight.detach())[:, 0].long(), "shift": self.shifts()}
+        constants = {"weight": real_sign(self.local.weight.detach())[:, 0].long(), "shift": self.shifts()}
+        return constants | ({"own_shift": self.own_shifts()} if self.own == "learned" else {})

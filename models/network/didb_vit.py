@@ -5,12 +5,21 @@ from brevitas import nn as qnn
 from torch import Tensor, nn
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig
+from haarlequin.models.config import LayerPlace, ModelConfig
 from haarlequin.models.network.attention import DIBA, BinaryAttention, HaarSplit
-from haarlequin.models.network.head import Head
-from haarlequin.models.network.layers import BinaryLinear, IRPReLU, Layer, Projection, SignProjection
+from haarlequin.models.network.head import Head, TokenHead
+from haarlequin.models.network.layers import (
+    BinaryConvolution,
+    BinaryLinear,
+    Constants,
+    IRPReLU,
+    Layer,
+    Projection,
+    SignProjection,
+)
 from haarlequin.models.network.patch_embed import Embedding
 from haarlequin.models.network.quant import BinaryActivation
+from haarlequin.models.stages import CONVOLUTION
 
 LAYER_SCALE = 0.1
 """Initial value of the LayerScale. It is small, because the shortcuts within a branch already carry x: at the
@@ -35,31 +44,56 @@ def _pre_norm(config: ModelConfig) -> PreNorm | None:
     return PreNorm(config.dim) if config.pre_norm else None
 
 
+class Windows(nn.Module):
+    """The windows that attention is limited to; without any, all of these functions change nothing."""
+
+    def __init__(self, config: ModelConfig, shift: int):
+        super().__init__()
+        self.grid, self.size, self.shift = config.grid, config.stage.window, shift
+        allowed = torch.tensor(arithmetic.allowed_pairs(self.grid, self.size, shift) if shift else [])
+        self.register_buffer("allowed", allowed, persistent=False)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, N, C) → (B·windows, window², C)."""
+        return arithmetic.to_windows(x, self.grid, self.size, self.shift) if self.size else x
+
+    def join(self, x: Tensor) -> Tensor:
+        """The inverse of `split`."""
+        return arithmetic.from_windows(x, self.grid, self.size, self.shift) if self.size else x
+
+    def allowed_of(self, windows: int) -> Tensor | None:
+        """(windows, 1, window², window²) of 0 and 1 for the windows of a batch, or None where all are 1."""
+        return self.allowed.repeat(windows // len(self.allowed), 1, 1)[:, None] if self.shift else None
+
+
 class Attention(Layer):
     """x + LayerScale(output projection of the context), from HFSC, a binary softmax and DIBA."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, shift: int = 0):
         super().__init__(config.widths)
-        dim = config.dim
+        dim, inner = config.dim, config.window_alone()
+        self.windows = Windows(config, shift)
         self.pre_norm = _pre_norm(config)
-        self.haar = HaarSplit(config) if config.hfsc else None
+        self.haar = HaarSplit(inner) if config.hfsc else None
         self.query = nn.ModuleDict({band: SignProjection(dim, config.widths) for band in config.bands})
         self.key = nn.ModuleDict({band: SignProjection(dim, config.widths) for band in config.bands})
         self.value = Projection(dim, dim, config)
         self.value_move = nn.Parameter(torch.zeros(dim))
         self.value_act = qnn.QuantIdentity(act_quant=BinaryActivation)
-        self.attention = BinaryAttention(config)
-        self.diba = DIBA(config)
+        self.attention = BinaryAttention(inner)
+        self.diba = DIBA(inner)
         self.context = IRPReLU(dim, config)
         self.output = Projection(dim, dim, config, LAYER_SCALE)
 
     def forward(self, residual: Tensor) -> Tensor:
         x = self.pre_norm(residual) if self.pre_norm else residual
-        bands = dict(zip(self.query, self.haar(x) if self.haar else (x,), strict=True))
+        split = self.windows.split(x)
+        bands = dict(zip(self.query, self.haar(split) if self.haar else (split,), strict=True))
         pairs = [(self.query[band](band_x), self.key[band](band_x)) for band, band_x in bands.items()]
         v_wide = self.value(x, shortcut=x)
-        v = self.value_act(v_wide + self.offset(self.value_move))
-        acc = self.diba(self.attention(pairs), v)
+        v = self.windows.split(self.value_act(v_wide + self.offset(self.value_move)))
+        attention = self.attention(pairs, self.windows.allowed_of(len(v)))
+        acc = self.windows.join(self.diba(attention, v))
         ctx = self.context(acc, shortcut=v_wide)
         return self.output(ctx, shortcut=ctx, residual=residual)
 
@@ -85,8 +119,62 @@ class MLP(Layer):
         return self.reduce(u, shortcut=mean, residual=residual)
 
 
+class Convolution(Layer):
+    """IRPReLU(BN(3×3 convolution of signs) + x): a layer of its own, or the feed-forward part of another."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config.widths)
+        self.convolution = BinaryConvolution(config)
+        self.irprelu = IRPReLU(config.dim, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.irprelu(self.convolution(x), shortcut=x)
+
+    def constants(self) -> Constants:
+        """The constants of the convolution and of the IRPReLU."""
+        return self.convolution.constants() | self.irprelu.constants()
+
+
+class Merge(Layer):
+    """2×2 tokens of one stage → a token of the next: IRPReLU(BN(W·signs of the four) + shortcut). The four
+    have the same moves before their signs.
+    """
+
+    def __init__(self, before: ModelConfig, after: ModelConfig):
+        super().__init__(before.widths)
+        self.grid, self.dim = before.grid, after.dim
+        self.linear = BinaryLinear(4 * before.dim, after.dim, before.widths, moves=before.dim)
+        self.irprelu = IRPReLU(after.dim, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        acc = self.linear.product(arithmetic.merge_tokens(self.linear.signs(x), self.grid))
+        return self.irprelu(acc, self._shortcut(arithmetic.merge_tokens(x, self.grid)))
+
+    def _shortcut(self, merged: Tensor) -> Tensor:
+        if merged.shape[-1] <= self.dim:
+            return arithmetic.merge_shortcut(merged, self.dim)
+        mean = merged.unflatten(-1, (-1, self.dim)).mean(-2)
+        if not self.deployed:
+            return mean
+        return self.exact(mean, arithmetic.merge_shortcut(self.wide(merged), self.dim))
+
+    def constants(self) -> Constants:
+        """The constants of the linear and of the IRPReLU."""
+        return self.linear.constants() | self.irprelu.constants()
+
+
+def _layer(place: LayerPlace) -> nn.Sequential:
+    """The blocks of a layer: what its stage begins with, and its feed-forward part."""
+    config = place.config
+    if config.stage.kind == CONVOLUTION:
+        return nn.Sequential(Convolution(config))
+    feed_forward = Convolution if config.stage.feed_forward == CONVOLUTION else MLP
+    return nn.Sequential(Attention(config, place.shift), feed_forward(config))
+
+
 class DIDBViT(nn.Module):
-    """The network: pixels (B, H, W, channels), uint8, → real logits (B, classes).
+    """The network: pixels (B, H, W, channels), uint8, → real logits (B, classes), or (B, N, classes) of each
+    token if the configuration is for segmentation.
 
     It starts in the float phase; `deploy()` turns it to deploy mode for good. Its logits are then integers
     times `logit_scale`, and these integers equal the logits of the golden model that `freeze` makes of it.
@@ -96,10 +184,12 @@ class DIDBViT(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = Embedding(config)
-        self.layers = nn.ModuleList(
-            nn.Sequential(Attention(config), MLP(config)) for _ in range(config.layers)
+        self.layers = nn.ModuleList(_layer(place) for place in config.places)
+        self.merges = nn.ModuleDict(
+            {str(i): Merge(p.merged, p.config) for i, p in enumerate(config.places) if p.merged}
         )
-        self.head = Head(config)
+        """The merges, by the number of the layer that each is before."""
+        self.head = TokenHead(config) if config.segmentation else Head(config)
 
     @property
     def deployed(self) -> bool:
@@ -108,7 +198,11 @@ class DIDBViT(nn.Module):
 
     def binary_weights(self) -> dict[str, nn.Parameter]:
         """The parameters of which only the signs count, by their names in `state_dict`."""
-        names = {BinaryLinear: "linear.weight", DIBA: "local.weight"}
+        names = {
+            BinaryLinear: "linear.weight",
+            BinaryConvolution: "convolution.weight",
+            DIBA: "local.weight",
+        }
         found = {f"{path}.{names[type(m)]}" for path, m in self.named_modules() if type(m) in names}
         return {name: parameter for name, parameter in self.named_parameters() if name in found}
 
@@ -116,12 +210,12 @@ class DIDBViT(nn.Module):
         """The parameters with weight decay: the multi-bit matrices. Decay would pull binary weights towards
         a change of sign, and constants towards no useful value.
         """
-        return [self.embedding.linear.weight, self.head.linear.weight]
+        return [self.embedding.linear.weight, *self.head.decayed()]
 
     def use_real_weights(self, real: bool) -> None:
         """Use the real values of binary weights, as in the first of two stages, or only their signs."""
         for module in self.modules():
-            if isinstance(module, BinaryLinear | DIBA):
+            if isinstance(module, BinaryLinear | BinaryConvolution | DIBA):
                 module.real_weights = real
 
     @torch.no_grad()
@@ -147,12 +241,14 @@ class DIDBViT(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.embedding(pixels)
-        for layer in self.layers:
+        for i, layer in enumerate(self.layers):
+            if str(i) in self.merges:
+                x = self.merges[str(i)](x)
             x = layer(x)
         return self.head(x)
 
     def integer_logits(self, pixels: Tensor) -> Tensor:
-        """int64 logits in deploy mode."""
+        """int64 logits in deploy mode, in the shape of the real ones."""
         if not self.deployed:
             raise ValueError("integer logits exist in deploy mode only: call deploy() first")
         return (self(pixels).double() / self.head.logit_scale).round().long()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from haarlequin.models.golden import GoldenModel
-from haarlequin.models.network.didb_vit import MLP, Attention, DIDBViT
+from haarlequin.models.network.didb_vit import MLP, Attention, Convolution, DIDBViT
 from haarlequin.models.network.layers import Constants
 
 
@@ -13,10 +13,14 @@ def freeze(model: DIDBViT) -> GoldenModel:
         raise ValueError("only a model in deploy mode freezes: call deploy() first")
     groups: dict[str, Constants] = {"embedding": model.embedding.constants(), "head": model.head.constants()}
     constants: dict[str, np.ndarray] = {}
-    for i, (attention, mlp) in enumerate(model.layers):
-        groups |= {f"layers.{i}.{name}": group for name, group in (_attention(attention) | _mlp(mlp)).items()}
-        # It belongs to no module inside the attention, so no group has it.
-        constants[f"layers.{i}.value_move"] = attention.offset_constant(attention.value_move)
+    for i, merge in model.merges.items():
+        groups[f"layers.{i}.merge"] = merge.constants()
+    for i, blocks in enumerate(model.layers):
+        for block in blocks:
+            groups |= {f"layers.{i}.{name}": group for name, group in _GROUPS[type(block)](block).items()}
+            if isinstance(block, Attention):
+                # It belongs to no module inside the attention, so no group has it.
+                constants[f"layers.{i}.value_move"] = block.offset_constant(block.value_move)
     for name, group in groups.items():
         # Copied, because some constants are the model's own buffers.
         constants |= {f"{name}.{key}": value.cpu().numpy().copy() for key, value in group.items()}
@@ -38,3 +42,10 @@ def _attention(module: Attention) -> dict[str, Constants]:
 
 def _mlp(module: MLP) -> dict[str, Constants]:
     return {"expand": module.expand.constants(), "reduce": module.reduce.constants()}
+
+
+def _convolution(module: Convolution) -> dict[str, Constants]:
+    return {"convolution": module.constants()}
+
+
+_GROUPS = {Attention: _attention, MLP: _mlp, Convolution: _convolution}

@@ -145,19 +145,35 @@ class Affine(Layer):
         return {"a": a, "b": b, "shift": self.shift.long()}
 
 
-class BinaryLinear(Layer):
-    """W·sign(x + move): a move per input, then a sign and a ±1 linear of Brevitas; (..., K) → (..., M)."""
+class Signs(Layer):
+    """sign(x + move), with a move for each channel, before a layer with binary weights."""
 
-    def __init__(self, inputs: int, outputs: int, widths: Widths):
+    def __init__(self, channels: int, widths: Widths):
         super().__init__(widths)
-        self.move = nn.Parameter(torch.zeros(inputs))
+        self.move = nn.Parameter(torch.zeros(channels))
         self.act = qnn.QuantIdentity(act_quant=BinaryActivation)
+
+    def signs(self, x: Tensor) -> Tensor:
+        """The signs of x (..., C)."""
+        return self.act(x + self.offset(self.move))
+
+
+class BinaryLinear(Signs):
+    """W·sign(x + move): a ±1 linear of Brevitas, (..., K) → (..., M). Where K is a multiple of ``moves``,
+    `signs` and `product` are called one after the other, and inputs in between are put side by side.
+    """
+
+    def __init__(self, inputs: int, outputs: int, widths: Widths, moves: int | None = None):
+        super().__init__(moves or inputs, widths)
         self.linear = qnn.QuantLinear(inputs, outputs, bias=False, weight_quant=BinaryWeight)
         self.real_weights = False
         nn.init.uniform_(self.linear.weight, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        signs = self.act(x + self.offset(self.move))
+        return self.product(self.signs(x))
+
+    def product(self, signs: Tensor) -> Tensor:
+        """W·signs."""
         return F.linear(signs, self.linear.weight) if self.real_weights else self.linear(signs)
 
     def constants(self) -> Constants:
@@ -165,6 +181,35 @@ class BinaryLinear(Layer):
         return {
             "move": self.offset_constant(self.move),
             "weight": real_sign(self.linear.weight.detach()).long(),
+        }
+
+
+class BinaryConvolution(Signs):
+    """A ±1 convolution of 3×3 tokens on sign(x + move), (B, N, C) → (B, N, C), in which tokens outside the
+    grid have signs of +1 (`arithmetic.binary_convolution`).
+    """
+
+    def __init__(self, config: ModelConfig):
+        channels = config.dim
+        super().__init__(channels, config.widths)
+        self.grid = config.grid
+        self.convolution = qnn.QuantConv2d(channels, channels, 3, bias=False, weight_quant=BinaryWeight)
+        self.real_weights = False
+        nn.init.uniform_(self.convolution.weight, -0.5, 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        image = self.signs(x).unflatten(1, self.grid)
+        # Channels stay last in memory, where padding and convolution are fast.
+        image = F.pad(image, (0, 0, 1, 1, 1, 1), value=1.0).permute(0, 3, 1, 2)
+        weight = self.convolution.weight
+        acc = F.conv2d(image, weight) if self.real_weights else self.convolution(image)
+        return acc.permute(0, 2, 3, 1).flatten(1, 2)
+
+    def constants(self) -> Constants:
+        """move and weight (C, C, 3, 3)."""
+        return {
+            "move": self.offset_constant(self.move),
+            "weight": real_sign(self.convolution.weight.detach()).long(),
         }
 
 

@@ -31,7 +31,10 @@ def random_model(config: ModelConfig, seed: int) -> DIDBViT:
             elif isinstance(module, SignProjection):
                 _any_affine(module.affine, generator)
         _fitting_affine(model.embedding.affine, 2.0 ** (config.widths.embedding_acc - 3), generator)
-        _fitting_affine(model.head.affine, config.tokens * 2.0**config.widths.fraction, generator)
+        rows, columns = config.grids[-1]
+        pooled = rows * columns * 2.0**config.widths.fraction
+        signs = config.stages[-1].dim ** 0.5
+        _fitting_affine(model.head.affine, signs if config.segmentation else pooled, generator)
         for name, parameter in model.named_parameters():
             _randomise(name.rpartition(".")[2], parameter, generator)
     return model
@@ -75,6 +78,8 @@ def _randomise(name: str, parameter: Tensor, generator: torch.Generator) -> None
             value = parameter * (2 * noise).exp2()
         case "local_shift":
             value = 4 * torch.rand(parameter.shape, generator=generator)
+        case "own_shift":
+            value = 8 * torch.rand(parameter.shape, generator=generator)
         case _:  # moves, m1, m2, tokens, biases
             value = _edged(noise / 2, generator)
     parameter.copy_(value)

@@ -16,9 +16,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from haarlequin.models.common.files import replacing
-from haarlequin.models.config import ModelConfig
+from haarlequin.models.config import ConfigError, LayerPlace, ModelConfig
 from haarlequin.models.golden import FEATURE_BITS, GoldenModel, Spec, exp_table, specs
-from haarlequin.models.onnx.functions import DOMAIN, DOMAIN_VERSION, FUNCTIONS, ONNX_OPSET
+from haarlequin.models.onnx.functions import DOMAIN, DOMAIN_VERSION, ONNX_OPSET, functions_for
+from haarlequin.models.stages import CONVOLUTION, MLP
 
 FORMAT_VERSION = 2
 """The metadata `haarlequin.version`: the version of the format that a reader must know."""
@@ -31,19 +32,25 @@ _EXP_TABLE = "exp_table"
 
 
 def export(golden: GoldenModel) -> onnx.ModelProto:
-    """The golden model as ONNX: `pixels` uint8 (batch, H, W, channels) → `logits` int64 (batch, classes).
+    """The golden model as ONNX: `pixels` uint8 (batch, H, W, channels) → `logits` int64 (batch, classes), or
+    (batch, tokens, classes) for segmentation.
 
     The batch may have any size, 0 included. Every tensor of the graph has its type and shape in the file.
+    Raises `ConfigError` for a network that only the golden model computes.
     """
     config = golden.config
+    if any(place.shift for place in config.places):
+        raise ConfigError(f"{config.name} shifts its windows: only the golden model computes that")
     nodes = _Writer(golden).model()
-    image, classes = ("batch", *config.image, config.channels), ("batch", len(config.classes))
+    (rows, columns), count = config.grids[-1], len(config.classes)
+    image = ("batch", *config.image, config.channels)
+    classes = ("batch", rows * columns, count) if config.segmentation else ("batch", count)
     pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, image)
     logits = helper.make_tensor_value_info("logits", TensorProto.INT64, classes)
     graph = helper.make_graph(nodes, config.name, [pixels], [logits], _initialisers(golden))
     model = helper.make_model(
         graph,
-        functions=FUNCTIONS,
+        functions=functions_for(node.op_type for node in nodes),
         opset_imports=[helper.make_opsetid("", ONNX_OPSET), helper.make_opsetid(DOMAIN, DOMAIN_VERSION)],
         ir_version=_IR_VERSION,
         producer_name=DOMAIN,
@@ -128,16 +135,24 @@ class _Writer:
 
     def __init__(self, golden: GoldenModel):
         self.config, self.constants = golden.config, golden.constants
-        self.rows, self.cols = golden.config.grid
         self.wide = golden.config.widths.wide
-        self.heads = {"heads": self.config.heads, "d": self.config.dim // self.config.heads}
         self.nodes: list[onnx.NodeProto] = []
 
     def model(self) -> list[onnx.NodeProto]:
         x = self.embedding()
-        for i in range(self.config.layers):
-            x = self.attention(f"layers.{i}", x)
-            x = self.mlp(f"layers.{i}", x)
+        for place in self.config.places:
+            x = self.layer(place, x)
+        if self.config.segmentation:
+            inputs = [self.binary_linear("head", x), *self.constant_names("head", "a", "b")]
+            self.node(
+                "TokenLogits",
+                inputs,
+                ["logits"],
+                "head",
+                shift=self.scalar("head.shift"),
+                wide_bits=self.wide,
+            )
+            return self.nodes
         self.node("Pool", [x], ["pooled"])
         constants = self.constant_names("head", "a", "b", "weight", "bias")
         shift = self.scalar("head.shift")
@@ -145,66 +160,119 @@ class _Writer:
         return self.nodes
 
     def embedding(self) -> str:
-        return self.node(
-            "Embedding",
-            ["pixels", *self.constant_names("embedding", "weight", "bias", "a", "b", "position")],
-            ["embedding.x"],
-            "embedding",
-            acc_shift=self.config.embedding_acc_shift,
-            shift=self.scalar("embedding.shift"),
-            patch=self.config.patch,
-            rows=self.rows,
-            cols=self.cols,
-            channels=self.config.channels,
-            wide_bits=self.wide,
-        )
+        stem, (rows, cols) = self.config.stem, self.config.grids[0]
+        constants = self.constant_names("embedding", "weight", "bias", "a", "b")
+        scalars = {"acc_shift": self.config.embedding_acc_shift, "shift": self.scalar("embedding.shift")}
+        shape = {"rows": rows, "cols": cols, "channels": self.config.channels, "wide_bits": self.wide}
+        if stem.patch:
+            inputs = ["pixels", *constants, "embedding.position"]
+            shape = {"patch": stem.patch} | shape
+            return self.node("Embedding", inputs, ["embedding.x"], "embedding", **scalars, **shape)
+        shape |= {"stride": stem.stride, "dim": self.config.stages[0].dim}
+        inputs = ["pixels", *constants]
+        return self.node("ConvolutionEmbedding", inputs, ["embedding.x"], "embedding", **scalars, **shape)
 
-    def attention(self, layer: str, x: str) -> str:
-        bands = self.bands(layer, x)
+    def layer(self, place: LayerPlace, x: str) -> str:
+        stage = place.config.stage
+        if place.merged:
+            x = self.merge(place, place.merged, x)
+        if stage.kind != CONVOLUTION:
+            x = self.attention(place, x)
+        return (self.mlp if stage.feed_forward == MLP else self.convolution)(place, x)
+
+    def merge(self, place: LayerPlace, before: ModelConfig, x: str) -> str:
+        name, (rows, cols) = f"{place.name}.merge", place.config.grid
+        shape = {"rows": rows, "cols": cols, "channels": before.dim}
+        signs = self.node("Sign", [x, f"{name}.move"], [f"{name}.token_signs"])
+        side_by_side = self.node("MergeTokens", [signs], [f"{name}.signs"], **shape)
+        acc = self.node("SignLinear", [side_by_side, f"{name}.weight"], [f"{name}.acc"])
+        merged = self.node("MergeTokens", [x], [f"{name}.merged"], **shape)
+        return self.irprelu(name, acc, self.merge_shortcut(name, merged, 4 * before.dim, place.config.dim))
+
+    def merge_shortcut(self, name: str, merged: str, inputs: int, outputs: int) -> str:
+        if inputs == outputs:
+            return merged
+        fewer = outputs < inputs
+        repeats = {"repeats": max(inputs, outputs) // min(inputs, outputs), "channels": min(inputs, outputs)}
+        op = "MeanOfRepeats" if fewer else "RepeatChannels"
+        return self.node(op, [merged], [f"{name}.shortcut"], **repeats)
+
+    def convolution(self, place: LayerPlace, x: str) -> str:
+        name, (rows, cols) = f"{place.name}.convolution", place.config.grid
+        inputs = [x, *self.constant_names(name, "move", "weight")]
+        shape = {"rows": rows, "cols": cols, "channels": place.config.dim}
+        acc = self.node("BinaryConvolution", inputs, [f"{name}.acc", f"{name}.signs"], **shape)
+        return self.irprelu(name, acc, x)
+
+    def attention(self, place: LayerPlace, x: str) -> str:
+        layer, config = place.name, place.config
+        attention = self.binary_attention(place, self.bands(place, self.split(config, x, f"{layer}.windows")))
         v_wide = self.projection(f"{layer}.value", x, x)
         v = self.node("Sign", [v_wide, f"{layer}.value_move"], [f"{layer}.v"])
-        attention = self.binary_attention(layer, bands)
-        acc = self.context(layer, attention, v)
-        ctx = self.irprelu(f"{layer}.context", acc, v_wide)
+        acc = self.context(place, attention, self.split(config, v, f"{layer}.v_windows"))
+        ctx = self.irprelu(f"{layer}.context", self.join(config, acc, f"{layer}.context.joined"), v_wide)
         return self.projection(f"{layer}.output", ctx, ctx, residual=x)
 
-    def mlp(self, layer: str, x: str) -> str:
-        repeats = {"repeats": self.config.mlp_ratio, "channels": self.config.dim}
+    def mlp(self, place: LayerPlace, x: str) -> str:
+        layer, config = place.name, place.config
+        repeats = {"repeats": config.mlp_ratio, "channels": config.dim}
         repeated = self.node("RepeatChannels", [x], [f"{layer}.repeated"], **repeats)
         u = self.projection(f"{layer}.expand", x, repeated)
         mean = self.node("MeanOfRepeats", [u], [f"{layer}.mean"], **repeats)
         return self.projection(f"{layer}.reduce", u, mean, residual=x)
 
-    def bands(self, layer: str, x: str) -> list[str]:
+    def split(self, config: ModelConfig, x: str, name: str) -> str:
+        """``x`` in windows, if there are any."""
+        return self.windows(config, "ToWindows", x, name) if config.stage.window else x
+
+    def join(self, config: ModelConfig, x: str, name: str) -> str:
+        """The inverse of `split`."""
+        return self.windows(config, "FromWindows", x, name) if config.stage.window else x
+
+    def windows(self, config: ModelConfig, op: str, x: str, name: str) -> str:
+        size, (rows, cols) = config.stage.window, config.grid
+        shape = {"rows": rows // size, "cols": cols // size, "size": size, "channels": config.dim}
+        return self.node(op, [x], [name], **shape)
+
+    def bands(self, place: LayerPlace, x: str) -> list[str]:
         """The query and the key of each band."""
-        inputs = [x]
-        if self.config.hfsc:
+        layer, config, inputs = place.name, place.config, [x]
+        if config.hfsc:
             inputs = [f"{layer}.x_lo", f"{layer}.x_hi"]
-            shape = {"rows": self.rows, "cols": self.cols, "channels": self.config.dim}
+            rows, cols = config.window_alone().grid
+            shape = {"rows": rows, "cols": cols, "channels": config.dim}
             self.node("HaarSplit", [x], inputs, **shape, wide_bits=self.wide)
         return [
             self.sign_projection(f"{layer}.{role}.{band}", band_x)
-            for band, band_x in zip(self.config.bands, inputs, strict=True)
+            for band, band_x in zip(config.bands, inputs, strict=True)
             for role in ("query", "key")
         ]
 
-    def binary_attention(self, layer: str, bands: list[str]) -> str:
+    def binary_attention(self, place: LayerPlace, bands: list[str]) -> str:
+        layer, config = place.name, place.config
         return self.node(
-            "HFSCAttention" if self.config.hfsc else "BinaryAttention",
+            "HFSCAttention" if config.hfsc else "BinaryAttention",
             [*bands, f"{layer}.attention.score_weight", _EXP_TABLE, f"{layer}.attention.threshold"],
             [f"{layer}.attention", f"{layer}.scores"],
-            **self.heads,
-            shift=self.config.score_shift,
-            fraction=self.config.widths.threshold,
+            heads=config.heads,
+            d=config.head_dim,
+            shift=config.score_shift,
+            fraction=config.widths.threshold,
         )
 
-    def context(self, layer: str, attention: str, v: str) -> str:
+    def context(self, place: LayerPlace, attention: str, v: str) -> str:
+        layer, config = place.name, place.config
+        heads = {"heads": config.heads, "d": config.head_dim}
         inputs, acc = [attention, v], [f"{layer}.context.acc"]
-        if not self.config.diba:
-            return self.node("Context", inputs, acc, **self.heads)
+        if not config.diba:
+            return self.node("Context", inputs, acc, **heads)
         inputs += self.constant_names(f"{layer}.local", "weight", "shift")
-        shape = {"channels": self.config.dim, "rows": self.rows, "cols": self.cols}
-        return self.node("DIBA", inputs, acc, **self.heads, **shape)
+        rows, cols = config.window_alone().grid
+        shape = {"channels": config.dim, "rows": rows, "cols": cols}
+        op = {"fixed": "DIBA", "none": "LocalContext", "learned": "ScaledDIBA"}[config.own]
+        if config.own == "learned":
+            inputs.append(f"{layer}.local.own_shift")
+        return self.node(op, inputs, acc, **heads, **shape)
 
     def binary_linear(self, name: str, x: str) -> str:
         inputs = [x, *self.constant_names(name, "move", "weight")]

@@ -14,7 +14,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ConfigError, ModelConfig
 from haarlequin.models.golden import ConstantsError, GoldenModel, exp_table, specs
-from haarlequin.models.onnx.functions import DOMAIN, FUNCTIONS
+from haarlequin.models.onnx.functions import DOMAIN, FUNCTIONS, STAGE_FUNCTIONS, functions_for
 from haarlequin.models.onnx.graph import CHECKSUM, FORMAT_VERSION, checksum, export, metadata
 from haarlequin.models.onnx.runtime import session
 
@@ -134,7 +134,7 @@ def _config(found: dict[str, str]) -> ModelConfig:
 
 
 def _check_operations(graph: GraphProto) -> None:
-    supported = {function.name for function in FUNCTIONS}
+    supported = {function.name for function in (*FUNCTIONS, *STAGE_FUNCTIONS)}
     for node in graph.node:
         if node.domain != DOMAIN or node.op_type not in supported:
             names = ", ".join(sorted(supported))
@@ -147,7 +147,8 @@ def _check_operations(graph: GraphProto) -> None:
 def _check_functions(model: ModelProto) -> None:
     """Raise `ReadError` unless the file defines the operations as this version does."""
     found = {function.name: function for function in model.functions}
-    for expected in FUNCTIONS:
+    wanted = functions_for(node.op_type for node in model.graph.node)
+    for expected in wanted:
         if expected.name not in found:
             raise _unusable(f"function {expected.name} is missing")
         function = FunctionProto()
@@ -155,8 +156,8 @@ def _check_functions(model: ModelProto) -> None:
         function.doc_string = expected.doc_string
         if function != expected:
             raise _unusable(f"function {expected.name} was written by another version of Haarlequin")
-    if len(model.functions) > len(FUNCTIONS):
-        raise _unusable(f"{len(model.functions)} functions instead of {len(FUNCTIONS)}")
+    if len(model.functions) > len(wanted):
+        raise _unusable(f"{len(model.functions)} functions instead of {len(wanted)}")
 
 
 def _golden(config: ModelConfig, graph: GraphProto) -> GoldenModel:

@@ -70,7 +70,7 @@ def golden(model):
     for pixels in model.images:
         with arithmetic.count_saturations() as counter:
             x = arithmetic.embedding(
-                pixels,
+                arithmetic.patches(pixels, config.patch),
                 c["weight"],
                 c["bias"],
                 config.embedding_acc_shift,
@@ -78,7 +78,6 @@ def golden(model):
                 c["b"],
                 int(c["shift"]),
                 c["position"],
-                config.patch,
                 config.widths.wide,
             )
         results.append((x.flatten().tolist(), counter.clipped))

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from haarlequin.models.ablation.grid import choose, grid
+from haarlequin.models.ablation.grid import BASELINES, PILOTS, choose, grid
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import PRESETS, preset
 
@@ -18,6 +18,8 @@ def test_the_grid_of_digits():
     changes = {
         "full": {},
         "no-diba": {"diba": False},
+        "no-own": {"own": "none"},
+        "own-learned": {"own": "learned"},
         "no-hfsc": {"hfsc": False},
         "no-irprelu": {"irprelu": False},
         "none": {"diba": False, "hfsc": False, "irprelu": False},
@@ -47,6 +49,15 @@ def test_a_preset_with_other_settings_is_compared_with_what_it_has_not():
 def test_only_pre_norms_have_no_deploy_mode():
     assert {cell.name for cell in grid(DIGITS) if cell.phases == ("float",)} == {"pre-norm"}
     assert {cell.phases for cell in grid(DIGITS)} == {("float",), ("float", "deploy")}
+
+
+@pytest.mark.parametrize("kind", [PILOTS, BASELINES])
+def test_networks_of_other_stages(kind):
+    base = preset("cifar10-nano")
+    cells = grid(base, kind)
+    assert cells[0].config == base
+    assert len({cell.config for cell in cells}) == len({cell.name for cell in cells}) == len(cells)
+    assert {cell.config.image for cell in cells} == {(32, 32)}
 
 
 def test_cells_are_chosen_by_name_and_keep_their_order():

@@ -38,7 +38,8 @@ def test_embedding_is_its_formula(data, rows, columns, patch, channels, dim, acc
     bits = data.draw(st.integers(12, 16))
     position = data.draw(matrix(rows * columns, dim, signed(bits)))
     w, o, m, n, p = (torch.tensor(v) for v in (weight, bias, a, b, position))
-    result = arithmetic.embedding(torch.tensor(pixels), w, o, acc_shift, m, n, shift, p, patch, bits)
+    values = arithmetic.patches(torch.tensor(pixels), patch)
+    result = arithmetic.embedding(values, w, o, acc_shift, m, n, shift, p, bits)
     assert result.tolist() == [
         reference.embedding(image, weight, bias, acc_shift, a, b, shift, position, patch, bits)
         for image in pixels
@@ -49,7 +50,7 @@ def _one(pixel, weight=1, bias=0, acc_shift=0, a=1, b=0, shift=0, position=0):
     """The embedding of one grey pixel as one token of one channel, 12 bits wide."""
     one = [torch.tensor(v) for v in ([[weight]], [bias], [a], [b], [[position]])]
     w, o, m, n, p = one
-    return int(arithmetic.embedding(torch.tensor([[[[pixel]]]]), w, o, acc_shift, m, n, shift, p, 1, 12))
+    return int(arithmetic.embedding(torch.tensor([[[pixel]]]), w, o, acc_shift, m, n, shift, p, 12))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +93,9 @@ def test_embedding_is_exact_beyond_float32():
     length = 16 * 16 * 6
     weight = torch.full((1, length), -128)
     weight[0, 0] = -127
-    pixels = torch.zeros(1, 16, 16, 6, dtype=torch.int64)
-    pixels[0, 0, 0, 0] = 129
+    values = torch.zeros(1, 1, length, dtype=torch.int64)
+    values[0, 0, 0] = 129
     zero, one = torch.zeros(1, dtype=torch.int64), torch.ones(1, dtype=torch.int64)
     bias = torch.tensor([-((length - 1) << 14)])
-    result = arithmetic.embedding(pixels, weight, bias, 0, one, zero, 0, zero[None], 16, 12)
+    result = arithmetic.embedding(values, weight, bias, 0, one, zero, 0, zero[None], 12)
     assert result.tolist() == [[[-127]]]

@@ -27,6 +27,8 @@ def cases(seed):
     pixels, position = draw(generator, 0, 255, 2, 6, 10, 3), draw(generator, -2048, 2047, 15, CHANNELS)
     patch = draw(generator, -128, 127, CHANNELS, 12), draw(generator, -999, 999, CHANNELS)
     token, shifts = draw(generator, -512, 511, TOKENS), draw(generator, 0, 3, CHANNELS)
+    windowed = draw(generator, -2048, 2047, 2, 24, CHANNELS)
+    allowed = draw(generator, 0, 1, 2, 1, TOKENS, TOKENS) | np.eye(TOKENS, dtype=np.int32)
     table = arithmetic.exp_table(64, 8, 0.125)
     return {
         "sat": (x, 9),
@@ -39,17 +41,24 @@ def cases(seed):
         "binary_linear": (signs, weight),
         "split_heads": (x, HEADS),
         "scores": ([(signs, -signs, 3), (signs, signs, 2)], HEADS),
-        "binarise_softmax": (scores, table, 3, limits, 14),
+        "binarise_softmax": (scores, table, 3, limits, 14, allowed),
         "context": (attention, signs),
         "differential": (attention, signs),
         "local_convolution": (signs, taps, GRID),
-        "diba": (attention, signs, taps, shifts, GRID),
+        "diba": (attention, signs, taps, shifts, GRID, True, shifts),
         "haar_split": (x, GRID, 11),
         "irprelu": (x * 3, a, b, b, token, 6, 12, x),
         "repeat_channels": (x, 4),
         "mean_of_repeats": (x, 4),
         "patches": (pixels, 2),
-        "embedding": (pixels, *patch, 3, a, b, 8, position, 2, 12),
+        "neighbourhoods": (pixels, 2),
+        "embedding": (draw(generator, 0, 255, 2, TOKENS, 12), *patch, 3, a, b, 8, position, 12),
+        "binary_convolution": (signs, draw(generator, 0, 1, 5, CHANNELS, 3, 3) * 2 - 1, GRID),
+        "merge_tokens": (x[:, :12], (2, 6)),
+        "merge_shortcut": (x, CHANNELS // 4),
+        "to_windows": (windowed, (4, 6), 2, 1),
+        "from_windows": (draw(generator, -9, 9, 12, 4, CHANNELS), (4, 6), 2, 1),
+        "token_logits": (x, a, b, 4, 12),
         "pool": (x,),
         "head": (x.sum(-2), a, b, 9, draw(generator, -128, 127, 5, CHANNELS), b[:5], 8),
     }
@@ -57,7 +66,8 @@ def cases(seed):
 
 def test_every_function_is_here():
     assert cases(0).keys() == {*arithmetic.__all__} - {
-        *("Array", "SaturationCounter", "count_saturations", "exp_table")  # which take no arrays
+        # which take no arrays
+        *("Array", "SaturationCounter", "allowed_pairs", "count_saturations", "exp_table")
     }
 
 

@@ -220,7 +220,8 @@ def test_embedding(draw, signed, patch, channels, acc_shift):
     sizes = {"patch": patch, "rows": rows, "cols": cols, "channels": channels, "wide_bits": WIDE}
     (x,) = call("Embedding", pixels, weight, bias, a, b, position, **sizes, acc_shift=acc_shift, shift=shift)
     w, c, a, b, position = (constant.long() for constant in (weight, bias, a, b, position))
-    expected = arithmetic.embedding(pixels.long(), w, c, acc_shift, a, b, shift, position, patch, WIDE)
+    values = arithmetic.patches(pixels.long(), patch)
+    expected = arithmetic.embedding(values, w, c, acc_shift, a, b, shift, position, WIDE)
     assert np.array_equal(x, expected)
 
 
