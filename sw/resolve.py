@@ -19,6 +19,7 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import PRESETS, ConfigError, ModelConfig
 from haarlequin.sw import table_folder
 from haarlequin.sw.devices.device import CompiledModel
+from haarlequin.sw.operations import missing_operation
 from haarlequin.sw.table_folder import MANIFEST, Compiled, TablesError
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ def machine_for(model: "GoldenModel", name: str | None) -> AnyConfig:
         return accelerator(name)
     if model.config.name in USUAL:
         return accelerator(USUAL[model.config.name])
+    from haarlequin.sw.compiler.resources import check_operations
     from haarlequin.sw.targets import fits
 
+    check_operations(model.config)
     for config in CONFIGS.values():
         if fits(model, config):
             return config
@@ -89,6 +92,15 @@ class ModelSource:
     def golden(self) -> "GoldenModel | None":
         """Its golden model, or None where there are only tables."""
         return None if self._tables else self._load()
+
+    @property
+    def placeable(self) -> bool:
+        """Whether some accelerator has all of the model's operations."""
+        return missing_operation(self.config) is None
+
+    def without_tables(self) -> CompiledModel:
+        """The model for the golden device alone."""
+        return CompiledModel(None, load=self._load)
 
     def machine(self, name: str | None) -> AnyConfig:
         """The accelerator to simulate: the one of that name, or without a name the model's usual one."""

@@ -206,9 +206,10 @@ class _Writer:
 
     def attention(self, place: LayerPlace, x: str) -> str:
         layer, config = place.name, place.config
-        attention = self.binary_attention(place, self.bands(place, self.split(config, x, f"{layer}.windows")))
+        bands = self.bands(place, self.split(config, x, f"{layer}.windows"))
         v_wide = self.projection(f"{layer}.value", x, x)
         v = self.node("Sign", [v_wide, f"{layer}.value_move"], [f"{layer}.v"])
+        attention = self.binary_attention(place, bands)
         acc = self.context(place, attention, self.split(config, v, f"{layer}.v_windows"))
         ctx = self.irprelu(f"{layer}.context", self.join(config, acc, f"{layer}.context.joined"), v_wide)
         return self.projection(f"{layer}.output", ctx, ctx, residual=x)

@@ -20,6 +20,7 @@ from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.passes import Lowered
+from haarlequin.sw.operations import missing_operation
 
 LUT4 = {
     "array, a bit": 3.92,
@@ -191,8 +192,17 @@ def multipliers(machine: AcceleratorConfig) -> int:
     return 2 * machine.lanes + machine.macs + 3
 
 
+def check_operations(model: ModelConfig) -> None:
+    """Raise `DoesNotFit` for a model with an operation that no accelerator has."""
+    if operation := missing_operation(model):
+        raise DoesNotFit(
+            f"{model.name} ({model.structure}): no accelerator has {operation}; --device golden runs it"
+        )
+
+
 def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
-    """Raise `DoesNotFit` where something other than a memory is too small for a model."""
+    """Raise `DoesNotFit` where an operation is missing, or anything but a memory is too small for a model."""
+    check_operations(golden.config)
     model, w, limit = golden.config, machine.widths, (1 << machine.widths.wide - 1) - 1
     if model.widths != w:
         raise DoesNotFit(f"{model.name}: its widths differ from those of {machine.name}")

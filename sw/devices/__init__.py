@@ -30,7 +30,7 @@ def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) ->
     Arguments:
         name: one of `KINDS`.
         machine: what to simulate. None for a serial port: `Device.digest` then says what accelerator
-            is there.
+            is there; None for the golden device and a model that no accelerator runs.
         notice: is told before something takes long.
 
     Raises:
@@ -45,12 +45,12 @@ def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) ->
         return serial_device(rest)
     if name not in ("sim", "golden"):
         raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")
-    if machine is None:
-        raise TypeError(f"machine must be a configuration for the device {name!r}, not None")
     if name == "golden":
         from haarlequin.sw.devices.golden import GoldenDevice
 
-        return GoldenDevice(machine.digest)
+        return GoldenDevice(machine.digest if machine else None)
+    if machine is None:
+        raise TypeError(f"machine must be a configuration for the device {name!r}, not None")
     from haarlequin.sw.devices.simulated import simulated
 
     return simulated(machine, build_folder("sim"), notice)

@@ -31,7 +31,7 @@ class CompiledModel:
     """A compiled model, ready to run: its tables, and the golden model that they were made from, if known.
 
     Arguments:
-        tables: what the compiler made for one accelerator.
+        tables: what the compiler made for one accelerator; None for a model that only the golden device runs.
         golden: the golden model, where it has been read already.
         load: a function that reads the golden model. It is called at most once, and only where the golden
             model is needed.
@@ -39,7 +39,7 @@ class CompiledModel:
 
     def __init__(
         self,
-        tables: Compiled,
+        tables: Compiled | None,
         golden: "GoldenModel | None" = None,
         load: "Callable[[], GoldenModel] | None" = None,
     ):

@@ -15,26 +15,33 @@ if TYPE_CHECKING:
 
 
 class GoldenDevice(Device):
-    """Computes the same integers as the accelerator; its cycles are those that the compiler predicts."""
+    """Computes the same integers as the accelerator; its cycles are those that the compiler predicts.
+
+    Arguments:
+        digest: that of the accelerator; None for a model that no accelerator runs, which has no cycles.
+    """
 
     predicts = True
 
-    def __init__(self, digest: int):
+    def __init__(self, digest: int | None):
         super().__init__("golden")
-        self.digest = digest
-        self._loaded: tuple[GoldenModel, Compiled] | None = None
+        self.digest = 0 if digest is None else digest
+        self._needs_tables = digest is not None
+        self._loaded: tuple[GoldenModel, Compiled | None] | None = None
         self._spent: Counter[str] = Counter()
 
     def _load(self, model: CompiledModel, progress: Progress) -> None:
         golden = model.golden
         if golden is None:
             raise DeviceError("golden: tables are not enough, give the model's name or its ONNX file")
-        if model.tables.digest != self.digest:
+        tables = model.tables
+        if self._needs_tables and (tables is None or tables.digest != self.digest):
+            said = f"for {tables.accelerator} ({tables.digest:#010x})" if tables else "missing"
             raise DeviceError(
-                f"golden: the tables are for {model.tables.accelerator} ({model.tables.digest:#010x}), "
-                f"the accelerator is another ({self.digest:#010x}): compile for it"
+                f"golden: the tables are {said}, the accelerator is another ({self.digest:#010x}): "
+                "compile for it"
             )
-        self._loaded = golden, model.tables
+        self._loaded = golden, tables
 
     def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]:
         if self._loaded is None:
@@ -44,8 +51,10 @@ class GoldenDevice(Device):
             self._turn.check_open()
             with arithmetic.count_saturations() as counter:
                 logits = golden(image[None])[0]
-            self._spent.update(tables.operations)
-            yield Result(logits.astype(np.int32), tables.cycles, counter.clipped)
+            if tables:
+                self._spent.update(tables.operations)
+            cycles = tables.cycles if tables else 0
+            yield Result(logits.astype(np.int32), cycles, counter.clipped)
 
     def _counters(self) -> Mapping[str, int]:
         return dict(self._spent)

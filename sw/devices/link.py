@@ -117,6 +117,8 @@ class LinkDevice(Device):
 
     def _load(self, model: CompiledModel, progress: Progress) -> None:
         tables = model.tables
+        if tables is None:
+            raise DeviceError(f"{self.name}: the model has no tables, since no accelerator runs it")
         if tables.digest != self.digest:
             raise DeviceError(
                 f"{self.name}: the tables are for {tables.accelerator} ({tables.digest:#010x}), "

@@ -10,7 +10,7 @@ from haarlequin.hw.config import ScalarConfig
 from haarlequin.hw.scalar.isa import REGISTERS, WORD, Alu, Control
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
-from haarlequin.sw.compiler.resources import DoesNotFit
+from haarlequin.sw.compiler.resources import DoesNotFit, check_operations
 from haarlequin.sw.scalar.assembler import SIGNS, At
 from haarlequin.sw.scalar.attention import AttentionCode
 from haarlequin.sw.scalar.idioms import FEATURE, WIDE
@@ -35,7 +35,8 @@ class Firmware:
 
 
 def check_shape(model: GoldenModel, machine: ScalarConfig) -> None:
-    """Raise `DoesNotFit` for a model with sizes that the firmware's loops do not support."""
+    """Raise `DoesNotFit` for a model with operations or sizes that the firmware's loops do not support."""
+    check_operations(model.config)
     config, hidden = model.config, model.config.dim * model.config.mlp_ratio
     if config.widths != machine.widths:
         raise DoesNotFit(f"{config.name}: its widths differ from those of {machine.name}")
