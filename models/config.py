@@ -518,6 +518,22 @@ CIFAR10: dict[str, Any] = {
 }
 """Fields that all presets for CIFAR-10 have in common."""
 
+_CAMVID: dict[str, Any] = {
+    "image": (48, 64),
+    "channels": 3,
+    "mean": (104.9, 108.3, 110.2),
+    "classes": placeholders(12),
+    "segmentation": True,
+}
+
+
+def _staged(name: str, structure: str, fields: dict[str, Any], **changes: Any) -> ModelConfig:
+    stem, stages = parse(structure)
+    return ModelConfig(name=name, stem=stem, stages=stages, **fields, **changes)
+
+
+_OF_CIFAR10 = {key: value for key, value in CIFAR10.items() if key != "patch"}
+
 PRESETS: dict[str, ModelConfig] = {
     config.name: config
     for config in (
@@ -545,6 +561,19 @@ PRESETS: dict[str, ModelConfig] = {
             layers=12,
             classes=placeholders(1000),
         ),
+        # Convolutions first and attention last, as in BHViT (arXiv 2503.02394).
+        _staged("cifar10-hybrid", "/2 c32x4 a64x3", _OF_CIFAR10),
+        _staged("cifar10-hybrid-large", "/2 c32x4 a128x5", _OF_CIFAR10),
+        # Baselines of about the size of cifar10-hybrid: docs/ablations.md says how they differ from their
+        # papers. BinaryViT's pyramid (arXiv 2306.16678), Swin's windows (2103.14030), ReActNet's
+        # convolutions (2003.03488), and the plain binary attention of BiT (2205.13016).
+        _staged("cifar10-pyramid", "p2 t32x1 t64x2 t128x1", _OF_CIFAR10),
+        _staged("cifar10-windows", "p2 t32x2s8 t64x3", _OF_CIFAR10),
+        _staged("cifar10-convolutions", "/2 c32x4 c64x6", _OF_CIFAR10),
+        _staged("cifar10-plain", "p4 t64x5", _OF_CIFAR10, diba=False, hfsc=False, irprelu=False),
+        # Segmentation of CamVid in 16×12 and in 8×6 tokens.
+        _staged("camvid-16x12", "/2 c32x4 a64x3", _CAMVID),
+        _staged("camvid-8x6", "/2 c32x4 c64x2 a128x2", _CAMVID),
     )
 }
 

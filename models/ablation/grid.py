@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ModelConfig
+from haarlequin.models.config import ModelConfig, preset
 from haarlequin.models.stages import MLP
 
 FULL = "full"
@@ -34,15 +34,13 @@ _PILOTS = (
 )
 
 _BASELINES = {
-    "pyramid": ("BinaryViT's pyramid", {"stages": "p2 t32x2 t64x2 t128x2"}),
-    "windows": ("Swin's windows", {"stages": "p2 t64x4s8 t128x2"}),
-    "convolutions": ("ReActNet's convolutions", {"stages": "/2 c32x4 c64x6 c128x6"}),
-    "bit": (
-        "BiT's attention",
-        {"stages": "p4 t128x7", "diba": False, "hfsc": False, "irprelu": False},
-    ),
-    "patches": ("DIDB-ViT on patches", {"stages": "p4 t128x7"}),
+    "cifar10-hybrid": "convolutions, then DIDB-ViT",
+    "cifar10-pyramid": "BinaryViT's pyramid",
+    "cifar10-windows": "Swin's windows",
+    "cifar10-convolutions": "ReActNet's convolutions",
+    "cifar10-plain": "BiT's attention",
 }
+"""Presets, and what is compared: each has the image and the classes of the preset that is `FULL`."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,10 @@ def _candidates(config: ModelConfig, kind: str = PARTS) -> list[Cell]:
             add(stages.replace("/", "s").replace("=", "").replace(" ", "-"), stages, stages=stages)
         return cells
     if kind == BASELINES:
-        for name, (label, changes) in _BASELINES.items():
-            add(name, label, **changes)
+        for name, label in _BASELINES.items():
+            other = preset(name)
+            parts = {part: getattr(other, part) for part in ("stem", "stages", "diba", "hfsc", "irprelu")}
+            add(name, label, **parts)
         return cells
 
     add("no-diba", "−DIBA", diba=False)
