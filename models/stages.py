@@ -133,9 +133,10 @@ def default_heads(dim: int) -> int:
     return max(1, dim // (64 if dim >= 128 else 32))
 
 
-_STEM = re.compile(r"p(?P<patch>\d{1,9})|/(?P<stride>\d)")
+_STEM = re.compile(r"p(?P<patch>[1-9]\d{0,8})|/(?P<stride>\d)")
 _STAGE = re.compile(
-    r"(?P<same>=?)(?P<kind>[act])(?P<dim>\d{1,9})x(?P<layers>\d{1,9})(?P<rest>(?:[hws]\d{1,9})*)(?P<n>n?)"
+    r"(?P<same>=?)(?P<kind>[act])(?P<dim>\d{1,9})x(?P<layers>\d{1,9})"
+    r"(?:h(?P<heads>\d{1,9}))?(?:(?P<limit>[ws])(?P<window>\d{1,9}))?(?P<n>n?)"
 )
 
 GRAMMAR = (
@@ -147,7 +148,7 @@ GRAMMAR = (
 
 def parse(text: object) -> tuple[Stem, tuple[Stage, ...]]:
     """The stem and the stages that ``text`` names; raises `ConfigError` with the `GRAMMAR`."""
-    stem, *words = text.split() if isinstance(text, str) else [""]
+    stem, *words = (text.split() if isinstance(text, str) else []) or [""]
     found = _STEM.fullmatch(stem)
     matches = [_STAGE.fullmatch(word) for word in words]
     if not found or not words or not all(matches):
@@ -157,17 +158,16 @@ def parse(text: object) -> tuple[Stem, tuple[Stage, ...]]:
     for match in matches:
         assert match
         dim, convolution = int(match["dim"]), match["kind"] == "c"
-        options = {letter: int(number) for letter, number in re.findall(r"([hws])(\d+)", match["rest"])}
         stages.append(
             Stage(
                 CONVOLUTION if convolution else ATTENTION,
                 dim,
                 int(match["layers"]),
-                options.get("h", 1 if convolution else default_heads(dim)),
+                int(match["heads"]) if match["heads"] else 1 if convolution else default_heads(dim),
                 MLP if match["kind"] == "t" else CONVOLUTION,
                 merge=bool(stages) and not match["same"],
-                window=options.get("s", options.get("w", 0)),
-                shifted="s" in options,
+                window=int(match["window"] or 0),
+                shifted=match["limit"] == "s",
                 token_offsets=not match["n"],
             )
         )
