@@ -48,11 +48,11 @@ def binarise_softmax(
     e_ij = table[min((max_j S_ij − S_ij) >> shift, last)]; Â_ij = (e_ij << fraction ≥ threshold_h·Σ_j e_ij).
     ``threshold`` (heads,) is unsigned, with ``fraction`` fraction bits. The comparison is in int64, because
     both sides can exceed 2^32. Where ``allowed`` (..., 1, N, N), if given, is 0, e_ij is 0, and S_ij does not
-    count for the maximum.
+    count for the maximum; then |S| must be below 2^28.
     """
     xp = array_namespace(scores)
     if allowed is not None:
-        scores = scores - (1 - allowed) * (1 << 24)
+        scores = scores - (1 - allowed) * (1 << 29)  # more than two scores of 2^28 can differ by
     distance = shift_right(xp.max(scores, axis=-1, keepdims=True) - scores, shift)
     index = xp.reshape(xp.astype(clip(distance, None, len(table) - 1), xp.int64), (-1,))
     entries = xp.asarray(table, dtype=xp.int64, device=scores.device)

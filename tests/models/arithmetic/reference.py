@@ -57,6 +57,24 @@ def binary_linear(signs: Matrix, weight: Matrix) -> Matrix:
     return [[dot(row, weights) for weights in weight] for row in signs]
 
 
+def binary_convolution(signs: Matrix, weight: list[Cube], grid: tuple[int, int]) -> Matrix:
+    """weight[output][channel][row][column]: dot products of all that a token sees, +1 outside the grid."""
+    rows, columns = grid
+    nowhere = [1] * len(signs[0])
+    taps = [(k, m) for k in range(3) for m in range(3)]
+    flat = [[plane[k][m] for k, m in taps for plane in cube] for cube in weight]
+    result = []
+    for n in range(len(signs)):
+        around = [(n // columns + k - 1, n % columns + m - 1) for k, m in taps]
+        inside = [0 <= i < rows and 0 <= j < columns for i, j in around]
+        tokens = [
+            signs[i * columns + j] if there else nowhere for (i, j), there in zip(around, inside, strict=True)
+        ]
+        seen = [sign for token in tokens for sign in token]
+        result.append([dot(seen, row) for row in flat])
+    return result
+
+
 def haar(x: Matrix, grid: tuple[int, int], bits: int) -> tuple[Matrix, Matrix]:
     rows, columns = grid
     lo, hi = [], []
@@ -90,8 +108,14 @@ def exp_table(entries: int, bits: int, step: float) -> Row:
         return [int(value.to_integral_value("ROUND_HALF_EVEN")) for value in values]
 
 
-def softmax_bits(row: Row, table: Row, shift: int, threshold: int, fraction: int) -> Row:
-    """Â of one query's scores."""
+def softmax_bits(
+    row: Row, table: Row, shift: int, threshold: int, fraction: int, allowed: Row | None = None
+) -> Row:
+    """Â of one query's scores. Keys that are not ``allowed`` are as if they were not there, and 0."""
+    if allowed is not None:
+        among = [score for score, kept in zip(row, allowed, strict=True) if kept]
+        bits = iter(softmax_bits(among, table, shift, threshold, fraction))
+        return [next(bits) if kept else 0 for kept in allowed]
     e = [table[min((max(row) - score) // 2**shift, len(table) - 1)] for score in row]
     return [int(value * 2**fraction >= threshold * sum(e)) for value in e]
 
@@ -110,11 +134,12 @@ def context(attention: Cube, v: Matrix) -> Matrix:
     ]
 
 
-def differential(attention: Cube, v: Matrix) -> Matrix:
-    """V_i less once more for every token attended to."""
-    d = len(v[0]) // len(attention)
+def differential(attention: Cube, v: Matrix, own_shift: Row | None = None) -> Matrix:
+    """V_i less once more for every token attended to, over 2^own_shift_c."""
+    d, shifts = len(v[0]) // len(attention), own_shift or [0] * len(v[0])
     return [
-        [s - sum(s for bit in attention[c // d][i] if bit) for c, s in enumerate(v[i])] for i in range(len(v))
+        [halves_up(s - sum(s for bit in attention[c // d][i] if bit), shifts[c]) for c, s in enumerate(v[i])]
+        for i in range(len(v))
     ]
 
 
@@ -136,8 +161,23 @@ def local_convolution(v: Matrix, weight: Cube, grid: tuple[int, int]) -> Matrix:
     return result
 
 
-def diba(attention: Cube, v: Matrix, weight: Cube, local_shift: Row, grid: tuple[int, int]) -> Matrix:
-    """V_i + Σ_{j: Â_ij = 1} (V_j − V_i) + local_i·2^s_c."""
+def diba(
+    attention: Cube,
+    v: Matrix,
+    weight: Cube,
+    local_shift: Row,
+    grid: tuple[int, int],
+    own: bool = True,
+    own_shift: Row | None = None,
+) -> Matrix:
+    """V_i + Σ_{j: Â_ij = 1} (V_j − V_i) + local_i·2^s_c; else its three terms, the own one scaled or 0."""
+    if own_shift or not own:
+        terms = [context(attention, v), local_convolution(v, weight, grid)]
+        terms.append(differential(attention, v, own_shift) if own else [[0] * len(v[0]) for _ in v])
+        return [
+            [a + b * 2**s + c for a, b, s, c in zip(mixed, taps, local_shift, extra, strict=True)]
+            for mixed, taps, extra in zip(*terms, strict=True)
+        ]
     d, local = len(v[0]) // len(attention), local_convolution(v, weight, grid)
     return [
         [
@@ -180,24 +220,84 @@ def patches(pixels: Cube, patch: int) -> Matrix:
     return [[value for k, m in square for value in pixels[i + k][j + m]] for i, j in corners]
 
 
+def neighbourhoods(pixels: Cube, stride: int) -> Matrix:
+    """pixels[row][column][channel] → token: the 3×3 pixels around it, grey ones of 128 outside the image."""
+    height, width = len(pixels), len(pixels[0])
+    grey = [128] * len(pixels[0][0])
+    frame = [grey] * (width + 2)
+    framed = [frame, *([grey, *line, grey] for line in pixels), frame]
+    return [
+        [value for line in framed[i : i + 3] for pixel in line[j : j + 3] for value in pixel]
+        for i in range(0, height, stride)
+        for j in range(0, width, stride)
+    ]
+
+
 def embedding(
-    pixels: Cube,
+    values: Matrix,
     weight: Matrix,
     bias: Row,
     acc_shift: int,
     a: Row,
     b: Row,
     shift: int,
-    position: Matrix,
-    patch: int,
+    position: Matrix | None,
     bits: int,
 ) -> Matrix:
+    """Tokens of `patches` or `neighbourhoods`."""
     result = []
-    for token, positions in zip(patches(pixels, patch), position, strict=True):
+    for n, token in enumerate(values):
         acc = [sum((p - 128) * w for p, w in zip(token, row, strict=True)) for row in weight]
         x = [affine((acc[c] + bias[c]) // 2**acc_shift, a[c], b[c], shift) for c in range(len(weight))]
-        result.append([saturate(saturate(x[c], bits) + positions[c], bits) for c in range(len(weight))])
+        x = [saturate(value, bits) for value in x]
+        if position is not None:
+            x = [saturate(value + position[n][c], bits) for c, value in enumerate(x)]
+        result.append(x)
     return result
+
+
+def merge_tokens(x: Matrix, grid: tuple[int, int]) -> Matrix:
+    """The token above, its right neighbour, and the two below them, one after the other."""
+    rows, columns = grid
+    corners = [i * columns + j for i in range(0, rows, 2) for j in range(0, columns, 2)]
+    return [x[n] + x[n + 1] + x[n + columns] + x[n + columns + 1] for n in corners]
+
+
+def merge_shortcut(merged: Matrix, outputs: int) -> Matrix:
+    inputs = len(merged[0])
+    if outputs >= inputs:
+        return [[token[d % inputs] for d in range(outputs)] for token in merged]
+    groups = [[k * outputs + c for k in range(inputs // outputs)] for c in range(outputs)]
+    return [[sum(token[k] // len(group) for k in group) for group in groups] for token in merged]
+
+
+def windows(grid: tuple[int, int], size: int, shift: int) -> tuple[Matrix, list[list[tuple[int, int]]]]:
+    """The tokens of each window by number, and the tile of each, where the grid is repeated as the tiles of
+    a floor and windows begin ``shift`` tokens down and right of its corner.
+    """
+    rows, columns = grid
+    tokens, tiles = [], []
+    for top in range(shift, rows + shift, size):
+        for left in range(shift, columns + shift, size):
+            places = [(top + i, left + j) for i in range(size) for j in range(size)]
+            tokens.append([i % rows * columns + j % columns for i, j in places])
+            tiles.append([(i // rows, j // columns) for i, j in places])
+    return tokens, tiles
+
+
+def to_windows(x: Matrix, grid: tuple[int, int], size: int, shift: int = 0) -> Cube:
+    return [[x[n] for n in window] for window in windows(grid, size, shift)[0]]
+
+
+def from_windows(x: Cube, grid: tuple[int, int], size: int, shift: int = 0) -> Matrix:
+    order = [n for window in windows(grid, size, shift)[0] for n in window]
+    flat = [token for window in x for token in window]
+    return [token for _, token in sorted(zip(order, flat, strict=True), key=lambda pair: pair[0])]
+
+
+def allowed_pairs(grid: tuple[int, int], size: int, shift: int) -> Cube:
+    """1 where both tokens are in the same tile, for each window."""
+    return [[[int(a == b) for b in tiles] for a in tiles] for tiles in windows(grid, size, shift)[1]]
 
 
 def pool(x: Matrix) -> Row:
@@ -207,3 +307,7 @@ def pool(x: Matrix) -> Row:
 def head(pooled: Row, a: Row, b: Row, shift: int, weight: Matrix, bias: Row, bits: int) -> Row:
     v = [saturate(affine(p, a[c], b[c], shift), bits) for c, p in enumerate(pooled)]
     return [sum(x * w for x, w in zip(v, row, strict=True)) + bias[m] for m, row in enumerate(weight)]
+
+
+def token_logits(acc: Matrix, a: Row, b: Row, shift: int, bits: int) -> Matrix:
+    return [[saturate(affine(v, a[c], b[c], shift), bits) for c, v in enumerate(token)] for token in acc]

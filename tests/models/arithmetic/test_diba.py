@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haarlequin.models import arithmetic
@@ -56,6 +56,54 @@ def test_diba_is_v_and_its_differences_and_the_scaled_convolution(data, grid, th
     assert result.tolist() == [reference.diba(attention, v, weight, shift, grid)]
 
 
+@given(st.data(), attentions())
+def test_a_shift_of_the_own_term_rounds_halves_up(data, drawn):
+    attention, v = drawn
+    shift = data.draw(row(len(v[0]), st.integers(0, 7)))
+    result = arithmetic.differential(_batch(attention, attention), _batch(v, v), torch.tensor(shift))
+    assert result.tolist() == [reference.differential(attention, v, shift)] * 2
+
+
+@pytest.mark.parametrize(
+    ("k", "v", "shift", "expected"),
+    [
+        *((k, 1, 0, 1 - k) for k in (0, 1, 2, 8)),
+        *((k, -1, 0, k - 1) for k in (0, 1, 2, 8)),
+        # (1 − k)·V = −1, 1, −3, 3 over 2: halves go up
+        (2, 1, 1, 0),
+        (2, -1, 1, 1),
+        (4, 1, 1, -1),
+        (4, -1, 1, 2),
+        # −7 over 4 and over 8, 7 over 16
+        (8, 1, 2, -2),
+        (8, 1, 3, -1),
+        (8, -1, 4, 0),
+        (8, -1, 3, 1),
+        # 1 over 2 where nothing is attended to, −1 over 2
+        (0, 1, 1, 1),
+        (0, -1, 1, 0),
+    ],
+)
+def test_the_own_term_at_its_corners(k, v, shift, expected):
+    attention = torch.tensor([[[[1] * k + [0] * (8 - k)] * 8]])
+    result = arithmetic.differential(attention, torch.full((1, 8, 1), v), torch.tensor([shift]))
+    assert result.tolist() == [[[expected]] * 8]
+
+
+@settings(max_examples=50)
+@given(st.data(), grids, thetas, st.booleans())
+def test_diba_with_its_own_term_scaled_and_without_it(data, grid, theta, own):
+    attention, v = data.draw(attentions(tokens=grid[0] * grid[1]))
+    channels = len(v[0])
+    weight = [data.draw(matrix(theta, theta, signs)) for _ in range(channels)]
+    shift, own_shift = (data.draw(row(channels, st.integers(0, 7))) for _ in range(2))
+    tensors = _batch(attention), _batch(v), torch.tensor(weight), torch.tensor(shift)
+    result = arithmetic.diba(*tensors, grid, own, torch.tensor(own_shift))
+    assert result.tolist() == [reference.diba(attention, v, weight, shift, grid, own, own_shift)]
+    if not own:
+        assert torch.equal(result, arithmetic.diba(*tensors, grid, own=False))
+
+
 @pytest.mark.parametrize("tokens", [1, 7, 64])
 @pytest.mark.parametrize("v", [-1, 1])
 def test_attending_to_every_token_and_to_none(tokens, v):
@@ -88,3 +136,6 @@ def test_the_dtype_stays_that_of_v(dtype):
     result = arithmetic.diba(attention, v, weight, shift, (2, 2))
     assert result.dtype == dtype
     assert result.tolist() == [[[5, 33]] * 4]
+    result = arithmetic.diba(attention, v, weight, shift, (2, 2), own_shift=shift)
+    assert result.dtype == dtype
+    assert result.tolist() == [[[5, 36]] * 4]  # −3 stays −3, and over 8 it is 0

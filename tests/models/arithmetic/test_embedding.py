@@ -28,6 +28,45 @@ def test_patches_of_a_numbered_image():
     assert tokens[3].tolist() == [24, 25, 26, 27, 36, 37, 38, 39]
 
 
+@given(st.data(), *[st.integers(1, 4)] * 2, st.integers(1, 2), st.integers(1, 2))
+def test_neighbourhoods_see_grey_outside_the_image(data, height, width, stride, channels):
+    height, width = height * stride, width * stride
+    pixels = [data.draw(images(height, width, channels)) for _ in range(2)]
+    result = arithmetic.neighbourhoods(torch.tensor(pixels, dtype=torch.uint8), stride)
+    assert result.dtype == torch.uint8
+    assert result.tolist() == [reference.neighbourhoods(image, stride) for image in pixels]
+
+
+def test_neighbourhoods_of_a_numbered_image():
+    pixels = torch.arange(24, dtype=torch.uint8).reshape(1, 4, 6, 1)
+    tokens = arithmetic.neighbourhoods(pixels, 2)[0]
+    assert tokens.shape == (6, 9)
+    assert tokens[0].tolist() == [128, 128, 128, 128, 0, 1, 128, 6, 7]
+    assert tokens[4].tolist() == [7, 8, 9, 13, 14, 15, 19, 20, 21]
+    # A stride of 2 never reaches beyond the right edge or the lower one.
+    assert tokens[5].tolist() == [9, 10, 11, 15, 16, 17, 21, 22, 23]
+    assert arithmetic.neighbourhoods(pixels, 1)[0, -1].tolist() == [16, 17, 128, 22, 23, 128, 128, 128, 128]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_a_pixel_alone_is_among_eight_grey_ones(dtype):
+    result = arithmetic.neighbourhoods(torch.tensor([[[[7, 9]]]], dtype=dtype), 2)
+    assert result.dtype == dtype
+    assert result.tolist() == [[[128] * 8 + [7, 9] + [128] * 8]]
+
+
+@given(st.data(), *[st.integers(1, 3)] * 2, st.integers(1, 2), st.integers(1, 4), st.integers(0, 8))
+def test_embedding_without_positions_saturates_once(data, height, width, stride, dim, acc_shift):
+    pixels = data.draw(images(height * stride, width * stride, 1))
+    weight, bias = data.draw(matrix(dim, 9, signed(8))), data.draw(row(dim, integers(-9 << 14, 9 << 14)))
+    a, b = data.draw(row(dim, signed(10))), data.draw(row(dim, signed(14)))
+    values = arithmetic.neighbourhoods(torch.tensor([pixels]), stride)
+    constants = (torch.tensor(v) for v in (weight, bias))
+    result = arithmetic.embedding(values, *constants, acc_shift, torch.tensor(a), torch.tensor(b), 6, 0, 12)
+    seen = reference.neighbourhoods(pixels, stride)
+    assert result.tolist() == [reference.embedding(seen, weight, bias, acc_shift, a, b, 6, None, 12)]
+
+
 @given(st.data(), *[st.integers(1, 2)] * 4, st.integers(1, 4), st.integers(0, 8), st.integers(0, 12))
 def test_embedding_is_its_formula(data, rows, columns, patch, channels, dim, acc_shift, shift):
     length = patch * patch * channels
@@ -41,7 +80,9 @@ def test_embedding_is_its_formula(data, rows, columns, patch, channels, dim, acc
     values = arithmetic.patches(torch.tensor(pixels), patch)
     result = arithmetic.embedding(values, w, o, acc_shift, m, n, shift, p, bits)
     assert result.tolist() == [
-        reference.embedding(image, weight, bias, acc_shift, a, b, shift, position, patch, bits)
+        reference.embedding(
+            reference.patches(image, patch), weight, bias, acc_shift, a, b, shift, position, bits
+        )
         for image in pixels
     ]
 

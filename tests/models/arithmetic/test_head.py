@@ -74,3 +74,19 @@ def test_head_is_exact_beyond_float32():
     pooled[0] = 1
     result = arithmetic.head(pooled, ones, zeros, 0, weight, torch.tensor([1]), 8)
     assert result.tolist() == [((channels - 1) << 14) - 127 + 1]
+
+
+@given(st.data(), *[st.integers(1, 3)] * 2, st.integers(0, 12), st.integers(12, 16))
+def test_token_logits_are_the_saturated_affine(data, tokens, classes, shift, bits):
+    acc = [data.draw(matrix(tokens, classes, signed(18))) for _ in range(2)]
+    a, b = data.draw(row(classes, signed(12))), data.draw(row(classes, signed(20)))
+    result = arithmetic.token_logits(torch.tensor(acc), torch.tensor(a), torch.tensor(b), shift, bits)
+    assert result.tolist() == [reference.token_logits(image, a, b, shift, bits) for image in acc]
+
+
+def test_token_logits_count_their_saturations():
+    acc, one, zero = torch.tensor([[[2048], [2047], [-2048], [-2049]]]), torch.tensor([1]), torch.tensor([0])
+    with arithmetic.count_saturations() as counter:
+        logits = arithmetic.token_logits(acc, one, zero, 0, 12)
+    assert logits.flatten().tolist() == [2047, 2047, -2048, -2048]
+    assert counter.clipped == 2

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haarlequin.models import arithmetic
 from tests.models.arithmetic import reference
-from tests.models.arithmetic.strategies import integers, matrix, row, signed, signs, unsigned
+from tests.models.arithmetic.strategies import bits, integers, matrix, row, signed, signs, unsigned
 
 
 @given(st.integers(1, 256), st.integers(4, 12), st.floats(2**-12, 1))
@@ -119,3 +119,48 @@ def test_the_compare_passes_32_bits_and_the_dtype_stays_that_of_the_scores(dtype
         result = arithmetic.binarise_softmax(scores, table, 0, taus, 16)
         assert result.dtype == dtype
         assert (result == expected).all()
+
+
+@settings(max_examples=50)
+@given(st.data(), st.integers(1, 5), st.integers(1, 2), st.integers(0, 9), st.integers(4, 16))
+def test_keys_that_are_not_allowed_are_as_if_they_were_not_there(data, tokens, heads, shift, fraction):
+    """Each window has a mask of its own, which its heads share. A token may always attend to itself."""
+    scores = [[data.draw(matrix(tokens, tokens, signed(20))) for _ in range(heads)] for _ in range(2)]
+    allowed = [data.draw(matrix(tokens, tokens, bits)) for _ in range(2)]
+    for mask in allowed:
+        for i in range(tokens):
+            mask[i][i] = 1
+    table = [255, *sorted(data.draw(row(data.draw(st.integers(0, 7)), unsigned(8))), reverse=True)]
+    threshold = data.draw(row(heads, integers(1, 2**fraction - 1)))
+    masks = torch.tensor(allowed)[:, None]
+    result = arithmetic.binarise_softmax(
+        torch.tensor(scores), table, shift, torch.tensor(threshold), fraction, masks
+    )
+    assert result.tolist() == [
+        [
+            [
+                reference.softmax_bits(query, table, shift, threshold[h], fraction, kept)
+                for query, kept in zip(queries, mask, strict=True)
+            ]
+            for h, queries in enumerate(image)
+        ]
+        for image, mask in zip(scores, allowed, strict=True)
+    ]
+
+
+def test_a_mask_of_ones_changes_nothing():
+    scores = torch.randint(-500, 500, (2, 3, 5, 5), generator=torch.Generator().manual_seed(0))
+    arguments = scores, [255, 100, 20, 3], 4, torch.tensor([900, 9000, 30000]), 16
+    masked = arithmetic.binarise_softmax(*arguments, torch.ones(2, 1, 5, 5, dtype=torch.int64))
+    assert torch.equal(masked, arithmetic.binarise_softmax(*arguments))
+    assert 0 < masked.sum() < masked.numel()
+
+
+@pytest.mark.parametrize("threshold", [1, 15])
+def test_the_largest_scores_there_can_be_do_not_count_where_they_are_not_allowed(threshold):
+    largest = 2 * 4095 * 16384
+    scores = torch.tensor([[[[-largest, largest], [largest, -largest]]]], dtype=torch.int32)
+    allowed = torch.eye(2, dtype=torch.int32)[None, None]
+    result = arithmetic.binarise_softmax(scores, [255, 0], 0, torch.tensor([threshold]), 4, allowed)
+    assert result.dtype == torch.int32
+    assert result.tolist() == [[[[1, 0], [0, 1]]]]
