@@ -390,6 +390,8 @@ class ModelConfig:
         if isinstance(changes.get("stages"), str):
             changes["stem"], changes["stages"] = parse(changes["stages"])
         short = {name: changes.pop(name) for name in _SHORT if name in changes}
+        if short and "stages" in changes:
+            raise ConfigError(f"stages say what {', '.join(short)} would say")
         if "patch" in short:
             changes["stem"] = Stem(short.pop("patch"))
         if short:

@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from haarlequin.models import config as config_module
 from haarlequin.models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset, vit
+from haarlequin.models.stages import GRAMMAR, Stem, parse
 
 CONFIG = vit(
     name="plain",
@@ -88,6 +89,7 @@ CONFIG_ERRORS = [
             ("irprelu", None),
             ("pre_norm", 1),
             ("alpha_learned", 0),
+            ("segmentation", 1),
         ]
     ),
     ({"mean": ()}, "mean must be 1 values of 0 to 255, not ()"),
@@ -160,6 +162,253 @@ def _id(case):
     if isinstance(case, str):
         return ""
     return ",".join(f"{name}={str(value)[:24]}:{type(value).__name__}" for name, value in case.items())
+
+
+def merge_error(inputs, outputs):
+    return (
+        f"a merge makes {outputs} channels of 4·{inputs}: one must be a multiple of the other, and where "
+        "there are fewer, by a power of two"
+    )
+
+
+STAGES_ERRORS = [
+    ({"stem": "p2"}, "stem must be a Stem, not 'p2'"),
+    ({"stem": None}, "stem must be a Stem, not None"),
+    *(
+        ({"stages": value}, f"stages must be one Stage or more, not {value!r:.120}")
+        for value in (None, (), [], 5, ("p2 t64x1",), list(CONFIG.stages), (CONFIG.stages[0], None))
+    ),
+    ({"stages": ""}, f"a network is {GRAMMAR}; not ''"),
+    ({"stages": "64"}, f"a network is {GRAMMAR}; not '64'"),
+    ({"own": "half"}, "own must be fixed, learned or none, not 'half'"),
+    ({"own": None}, "own must be fixed, learned or none, not None"),
+    # Grids.
+    ({"stages": "p3 t64x1"}, "image 8×8 must divide into patches of 3"),
+    ({"stages": "/2 c8x1", "image": (7, 8)}, "image 7×8 must be a multiple of 2"),
+    ({"stages": "/2 c8x1", "image": (8, 9)}, "image 8×9 must be a multiple of 2"),
+    ({"stages": "/1 c8x1", "image": (512, 256)}, "tokens must be at most 65536, not 131072"),
+    ({"stages": "p8 t8x1 t8x1"}, "a grid of 1×1 cannot be merged: both must be even"),
+    ({"stages": "/1 c8x1 c8x1", "image": (2, 3)}, "a grid of 2×3 cannot be merged: both must be even"),
+    (
+        {"stages": "/1 c8x1 c8x1 =c8x1 c8x1", "image": (12, 6)},
+        "a grid of 6×3 cannot be merged: both must be even",
+    ),
+    # Windows.
+    ({"stages": "/1 t8x1w3"}, "a grid of 8×8 must divide into windows of 3"),
+    ({"stages": "/1 t8x1w16"}, "a grid of 8×8 must divide into windows of 16"),
+    ({"stages": "/1 t8x1w4", "image": (8, 6)}, "a grid of 8×6 must divide into windows of 4"),
+    ({"stages": "/1 c8x1 a8x1s8", "image": (24, 16)}, "a grid of 12×8 must divide into windows of 8"),
+    # Sums.
+    (
+        {"stages": "/1 c228x1"},
+        "a binary 3×3 convolution of 228 channels sums up to 2052: a wide tensor of 12 bits holds 2047",
+    ),
+    (
+        {"stages": "/1 c8x1 c8x1 a256x1", "image": (8, 8)},
+        "a binary 3×3 convolution of 256 channels sums up to 2304: a wide tensor of 12 bits holds 2047",
+    ),
+    ({"stages": "/1 t512x1 t512x1"}, "a merge of 4·512 channels sums up to 2048, 2047 at most"),
+    # Channels from stage to stage.
+    ({"stages": "/1 c8x1 =c16x1"}, "without a merge the channels stay 8, not 16"),
+    ({"stages": "/1 c16x1 =t8x1"}, "without a merge the channels stay 16, not 8"),
+    *(
+        ({"stages": f"/1 c{inputs}x1 c{outputs}x1"}, merge_error(inputs, outputs))
+        for inputs, outputs in [(8, 12), (8, 33), (8, 48), (3, 4), (3, 1), (6, 8), (5, 25), (1, 3), (1, 6)]
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), STAGES_ERRORS, ids=_id)
+def test_stages_that_do_not_fit_say_so(changes, message):
+    with pytest.raises(ConfigError) as error:
+        CONFIG.with_(**changes)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stages": "/1 c227x1"},
+        {"stages": "/1 a227x1h1"},
+        {"stages": "/1 c228x1", "widths": Widths(wide=13)},
+        {"stages": "/1 t256x1h1"},  # an MLP has no such limit
+        {"stages": "/1 t511x1h1 t511x1h1"},
+        {"stages": "/1 c1x1 c1x1", "image": (2, 2)},
+        {"stages": "/2 c8x1", "image": (2, 2)},
+        {"stages": "/1 c4x1 c1x1 c2x1 c4x1"},
+        {"stages": "/1 c2x1 c24x1 =c24x1 a12x1"},  # three times as many, then an eighth
+        {"stages": "/1 t6x1h3w2 =t6x1h2s8 =t6x2h1w1"},
+        {"own": "none"},
+        {"own": "learned", "segmentation": True},
+    ],
+    ids=_id,
+)
+def test_stages_at_their_limits_are_legal(changes):
+    config = CONFIG.with_(**changes)
+    again = ModelConfig.from_json(config.to_json())
+    assert again == config
+    assert again.to_json() == config.to_json()
+    assert hash(again) == hash(config)
+
+
+PYRAMID = CONFIG.with_(stages="/2 c8x2n a16x2s2 =t16x1h1", image=(8, 16))
+
+
+def test_what_follows_from_stages():
+    assert PYRAMID.stem == Stem(stride=2)
+    assert PYRAMID.structure == "/2 c8x2n a16x2s2 =t16x1"
+    assert PYRAMID.grids == ((4, 8), (2, 4), (2, 4))
+    assert PYRAMID.patch_length == 9
+    assert CONFIG.with_(stages="/1 c8x1", channels=3, mean=(1, 2, 3)).patch_length == 27
+    assert PYRAMID.embedding_acc_shift == CONFIG.with_(image=(9, 9), patch=3).embedding_acc_shift
+    assert PYRAMID.logit_scale == CONFIG.logit_scale
+    assert PYRAMID.with_(segmentation=True).logit_scale == 2.0**-8
+
+
+def test_a_layer_knows_its_place():
+    places = PYRAMID.places
+    assert [place.name for place in places] == [f"layers.{i}" for i in range(5)]
+    assert [place.config.stage.dim for place in places] == [8, 8, 16, 16, 16]
+    assert [place.config.grid for place in places] == [(4, 8)] * 2 + [(2, 4)] * 3
+    assert [place.shift for place in places] == [0, 0, 0, 1, 0]
+    assert [place.merged and place.merged.dim for place in places] == [None, None, 8, None, None]
+    assert places[2].merged.grid == (4, 8)
+    assert [place.config.irprelu for place in places] == [False, False, True, True, True]
+
+
+def test_a_stage_alone_is_a_network_of_one_stage_with_a_token_for_each_pixel():
+    for i, (stage, grid) in enumerate(zip(PYRAMID.stages, PYRAMID.grids, strict=True)):
+        alone = PYRAMID.with_(segmentation=True).alone(i)
+        assert alone.stage == replace(stage, merge=False)
+        assert (alone.grid, alone.image, alone.stem) == (grid, grid, Stem(1))
+        assert not alone.segmentation
+        assert alone.alone(0) == alone
+        assert alone.irprelu is stage.token_offsets
+        assert PYRAMID.with_(irprelu=False).alone(i).irprelu is False
+
+
+def test_a_window_alone_is_an_image_of_its_own():
+    windowed = PYRAMID.alone(1)
+    assert windowed.window_alone().grid == (2, 2)
+    assert windowed.window_alone().stage == replace(windowed.stage, window=0, shifted=False)
+    assert CONFIG.window_alone() is CONFIG
+
+
+def test_the_first_stage_has_nothing_to_merge():
+    _, (stage,) = parse("/1 c8x1")
+    merging = CONFIG.with_(stem=Stem(), stages=(replace(stage, merge=True),))
+    assert merging == CONFIG.with_(stages="/1 c8x1")
+    assert merging.to_json() == CONFIG.with_(stages="/1 c8x1").to_json()
+
+
+@pytest.mark.parametrize("name", ["stage", "dim", "grid", "tokens", "heads", "layers", "head_dim"])
+def test_several_stages_have_no_shape_in_common(name):
+    with pytest.raises(ConfigError, match=r"plain has 3 stages, not one: /2 c8x2n a16x2s2 =t16x1"):
+        getattr(PYRAMID, name)
+
+
+def test_words_replace_stem_and_stages():
+    config = CONFIG.with_(stages="/1 c8x1 a16x1h1")
+    assert override(CONFIG, ["stages=/1 c8x1 a16x1h1"]) == config
+    assert override(CONFIG, ['stages="/1 c8x1 a16x1h1"', "own=none"]) == config.with_(own="none")
+    assert (config.stem, config.stages) == parse("/1 c8x1 a16x1h1")
+    assert config.with_(stages="p2 t64x4") == CONFIG
+
+
+def test_the_short_fields_change_the_only_stage():
+    config = CONFIG.with_(stages="/2 a64x4w2n")
+    assert config.with_(dim=96, heads=4, layers=1).structure == "/2 a96x1h4w2n"
+    assert override(config, ["patch=4", "layers=2"]).structure == "p4 a64x2w2n"
+    with pytest.raises(ConfigError, match="a stage of convolutions has neither heads nor windows"):
+        CONFIG.with_(stages="/2 c64x1").with_(heads=2)
+
+
+@pytest.mark.parametrize("name", ["dim", "heads", "layers"])
+def test_the_short_fields_do_not_say_which_of_several_stages(name):
+    for change in (lambda: PYRAMID.with_(**{name: 2}), lambda: override(PYRAMID, [f"{name}=2"])):
+        with pytest.raises(ConfigError, match=rf"plain has several stages: set stages, not {name}$"):
+            change()
+
+
+def test_a_stem_of_several_stages_can_be_patches():
+    assert PYRAMID.with_(patch=2).structure == "p2 c8x2n a16x2s2 =t16x1"
+
+
+@pytest.mark.parametrize("config", [CONFIG, PYRAMID], ids=["one stage", "several"])
+def test_both_forms_at_once_are_refused(config):
+    message = r"^stages say what patch, dim would say$"
+    with pytest.raises(ConfigError, match=message):
+        config.with_(stages="/1 c8x1", dim=8, patch=2)
+    with pytest.raises(ConfigError, match=message):
+        override(config, ["dim=8", "stages=/1 c8x1", "patch=2"])
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.from_json(json.dumps(PYRAMID.to_dict() | {"dim": 8, "patch": 2}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("/2 c32x4 a128", f"a network is {GRAMMAR}; not '/2 c32x4 a128'"),
+        (5, f"a network is {GRAMMAR}; not 5"),
+        (["/2", "c32x4"], f"a network is {GRAMMAR}; not ('/2', 'c32x4')"),
+        (None, f"a network is {GRAMMAR}; not None"),
+        ("/2 c8x1 c9x1", merge_error(8, 9)),
+    ],
+    ids=str,
+)
+def test_from_json_refuses_words_that_are_no_network(text, message):
+    with pytest.raises(ConfigError) as error:
+        ModelConfig.from_json(json.dumps(PYRAMID.to_dict() | {"stages": text}))
+    assert str(error.value) == message
+
+
+def test_from_json_does_not_know_the_stem_apart_from_the_stages():
+    with pytest.raises(ConfigError, match="unknown in ModelConfig: stem"):
+        ModelConfig.from_json(json.dumps(PYRAMID.to_dict() | {"stem": "/2"}))
+    with pytest.raises(ConfigError, match="unknown in ModelConfig: stem"):
+        override(PYRAMID, ["stem=/2"])
+
+
+SHORT = ("patch", "dim", "heads", "layers")
+
+
+@pytest.mark.parametrize(
+    ("words", "short"),
+    [
+        ("p2 t64x4", True),
+        ("p1 t7x1h7", True),
+        ("p2 t64x4n", False),
+        ("p2 t64x4w2", False),
+        ("p2 a64x4", False),
+        ("p2 c64x4", False),
+        ("/1 t64x4", False),
+        ("/2 c8x1 t16x1", False),
+        ("p2 t16x1 =t16x1", False),
+    ],
+)
+def test_json_has_words_only_where_the_short_fields_do_not_say_it_all(words, short):
+    config = CONFIG.with_(stages=words)
+    values = config.to_dict()
+    assert [name in values for name in SHORT] == [short] * 4
+    assert values.get("stages") == (None if short else words)
+    assert "stem" not in values
+    order = [*values]
+    shape = SHORT if short else ("stages",)
+    assert order[: order.index("classes")] == ["name", "image", "channels", "mean", *shape]
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+def test_json_leaves_out_what_came_later_and_has_its_default():
+    assert not {"own", "segmentation", "pre_norm"} & PYRAMID.to_dict().keys()
+    later = PYRAMID.with_(own="none", segmentation=True)
+    assert later.to_dict().items() >= {"own": "none", "segmentation": True}.items()
+    assert ModelConfig.from_json(later.to_json()) == later
+
+
+def test_json_without_words_misses_the_short_fields():
+    values = {name: value for name, value in PYRAMID.to_dict().items() if name not in ("stages", "mean")}
+    with pytest.raises(ConfigError, match=r"missing in ModelConfig: mean, patch, dim, heads, layers$"):
+        ModelConfig.from_json(json.dumps(values))
 
 
 @pytest.mark.parametrize(("changes", "message"), CONFIG_ERRORS, ids=_id)
