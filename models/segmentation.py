@@ -21,8 +21,8 @@ Size = tuple[int, int]
 
 
 def enlarge(tokens: np.ndarray, grid: Size, image: Size) -> np.ndarray:
-    """Masks (…, H, W), uint8, of the class of each token (…, N), row by row. ``image`` is a multiple of
-    ``grid``.
+    """Masks (…, H, W), uint8, of the class of each token (…, N), row by row; ``image`` is a multiple of the
+    ``grid``, in both directions.
     """
     masks = tokens.reshape(*tokens.shape[:-1], *grid).astype(np.uint8)
     for axis, size, count in ((-2, image[0], grid[0]), (-1, image[1], grid[1])):
@@ -59,6 +59,20 @@ def confusion(truth: np.ndarray, answer: np.ndarray, classes: int) -> np.ndarray
     known = truth != IGNORE
     pairs = truth[known].astype(np.int64) * classes + answer[known]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def constant(masks: np.ndarray, grid: Size, classes: int) -> np.ndarray:
+    """The best answer (N,) that does not look at the image: of each token, the class with most pixels in its
+    cell over all ``masks`` (n, H, W).
+    """
+    counts = sum(cell_counts(masks[i : i + 64], grid, classes).sum(0) for i in range(0, len(masks), 64))
+    return np.asarray(counts).argmax(-1)
+
+
+def score(tokens: np.ndarray, truth: np.ndarray, grid: Size, classes: int) -> "Score":
+    """How good the classes of tokens (n, N) are, enlarged to the masks ``truth`` (n, H, W)."""
+    height, width = truth.shape[1:]
+    return Score(confusion(truth, enlarge(tokens, grid, (height, width)), classes))
 
 
 @dataclass(frozen=True)

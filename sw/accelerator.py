@@ -10,6 +10,7 @@ from PIL import Image
 
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.pictures import convert
+from haarlequin.models.segmentation import Size, enlarge
 from haarlequin.sw.devices import Device, Notice, Result, open_device
 from haarlequin.sw.resolve import ModelSource
 
@@ -24,23 +25,38 @@ class Predictions:
     classes: tuple[str, ...]
     """The names of the classes."""
     logits: np.ndarray
-    """int32 (n, classes)"""
+    """int32 (n, classes), or (n, N, classes) of a segmentation model, which answers for each of N tokens"""
     scores: np.ndarray
-    """float64 (n, classes), between 0 and 1: softmax(logits · `ModelConfig.logit_scale`)"""
+    """float64 as the logits, between 0 and 1: softmax(logits · `ModelConfig.logit_scale`)"""
     cycles: np.ndarray
-    """int64 (n,), cycles of the accelerator; with the device ``golden`` they are predicted."""
+    """int64 (n,), cycles of the accelerator, or 0 where no accelerator runs the model; with the device
+    ``golden`` they are predicted."""
     saturations: np.ndarray
     """int64 (n,), how many values were clipped."""
+    grid: Size | None = None
+    """Rows and columns of the tokens of a segmentation model."""
+    image: Size | None = None
+    """Height and width of its masks."""
 
     @property
     def labels(self) -> np.ndarray:
-        """int64 (n,), the class with the largest logit; of several, the first."""
-        return self.logits.argmax(1)
+        """int64 (n,) or (n, N), the class with the largest logit; of several, the first."""
+        return self.logits.argmax(-1)
 
     @property
     def names(self) -> list[str]:
-        """The labels as names of classes."""
+        """The labels as names of classes; raises `UsageError` for a segmentation model."""
+        if self.grid:
+            raise UsageError("a segmentation model has no one label for an image: ask for its mask()")
         return [self.classes[label] for label in self.labels]
+
+    def mask(self) -> np.ndarray:
+        """uint8 (n, H, W), the class of each pixel of the images as the model saw them: that of its token.
+        Raises `UsageError` unless it is a segmentation model.
+        """
+        if not (self.grid and self.image):
+            raise UsageError("only a segmentation model has masks: this one has a label for each image")
+        return enlarge(self.labels, self.grid, self.image)
 
 
 class Accelerator:
@@ -85,15 +101,16 @@ class Accelerator:
         source = ModelSource(str(model))
         if config and device.startswith("serial:"):
             raise UsageError("a board has its own configuration: leave it out")
-        machine = None if device.startswith("serial:") else source.machine(config)
+        golden_only = device == "golden" and not config and not source.placeable
+        machine = None if golden_only or device.startswith("serial:") else source.machine(config)
         self.device: Device = open_device(device, machine, notice)
         try:
-            self.model = source.compiled(self.device.digest)
+            self.model = source.without_tables() if golden_only else source.compiled(self.device.digest)
             self.device.load(self.model, progress)
         except BaseException:
             self.close()
             raise
-        self.model_config = self.model.tables.model
+        self.model_config = source.config
         self._golden: Device | None = None
 
     def classify(self, images: Iterable[Picture]) -> Predictions:
@@ -110,14 +127,18 @@ class Accelerator:
         if isinstance(images, str | Path | Image.Image):
             raise TypeError(f"images must be several, not {images!r}: put it into a list")
         results = list(self.stream(self.pixels(image)[0] for image in images))
-        classes = self.model_config.classes
-        logits = np.array([result.logits for result in results], np.int32).reshape(-1, len(classes))
+        config = self.model_config
+        classes, grid = config.classes, config.grids[-1] if config.segmentation else None
+        shape = (grid[0] * grid[1], len(classes)) if grid else (len(classes),)
+        logits = np.array([result.logits for result in results], np.int32).reshape(-1, *shape)
         return Predictions(
             classes,
             logits,
-            scores(logits, self.model_config.logit_scale),
+            scores(logits, config.logit_scale),
             np.array([result.cycles for result in results], np.int64),
             np.array([result.saturations for result in results], np.int64),
+            grid,
+            config.image if grid else None,
         )
 
     def stream(self, pixels: Iterable[np.ndarray]) -> Iterator[Result]:
@@ -139,15 +160,14 @@ class Accelerator:
                 raise UsageError("tables alone cannot be checked: give the model's name or its ONNX file")
             from haarlequin.sw.devices.golden import GoldenDevice
 
-            golden = GoldenDevice(self.device.digest)
+            golden = GoldenDevice(self.device.digest if self.model.tables else None)
             golden.load(self.model)
             self._golden = golden  # only now, because other threads may use it from here on
         (expected,) = self._golden.run([pixels])
-        for class_, wanted, came in zip(
-            self.model_config.classes, expected.logits, result.logits, strict=True
-        ):
-            if wanted != came:
-                return f"class {class_}: expected {wanted}, got {came}"
+        for *token, index in np.argwhere(expected.logits != result.logits).tolist():
+            wanted, came = (each.logits[*token, index] for each in (expected, result))
+            where = f"token {token[0]}, " if token else ""
+            return f"{where}class {self.model_config.classes[index]}: expected {wanted}, got {came}"
         for name in ("cycles", "saturations"):
             wanted, came = getattr(expected, name), getattr(result, name)
             if wanted != came:

@@ -1,4 +1,7 @@
-"""`haarlequin evaluate MODEL`: count the test images that a model labels right, in integers."""
+"""`haarlequin evaluate MODEL`: count the test images that a model labels right, in integers.
+
+Of a segmentation model it is the intersection over union of each class, from counts of pixels.
+"""
 
 import argparse
 import time
@@ -10,6 +13,8 @@ from tqdm import tqdm
 from haarlequin.models import data
 from haarlequin.models.common.cli import command, one_line_errors, printable
 from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.segmentation import Score, constant, score
 from haarlequin.sw.resolve import golden_model
 
 BATCH = 64
@@ -17,7 +22,8 @@ BATCH = 64
 
 
 def evaluate(name: str, folder: Path | None) -> str:
-    """The share of right labels, for each class and for all images, as text.
+    """How good a model is on its test images, for each class and for all, as text: the share of right labels,
+    or of masks the intersection over union.
 
     ``folder`` has the data set; `digits` needs none. Raises `UsageError` where the model or the data set is
     not there.
@@ -26,17 +32,50 @@ def evaluate(name: str, folder: Path | None) -> str:
     config = model.config
     if folder is None and config.name not in data.BUNDLED:
         raise UsageError(f"name the folder of the images that {config.name} was trained on, with --data DIR")
-    test, classes = data.load(config, folder).test, config.classes
+    found, classes = data.load(config, folder), config.classes
+    test = found.test
     began, guesses = time.perf_counter(), list[np.ndarray]()
     with tqdm(total=len(test), unit=" images", disable=None, leave=False, delay=1) as bar:
         for start in range(0, len(test), BATCH):
-            guesses.append(model(test.pixels[start : start + BATCH]).argmax(1))
+            guesses.append(model(test.pixels[start : start + BATCH]).argmax(-1))
             bar.update(len(guesses[-1]))
-    right = np.concatenate(guesses) == test.labels
-    rate = len(test) / (time.perf_counter() - began)
+    answers, rate = np.concatenate(guesses), len(test) / (time.perf_counter() - began)
+    if config.segmentation:
+        return "\n".join(_of_masks(config, found, answers, rate))
+    right = answers == test.labels
     width = max(map(len, classes))
     lines = [f"{name:<{width}}  {_share(right[test.labels == i])}" for i, name in enumerate(classes)]
     return "\n".join([*lines, "", f"{config.name}: {_share(right)}, in integers; {rate:.0f} images/s"])
+
+
+def _of_masks(config: ModelConfig, found: data.DataSet, answers: np.ndarray, rate: float) -> list[str]:
+    """The lines of a segmentation model, whose ``answers`` are a class for each token."""
+    grid, count = config.grids[-1], len(config.classes)
+    whole = score(answers, found.test.labels, grid, count)
+    alike = constant(found.train.labels, grid, count)
+    same_mask = score(np.broadcast_to(alike, answers.shape), found.test.labels, grid, count)
+    commonest = int(np.bincount(found.train.labels.ravel(), minlength=256)[:count].argmax())
+    lines = [*zip(config.classes, whole.hits.tolist(), whole.unions.tolist(), whole.occurs, strict=True)]
+    width = max(map(len, config.classes))
+    return [
+        *(
+            f"{name:<{width}}  {_iou(hits, union) if there else 'in no mask'}"
+            for name, hits, union, there in lines
+        ),
+        "",
+        f"{config.name}: {_masks(whole)}, in integers; {rate:.0f} images/s",
+        f"the same mask for every image: {_masks(same_mask)}",
+        f"{config.classes[commonest]!r} for every pixel: {_masks(whole.of_constant(commonest))}",
+    ]
+
+
+def _iou(hits: int, union: int) -> str:
+    return f"{hits / union:.2%} IoU ({hits} of {union} pixels)"
+
+
+def _masks(score: Score) -> str:
+    hits, pixels = score.hits.sum(), score.cells.sum()
+    return f"mean IoU {score.mean_iou:.2%}, {score.accuracy:.2%} of pixels right ({hits} of {pixels})"
 
 
 def _share(right: np.ndarray) -> str:

@@ -27,6 +27,8 @@ with imports():
     from haarlequin.models.common.cli import command, one_line_errors, printable
     from haarlequin.models.common.errors import UsageError
     from haarlequin.models.common.pictures import PictureError
+    from haarlequin.models.segmentation import enlarge
+    from haarlequin.sw import mask_picture
     from haarlequin.sw.accelerator import Accelerator, scores
     from haarlequin.sw.devices import KINDS, DeviceError, Result
     from haarlequin.sw.images import class_of, find
@@ -73,30 +75,49 @@ class Report:
     """Prints each image and the summary, for a person or for a program."""
 
     def __init__(self, accelerator: Accelerator, arguments: argparse.Namespace, total: int):
-        self._accelerator, self._json, self._top = accelerator, arguments.json, arguments.top
+        self._accelerator, self._json, self._top = accelerator, arguments.json, arguments.top or 1
         self._bar = tqdm(total=total, unit=" images", disable=None, leave=False, delay=1, smoothing=0.1)
         self._noted = False
 
     def image(self, item: Item, result: Result) -> None:
         """Print one line for an image."""
         config, logits = self._accelerator.model_config, result.logits
-        label = int(logits.argmax())
-        cycles_predicted = self._accelerator.device.predicts
+        cycles_predicted = bool(result.cycles) and self._accelerator.device.predicts
         if self._json:
-            entry = {"path": item.path, "label": config.classes[label], "index": label}
-            entry |= {"logits": logits.tolist(), "cycles": result.cycles}
+            entry: dict = {"path": item.path}
+            if config.segmentation:
+                entry["tokens"] = logits.argmax(-1).reshape(config.grids[-1]).tolist()
+            else:
+                label = int(logits.argmax())
+                entry |= {"label": config.classes[label], "index": label}
+            entry |= {"logits": logits.tolist()}
+            entry |= {"cycles": result.cycles} if result.cycles else {}
             entry |= {"target": item.target} if item.target is not None else {}
             self._print(json.dumps(entry | ({"cycles_predicted": True} if cycles_predicted else {})))
         else:
-            share = scores(logits, config.logit_scale)
-            order = np.argsort(-logits, kind="stable")[: self._top]
-            guesses = ", ".join(f"{config.classes[i]} {share[i]:.1%}" for i in order)
-            truth = ""
-            if item.target is not None and item.target != label:
-                truth = f" (it is {config.classes[item.target]})"
-            cycles = f"{result.cycles} cycles{' predicted' if cycles_predicted else ''}"
-            self._print(printable(f"{item.path}: {guesses}{truth}, {cycles}"))
+            said = self._areas(logits) if config.segmentation else self._guesses(item, logits)
+            cycles = f", {result.cycles} cycles{' predicted' if cycles_predicted else ''}" * bool(
+                result.cycles
+            )
+            self._print(printable(f"{item.path}: {said}{cycles}"))
         self._bar.update()
+
+    def _guesses(self, item: Item, logits: np.ndarray) -> str:
+        """The likeliest classes of an image, and the true one where that is known and another."""
+        config = self._accelerator.model_config
+        share = scores(logits, config.logit_scale)
+        order = np.argsort(-logits, kind="stable")
+        truth = ""
+        if item.target is not None and item.target != order[0]:
+            truth = f" (it is {config.classes[item.target]})"
+        return ", ".join(f"{config.classes[i]} {share[i]:.1%}" for i in order[: self._top]) + truth
+
+    def _areas(self, logits: np.ndarray) -> str:
+        """The share of each class that some tokens have, the largest first."""
+        classes = self._accelerator.model_config.classes
+        counts = np.bincount(logits.argmax(-1), minlength=len(classes))
+        order = [i for i in np.argsort(-counts, kind="stable") if counts[i]]
+        return ", ".join(f"{classes[i]} {counts[i] / len(logits):.1%}" for i in order)
 
     def note(self, path: str, note: str) -> None:
         """Say how an image was converted to fit the model; only for the first such image."""
@@ -121,7 +142,8 @@ class Report:
             parts.append(f"{tally.right / tally.known:.2%} right ({tally.right} of {tally.known})")
         if tally.answered:
             word = " predicted" if self._accelerator.device.predicts else ""
-            parts.append(f"{tally.cycles / tally.answered:.0f} cycles an image{word}")
+            if tally.cycles:
+                parts.append(f"{tally.cycles / tally.answered:.0f} cycles an image{word}")
             parts.append(f"{tally.answered / (time.perf_counter() - tally.began):.1f} images/s")
         if checked:
             same = tally.answered - tally.differing
@@ -144,7 +166,8 @@ def items(accelerator: Accelerator, arguments: argparse.Namespace) -> tuple[list
         raise UsageError("--data is for the model's own test images: leave out --data, or the images")
     found = find(names)
     good = [each.path for each in found if not each.problem]
-    classes = accelerator.model_config.classes
+    config = accelerator.model_config
+    classes = () if config.segmentation else config.classes
     wanted = [Item(str(path), path, class_of(path, classes)) for path in good[:limit]]
     return wanted, [f"{each.path}: {each.problem}" for each in found if each.problem]
 
@@ -157,12 +180,22 @@ def _test_images(accelerator: Accelerator, folder: Path | None) -> list[Item]:
     if folder is None and name not in data.BUNDLED:
         raise UsageError(f"name images, or give --data DIR, the data set of {name}, to take its test images")
     test = data.load(accelerator.model_config, folder).test
-    pairs = zip(test.pixels, test.labels.tolist(), strict=True)
+    targets: list[int | None] = [None] * len(test) if test.has_masks else test.labels.tolist()
+    pairs = zip(test.pixels, targets, strict=True)
     return [Item(f"{name}/test/{i}", pixels, label) for i, (pixels, label) in enumerate(pairs)]
 
 
-def run(accelerator: Accelerator, wanted: list[Item], report: Report, tally: Tally, check: bool) -> None:
-    """Classify the wanted images and report each; raises `DeviceError` where the device fails."""
+def run(
+    accelerator: Accelerator,
+    wanted: list[Item],
+    report: Report,
+    tally: Tally,
+    check: bool,
+    mask: Path | None = None,
+) -> None:
+    """Classify the wanted images and report each; raises `DeviceError` where the device fails. ``mask`` is
+    the file for a picture of the only image's mask.
+    """
     under_way: deque[tuple[Item, np.ndarray]] = deque()
 
     def pixels() -> Iterator[np.ndarray]:
@@ -184,6 +217,10 @@ def run(accelerator: Accelerator, wanted: list[Item], report: Report, tally: Tal
         item, image = under_way.popleft()
         tally.add(item, result)
         report.image(item, result)
+        if mask:
+            config = accelerator.model_config
+            answer = enlarge(result.logits.argmax(-1), config.grids[-1], config.image)
+            mask_picture.write(mask, image, answer, config.classes)
         if check and (difference := accelerator.check(image, result)):
             tally.differing += 1
             report.error(f"{item.path}: {difference}")
@@ -209,7 +246,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="sim", help="(default: sim)")
     parser.add_argument("--config", help="accelerator to simulate (default: what the model is meant for)")
-    parser.add_argument("--top", type=int, default=1, metavar="K", help="labels to name (default: 1)")
+    parser.add_argument("--top", type=int, metavar="K", help="labels to name (default: 1)")
+    parser.add_argument(
+        "--mask", type=Path, metavar="OUT.png", help="draw the mask of one image, with a legend"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line, for programs")
     parser.add_argument("--check", action="store_true", help="compare with the golden model")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the model's data set, where it needs one")
@@ -238,17 +278,22 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Open the device, classify, and report; returns the exit code."""
-
+    _check_mask_file(arguments.mask)
     with _open(arguments) as accelerator:
         if arguments.check and not accelerator.model.golden:
             raise UsageError("--check: tables cannot be checked, give the model's name or its ONNX file")
+        _check_kind(accelerator, arguments)
         wanted, problems = items(accelerator, arguments)
+        if arguments.mask and len(wanted) + len(problems) != 1:
+            raise UsageError(
+                f"--mask draws one image, not {len(wanted) + len(problems)}: name one, or add --limit 1"
+            )
         report, tally, failed = Report(accelerator, arguments, len(wanted)), Tally(), 0
         tally.refused = len(problems)
         for problem in problems:
             report.error(problem)
         try:
-            run(accelerator, wanted, report, tally, arguments.check)
+            run(accelerator, wanted, report, tally, arguments.check, arguments.mask)
         except DeviceError as error:
             report.error(str(error))
             left = [item.path for item in wanted if item.path not in tally.settled]
@@ -257,6 +302,23 @@ def _run(arguments: argparse.Namespace) -> int:
         finally:
             report.end(tally, arguments.check)
     return 1 if failed or tally.differing else 2 if tally.refused else 0
+
+
+def _check_mask_file(path: Path | None) -> None:
+    """Raise `UsageError` for a file that no picture of a mask can be written to."""
+    if path and path.suffix.lower() != ".png":
+        raise UsageError(f"--mask writes a PNG: {path} must end in .png")
+    if path and path.is_dir():
+        raise UsageError(f"--mask writes a file: {path} is a folder")
+
+
+def _check_kind(accelerator: Accelerator, arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` for options that do not fit what the model answers, a label or a mask."""
+    config = accelerator.model_config
+    if arguments.mask and not config.segmentation:
+        raise UsageError(f"--mask needs a segmentation model: {config.name} has one label for an image")
+    if arguments.top and config.segmentation:
+        raise UsageError(f"--top names labels of an image: {config.name} has a mask for it, see --mask")
 
 
 def _open(arguments: argparse.Namespace) -> Accelerator:

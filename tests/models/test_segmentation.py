@@ -8,7 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haarlequin.models.segmentation import IGNORE, Score, cell_counts, confusion, enlarge, vote
+from haarlequin.models.segmentation import (
+    IGNORE,
+    Score,
+    cell_counts,
+    confusion,
+    constant,
+    enlarge,
+    score,
+    vote,
+)
 
 small = st.integers(1, 4)
 
@@ -69,22 +78,22 @@ def test_the_score_is_that_of_a_plain_loop(case):
     answer = enlarge(
         np.where((votes := vote(masks, grid, classes)) == IGNORE, 0, votes), grid, masks.shape[1:]
     )
-    score = Score(confusion(masks, answer, classes))
+    came = Score(confusion(masks, answer, classes))
     pairs = [(t, a) for t, a in zip(masks.flat, answer.flat, strict=True) if t != IGNORE]
-    assert score.cells.dtype == np.int64
-    assert score.cells.sum() == len(pairs)
+    assert came.cells.dtype == np.int64
+    assert came.cells.sum() == len(pairs)
     found = []
     for c in range(classes):
         both = sum(t == c and a == c for t, a in pairs)
         either = sum(t == c or a == c for t, a in pairs)
-        assert (score.hits[c], score.unions[c]) == (both, either)
+        assert (came.hits[c], came.unions[c]) == (both, either)
         if any(t == c for t, _ in pairs):
             found.append(both / either)
-            assert score.iou[c] == pytest.approx(both / either)
+            assert came.iou[c] == pytest.approx(both / either)
         else:
-            assert np.isnan(score.iou[c])
-    assert score.mean_iou == pytest.approx(np.mean(found) if found else 0)
-    assert score.accuracy == pytest.approx(sum(t == a for t, a in pairs) / max(1, len(pairs)))
+            assert np.isnan(came.iou[c])
+    assert came.mean_iou == pytest.approx(np.mean(found) if found else 0)
+    assert came.accuracy == pytest.approx(sum(t == a for t, a in pairs) / max(1, len(pairs)))
 
 
 @given(cells_and_masks(), st.integers(0, 1))
@@ -98,14 +107,34 @@ def test_a_constant_answer(case, answer):
 def test_a_score_by_hand():
     truth = np.array([[[0, 0, 1], [1, 1, IGNORE]]], np.uint8)
     answer = np.array([[[0, 1, 1], [1, 2, 2]]], np.uint8)
-    score = Score(confusion(truth, answer, 4))
-    assert score.cells.tolist() == [[1, 1, 0, 0], [0, 2, 1, 0], [0] * 4, [0] * 4]
-    assert score.occurs.tolist() == [
+    came = Score(confusion(truth, answer, 4))
+    assert came.cells.tolist() == [[1, 1, 0, 0], [0, 2, 1, 0], [0] * 4, [0] * 4]
+    assert came.occurs.tolist() == [
         True,
         True,
         False,
         False,
     ]  # nothing is class 2, though one pixel is said to be
-    assert score.iou[:2].tolist() == [1 / 2, 2 / 4]
-    assert (score.mean_iou, score.accuracy) == (0.5, 3 / 5)
+    assert came.iou[:2].tolist() == [1 / 2, 2 / 4]
+    assert (came.mean_iou, came.accuracy) == (0.5, 3 / 5)
     assert Score(confusion(truth[:0], answer[:0], 4)).mean_iou == 0
+
+
+@given(cells_and_masks())
+def test_the_best_answer_that_does_not_look(case):
+    """No other one has more pixels right."""
+    grid, classes, masks = case
+    answer = constant(masks, grid, classes)
+    assert answer.shape == (grid[0] * grid[1],)
+    for token, best in enumerate(answer):
+        found = Counter(value for mask in masks for value in cell(mask, grid, token) if value != IGNORE)
+        assert found[int(best)] == max(found.values(), default=0)
+    alike = np.broadcast_to(answer, (len(masks), len(answer)))
+    came = score(alike, masks, grid, classes)
+    assert came.cells.tolist() == confusion(masks, enlarge(alike, grid, masks.shape[1:]), classes).tolist()
+
+
+def test_the_best_answer_over_more_masks_than_are_counted_at_once():
+    masks = np.zeros((130, 2, 2), np.uint8)
+    masks[60:] = 1
+    assert constant(masks, (1, 1), 2).tolist() == [1]

@@ -1,0 +1,265 @@
+"""A segmentation model on the host: `Accelerator`, `haarlequin infer --mask` and `haarlequin evaluate`."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models import data
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import preset
+from haarlequin.models.data import DataSet, Split
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.models.onnx.graph import export, save
+from haarlequin.models.segmentation import IGNORE, enlarge
+from haarlequin.sw import accelerator as accelerator_module
+from haarlequin.sw import evaluate, infer
+from haarlequin.sw.accelerator import Accelerator
+from haarlequin.sw.devices import CompiledModel, Result
+from haarlequin.sw.mask_picture import colours
+from haarlequin.sw.resolve import ModelSource
+from haarlequin.sw.table_folder import Compiled
+
+CONFIG = preset("cifar10-nano").with_(
+    name="shades", image=(8, 12), patch=4, classes=("black", "dark", "light", "white"), segmentation=True
+)
+GRID = (2, 3)
+TRUTH = np.array([[0, 1, 2, 3, 3, 3], [1, 1, 1, 1, 0, 2], [3, 2, 1, 0, 1, 2]])
+
+
+class Shades:
+    """Stands in for a golden model: the class of a token is the brightness of its cell."""
+
+    config = CONFIG
+
+    def __call__(self, pixels):
+        cells = pixels.astype(np.int64).reshape(len(pixels), 2, 4, 3, 4, 3).mean((2, 4, 5)).reshape(-1, 6, 1)
+        return 1000 - np.abs(cells.astype(np.int64) - np.array([0, 80, 160, 240]))
+
+
+class Source:
+    """Stands in for `ModelSource`."""
+
+    cycles = 0
+    placeable = True
+
+    def __init__(self, name):
+        self.config = CONFIG if name == "shades" else preset("digits")
+
+    def machine(self, name):
+        return CONFIGS["16x64"]
+
+    def compiled(self, digest):
+        return CompiledModel(Compiled(self.config, "16x64", digest, (), {}, self.cycles, {}), golden=Shades())
+
+
+@pytest.fixture(autouse=True)
+def shades(monkeypatch):
+    monkeypatch.setattr(accelerator_module, "ModelSource", Source)
+    monkeypatch.setattr(evaluate, "golden_model", lambda name: Shades())
+
+
+def picture(tokens):
+    """The image whose answer they are."""
+    return np.repeat(enlarge(np.asarray(tokens), GRID, (8, 12))[..., None] * 80, 3, -1)
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments, model="shades"):
+        with pytest.raises(SystemExit) as stop:
+            infer.main([*map(str, arguments), "--device", "golden", "--model", model])
+        out, error = capsys.readouterr()
+        return stop.value.code, out.splitlines(), error.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [tmp_path / "images" / f"{i}.png" for i in range(len(TRUTH))]
+    paths[0].parent.mkdir()
+    for path, tokens in zip(paths, TRUTH, strict=True):
+        Image.fromarray(picture(tokens)).save(path)
+    return paths
+
+
+def test_predictions_of_masks():
+    with Accelerator("golden", "shades") as accelerator:
+        came = accelerator.classify([picture(tokens) for tokens in TRUTH])
+        none = accelerator.classify([])
+    assert (came.logits.shape, came.logits.dtype) == ((3, 6, 4), np.int32)
+    assert came.scores.shape == (3, 6, 4)
+    assert came.scores.sum(-1) == pytest.approx(np.ones((3, 6)))
+    assert came.labels.tolist() == TRUTH.tolist()
+    assert (came.mask().dtype, came.mask().shape) == (np.uint8, (3, 8, 12))
+    assert np.array_equal(came.mask(), enlarge(TRUTH, GRID, (8, 12)))
+    assert (none.logits.shape, none.mask().shape) == ((0, 6, 4), (0, 8, 12))
+    with pytest.raises(UsageError, match=r"no one label for an image: ask for its mask\(\)"):
+        came.names  # noqa: B018
+
+
+def test_labels_have_no_masks():
+    zero = np.zeros(1, np.int64)
+    one = accelerator_module.Predictions(("a", "b"), np.zeros((1, 2), np.int32), np.ones((1, 2)), zero, zero)
+    assert one.names == ["a"]
+    with pytest.raises(UsageError, match="only a segmentation model has masks"):
+        one.mask()
+
+
+def test_the_check_names_the_token():
+    with Accelerator("golden", "shades") as accelerator:
+        (right,) = accelerator.stream([picture(TRUTH[0])])
+        assert accelerator.check(picture(TRUTH[0]), right) is None
+        logits = right.logits.copy()
+        logits[4, 2] += 5
+        said = accelerator.check(picture(TRUTH[0]), Result(logits, right.cycles, right.saturations))
+    assert said == f"token 4, class light: expected {right.logits[4, 2]}, got {right.logits[4, 2] + 5}"
+
+
+def test_shares_of_the_image_as_text(run, images):
+    code, out, error = run(*images[:2])
+    assert (code, error) == (0, [])
+    assert out[0] == f"{images[0]}: white 50.0%, black 16.7%, dark 16.7%, light 16.7%"
+    assert out[1] == f"{images[1]}: dark 66.7%, black 16.7%, light 16.7%"
+    assert re.fullmatch(r"2 images, [0-9.]+ images/s", out[2])  # no tables, no cycles
+
+
+def test_cycles_where_they_are_known(run, images, monkeypatch):
+    monkeypatch.setattr(Source, "cycles", 77)
+    code, out, _ = run(images[0], "--json")
+    assert json.loads(out[0])["cycles"] == 77
+    code, out, _ = run(images[0])
+    assert (code, out[0].endswith("light 16.7%, 77 cycles predicted")) == (0, True)
+
+
+def test_tokens_for_programs(run, images):
+    code, out, _ = run("--json", *images)
+    assert code == 0
+    for line, path, tokens, logits in zip(
+        out, images, TRUTH, Shades()(np.stack([picture(t) for t in TRUTH])), strict=True
+    ):
+        wanted = {"path": str(path), "tokens": tokens.reshape(GRID).tolist(), "logits": logits.tolist()}
+        assert json.loads(line) == wanted
+
+
+def test_a_folder_of_a_classs_name_says_nothing(run, images, tmp_path):
+    images[0].parent.rename(tmp_path / "dark")
+    code, out, _ = run(tmp_path / "dark")
+    assert code == 0
+    assert "right" not in out[-1]
+
+
+def test_a_mask_is_drawn(run, images, tmp_path):
+    path = tmp_path / "out" / "mask.PNG"
+    code, _, error = run(images[2], "--mask", path)
+    assert (code, error) == (0, [])
+    drawn, scale = np.array(Image.open(path)), -(-256 // 12)
+    shown = drawn[8 : 8 + 8 * scale : scale, 8 + 12 * scale + 8 :][:, : 12 * scale : scale]
+    assert np.array_equal(shown, colours(4)[enlarge(TRUTH[2], GRID, (8, 12))])
+    assert np.array_equal(drawn[8 : 8 + 8 * scale : scale, 8 : 8 + 12 * scale : scale], picture(TRUTH[2]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{0}", "--mask", "{out}.jpg"], "--mask writes a PNG: {out}.jpg must end in .png"),
+        (["{0}", "{1}", "--mask", "{out}.png"], "--mask draws one image, not 2: name one, or add --limit 1"),
+        (["{0}", "--top", "2"], "--top names labels of an image: shades has a mask for it, see --mask"),
+        (["{0}", "--mask", "{out}.png", "--top", "1"], "--top names labels of an image: shades has a mask"),
+        (["{0}", "--mask", "{dir}.png"], "--mask writes a file: {dir}.png is a folder"),
+        (["{0}", "--mask", "{0}/x.png"], "{0}"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(run, images, tmp_path, arguments, message):
+    (tmp_path / "dir.png").mkdir()
+    names = {"out": tmp_path / "out", "dir": tmp_path / "dir"}
+    code, _, error = run(*(each.format(*images, **names) for each in arguments))
+    assert (code, len(error)) == (2, 1)
+    assert error[0].startswith(f"error: {message.format(*images, **names)}")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["dir.png", "images"]
+
+
+def test_a_model_of_labels_has_no_mask(run, images, tmp_path):
+    code, out, error = run(images[0], "--mask", tmp_path / "mask.png", model="digits")
+    assert (code, out, len(error)) == (2, [], 1)
+    assert error[0] == "error: --mask needs a segmentation model: digits has one label for an image"
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_no_mask_of_a_picture_that_cannot_be_used(run, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    code, _, error = run(tmp_path / "bad.png", "--mask", tmp_path / "mask.png")
+    assert (code, len(error)) == (2, 1)
+    assert not (tmp_path / "mask.png").exists()
+
+
+def test_images_of_the_models_own_data_set(run, tmp_path, data_set):
+    code, out, error = run("--data", tmp_path, "--limit", 1, "--mask", tmp_path / "mask.png")
+    assert (code, error) == (0, [])
+    assert out[0].startswith("shades/test/0: white 50.0%, ")
+    assert (tmp_path / "mask.png").exists()
+
+
+@pytest.fixture
+def data_set(monkeypatch):
+    """Its test masks are the answers of the model, but for a pixel, a token and an image's edge."""
+    masks = enlarge(TRUTH, GRID, (8, 12))
+    pixels = np.stack([picture(tokens) for tokens in TRUTH])
+    masks[0, 0, 0], masks[1, 4:, 8:], masks[2, :, 0] = 2, 0, IGNORE
+    splits = Split(pixels, enlarge(TRUTH, GRID, (8, 12))), Split(pixels, masks)
+    found = DataSet(splits[0], splits[1], splits[1], CONFIG.classes)
+    monkeypatch.setattr(data, "load", lambda config, folder: found)
+    return masks
+
+
+def test_evaluation_counts_pixels(tmp_path, capsys, data_set):
+    evaluate.main(["shades", "--data", str(tmp_path)])
+    *classes, empty, whole, same, constant = capsys.readouterr().out.splitlines()
+    answers, known, found = enlarge(TRUTH, GRID, (8, 12)), data_set != IGNORE, []
+    for line, (i, name) in zip(classes, enumerate(CONFIG.classes), strict=True):
+        both = int(((answers == i) & (data_set == i))[known].sum())
+        either = int(((answers == i) | (data_set == i))[known].sum())
+        assert line == f"{name:<5}  {both / either:.2%} IoU ({both} of {either} pixels)"
+        found.append(both / either)
+    hits, pixels = int((answers == data_set)[known].sum()), int(known.sum())
+    right = f"{hits / pixels:.2%} of pixels right ({hits} of {pixels})"
+    assert (empty, whole.partition(", in")[0]) == ("", f"shades: mean IoU {np.mean(found):.2%}, {right}")
+    alike = enlarge(np.array([[0, 1, 1, 0, 0, 2]] * 3), GRID, (8, 12))  # what the tokens of TRUTH vote
+    hits = int((alike == data_set)[known].sum())
+    assert same.startswith("the same mask for every image: mean IoU ")
+    assert same.endswith(f", {hits / pixels:.2%} of pixels right ({hits} of {pixels})")
+    dark = int((data_set == 1).sum())  # the commonest class of the training masks
+    assert constant == (
+        f"'dark' for every pixel: mean IoU {dark / pixels / 4:.2%}, "
+        f"{dark / pixels:.2%} of pixels right ({dark} of {pixels})"
+    )
+
+
+@pytest.mark.slow
+def test_a_real_network_from_its_file(run, tmp_path, monkeypatch):
+    """Its mask is that of the golden model; there are no cycles, because no accelerator runs it."""
+    config = preset("camvid-8x6").with_(
+        name="small", image=(16, 24), stages="/2 c32x1 c64x1", classes=("a", "b")
+    )
+    model = freeze(random_model(config, 0))
+    save(export(model), tmp_path / "small.onnx")
+    monkeypatch.setattr(accelerator_module, "ModelSource", ModelSource)
+    pixels = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    with Accelerator("golden", tmp_path / "small.onnx") as accelerator:
+        came = accelerator.classify([pixels])
+    assert np.array_equal(came.logits, model(pixels[None]))
+    assert came.mask().shape == (1, 16, 24)
+    arguments = tmp_path / "image.png", "--check", "--mask", tmp_path / "mask.png"
+    code, out, error = run(*arguments, model=str(tmp_path / "small.onnx"))
+    assert (code, error) == (0, [])
+    assert re.fullmatch(r"1 image, [0-9.]+ images/s, 1 of 1 equal to the golden model", out[1])
+    shown = np.array(Image.open(tmp_path / "mask.png"))[8 : 8 + 16 * 11 : 11, 8 + 24 * 11 + 8 :][
+        :, : 24 * 11 : 11
+    ]
+    assert np.array_equal(shown, colours(2)[came.mask()[0]])
