@@ -25,6 +25,11 @@ def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     return pixels
 
 
+def _permutation(n: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """The numbers below n in a random order: a sort, which a CUDA graph can contain."""
+    return torch.rand(n, generator=generator, device=device).argsort()
+
+
 def flip(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Half the images mirrored, left to right."""
     mirrored = torch.rand(len(pixels), generator=generator, device=pixels.device) < 0.5
@@ -47,7 +52,7 @@ def random_ops(pixels: Tensor, magnitude: float, generator: torch.Generator) -> 
     equal number for each operation.
     """
     device = pixels.device
-    order = torch.randperm(len(pixels), generator=generator, device=device)
+    order = _permutation(len(pixels), generator, device)
     strength = (torch.rand(len(pixels), 1, 1, 1, generator=generator, device=device) * 2 - 1) * magnitude
     result = torch.empty_like(pixels)
     for op, indices in zip(OPS, order.tensor_split(len(OPS)), strict=True):
@@ -155,7 +160,7 @@ def mix(pixels: Tensor, targets: Tensor, recipe: Recipe, generator: torch.Genera
         return pixels, targets
     batch, height, width, _ = pixels.shape
     device = pixels.device
-    partner = torch.randperm(batch, generator=generator, device=device)
+    partner = _permutation(batch, generator, device)
     blended = torch.full((batch,), bool(recipe.mixup), device=device)
     if recipe.mixup and recipe.cutmix:
         blended = torch.rand(batch, generator=generator, device=device) < 0.5

@@ -16,13 +16,22 @@ class Average:
     def __init__(self, model: nn.Module, decay: float):
         self.model = deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Follow ``model`` after its ``step``-th step, counted from 1."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        # On the device, so that a CUDA graph finds the weight of each step there.
+        self._weight = torch.zeros((), device=next(model.parameters()).device)
         mine, theirs = self.model.state_dict(), model.state_dict()
         real = [name for name, value in mine.items() if value.is_floating_point()]
-        torch._foreach_lerp_([mine[name] for name in real], [theirs[name] for name in real], weight)
-        for name in mine.keys() - real:
-            mine[name].copy_(theirs[name])
+        self._mine, self._theirs = [mine[name] for name in real], [theirs[name] for name in real]
+        self._integers = [(mine[name], theirs[name]) for name in mine.keys() - real]
+
+    def begin(self, step: int) -> None:
+        """Set the weight with which the next `update` follows the ``step``-th step, counted from 1."""
+        self._weight.fill_(1 - min(self.decay, (1 + step) / (10 + step)))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Follow the model after a step."""
+        difference = torch._foreach_sub(self._theirs, self._mine)
+        torch._foreach_mul_(difference, self._weight)
+        torch._foreach_add_(self._mine, difference)
+        for mine, theirs in self._integers:
+            mine.copy_(theirs)

@@ -5,6 +5,8 @@ layers that `use_plain_functions` changes keep their parameters, their names in 
 quantisers; only `forward` is another one. Values and gradients are tested equal to Brevitas', bit for bit.
 """
 
+from dataclasses import dataclass
+
 import torch
 from brevitas import nn as qnn
 from torch import Tensor, nn
@@ -54,7 +56,25 @@ class _BinaryLinear(qnn.QuantLinear):
         return F.linear(x, binary_weights(self.weight), self.bias)
 
 
-class _Int8Linear(qnn.QuantLinear):
+@dataclass(frozen=True)
+class Int8Weights:
+    """What Brevitas' `quant_weight` returns of 8-bit weights, as far as it is used."""
+
+    value: Tensor
+
+    def int(self) -> Tensor:
+        """The weights as integers, −128 to 127."""
+        return (self.value / INT8_UNIT).round().int()
+
+
+class _Int8(nn.Module):
+    weight: nn.Parameter
+
+    def quant_weight(self) -> Int8Weights:
+        return Int8Weights(int8_weights(self.weight))
+
+
+class _Int8Linear(_Int8, qnn.QuantLinear):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, int8_weights(self.weight), self.bias)
 
@@ -64,7 +84,7 @@ class _BinaryConv2d(qnn.QuantConv2d):
         return self._conv_forward(x, binary_weights(self.weight), self.bias)
 
 
-class _Int8Conv2d(qnn.QuantConv2d):
+class _Int8Conv2d(_Int8, qnn.QuantConv2d):
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, int8_weights(self.weight), self.bias)
 

@@ -18,7 +18,10 @@ class Recipe:
     """Epochs of the float phase, with batch statistics in BatchNorm and real constants."""
     deploy_epochs: int = 40
     """Epochs of deploy mode after it, in the integer arithmetic."""
+    steps: int = 0
+    """Steps of an epoch; 0 is as many as take every image once."""
     batch: int = 64
+    """Images of a step. Binary weights learn by the number of steps more than by that of the images."""
     lr: float = 4e-3
     deploy_lr: float = 3e-4
     weight_decay: float = 0.05
@@ -50,7 +53,13 @@ class Recipe:
 
     def __post_init__(self):
         limits: dict[str, tuple[float, float]]
-        limits = {"epochs": (1, 1e6), "deploy_epochs": (0, 1e6), "batch": (1, 1e6), "stages": (1, 2)}
+        limits = {
+            "epochs": (1, 1e6),
+            "deploy_epochs": (0, 1e6),
+            "steps": (0, 1e9),
+            "batch": (1, 1e6),
+            "stages": (1, 2),
+        }
         limits |= {
             "label_smoothing": (0, 0.99),
             "distillation": (0, 1),
@@ -105,7 +114,6 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
 _SHORT = Recipe(
     epochs=20,
     deploy_epochs=2,
-    batch=128,
     deploy_lr=2e-4,
     label_smoothing=0.0,
     shift=2,
@@ -113,11 +121,17 @@ _SHORT = Recipe(
     ema=0.998,
 )
 
+# Networks in stages learn from more epochs than those on patches do.
+_STAGED = replace(_SHORT, epochs=40, deploy_epochs=3, batch=64)
+
+# 367 images: many epochs of few steps.
+_CAMVID = replace(_SHORT, epochs=150, deploy_epochs=20, batch=16, lr=2e-3)
+
 # For a full-precision network on a GPU, where there is time enough to overfit.
 _TEACHER = Recipe(
     epochs=200,
     deploy_epochs=0,
-    batch=256,
+    batch=128,
     lr=2e-3,
     shift=4,
     flip=True,
@@ -130,11 +144,12 @@ RECIPES = {
     "digits": Recipe(),
     "cifar10-nano": _SHORT,
     "cifar10-tiny": _SHORT,
-    # Learning rate, batch and distillation are those of the paper. It is for one GPU or several.
+    # Learning rate and distillation are those of the paper, whose batch is twice as large. It is for one GPU
+    # or several.
     "deit-tiny-224": Recipe(
         epochs=300,
         deploy_epochs=10,
-        batch=256,
+        batch=128,
         lr=1e-3,
         deploy_lr=1e-4,
         shift=28,
@@ -144,7 +159,15 @@ RECIPES = {
         cutmix=1.0,
         ema=0.9999,
     ),
+    "cifar10-hybrid": _STAGED,
+    "cifar10-hybrid-large": _STAGED,
+    "cifar10-pyramid": _STAGED,
+    "cifar10-windows": _STAGED,
+    "cifar10-convolutions": _STAGED,
+    "cifar10-plain": _STAGED,
+    "camvid-16x12": _CAMVID,
+    "camvid-8x6": _CAMVID,
     "teacher-cifar10": _TEACHER,
-    "teacher-cifar10-small": replace(_TEACHER, epochs=20, batch=128, lr=4e-3, ops=0, cutmix=0.0),
+    "teacher-cifar10-small": replace(_TEACHER, epochs=20, lr=4e-3, ops=0, cutmix=0.0),
 }
 """The recipe of each preset, before the options of the command line."""

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,9 @@ from haarlequin.models.training.augment import augment, mix
 from haarlequin.models.training.distributed import World
 from haarlequin.models.training.evaluate import accuracy
 from haarlequin.models.training.moving_average import Average
+from haarlequin.models.training.plain import use_plain_functions
 from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.step import Step, keep_at_hand, ways
 from haarlequin.models.training.tensors import on_device
 
 SAVE_SECONDS = 60.0
@@ -36,8 +39,13 @@ class Computer:
     world: World = field(default_factory=World)
     bfloat16: bool = False
     """Whether to use autocast, outside deploy mode."""
-    compile: bool = False
-    """Whether to use `torch.compile`, outside deploy mode."""
+    compile: bool | None = None
+    """Whether to use `torch.compile`, outside deploy mode. None is for the run to decide: on a GPU it does,
+    on a CPU where that is faster."""
+    plain: bool = True
+    """Whether plain functions take the place of Brevitas' quantisers, to which they are equal."""
+    graph: bool = True
+    """Whether a GPU runs each step as one CUDA graph."""
 
 
 def never() -> bool:
@@ -45,12 +53,21 @@ def never() -> bool:
     return False
 
 
-def generator(device: torch.device, *numbers: int) -> torch.Generator:
-    """A generator that depends only on ``numbers``: to repeat its draws, nothing else need be saved."""
+class DeviceDiffers(Exception):
+    """A GPU computes other integers in deploy mode than the CPU does."""
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed that depends only on ``numbers``: to repeat draws, nothing else need be saved."""
     seed = 0
     for number in numbers:
         seed = (seed * 1_000_003 + number + 1) % (1 << 63)
-    return torch.Generator(device).manual_seed(seed)
+    return seed
+
+
+def generator(device: torch.device, *numbers: int) -> torch.Generator:
+    """A generator with the seed of ``numbers``."""
+    return torch.Generator(device).manual_seed(seed_of(*numbers))
 
 
 def inputs(data: DataSet) -> dict[str, str]:
@@ -62,6 +79,15 @@ def inputs(data: DataSet) -> dict[str, str]:
 def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
     """The network of that configuration, untrained."""
     return Teacher(config) if isinstance(config, TeacherConfig) else DIDBViT(config)
+
+
+def check_exact(model: DIDBViT, pixels: Tensor) -> None:
+    """Raise `DeviceDiffers` unless a model in deploy mode has the same logits on its device as on the CPU."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        there, here = model(pixels.to(device)).cpu(), deepcopy(model).cpu()(pixels)
+    if different := int((there != here).any(-1).sum()):
+        raise DeviceDiffers(f"{device} has other logits in deploy mode than the CPU on {different} images")
 
 
 class Run:
@@ -102,11 +128,18 @@ class Run:
         self.history: list[dict] = []
         self.seconds: list[float] = []
         """Duration of each epoch of the history."""
+        self.deadline: Callable[[Run], Recipe] | None = None
+        """Called after each epoch for the recipe to go on with, which has fewer epochs if time is short."""
         self.spent = 0.0
         """Seconds that the current epoch has taken so far."""
         self._since = time.perf_counter()
         # Sum over the images of the epoch so far. It stays on the device, so that no step waits for it.
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        # These also stay where they are, for a CUDA graph.
+        self._random = torch.Generator(self.device)
+        self._one_hot = torch.eye(len(config.classes), device=self.device)
+        self.compiled: dict[str, bool] = {}
+        """Whether blocks are compiled, for each kind of device on which that was decided."""
         self._begin(start or build(config), recipe.phases()[0][0])
 
     @property
@@ -120,10 +153,16 @@ class Run:
         return self.folder / "training.safetensors"
 
     @property
+    def batch(self) -> int:
+        """Images of a step, of all processes together."""
+        return min(self.recipe.batch, len(self.train_split))
+
+    @property
     def steps(self) -> int:
-        """Steps of an epoch. A smaller last batch is left out if it has fewer images than processes."""
-        whole, rest = divmod(len(self.train_split), self.recipe.batch)
-        return whole + (rest >= self.computer.world.size)
+        """Steps of an epoch: those of the recipe, or as many as take every image. Images that the last one
+        lacks come from the beginning of the epoch, because all steps must be of the same size.
+        """
+        return self.recipe.steps or -(-len(self.train_split) // self.batch)
 
     @property
     def finished(self) -> bool:
@@ -134,8 +173,8 @@ class Run:
         """Train the epochs that are left, until ``stop()``, which is called after every step, is true.
         Returns whether the run is finished. ``quiet`` shows no progress.
         """
-        images = len(self.train_split)
-        done = self.epoch * images + min(images, self.step * self.recipe.batch)
+        images = self.steps * self.batch
+        done = self.epoch * images + self.step * self.batch
         quiet = quiet or not self.computer.world.first
         self._since = time.perf_counter()
         with tqdm(
@@ -144,11 +183,14 @@ class Run:
             while not self.finished:
                 phase, first, epochs = self.recipe.phase(self.epoch)
                 if phase != self.phase:
-                    self._enter(phase)
+                    self.enter(phase)
                 if not self._train_epoch(bar, stop):
                     self.save()
                     return False
                 self._close_epoch(last=self.epoch == first + epochs - 1)
+                if self.deadline and not self.finished:
+                    self.recipe = self.deadline(self)
+                    bar.total = self.recipe.total * images
                 row = self.history[-1]
                 bar.set_postfix_str(f"{phase} loss {row['loss']:.3f} validation {row['validation']:.1%}")
                 self.save()
@@ -160,13 +202,19 @@ class Run:
         self.model, self.phase = world.norms(model, self.device).to(self.device), phase
         if isinstance(model, DIDBViT):
             model.use_real_weights(phase == "real")
+        if self.computer.plain:
+            use_plain_functions(self.model)
+        if self.device.type == "cuda":
+            keep_at_hand(self.model)
+            # Deploy mode must be exact, and a TF32 has 10 bits of a product's factors.
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self.optimiser = self._new_optimiser()
         self.average = Average(self.model, self.recipe.ema) if self.recipe.ema else None
         self._forward = world.wrap(self.model)
-        if self.computer.compile and phase != "deploy":
-            self._forward = torch.compile(self._forward)
+        self._step: Step | None = None
 
-    def _enter(self, phase: str) -> None:
+    def enter(self, phase: str) -> None:
+        """Go from the present phase to ``phase``."""
         if self.phase == "real":
             self.model.rescale_weights()
         if phase == "deploy":
@@ -187,32 +235,45 @@ class Run:
                 {"params": groups[True], "weight_decay": self.recipe.weight_decay},
                 {"params": groups[False], "weight_decay": 0.0},
             ],
-            lr=self.recipe.lr,
+            # The learning rate is where a CUDA graph finds that of each step.
+            lr=torch.tensor(self.recipe.lr, device=self.device),
             fused=True,
+            capturable=self.device.type == "cuda",
         )
+
+    def _new_step(self, indices: Tensor, steps: int) -> Step:
+        """How the steps of this phase run: ``steps`` more, each with as many images as ``indices``."""
+        alone, kind = self.computer.world.size == 1, self.device.type
+        graph = alone and kind == "cuda" and self.computer.graph
+        arguments = self._train_step, self.model, self._state, self._random
+        if self.phase == "deploy":  # which is exact as single operations only
+            return Step(*arguments, ways(False, graph), tqdm.write)
+        compiled = self.computer.compile
+        if compiled is None:
+            compiled = self.compiled.get(kind)
+        if compiled is None:
+            step = Step(*arguments, ways(False, graph=False), tqdm.write)
+            compiled = kind == "cuda" or (alone and step.compiling_pays(indices, steps))
+        self.compiled[kind] = compiled
+        self.computer = replace(self.computer, compile=compiled)
+        return Step(*arguments, ways(compiled, graph), tqdm.write)
+
+    def _state(self) -> dict[str, Tensor]:
+        """All tensors that a step changes, by name."""
+        state = run_files.state(self.optimiser, self.average, self._loss_sum)
+        return state | {f"model.{name}": value for name, value in self.model.state_dict().items()}
 
     def _train_epoch(self, bar: tqdm, stop: Callable[[], bool]) -> bool:
         """Train the steps that are left of this epoch. Returns False if ``stop()`` ended it early."""
-        recipe, split, world = self.recipe, self.train_split, self.computer.world
+        recipe, world = self.recipe, self.computer.world
         shuffle = generator(torch.device("cpu"), recipe.seed, self.epoch)
-        order = torch.randperm(len(split), generator=shuffle).to(self.device).split(recipe.batch)
-        _, first, _ = recipe.phase(self.epoch)
+        order = torch.randperm(len(self.train_split), generator=shuffle).to(self.device)
+        order = order.repeat(-(-self.steps * self.batch // len(order))).split(self.batch)
         self.model.train()
         saved = time.perf_counter()
         while self.step < self.steps:
-            batch = split.take(world.shard(order[self.step]))
-            random = generator(self.device, recipe.seed, self.epoch, self.step, world.rank)
-            for group in self.optimiser.param_groups:
-                group["lr"] = recipe.learning_rate(self.epoch, self.step, self.steps)
-            targets = F.one_hot(batch.labels, len(self.model.config.classes)).float()
-            loss = self._loss(*mix(augment(batch.pixels, recipe, random), targets, recipe, random))
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
-            if self.average:
-                self.average.update(self.model, (self.epoch - first) * self.steps + self.step + 1)
-            self._loss_sum += loss.detach() * len(order[self.step])
-            bar.update(len(order[self.step]))
+            self.advance(order[self.step])
+            bar.update(self.batch)
             self.step += 1
             if world.any(stop(), self.device):
                 return False
@@ -220,6 +281,36 @@ class Run:
                 self.save()
                 saved = time.perf_counter()
         return True
+
+    def advance(self, batch: Tensor) -> None:
+        """Do the next step, with the images at the indices ``batch``."""
+        recipe, indices = self.recipe, self.computer.world.shard(batch)
+        _, first, epochs = recipe.phase(self.epoch)
+        done = (self.epoch - first) * self.steps + self.step
+        self._random.manual_seed(seed_of(recipe.seed, self.epoch, self.step, self.computer.world.rank))
+        for group in self.optimiser.param_groups:
+            group["lr"].fill_(recipe.learning_rate(self.epoch, self.step, self.steps))
+        if self.average:
+            self.average.begin(done + 1)
+        self._step = self._step or self._new_step(indices, epochs * self.steps - done)
+        self._step(indices)
+
+    def synchronise(self) -> None:
+        """Wait until the device has done all steps."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _train_step(self, indices: Tensor) -> None:
+        """One step, which on a GPU waits for nothing: a CUDA graph can be made of it."""
+        batch = self.train_split.take(indices)
+        pixels = augment(batch.pixels, self.recipe, self._random)
+        loss = self._loss(*mix(pixels, self._one_hot[batch.labels], self.recipe, self._random))
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        if self.average:
+            self.average.update()
+        self._loss_sum += loss.detach() * self.batch
 
     def _loss(self, pixels: Tensor, targets: Tensor) -> Tensor:
         # Deploy mode must be exact, so it has no autocast: a bfloat16 cannot represent its products.
@@ -246,9 +337,9 @@ class Run:
         row: dict = {
             "epoch": self.epoch + 1,
             "phase": self.phase,
-            "loss": float(self._loss_sum) / len(self.train_split),
+            "loss": float(self._loss_sum) / (self.steps * self.batch),
         }
-        self.history.append(world.from_first(lambda: row | self._validate()))
+        self.history.append(world.from_first(lambda: row | self.validate()))
         row = self.history[-1]
         if self.average and last and row["validation_average"] >= row["validation"]:
             self.model.load_state_dict(self.average.model.state_dict())
@@ -257,11 +348,16 @@ class Run:
         self.epoch, self.step, self.spent = self.epoch + 1, 0, 0.0
         self._loss_sum.zero_()
 
-    def _validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, float]:
+        """The accuracies on the validation images, of the weights and of their average."""
         split = self.data.validation
-        scores = {"validation": accuracy(self.model, split)}
-        if self.average:
-            scores["validation_average"] = accuracy(self.average.model, split)
+        # Other batches than those that the blocks were compiled for.
+        with torch.compiler.set_stance("force_eager"):
+            scores = {"validation": accuracy(self.model, split)}
+            if self.average:
+                scores["validation_average"] = accuracy(self.average.model, split)
+        if self.phase == "deploy" and self.device.type != "cpu":
+            check_exact(self.model, on_device(split).pixels[:16])
         return scores
 
     def _clock(self) -> None:
@@ -273,8 +369,8 @@ class Run:
         self._clock()
         if not self.computer.world.first:
             return
-        extra = run_files.pack(self.optimiser, self.average, self._loss_sum)
-        facts = {name: getattr(self, name) for name in self._FACTS}
+        extra = run_files.pack(run_files.state(self.optimiser, self.average, self._loss_sum))
+        facts = {name: getattr(self, name) for name in (*self._FACTS, "compiled")}
         checkpoint.save(self.state_file, self.model, extra=extra, recipe=asdict(self.recipe), **facts)
         if self.history and self.step == 0:
             run_files.write_log(self.folder / "log.csv", self.history, self.seconds, len(self.train_split))
@@ -291,6 +387,7 @@ class Run:
             self._begin(model, facts["phase"])
             for name in self._FACTS:
                 setattr(self, name, facts[name])
+            self.compiled = facts.get("compiled", {})
             run_files.unpack(extra, self.optimiser, self.average, self._loss_sum)
         except (KeyError, TypeError, RuntimeError) as error:
             raise checkpoint.CheckpointError(f"{self.state_file}: of another version ({error})") from None

@@ -21,8 +21,8 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def pack(optimiser: torch.optim.Optimizer, average: Average | None, loss_sum: Tensor) -> dict[str, Tensor]:
-    """The state of a run apart from its model, for its checkpoint."""
+def state(optimiser: torch.optim.Optimizer, average: Average | None, loss_sum: Tensor) -> dict[str, Tensor]:
+    """The tensors of a run that its steps change, apart from its model, by name."""
     tensors = {
         f"optimiser.{i}.{key}": value
         for i, moments in optimiser.state_dict()["state"].items()
@@ -30,8 +30,11 @@ def pack(optimiser: torch.optim.Optimizer, average: Average | None, loss_sum: Te
     }
     if average:
         tensors |= {f"average.{name}": value for name, value in average.model.state_dict().items()}
-    tensors["loss_sum"] = loss_sum
-    # Each is copied, even where two tensors use the same memory.
+    return tensors | {"loss_sum": loss_sum}
+
+
+def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of ``tensors`` for a checkpoint: of each one, even where two of them use the same memory."""
     return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
 
@@ -41,7 +44,7 @@ def unpack(
     average: Average | None,
     loss_sum: Tensor,
 ) -> None:
-    """Restore what `pack` saved; raises KeyError or RuntimeError where the tensors do not match."""
+    """Restore what `state` returned; raises KeyError or RuntimeError where the tensors do not match."""
     moments: dict[int, dict[str, Tensor]] = {}
     averages = {}
     for name, value in tensors.items():

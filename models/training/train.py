@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -29,10 +30,16 @@ from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
 from haarlequin.models.training.card import FILES, NotExact, finish
 from haarlequin.models.training.distributed import join, leave
+from haarlequin.models.training.plan import Deadline, plan
 from haarlequin.models.training.recipe import RECIPES, Recipe
-from haarlequin.models.training.run import Computer, Run
+from haarlequin.models.training.run import Computer, DeviceDiffers, Run
+from haarlequin.models.training.speed import Speed, measure
+from haarlequin.models.training.step import WORTH_TRYING
 
-_RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "batch", "lr", "seed")
+_RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "steps", "batch", "lr", "seed")
+_MEASURED = 0.02
+"""Proportion of the time of --within for which each phase is measured."""
+_SWITCH = {"auto": None, "on": True, "off": False}
 
 
 class Stop:
@@ -77,6 +84,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option("--stages", type=int, help="1: binary from the start; 2: real weights first")
     option("--epochs", type=int, help="of the float phase, both stages together")
     option("--deploy-epochs", type=int, help="of deploy mode after it")
+    option("--steps", type=int, help="of an epoch (default: as many as take every image once)")
     option("--batch", type=int, help="images per step, of all processes together")
     option("--lr", type=float, help="peak learning rate of the float phase")
     option("--seed", type=int)
@@ -84,10 +92,16 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option(
         "--bf16", choices=("auto", "on", "off"), default="auto", help="bfloat16 autocast; auto: only on a GPU"
     )
-    option("--compile", action="store_true", help="torch.compile (on two cores it gained nothing)")
+    option(
+        "--compile",
+        choices=tuple(_SWITCH),
+        default="auto",
+        help="torch.compile, except in deploy mode; auto: on a GPU, and on a CPU where it is faster",
+    )
     option("--out", type=Path, help="folder of the run (default: runs/PRESET)")
     option("--resume", action="store_true", help="go on with the run in that folder")
     option("--minutes", type=float, help="stop after that time; --resume goes on")
+    option("--within", type=float, metavar="MINUTES", help="plan as many steps as end within that time")
     option("--publish", type=Path, metavar="DIR", help="copy the finished model and its card there")
     option("-v", "--verbose", action="store_true", help="show the traceback of an error")
     return parser.parse_args(argv)
@@ -97,12 +111,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
-    with one_line_errors(arguments.verbose, failures=(NotExact,)):
+    begin = time.monotonic()
+    with one_line_errors(arguments.verbose, failures=(NotExact, DeviceDiffers)):
         world, device = join(open_device(arguments.device))
         stop = Stop(arguments.minutes)
         try:
             bfloat16 = arguments.bf16 == "on" or (arguments.bf16 == "auto" and device.type == "cuda")
-            run = _open_run(arguments, Computer(device, world, bfloat16, arguments.compile))
+            computer = Computer(device, world, bfloat16, _SWITCH[arguments.compile])
+            run = _open_run(arguments, computer, begin)
             finished = run.train(stop)
             if world.first:
                 _report(arguments, run, finished, stop)
@@ -140,7 +156,7 @@ def _command_to_resume(arguments: argparse.Namespace) -> str:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
     words += [f"--device={arguments.device}"] if arguments.device != "auto" else []
     words += [f"--bf16={arguments.bf16}"] if arguments.bf16 != "auto" else []
-    words += ["--compile"] if arguments.compile else []
+    words += [f"--compile={arguments.compile}"] if arguments.compile != "auto" else []
     return shlex.join([*words, "--resume"])
 
 
@@ -156,15 +172,19 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def _open_run(arguments: argparse.Namespace, computer: Computer) -> Run:
-    """A new run or, with --resume, the one in the folder."""
+def _open_run(arguments: argparse.Namespace, computer: Computer, begin: float) -> Run:
+    """A new run or, with --resume, the one in the folder. The time of --within counts from ``begin``."""
     name = arguments.preset
     config = override(TEACHERS[name] if name in TEACHERS else preset(name), arguments.set)
     given = {option: getattr(arguments, option) for option in _RECIPE_OPTIONS}
     given = {key: value for key, value in given.items() if value is not None}
     recipe = _recipe(name, config, given)
-    if arguments.resume and (given or arguments.set or arguments.start):
+    if arguments.resume and (given or arguments.set or arguments.start or arguments.within):
         raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
+    if arguments.within is not None and (arguments.minutes or computer.world.size > 1):
+        raise UsageError("--within is for one process, and without --minutes")
+    if arguments.within is not None and arguments.within <= 0:
+        raise UsageError(f"--within must be more than 0 minutes, not {arguments.within:g}")
     if arguments.batch and arguments.batch < computer.world.size:
         raise UsageError(f"a batch of {arguments.batch} cannot be shared by {computer.world.size} processes")
     data = open_data(config, arguments.data, arguments.images, takes_own_classes(arguments.set))
@@ -172,12 +192,45 @@ def _open_run(arguments: argparse.Namespace, computer: Computer) -> Run:
     teacher = _teacher(arguments.teacher, config)
     folder = arguments.out or Path("runs") / config.name
     start = _start(arguments.start, config)
+    if not arguments.resume and (folder / "training.safetensors").exists():
+        raise UsageError(f"{folder} holds a run: {_command_to_resume(arguments)} goes on with it")
+    speeds = {}
+    if arguments.within:
+        trial = config, recipe, data, computer, teacher
+        recipe, computer, speeds = _planned(*trial, 60 * arguments.within, begin)
+        given |= {name: getattr(recipe, name) for name in ("epochs", "deploy_epochs", "steps")}
     run = Run(config, recipe, data, folder, _command(arguments, given), computer, teacher, start)
+    if arguments.within:
+        run.deadline = Deadline(begin + 60 * arguments.within, speeds)
     if arguments.resume:
         run.resume()
-    elif run.state_file.exists():
-        raise UsageError(f"{run.folder} holds a run: {_command_to_resume(arguments)} goes on with it")
     return run
+
+
+def _planned(
+    config: ModelConfig | TeacherConfig,
+    recipe: Recipe,
+    data: DataSet,
+    computer: Computer,
+    teacher: Teacher | None,
+    seconds: float,
+    begin: float,
+) -> tuple[Recipe, Computer, dict[str, Speed]]:
+    """The recipe that ends ``seconds`` after ``begin``, how the computer is used, and the speeds measured."""
+    if computer.compile is None and computer.device.type == "cpu" and seconds < 2 * WORTH_TRYING:
+        computer = replace(computer, compile=False)
+    with TemporaryDirectory() as folder:
+        trial = Run(config, recipe, data, Path(folder), computer=computer, teacher=teacher)
+        natural = trial.steps
+        speeds = measure(trial, seconds * _MEASURED)
+    recipe = plan(recipe, seconds - (time.monotonic() - begin), speeds, natural)
+    rates = ", ".join(f"{recipe.batch / speed.step:.0f} images/s in {name}" for name, speed in speeds.items())
+    print(
+        f"{rates}: {recipe.epochs} + {recipe.deploy_epochs} epochs of {recipe.steps} steps, "
+        f"to end within {seconds / 60:g} minutes",
+        flush=True,
+    )
+    return recipe, trial.computer, speeds
 
 
 def takes_own_classes(settings: Sequence[str]) -> bool:

@@ -85,6 +85,8 @@ def test_a_plain_layer_equals_brevitas(name, seed):
     x.view(-1)[: len(CORNERS)] = torch.tensor(CORNERS)[: x.numel()]
     out_grad = torch.randn(theirs(x).shape)
     assert_equal_in_every_bit(ours, theirs, x, out_grad)
+    if name.startswith("int8"):
+        assert torch.equal(ours.quant_weight().int(), theirs.quant_weight().int())
 
 
 OTHERS = {

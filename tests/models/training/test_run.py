@@ -120,7 +120,7 @@ def test_rescaling_keeps_signs_and_brings_every_row_into_range(data, tmp_path):
 def test_a_phase_ends_with_the_average_where_it_is_better(data, tmp_path):
     run = Run(SMALL, replace(RECIPE, ema=0.9), data, tmp_path)
     scores = iter([(0.5, 0.4), (0.5, 0.6), (0.7, 0.6)])
-    run._validate = lambda: dict(zip(("validation", "validation_average"), next(scores), strict=True))
+    run.validate = lambda: dict(zip(("validation", "validation_average"), next(scores), strict=True))
     ends = []
     close = run._close_epoch
 
