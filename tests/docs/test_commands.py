@@ -19,6 +19,7 @@ from haarlequin.hw.config import CONFIGS
 from haarlequin.models import data
 from haarlequin.models.config import PRESETS, override
 from haarlequin.models.network.teacher import TEACHERS
+from haarlequin.models.stages import parse
 from tests.docs.pages import PAGES, ROOT, Command, blocks, commands
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,9 @@ def check_values(arguments: argparse.Namespace) -> None:
         getattr(arguments, "images", None) if isinstance(getattr(arguments, "images", None), list) else []
     )
     model = getattr(arguments, "model", None)
-    if model and model not in PRESETS:
+    if model and " " in model:
+        parse(model)
+    elif model and model not in PRESETS:
         paths.append(model)
     for path in paths:
         check_file(path)
@@ -228,12 +231,14 @@ def lines(page: Path, program: str) -> list[str]:
 
 def test_from_a_checkpoint_to_tables(elsewhere, capsys):
     (export,) = lines(LIST, ".venv/bin/haarlequin export")
-    made, verified, planned = lines(LIST, ".venv/bin/haarlequin compile")
+    made, verified, planned, stages = lines(LIST, ".venv/bin/haarlequin compile")
     elsewhere.mkdir()
     run(export, elsewhere, capsys)
     assert "checked against the golden model" in run(made, elsewhere, capsys)
     assert "intact" in run(verified, elsewhere, capsys)
     assert "38179" in re.sub(r"\D", "", run(planned, elsewhere, capsys))
+    (page,) = [text for _, text in blocks(ROOT / "docs" / "architecture.md", "text") if "26967" in text]
+    assert run(stages, elsewhere, capsys).strip() == page.strip()
 
 
 def test_a_model_is_as_good_as_its_card_says(elsewhere, capsys):

@@ -28,6 +28,32 @@ def test_a_plan_is_printed(capsys):
     assert "18750 cycles an image, ideal 13888: 74.1% used" in out
 
 
+def test_stages_are_planned_for_the_next_machine(capsys):
+    command.main(["--plan", "/2 c32x4 a128x5", "--config", "32x128"])
+    out = capsys.readouterr().out
+    assert out.startswith("/2 c32x4 a128x5 on the next 32x128")
+    assert "26967 cycles an image" in out
+    command.main(["--plan", "/2 c64x4 a128x4", "--config", "32x192"])
+    out = capsys.readouterr().out
+    assert "array                  258    22970" in out
+    assert "27674 cycles an image" in out  # of the stem: 16 multipliers are too few
+
+
+def test_a_preset_of_stages_is_planned_like_its_stages(capsys):
+    command.main(["--plan", "cifar10-tiny", "--set", "stages=/2 c32x4 a128x5", "--config", "32x128"])
+    preset = capsys.readouterr().out
+    command.main(["--plan", "/2 c32x4 a128x5", "--config", "32x128"])
+    assert preset == capsys.readouterr().out
+
+
+def test_a_plan_of_what_is_set(capsys):
+    command.main(["--plan", "digits", "--set", "layers=1", "--config", "2x64"])
+    one = capsys.readouterr().out
+    command.main(["--plan", "digits", "--config", "2x64"])
+    assert one.startswith("digits on 2x64")
+    assert one != capsys.readouterr().out
+
+
 def test_a_checkpoint_is_planned_like_its_preset(tmp_path, capsys):
     model = preset("digits").with_(name="mine", layers=1)
     checkpoint.save(tmp_path / "model.safetensors", random_model(model, 0), pack=True)
@@ -103,6 +129,12 @@ def test_tables_that_are_not_intact(onnx_file, tmp_path, capsys, damage, machine
             "digits is no .onnx file: haarlequin export makes one",
         ),
         (["nothing.onnx", "--config", "16x64"], "nothing.onnx: no such file"),
+        (["--plan", "/2 c32x4 b128x5", "--config", "32x128"], "a network is a stem and stages"),
+        (["--plan", "/2 c32x4", "--config", "scalar"], "stages need lanes × bits of a word, such as 32x128"),
+        (["--plan", "/2 a64x1s8", "--config", "32x128"], "the machine cannot place shifted windows"),
+        (["--plan", "/2 c32x4", "--config", "32x128", "--family", "ice40"], "for ecp5 alone, not for ice40"),
+        (["--plan", "/2 c32x4", "--config", "32x128", "--set", "theta=2"], "theta must be 1, 3 or 5, not 2"),
+        (["nothing.onnx", "--config", "16x64", "--set", "layers=1"], "--set is for the plan of a preset"),
     ],
 )
 def test_bad_input_is_one_line(capsys, arguments, message):
