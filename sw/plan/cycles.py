@@ -10,8 +10,8 @@ each step of K inputs, and the last step makes results. Most cycles of an image 
     context                       h · ⌈d/L⌉ · ⌈N/K⌉ · N
 
 In windows of n tokens, scores and context have ⌈n/L⌉ and ⌈n/K⌉ instead. The other cycles are waits, of which
-`Timeline` has the rules. These were read off the schedule of a prototype, pass by pass, and give its cycles
-to the cycle (tests/sw/plan/test_cycles.py).
+`Timeline` has the rules. These were read off the schedules of a prototype, pass by pass, and give its cycles
+for the networks of tests/sw/plan/rows.py. Windows, ``head`` and ``signs`` after the first layer are derived.
 """
 
 from haarlequin.models.config import LayerPlace, ModelConfig

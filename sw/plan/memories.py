@@ -58,7 +58,7 @@ class Memory:
 
 def updates(operations: Iterable[Operation]) -> int:
     """Words of the program, estimated from its passes: from 3 % fewer to 12 % more than the prototype's
-    programs have.
+    programs have. The numbers are a fit to these, and to the block RAMs that the notes assume.
     """
     return sum(28 * o.runs + 11 * o.finals + 7 * o.steps for o in operations) // 4 + 26
 
