@@ -42,6 +42,16 @@ def shares(masks: Tensor, grid: Size, classes: int) -> Tensor:
     return cell_counts(masks, grid, classes).float() / cell
 
 
+def class_weights(masks: np.ndarray, classes: int) -> Tensor:
+    """A factor (classes,) for the shares of each class: 1/√f of its frequency f in ``masks``, scaled so
+    that the mean over all pixels is one. Without it, rare classes are hardly learned. A class of no pixel
+    has the factor 0.
+    """
+    frequency = np.bincount(masks.ravel(), minlength=256)[:classes] / max(1, (masks < classes).sum())
+    weights = np.where(frequency > 0, 1 / np.sqrt(np.maximum(frequency, 1e-12)), 0)
+    return torch.from_numpy(weights / max(1e-12, (weights * frequency).sum())).float()
+
+
 def loss(logits: Tensor, wanted: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The cross-entropy of ``logits`` (B, N, classes) against `shares`: the mean over all pixels except those
     without a class.

@@ -9,7 +9,14 @@ from haarlequin.models.data import Split
 from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 from haarlequin.models.segmentation import IGNORE, enlarge
 from haarlequin.models.training.recipe import Recipe, RecipeError
-from haarlequin.models.training.segmentation import answers, augment_both, check_recipe, loss, shares
+from haarlequin.models.training.segmentation import (
+    answers,
+    augment_both,
+    check_recipe,
+    class_weights,
+    loss,
+    shares,
+)
 
 GRID, CLASSES = (2, 3), 4
 
@@ -68,6 +75,19 @@ def test_the_loss_is_that_of_every_pixel():
         torch.testing.assert_close(came, wanted)
         gradients = [torch.autograd.grad(each, logits, retain_graph=True)[0] for each in (came, wanted)]
         torch.testing.assert_close(*gradients)
+
+
+def test_rare_classes_weigh_more():
+    masks = np.full((1, 8, 8), IGNORE, np.uint8)
+    masks[0, 0], masks[0, 1:5] = 2, 0  # 8 and 32 pixels
+    weights = class_weights(masks, 3)
+    assert weights[1] == 0
+    torch.testing.assert_close(weights[2] / weights[0], torch.tensor(2.0))
+    torch.testing.assert_close(weights[2] * 0.2 + weights[0] * 0.8, torch.tensor(1.0))
+    logits, wanted = torch.randn(1, 4, 3), shares(torch.from_numpy(masks), (2, 2), 3) * weights
+    pixels = logits.reshape(2, 2, 3).repeat_interleave(4, 0).repeat_interleave(4, 1).reshape(-1, 3)
+    of_all = F.cross_entropy(pixels, torch.from_numpy(masks).long().flatten(), weights, ignore_index=IGNORE)
+    torch.testing.assert_close(loss(logits, wanted), of_all)
 
 
 def test_nothing_is_learned_from_masks_without_a_class():
