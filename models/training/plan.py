@@ -40,7 +40,8 @@ def plan(recipe: Recipe, seconds: float, speeds: Mapping[str, Speed], steps: int
     epochs += bisect_left(more, -steps, key=lambda n: -_steps(recipe, n, available, speeds))
     found = min(steps, _steps(recipe, epochs, available, speeds))
     if found < 1:
-        raise UsageError(f"{seconds / 60:.3g} minutes are too short to train {fewest} epochs and to validate")
+        left = f"{max(0, seconds) / 60:.2g} minutes are left after measuring"
+        raise UsageError(f"{left}: too few for an epoch of one step in each phase, and its validation")
     return replace(recipe, epochs=epochs, deploy_epochs=_deploy_epochs(recipe, epochs), steps=found)
 
 

@@ -77,7 +77,9 @@ def test_where_validation_takes_long_there_is_less_of_it():
 
 
 def test_a_time_that_is_too_short_is_an_error():
-    with pytest.raises(UsageError, match=r"0\.05 minutes are too short to train 1 epochs and to validate"):
+    with pytest.raises(
+        UsageError, match=r"0\.05 minutes are left after measuring: too few for an epoch of one step"
+    ):
         plan(RECIPE, 3, speeds(), steps=400)
 
 

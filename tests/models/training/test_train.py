@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -186,6 +187,13 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         (["--preset", "digits", "--data", "."], "leave --data out"),
         (["--preset", "teacher-cifar10", "--stages", "2"], "neither a second stage nor a deploy mode"),
         (["--preset", "digits", "--resume", "--seed", "1"], "leave out what changes them"),
+        (["--preset", "digits", "--resume", "--within", "1"], "leave out what changes them"),
+        (
+            ["--preset", "digits", "--within", "1", "--minutes", "1"],
+            "--within is for one process, and without",
+        ),
+        (["--preset", "digits", "--within", "0"], "--within must be more than 0 minutes, not 0"),
+        (["--preset", "digits", "--within", "1e-4"], "0 minutes are left after measuring: too few"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, message):
@@ -226,6 +234,24 @@ def test_a_run_comes_in_pieces(tmp_path, capsys):
     run_cli(*command[2:])
     after = checkpoint.read(tmp_path / "training.safetensors")[2]
     assert (after["epoch"], after["step"]) > (before["epoch"], before["step"])
+
+
+def test_a_run_is_planned_to_end_within_a_time(tmp_path, capsys):
+    begin = time.monotonic()
+    run_cli(*TINY, "--images", "512", "--out", str(tmp_path), "--within", "0.5")
+    printed = capsys.readouterr().out
+    card = json.loads((tmp_path / "card.json").read_text())
+    recipe = card["recipe"]
+    assert recipe["steps"] <= 512 // recipe["batch"]
+    plan = re.search(r": (\d+) \+ (\d+) epochs of (\d+) steps, to end within 0.5 minutes", printed)
+    epochs, deploy_epochs, steps = map(int, plan.groups())
+    assert f"--epochs={epochs} --deploy-epochs={deploy_epochs} --steps={steps}" in card["command"]
+    assert (recipe["epochs"], recipe["steps"]) <= (epochs, steps)
+    # A host that others use may become slower in the last epochs. Without a plan there would be 240 of them.
+    assert card["seconds"] <= 60 * 0.5 * 1.5
+    assert time.monotonic() - begin > 60 * 0.5 * 0.4
+    _, _, facts = checkpoint.read(tmp_path / "training.safetensors")
+    assert len(facts["history"]) == recipe["epochs"] + recipe["deploy_epochs"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
