@@ -56,6 +56,8 @@ MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in i
         ("(e << fraction) >= limit", "(e << fraction) > limit"),
         ("((1 << bits) - 1)", "(1 << bits)"),
         ("total + weight", "total - weight"),
+        ("* (1 << 29)", "* (1 << 24)"),
+        ("e = e * allowed", "e = e + 0"),
     ],
     "diba": [
         ("(1 - k)", "(2 - k)"),
@@ -65,10 +67,17 @@ MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in i
         ),
         ("(local_convolution(v, weight, grid) << local_shift)", "local_convolution(v, weight, grid)"),
         ("weight[:, i, j]", "weight[:, j, i]"),
-        ("+ differential(attention, v)", ""),
+        ("acc + differential(attention, v, own_shift) if own", "acc if own"),
+        ("if own else acc", "if True else acc"),
+        ("(own + ((1 << own_shift) >> 1))", "own"),
     ],
     "embedding": [
-        ("- 128\n", "- 127\n"),
+        ("values - 128", "values - 127"),
+        (
+            "padded = xp.full((batch, height + 2, width + 2, channels), 128",
+            "padded = xp.full((batch, height + 2, width + 2, channels), 0",
+        ),
+        ("i : i + height : stride, j : j", "j : j + height : stride, i : i"),
         ("shift_right(acc, acc_shift)", "shift_right(acc + 1, acc_shift)"),
         ("+ position, wide_bits)", ", wide_bits)"),
         ("(0, 1, 3, 2, 4, 5)", "(0, 1, 2, 3, 4, 5)"),
@@ -77,10 +86,27 @@ MUTATIONS = {  # file of models/arithmetic: (what stands there, what is put in i
         ("feature_bits)\n    return", "feature_bits + 1)\n    return"),
         ("(feature_bits - 1)) + bias", "(feature_bits - 1))"),
         ("xp.sum(x,", "xp.sum(x[..., 1:, :],"),
+        ("sat(affine(acc, a, b, shift), wide_bits)", "affine(acc, a, b, shift)"),
     ],
     "shortcut": [
         ("repeats.bit_length() - 1", "repeats.bit_length()"),
         ("[x] * repeats", "[-x] * repeats"),
+    ],
+    "convolution": [
+        ("xp.ones((batch", "xp.zeros((batch"),
+        ("(weight, (0, 2, 3, 1))", "(weight, (0, 3, 2, 1))"),
+        ("[:, i : i + rows, j : j + columns, :] for", "[:, i : i + rows, 2 - j : 2 - j + columns, :] for"),
+    ],
+    "merge": [
+        ("(0, 1, 3, 2, 4, 5)", "(0, 1, 3, 4, 2, 5)"),
+        ("if outputs < inputs", "if outputs <= inputs // 4"),
+        ("return repeat_channels(merged, outputs // inputs)", "return merged"),
+    ],
+    "windows": [
+        ("(-shift, -shift)", "(shift, shift)"),
+        ("tokens = xp.roll(tokens, (shift, shift)", "tokens = xp.roll(tokens, (shift, -shift)"),
+        ("+ shift >= size", "+ shift > size"),
+        ("int(a == b)", "int(a[0] == b[0])"),
     ],
 }
 
