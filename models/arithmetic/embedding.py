@@ -28,7 +28,8 @@ def neighbourhoods(pixels: Array, stride: int) -> Array:
     padded = xp.full((batch, height + 2, width + 2, channels), 128, dtype=pixels.dtype, device=pixels.device)
     padded[:, 1:-1, 1:-1, :] = pixels
     taps = [padded[:, i : i + height : stride, j : j + width : stride, :] for i in range(3) for j in range(3)]
-    return xp.reshape(xp.concat(taps, axis=-1), (batch, -1, 9 * channels))
+    tokens = -(-height // stride) * -(-width // stride)  # not −1, which a batch of 0 refuses
+    return xp.reshape(xp.concat(taps, axis=-1), (batch, tokens, 9 * channels))
 
 
 def embedding(

@@ -18,18 +18,21 @@ def to_windows(x: Array, grid: tuple[int, int], window: int, shift: int = 0) -> 
     tokens = xp.reshape(x, (batch, rows, columns, channels))
     if shift:
         tokens = xp.roll(tokens, (-shift, -shift), axis=(1, 2))
-    tiles = xp.reshape(tokens, (batch, rows // window, window, columns // window, window, channels))
-    return xp.reshape(xp.permute_dims(tiles, (0, 1, 3, 2, 4, 5)), (-1, window * window, channels))
+    down, across, size = rows // window, columns // window, window * window
+    tiles = xp.reshape(tokens, (batch, down, window, across, window, channels))
+    return xp.reshape(xp.permute_dims(tiles, (0, 1, 3, 2, 4, 5)), (batch * down * across, size, channels))
 
 
 def from_windows(x: Array, grid: tuple[int, int], window: int, shift: int = 0) -> Array:
     """The inverse of `to_windows`."""
     xp, channels, (rows, columns) = array_namespace(x), x.shape[-1], grid
-    tiles = xp.reshape(x, (-1, rows // window, columns // window, window, window, channels))
-    tokens = xp.reshape(xp.permute_dims(tiles, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, channels))
+    down, across = rows // window, columns // window
+    batch = x.shape[0] // (down * across)
+    tiles = xp.reshape(x, (batch, down, across, window, window, channels))
+    tokens = xp.reshape(xp.permute_dims(tiles, (0, 1, 3, 2, 4, 5)), (batch, rows, columns, channels))
     if shift:
         tokens = xp.roll(tokens, (shift, shift), axis=(1, 2))
-    return xp.reshape(tokens, (-1, rows * columns, channels))
+    return xp.reshape(tokens, (batch, rows * columns, channels))
 
 
 def allowed_pairs(grid: tuple[int, int], window: int, shift: int) -> list[list[list[int]]]:

@@ -41,6 +41,10 @@ def export(golden: GoldenModel) -> onnx.ModelProto:
     config = golden.config
     if any(place.shift for place in config.places):
         raise ConfigError(f"{config.name} shifts its windows: only the golden model computes that")
+    if not config.stem.patch and config.patch_length > 1024:  # 1024·2^14 = 2^24
+        raise ConfigError(
+            f"{config.name} has {config.channels} channels: a convolution sums up to 113 in ONNX"
+        )
     nodes = _Writer(golden).model()
     (rows, columns), count = config.grids[-1], len(config.classes)
     image = ("batch", *config.image, config.channels)
@@ -186,7 +190,8 @@ class _Writer:
         signs = self.node("Sign", [x, f"{name}.move"], [f"{name}.token_signs"])
         side_by_side = self.node("MergeTokens", [signs], [f"{name}.signs"], **shape)
         acc = self.node("SignLinear", [side_by_side, f"{name}.weight"], [f"{name}.acc"])
-        merged = self.node("MergeTokens", [x], [f"{name}.merged"], **shape)
+        as_many = 4 * before.dim == place.config.dim
+        merged = self.node("MergeTokens", [x], [f"{name}.{'shortcut' if as_many else 'merged'}"], **shape)
         return self.irprelu(name, acc, self.merge_shortcut(name, merged, 4 * before.dim, place.config.dim))
 
     def merge_shortcut(self, name: str, merged: str, inputs: int, outputs: int) -> str:
@@ -208,10 +213,12 @@ class _Writer:
         layer, config = place.name, place.config
         bands = self.bands(place, self.split(config, x, f"{layer}.windows"))
         v_wide = self.projection(f"{layer}.value", x, x)
-        v = self.node("Sign", [v_wide, f"{layer}.value_move"], [f"{layer}.v"])
+        # The golden model's v is in windows, its context.acc is not.
+        v_name = f"{layer}.v_tokens" if config.stage.window else f"{layer}.v"
+        v = self.node("Sign", [v_wide, f"{layer}.value_move"], [v_name])
         attention = self.binary_attention(place, bands)
-        acc = self.context(place, attention, self.split(config, v, f"{layer}.v_windows"))
-        ctx = self.irprelu(f"{layer}.context", self.join(config, acc, f"{layer}.context.joined"), v_wide)
+        acc = self.context(place, attention, self.split(config, v, f"{layer}.v"))
+        ctx = self.irprelu(f"{layer}.context", self.join(config, acc, f"{layer}.context.acc"), v_wide)
         return self.projection(f"{layer}.output", ctx, ctx, residual=x)
 
     def mlp(self, place: LayerPlace, x: str) -> str:
@@ -264,7 +271,7 @@ class _Writer:
     def context(self, place: LayerPlace, attention: str, v: str) -> str:
         layer, config = place.name, place.config
         heads = {"heads": config.heads, "d": config.head_dim}
-        inputs, acc = [attention, v], [f"{layer}.context.acc"]
+        inputs, acc = [attention, v], [f"{layer}.context.{'windows' if config.stage.window else 'acc'}"]
         if not config.diba:
             return self.node("Context", inputs, acc, **heads)
         inputs += self.constant_names(f"{layer}.local", "weight", "shift")
