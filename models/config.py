@@ -132,7 +132,7 @@ def placeholders(count: int) -> tuple[str, ...]:
 
 
 OWN_TERMS = ("fixed", "learned", "none")
-"""What DIBA's own term of a token, (1 − k_i)·V_i, is multiplied by: 1, a learned 2^−o_c, or 0."""
+"""The factor of DIBA's own term of a token, (1 − k_i)·V_i: 1, a learned 2^−o_c, or 0."""
 
 _SHORT = ("patch", "dim", "heads", "layers")
 """The fields of a network of one stage of transformer layers on patches, as `vit` takes them."""
@@ -626,4 +626,5 @@ def override(config: Configuration, settings: Iterable[str]) -> Configuration:
         if not isinstance(config, ModelConfig):
             raise ConfigError(f"{config.name} has no widths")
         changes["widths"] = replace(config.widths, **widths)
-    return config.with_(**changes) if isinstance(config, ModelConfig) else replace(config, **changes)
+    changed: Any = config.with_(**changes) if isinstance(config, ModelConfig) else replace(config, **changes)
+    return changed

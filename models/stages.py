@@ -6,6 +6,7 @@ stage of five transformer layers of 128 channels.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from haarlequin.models.common.errors import ConfigError
@@ -24,7 +25,7 @@ def is_integer(value: object, low: int, high: int) -> bool:
     return type(value) is int and low <= value <= high
 
 
-def check_sizes(sizes: dict[str, object]) -> None:
+def check_sizes(sizes: Mapping[str, object]) -> None:
     """Raise `ConfigError` unless each of ``sizes`` is an integer from 1 to `LARGEST`."""
     for name, value in sizes.items():
         if not is_integer(value, 1, LARGEST):
@@ -80,7 +81,7 @@ class Stage:
     layers: int
     heads: int = 1
     feed_forward: str = CONVOLUTION
-    """What follows the attention: `MLP`, or one binary 3×3 convolution, `CONVOLUTION`."""
+    """The part after the attention: `MLP`, or one binary 3×3 convolution, `CONVOLUTION`."""
     merge: bool = True
     """Whether 2×2 tokens of the stage before are merged into one. Otherwise grid and channels stay."""
     window: int = 0
@@ -154,7 +155,7 @@ def parse(text: object) -> tuple[Stem, tuple[Stage, ...]]:
     if not found or not words or not all(matches):
         raise ConfigError(f"a network is {GRAMMAR}; not {text!r:.120}")
     patch, stride = found["patch"], found["stride"]
-    stages = []
+    stages: list[Stage] = []
     for match in matches:
         assert match
         dim, convolution = int(match["dim"]), match["kind"] == "c"

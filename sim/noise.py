@@ -145,12 +145,12 @@ def campaign(
         raise ValueError("a campaign needs the golden model, not tables alone")
     dice, outcome = random.Random(seed), Outcome()
     expected = model.golden(images)
-    loading = sum(len(words) for words in model.tables.words.values()) * 8
+    loading = sum(len(words) for words in model.placed.words.values()) * 8
     while outcome.faults.total() < faults:
         kind = dice.choice((*FAULTS, RESET))
         load, outward = dice.random() < 0.1, dice.random() < 0.5
         reach = (loading if outward else 400) if load else IMAGES * (images[0].size + 14 if outward else 70)
-        line.arm(kind, outward, dice.randrange(3 * model.tables.cycles if kind == RESET else reach))
+        line.arm(kind, outward, dice.randrange(3 * model.placed.cycles if kind == RESET else reach))
         chosen = [dice.randrange(len(images)) for _ in range(IMAGES)]
         answered = 0
         try:

@@ -47,7 +47,7 @@ class Correlation:
 
 @dataclass
 class Layer:
-    """What has been seen of one attention layer."""
+    """One attention layer, and all that has been seen of it."""
 
     place: LayerPlace
     alpha: float
@@ -95,7 +95,7 @@ HEADER = (
 
 
 def inspect(model: GoldenModel, pixels: np.ndarray) -> list[Layer]:
-    """What the attention layers of ``model`` do with these images, uint8 (n, H, W, channels)."""
+    """The attention layers of ``model``, after these images, uint8 (n, H, W, channels)."""
     layers = list(_layers(model))
     for start in range(0, len(pixels), BATCH):
         trace: Trace = {}

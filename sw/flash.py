@@ -70,7 +70,7 @@ def built(target: Board, missed_clock: bool) -> dict[str, Any]:
 def write_tables(path: Path, model: str, config: str) -> None:
     """Write the boot image of a model for the accelerator of that name."""
     with replacing(path) as draft:
-        draft.write_bytes(boot_image(ModelSource(model).compiled(accelerator(config).digest).tables))
+        draft.write_bytes(boot_image(ModelSource(model).compiled(accelerator(config).digest).placed))
 
 
 def _bitstream(target: Board) -> Path:

@@ -75,7 +75,11 @@ MAINS = [
 def test_every_command_is_one(path):
     """With `models.common.cli.command` around it: streams, caches, Ctrl-C."""
     functions = [node for node in nodes(path) if isinstance(node, ast.FunctionDef)]
-    (main,) = (node for node in functions if node.name == "main")
+    mains = [node for node in functions if node.name == "main"]
+    if path.as_posix().endswith("models/ablation/ablate.py"):  # sw/ablate.py, which knows costs, has it
+        assert not mains
+        return
+    (main,) = mains
     assert [ast.unparse(each).partition("(")[0].rpartition(".")[2] for each in main.decorator_list] == [
         "command"
     ]

@@ -17,10 +17,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from haarlequin.models.ablation.grid import BASELINES, PARTS, PILOTS, choose
+from haarlequin.models.ablation.networks import CostOf
 from haarlequin.models.ablation.study import Study
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.ablation.workers import at_once, one_by_one
-from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.cli import one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import PRESETS, override, preset
 from haarlequin.models.data import DataSet
@@ -64,9 +65,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    """The command line."""
+def run(argv: list[str] | None = None, cost_of: CostOf | None = None) -> None:
+    """Do what the command line asks for. In tables of whole networks, ``cost_of`` says what each costs."""
     arguments = _arguments(argv)
     with one_line_errors(arguments.verbose):
         if arguments.jobs < 1 or arguments.seeds < 1:
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         config = replace(config, classes=data.classes)
         folder = arguments.out or _folder(config.name, arguments.grid)
         command = _command(arguments, recipe)
-        study = Study(config, arguments.grid, recipe, arguments.seeds, data, command, folder)
+        study = Study(config, arguments.grid, recipe, arguments.seeds, data, command, folder, cost_of)
         trials = study.trials(choose(config, arguments.only, arguments.grid))
         if arguments.report or _train(study, trials, arguments, computer, read):
             print(study.report(), end="")
@@ -94,7 +94,8 @@ def _folder(name: str, grid: str) -> Path:
 
 def _computer(device: str) -> Computer:
     opened = open_device(device)
-    return Computer(opened, bfloat16=opened.type == "cuda")
+    cuda = opened.type == "cuda"
+    return Computer(opened, bfloat16=cuda, compile=cuda)
 
 
 def _train(

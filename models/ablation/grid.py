@@ -17,20 +17,22 @@ FULL = "full"
 PARTS, PILOTS, BASELINES = "parts", "pilots", "baselines"
 
 _PILOTS = (
-    "p4 t64x3",
-    "p4 a64x3",
-    "/2 c16x4 a64x3",
-    "/2 c16x4 c64x2 =a64x3",
-    "/2 c32x4 a64x3",
-    "/2 c32x8 a64x3",
-    "/2 c32x4 c64x3 =a64x2",
+    # for a 25F: 56 block RAMs at most, on 8×64
     "/2 c32x4 c64x6",
+    "/2 c32x4 c64x3 a64x1",
+    "/2 c32x6 c64x3 a64x1",
+    "/2 c32x8 c64x1 a64x1",
+    "/2 c32x4 c64x2 a64x2",
+    "/2 c32x6 c32x2 a64x2",
+    "/2 c32x4 c64x1 =a64x1h1",
+    # for an 85F: 208, on 32×128 or 32×192
+    "/2 c32x4 a64x3",
     "/2 c32x4 a128x3",
     "/2 c32x4 a128x5",
-    "/2 c64x4 a64x3",
     "/2 c64x4 a128x4",
     "/2 c64x8 a128x2",
     "/2 c64x4 c128x3 =a128x2",
+    "/2 c64x4 c128x3 a128x2",
 )
 
 _BASELINES = {
@@ -68,7 +70,7 @@ def _candidates(config: ModelConfig, kind: str = PARTS) -> list[Cell]:
 
     if kind == PILOTS:
         for stages in _PILOTS:
-            add(stages.replace("/", "s").replace("=", "").replace(" ", "-"), stages, stages=stages)
+            add(stages.replace("/", "s").replace(" ", "-"), stages, stages=stages)
         return cells
     if kind == BASELINES:
         for name, label in _BASELINES.items():

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from haarlequin.models.ablation.grid import Cell, grid
+from haarlequin.models.ablation import networks
+from haarlequin.models.ablation.grid import PARTS, Cell, grid
 from haarlequin.models.ablation.plot import plot
 from haarlequin.models.ablation.table import PHASES, Row, markdown, pooled_deviation, rows, write_csv
 from haarlequin.models.ablation.trial import Trial
@@ -29,6 +30,8 @@ class Study:
     command: str
     """The command that repeats the study, without paths."""
     folder: Path
+    cost_of: networks.CostOf | None = None
+    """Says what a network costs, for the grids of networks."""
 
     def trials(self, cells: Sequence[Cell]) -> list[Trial]:
         """Every cell with every seed: first all cells with the first seed, then with the next."""
@@ -56,12 +59,28 @@ class Study:
         if not results:
             raise UsageError(f"nothing is finished in {self.folder} yet")
         table = rows(cells, results)
-        text = f"{markdown(table)}\n{self._caption(table, results, len(every))}\n"
+        if self.kind == PARTS or self.cost_of is None:
+            text = f"{markdown(table)}\n{self._caption(table, results, len(every))}\n"
+        else:
+            images = results[0]["images"]["validation"]
+            text = f"{networks.markdown(table, self.cost_of, images)}\n{self._budget(results, len(every))}\n"
+            networks.plot(table, self.cost_of, self.folder / "costs.png")
         with replacing(self.folder / "table.md") as draft:
             draft.write_text(text, encoding="utf-8")
         write_csv(table, self.folder / "table.csv")
         plot(table, self.folder / "plot.png")
         return text
+
+    def _budget(self, results: Sequence[dict], wanted: int) -> str:
+        """The recipe that all networks share, and how many of them are finished."""
+        images, hours = results[0]["images"], sum(result["seconds"] for result in results) / 3600
+        steps = -(-images["train"] // self.recipe.batch)
+        return (
+            f"`{self.command}`: {self.recipe.epochs} epochs of the float phase, {self.recipe.deploy_epochs} "
+            f"of deploy mode, {steps:,} steps of {self.recipe.batch} images in each. Accuracy on "
+            f"{images['validation']:,} validation images with its 95 % interval.\n"
+            f"{len(results)} of {wanted} trials are finished; they took {hours:.1f} hours of processes."
+        )
 
     def _caption(self, table: Sequence[Row], results: Sequence[dict], wanted: int) -> str:
         images = results[0]["images"]

@@ -56,9 +56,7 @@ class Embedding(Layer):
         return self.exact(x, integer)
 
     def constants(self) -> Constants:
-        """weight (int8), bias (int32), the affine's a, b and shift, and position where there is one
-        (`arithmetic.embedding`).
-        """
+        """weight (int8), bias (int32), a, b and shift, and position where there is one."""
         weight = self.linear.quant_weight().int().long()
         bias = (weight.double() @ self.centre.double()).round().long()
         constants = {"weight": weight, "bias": bias} | self.affine.constants()

@@ -35,7 +35,7 @@ class _QuadraticSign(torch.autograd.Function):
 
 
 def quadratic_sign(x: Tensor) -> Tensor:
-    """What the quantiser `BinaryActivation` makes of ``x``."""
+    """The result of the quantiser `BinaryActivation` for ``x``."""
     return _QuadraticSign.apply(x)
 
 

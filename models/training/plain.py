@@ -36,12 +36,12 @@ class _BinaryWeights(torch.autograd.Function):
 
 
 def binary_weights(weight: Tensor) -> Tensor:
-    """What the quantiser `BinaryWeight` makes of ``weight``."""
+    """The result of the quantiser `BinaryWeight` for ``weight``."""
     return _BinaryWeights.apply(weight)
 
 
 def int8_weights(weight: Tensor) -> Tensor:
-    """What the quantiser `Int8Weight` makes of ``weight``."""
+    """The result of the quantiser `Int8Weight` for ``weight``."""
     integers = (weight.detach() / INT8_UNIT + 0.0).round().clamp(-128, 127)
     return straight_through(weight, integers * INT8_UNIT)
 
@@ -58,7 +58,7 @@ class _BinaryLinear(qnn.QuantLinear):
 
 @dataclass(frozen=True)
 class Int8Weights:
-    """What Brevitas' `quant_weight` returns of 8-bit weights, as far as it is used."""
+    """The part of Brevitas' `quant_weight` of 8-bit weights that is used."""
 
     value: Tensor
 

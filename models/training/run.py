@@ -39,7 +39,7 @@ class Computer:
     world: World = field(default_factory=World)
     bfloat16: bool = False
     """Whether to use autocast, outside deploy mode."""
-    compile: bool | None = None
+    compile: bool | None = False
     """Whether to use `torch.compile`, outside deploy mode. None is for the run to decide: on a GPU it does,
     on a CPU where that is faster."""
     plain: bool = True

@@ -48,7 +48,9 @@ def ways(compiled: bool, graph: bool) -> list[Way]:
 
 
 def cuda_graph(body: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
-    """What replays ``body``, whose random numbers ``generator`` draws. It calls ``body`` several times."""
+    """A function that replays ``body``, whose random numbers ``generator`` draws. ``body`` is called several
+    times to make it.
+    """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

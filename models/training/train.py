@@ -194,7 +194,7 @@ def _open_run(arguments: argparse.Namespace, computer: Computer, begin: float) -
     start = _start(arguments.start, config)
     if not arguments.resume and (folder / "training.safetensors").exists():
         raise UsageError(f"{folder} holds a run: {_command_to_resume(arguments)} goes on with it")
-    speeds = {}
+    speeds: dict[str, Speed] = {}
     if arguments.within:
         trial = config, recipe, data, computer, teacher
         recipe, computer, speeds = _planned(*trial, 60 * arguments.within, begin)

@@ -45,6 +45,13 @@ class CompiledModel:
     ):
         self.tables, self._golden, self._load = tables, golden, load
 
+    @property
+    def placed(self) -> Compiled:
+        """The tables; raises `DeviceError` for a model that only the golden device runs."""
+        if self.tables is None:
+            raise DeviceError("the model has no tables, since no accelerator runs it: take --device golden")
+        return self.tables
+
     @cached_property
     def golden(self) -> "GoldenModel | None":
         """The golden model, or None where there are only tables."""

@@ -116,9 +116,7 @@ class LinkDevice(Device):
         return self._tables
 
     def _load(self, model: CompiledModel, progress: Progress) -> None:
-        tables = model.tables
-        if tables is None:
-            raise DeviceError(f"{self.name}: the model has no tables, since no accelerator runs it")
+        tables = model.placed
         if tables.digest != self.digest:
             raise DeviceError(
                 f"{self.name}: the tables are for {tables.accelerator} ({tables.digest:#010x}), "

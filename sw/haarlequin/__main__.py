@@ -13,7 +13,7 @@ COMMANDS = {
     "export": ("models.onnx.export", "a trained checkpoint into an ONNX file"),
     "evaluate": ("sw.evaluate", "how many test images a model labels right, in integers"),
     "attention": ("sw.attention", "what each attention layer of a trained model does"),
-    "ablate": ("models.ablation.ablate", "which parts of the network help"),
+    "ablate": ("sw.ablate", "which parts of the network help"),
     "data": ("models.data.fetch", "fetch CIFAR-10 and check it"),
     "benchmark": ("models.benchmark", "images per second of the integer model"),
     "bitstream": ("sw.bitstream", "the bitstream of a board"),

@@ -6,6 +6,7 @@ from PIL import Image
 
 from haarlequin.models.ablation import ablate
 from haarlequin.models.ablation.trial import Trial
+from haarlequin.sw.ablate import main
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +21,7 @@ def results(folder):
 
 def refused(capsys, *arguments):
     with pytest.raises(SystemExit) as stop:
-        ablate.main([*arguments])
+        main([*arguments])
     assert stop.value.code == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
@@ -30,7 +31,7 @@ def refused(capsys, *arguments):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    ablate.main([*STUDY, "--out", str(folder)])
+    main([*STUDY, "--out", str(folder)])
     return folder
 
 
@@ -43,7 +44,7 @@ def test_a_study_leaves_a_table_a_plot_and_a_result_a_trial(study):
     assert "`haarlequin ablate --preset digits --set=layers=1 --set=dim=8 " in table
     assert "--epochs 1 --deploy-epochs 1 --seeds 2`" in table
     assert "64 training images" in table
-    assert "4 of 26 trials are finished" in table
+    assert "4 of 30 trials are finished" in table
     with Image.open(study / "plot.png") as picture:
         assert picture.width > 600
 
@@ -53,7 +54,7 @@ def test_the_first_seeds_of_all_cells_come_first(study, tmp_path, monkeypatch):
     monkeypatch.setattr(Trial, "train", lambda self, *_: order.append(self.name) or False)
     monkeypatch.setattr(ablate.Stop, "__call__", lambda self: setattr(self, "why", "time is up"))
     for _ in range(2):
-        ablate.main([*STUDY, "--out", str(tmp_path)])
+        main([*STUDY, "--out", str(tmp_path)])
     assert order == ["full, seed 0"] * 2
     trials = [trial.name for trial in _trials(tmp_path, monkeypatch)]
     assert trials == ["full, seed 0", "pre-norm, seed 0", "full, seed 1", "pre-norm, seed 1"]
@@ -62,22 +63,22 @@ def test_the_first_seeds_of_all_cells_come_first(study, tmp_path, monkeypatch):
 def _trials(folder, monkeypatch):
     found = []
     monkeypatch.setattr(ablate, "_train", lambda study, trials, *_: found.extend(trials))
-    ablate.main([*STUDY, "--out", str(folder)])
+    main([*STUDY, "--out", str(folder)])
     return found
 
 
 def test_what_is_finished_is_not_trained_again(study, capsys, monkeypatch):
     monkeypatch.setattr(Trial, "train", lambda *_: pytest.fail("trained again"))
     before = (study / "table.md").read_text(encoding="utf-8")
-    ablate.main([*STUDY, "--out", str(study)])
+    main([*STUDY, "--out", str(study)])
     assert capsys.readouterr().out == before
 
 
 def test_a_report_trains_nothing(study, capsys, monkeypatch):
     monkeypatch.setattr(Trial, "train", lambda *_: pytest.fail("trained"))
     (study / "table.csv").unlink()
-    ablate.main([*STUDY, "--seeds=3", "--report", "--out", str(study)])
-    assert "4 of 39 trials are finished" in capsys.readouterr().out
+    main([*STUDY, "--seeds=3", "--report", "--out", str(study)])
+    assert "4 of 45 trials are finished" in capsys.readouterr().out
     assert (study / "table.csv").exists()
 
 
@@ -101,7 +102,7 @@ def test_an_interrupted_study_says_how_to_go_on_and_does(study, tmp_path, capsys
     assert results(tmp_path).keys() == {"full-0"}
     command = shlex.split(error.partition("go on with: ")[2])
     assert command[:2] == ["haarlequin", "ablate"]
-    ablate.main(command[2:])
+    main(command[2:])
     assert results(tmp_path) == results(study)
 
 
@@ -116,7 +117,7 @@ def test_jobs_are_no_more_than_there_is_to_do(tmp_path, capsys, monkeypatch, opt
 
 
 def test_a_study_comes_in_pieces(tmp_path, capsys):
-    ablate.main([*STUDY, "--minutes=0", "--out", str(tmp_path)])
+    main([*STUDY, "--minutes=0", "--out", str(tmp_path)])
     assert "time is up, 0 of 4 trials finished, all of it saved; go on with: " in capsys.readouterr().out
 
 
@@ -135,7 +136,7 @@ def test_another_study_needs_another_folder(study, capsys):
         (["--preset", "digits", "--jobs=0"], "--jobs and --seeds must be at least 1"),
         (["--preset", "digits", "--seeds=0"], "--jobs and --seeds must be at least 1"),
         (["--preset", "digits", "--epochs=0"], "epochs must lie within 1 to 1e+06, not 0"),
-        (["--preset", "digits", "--deploy-epochs=0"], "deploy mode needs at least one epoch"),
+        (["--preset", "digits", "--deploy-epochs=-1"], "deploy_epochs must lie within 0 to 1e+06, not -1"),
         (["--preset", "digits", "--device=abacus"], "no device 'abacus' here"),
         (["--preset", "digits", "--report"], "nothing is finished in"),
     ],
