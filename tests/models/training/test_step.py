@@ -10,7 +10,7 @@ from haarlequin.models.data import DataSet, load
 from haarlequin.models.training import run as run_module
 from haarlequin.models.training import step as step_module
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Run
+from haarlequin.models.training.run import Computer, Run
 from haarlequin.models.training.step import Step, Way, keep_at_hand, ways
 
 SMALL = preset("digits").with_(dim=8, layers=2, mlp_ratio=2)
@@ -215,11 +215,12 @@ def test_the_choice_is_saved_and_taken_again(data, tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(step_module, "compile_blocks", lambda model, on=True: compiled.append(on))
     asked = iter(range(100))
-    run = Run(SMALL, RECIPE, data, tmp_path)
+    undecided = Computer(compile=None)
+    run = Run(SMALL, RECIPE, data, tmp_path, computer=undecided)
     assert not run.train(lambda: next(asked) == 1)
     assert run.computer.compile
     monkeypatch.setattr(Step, "compiling_pays", lambda *_: pytest.fail("measured again"))
-    resumed = Run(SMALL, RECIPE, data, tmp_path)
+    resumed = Run(SMALL, RECIPE, data, tmp_path, computer=undecided)
     resumed.resume()
     assert resumed.train()
     assert compiled == [True, True, False]  # deploy mode is never compiled
