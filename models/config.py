@@ -524,7 +524,7 @@ _CAMVID: dict[str, Any] = {
     "image": (48, 64),
     "channels": 3,
     "mean": (104.9, 108.3, 110.2),
-    "classes": placeholders(12),
+    "classes": placeholders(11),
     "segmentation": True,
 }
 

@@ -22,6 +22,10 @@ from haarlequin.models.network.quant import (
 )
 
 
+FULL = 0.01
+"""A head with fewer zeros among its bits than that is full: it hardly attends to anything in particular."""
+
+
 class HaarSplit(Layer):
     """x → (x_lo, x_hi), the low and the high Haar band of x on the token grid (`arithmetic.haar_split`)."""
 
@@ -54,7 +58,8 @@ class BinaryAttention(Layer):
         self.heads, self.scale = config.heads, config.head_dim**-0.5
         self.score_shift, self.score_scale = config.score_shift, config.score_scale
         self.alpha = nn.Parameter(torch.tensor(config.alpha), requires_grad=config.alpha_learned)
-        self.beta = nn.Parameter(torch.full((config.heads,), min(1.0, 2.0 / config.tokens)))
+        self.start = min(1.0, 2.0 / config.tokens)
+        self.beta = nn.Parameter(torch.full((config.heads,), self.start))
         self.table = exp_table(self.widths)
 
     def band_weights(self, bands: int) -> list[Tensor]:
@@ -80,11 +85,16 @@ class BinaryAttention(Layer):
         real = sum(w * dot for w, dot in zip(self.band_weights(len(bands)), dots, strict=True))
         if allowed is not None:
             real = real - (1 - allowed) * 1e4
-        beta = bounded(self.beta, 2.0**-self.widths.threshold, 2.0)[:, None, None]
         softmax = (real * self.scale).softmax(-1)
-        # Where a bit is 1 for any smaller β as well, β alone gets a gradient, if a larger one would help.
-        beyond = bounded((softmax.detach() / beta).clamp(min=1), 0, 1)
-        return straight_through((softmax / beta).clamp(0, 1) + beyond, bits)
+        beta = bounded(self.beta, 2.0**-self.widths.threshold, 2.0)[:, None, None]
+        fixed = beta.detach()
+        # Where nearly all bits are 1, hardly any is near its threshold, and that one has a gradient by β that
+        # is out of all proportion. There each bit that had better be 0 raises β, as much as one at its
+        # threshold does at the start. In all other heads it must not: it would push β one way only.
+        zeros = (1 if allowed is None else allowed) - bits
+        full = zeros.to(softmax.dtype).mean((0, 2, 3))[:, None, None] < FULL
+        raised = bounded((1 + (fixed - beta) / self.start).expand_as(softmax), 0, 1) * full
+        return straight_through((softmax / torch.where(full, fixed, beta)).clamp(0, 1) + raised, bits)
 
     def constants(self, bands: int) -> Constants:
         """score_weight (bands,) and threshold (heads,)."""

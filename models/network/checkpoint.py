@@ -19,12 +19,17 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import replacing
 from haarlequin.models.config import ConfigError, ModelConfig
 from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
 
 FORMAT = "haarlequin-checkpoint-1"
 
 _KINDS: dict[str, tuple[Callable[[Any], DIDBViT | Teacher], type[ModelConfig] | type[TeacherConfig]]]
-_KINDS = {"didb-vit": (DIDBViT, ModelConfig), "teacher": (Teacher, TeacherConfig)}
+_KINDS = {
+    "didb-vit": (DIDBViT, ModelConfig),
+    "teacher": (Teacher, TeacherConfig),
+    "segmenter": (Segmenter, SegmenterConfig),
+}
 
 
 class CheckpointError(UsageError, ValueError):
@@ -56,7 +61,7 @@ def save(
     header = {
         "format": FORMAT,
         "config": model.config.to_json(),
-        "kind": "teacher" if isinstance(model, Teacher) else "didb-vit",
+        "kind": next(kind for kind, (network, _) in _KINDS.items() if type(model) is network),
         "deployed": model.deployed,
         "packed": pack,
         **facts,

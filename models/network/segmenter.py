@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from haarlequin.models.config import placeholders
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
 
 
@@ -20,6 +21,23 @@ class SegmenterConfig(TeacherConfig):
         """Rows and columns of tokens: those of the last of the three groups, each after the first halves."""
         rows, columns = self.image
         return ((rows, columns), (rows // 2, columns // 2), (rows // 4, columns // 4))
+
+
+SEGMENTERS = {
+    config.name: config
+    for config in (
+        # 78,000 weights, with tokens on the grid of camvid-16x12.
+        SegmenterConfig(
+            name="camvid-real",
+            image=(48, 64),
+            channels=3,
+            mean=(104.9, 108.3, 110.2),
+            classes=placeholders(11),
+            blocks=1,
+            width=1,
+        ),
+    )
+}
 
 
 class Segmenter(Teacher):

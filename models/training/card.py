@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from haarlequin.models.common import figures
@@ -23,7 +23,7 @@ from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.teacher import Teacher
 from haarlequin.models.onnx.graph import export, save
-from haarlequin.models.training.evaluate import predictions
+from haarlequin.models.training.evaluate import masks_score, predictions, right
 from haarlequin.models.training.run import Run
 from haarlequin.models.training.tensors import on_device
 
@@ -40,7 +40,7 @@ class NotExact(Exception):
 
 def finish(run: Run) -> dict:
     """Write the finished model, its card and its confusion matrix, and return the card. Raises `NotExact`."""
-    path, test = run.folder / "model.safetensors", on_device(run.data.test)
+    path, test = run.folder / "model.safetensors", run.data.test
     checkpoint.save(path, run.model, pack=run.model.deployed)
     card = {
         "preset": run.model.config.name,
@@ -54,16 +54,22 @@ def finish(run: Run) -> dict:
         "accuracy": {f"validation_{phase}": score for phase, score in validation(run.history).items()},
     }
     if isinstance(run.model, Teacher):
-        predicted = predictions(checkpoint.load_teacher(path), run.data.test).cpu()
-        card["accuracy"]["test_float"] = _proportion(predicted == test.labels)
+        predicted = predictions(checkpoint.load_teacher(path), test).cpu()
+        card["accuracy"]["test_float"] = _quality(run.model, predicted, test)
     else:
-        predicted, of_test, card["deploy_mode"] = _deployed(run.folder, run.data.test)
+        predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
         card["accuracy"] |= of_test
         save(export(freeze(run.model)), run.folder / "model.onnx")
     figures.curve(run.history, run.folder / "curve.png")
     classes = run.model.config.classes
-    if len(classes) <= _LARGEST_MATRIX:
-        card["confusion"] = confusion(test.labels, predicted, len(classes))
+    if test.has_masks:
+        score = masks_score(run.model, predicted, test)
+        card["accuracy"]["test_pixels"] = score.accuracy
+        card["iou"] = {name: float(iou) for name, iou in zip(classes, score.iou, strict=True) if iou == iou}
+        card["confusion"] = score.cells.tolist()
+    elif len(classes) <= _LARGEST_MATRIX:
+        card["confusion"] = confusion(on_device(test).labels, predicted, len(classes))
+    if "confusion" in card:
         figures.confusion(card["confusion"], classes, run.folder / "confusion.png")
     with replacing(run.folder / "card.json") as draft:
         draft.write_text(_json(card) + "\n", encoding="utf-8")
@@ -75,8 +81,11 @@ def validation(history: Sequence[dict]) -> dict[str, float]:
     return {row["phase"]: max(row["validation"], row.get("validation_average", 0)) for row in history}
 
 
-def _proportion(correct: Tensor) -> float:
-    return correct.float().mean().item()
+def _quality(model: nn.Module, predicted: Tensor, split: Split) -> float:
+    """The accuracy of ``predicted``, or the mean IoU."""
+    if split.has_masks:
+        return masks_score(model, predicted, split).mean_iou
+    return right(model, predicted, split).mean().item()
 
 
 def _json(card: dict) -> str:
@@ -90,18 +99,17 @@ def _json(card: dict) -> str:
 
 def _deployed(folder: Path, test: Split) -> tuple[Tensor, dict, dict]:
     """(predictions in deploy mode, accuracies on the test images, the difference that deploy mode made)."""
-    before, labels = checkpoint.load(folder / "float.safetensors"), on_device(test).labels
-    float_hits = (predictions(before, test) == labels).float()
+    before = checkpoint.load(folder / "float.safetensors")
+    of_float = predictions(before, test)
     before.deploy()
-    folded = _proportion(predictions(before, test) == labels)
-    predicted = exact_logits(checkpoint.load(folder / "model.safetensors"), test).argmax(1)
-    deploy_hits = (predicted == labels).float()
-    change = deploy_hits - float_hits
+    folded = predictions(before, test)
+    predicted = exact_logits(checkpoint.load(folder / "model.safetensors"), test).argmax(-1)
+    change = right(before, predicted, test) - right(before, of_float, test)
     accuracies = {
-        "test_float": _proportion(float_hits),
-        "test_folded": folded,
-        "test_deploy": _proportion(deploy_hits),
-        "test_golden": _proportion(deploy_hits),  # the logits are equal
+        "test_float": _quality(before, of_float, test),
+        "test_folded": _quality(before, folded, test),
+        "test_deploy": _quality(before, predicted, test),
+        "test_golden": _quality(before, predicted, test),  # the logits are equal
     }
     return (
         predicted,
@@ -123,7 +131,7 @@ def exact_logits(model: DIDBViT, split: Split) -> Tensor:
         ours.append(model.integer_logits(pixels))
         theirs.append(torch.from_numpy(golden(pixels.numpy())))
     logits = torch.cat(ours)
-    if different := int((logits != torch.cat(theirs)).any(1).sum()):
+    if different := int((logits != torch.cat(theirs)).flatten(1).any(1).sum()):
         raise NotExact(f"the frozen model has other logits on {different} of {len(split)} images")
     return logits
 

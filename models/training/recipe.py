@@ -40,6 +40,8 @@ class Recipe:
     """Parameter of the beta distribution by which two images are blended; 0 is off."""
     cutmix: float = 0.0
     """The same for a rectangle of one image in another; with both, a coin decides for each image."""
+    balanced: bool = False
+    """Whether the masks of a segmentation network count rare classes more, by 1/√ of their frequency."""
     ema: float = 0.0
     """Decay per step of a moving average of the weights, which replaces them at the end of a phase if its
     validation accuracy is as good or better; 0 is off."""
@@ -125,7 +127,7 @@ _SHORT = Recipe(
 _STAGED = replace(_SHORT, epochs=40, deploy_epochs=3, batch=64)
 
 # 367 images: many epochs of few steps.
-_CAMVID = replace(_SHORT, epochs=150, deploy_epochs=20, batch=16, lr=2e-3)
+_CAMVID = replace(_SHORT, epochs=150, deploy_epochs=20, batch=16, lr=2e-3, shift=4, balanced=True)
 
 # For a full-precision network on a GPU, where there is time enough to overfit.
 _TEACHER = Recipe(
@@ -167,6 +169,7 @@ RECIPES = {
     "cifar10-plain": _STAGED,
     "camvid-16x12": _CAMVID,
     "camvid-8x6": _CAMVID,
+    "camvid-real": replace(_CAMVID, deploy_epochs=0),
     "teacher-cifar10": _TEACHER,
     "teacher-cifar10-small": replace(_TEACHER, epochs=20, lr=4e-3, ops=0, cutmix=0.0),
 }

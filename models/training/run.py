@@ -12,12 +12,14 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from haarlequin.models.common import figures
+from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.data import DataSet
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
-from haarlequin.models.training import run_files
+from haarlequin.models.training import run_files, segmentation
 from haarlequin.models.training.augment import augment, mix
 from haarlequin.models.training.distributed import World
 from haarlequin.models.training.evaluate import accuracy
@@ -25,7 +27,7 @@ from haarlequin.models.training.moving_average import Average
 from haarlequin.models.training.plain import use_plain_functions
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.step import Step, keep_at_hand, ways
-from haarlequin.models.training.tensors import on_device
+from haarlequin.models.training.tensors import TensorSplit, on_device
 
 SAVE_SECONDS = 60.0
 """Time between two saves: a run that is killed loses about this much work at most."""
@@ -78,6 +80,8 @@ def inputs(data: DataSet) -> dict[str, str]:
 
 def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
     """The network of that configuration, untrained."""
+    if isinstance(config, SegmenterConfig):
+        return Segmenter(config)
     return Teacher(config) if isinstance(config, TeacherConfig) else DIDBViT(config)
 
 
@@ -138,6 +142,16 @@ class Run:
         # These also stay where they are, for a CUDA graph.
         self._random = torch.Generator(self.device)
         self._one_hot = torch.eye(len(config.classes), device=self.device)
+        self._class_weights: Tensor | None = None
+        """A factor for each class of the masks, where they are the labels."""
+        if data.train.has_masks:
+            segmentation.check_recipe(recipe)
+            if teacher:
+                raise UsageError(f"{config.name} learns from masks: leave the teacher out")
+            self._class_weights = torch.ones(len(config.classes))
+            if recipe.balanced:
+                self._class_weights = segmentation.class_weights(data.train.labels, len(config.classes))
+            self._class_weights = self._class_weights.to(self.device)
         self.compiled: dict[str, bool] = {}
         """Whether blocks are compiled, for each kind of device on which that was decided."""
         self._begin(start or build(config), recipe.phases()[0][0])
@@ -303,8 +317,7 @@ class Run:
     def _train_step(self, indices: Tensor) -> None:
         """One step, which on a GPU waits for nothing: a CUDA graph can be made of it."""
         batch = self.train_split.take(indices)
-        pixels = augment(batch.pixels, self.recipe, self._random)
-        loss = self._loss(*mix(pixels, self._one_hot[batch.labels], self.recipe, self._random))
+        loss = self._loss(*self._lesson(batch))
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -312,11 +325,24 @@ class Run:
             self.average.update()
         self._loss_sum += loss.detach() * self.batch
 
+    def _lesson(self, batch: TensorSplit) -> tuple[Tensor, Tensor]:
+        """The augmented pixels and the targets, which are the probabilities of the classes of each image,
+        (B, classes), or the weighted `segmentation.shares` of each token, (B, N, classes).
+        """
+        if self._class_weights is None:
+            pixels = augment(batch.pixels, self.recipe, self._random)
+            return mix(pixels, self._one_hot[batch.labels], self.recipe, self._random)
+        pixels, masks = segmentation.augment_both(batch.pixels, batch.labels, self.recipe, self._random)
+        shares = segmentation.shares(masks, self.model.config.grids[-1], len(self._class_weights))
+        return pixels, shares * self._class_weights
+
     def _loss(self, pixels: Tensor, targets: Tensor) -> Tensor:
         # Deploy mode must be exact, so it has no autocast: a bfloat16 cannot represent its products.
         autocast = self.computer.bfloat16 and self.phase != "deploy"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
             logits = self._forward(pixels).float()
+        if self._class_weights is not None:
+            return segmentation.loss(logits, targets, self.recipe.label_smoothing)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
         if self.teacher is None:
             return loss

@@ -6,9 +6,8 @@ class in its cell, so that the loss is that of all pixels, each of which gets th
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from haarlequin.models.data import Split
 from haarlequin.models.segmentation import Size, cell_counts
 from haarlequin.models.training.augment import augment
 from haarlequin.models.training.recipe import Recipe, RecipeError
@@ -59,12 +58,3 @@ def loss(logits: Tensor, wanted: Tensor, label_smoothing: float = 0.0) -> Tensor
     known = wanted.sum(-1, keepdim=True)
     smooth = (1 - label_smoothing) * wanted + label_smoothing * known / wanted.shape[-1]
     return -(smooth * logits.log_softmax(-1)).sum() / known.sum().clamp(min=1e-6)
-
-
-@torch.no_grad()
-def answers(model: nn.Module, split: Split, batch: int = 64) -> np.ndarray:
-    """The class that ``model`` predicts for each token of each image, int64 (n, N)."""
-    model.eval()
-    device = next(model.parameters()).device
-    parts = torch.from_numpy(split.pixels).split(batch)
-    return np.concatenate([model(part.to(device)).argmax(-1).cpu().numpy() for part in parts])

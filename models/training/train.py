@@ -27,6 +27,7 @@ from haarlequin.models.config import ModelConfig, override, preset
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.segmenter import SEGMENTERS
 from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
 from haarlequin.models.training.card import FILES, NotExact, finish
 from haarlequin.models.training.distributed import join, leave
@@ -35,6 +36,9 @@ from haarlequin.models.training.recipe import RECIPES, Recipe
 from haarlequin.models.training.run import Computer, DeviceDiffers, Run
 from haarlequin.models.training.speed import Speed, measure
 from haarlequin.models.training.step import WORTH_TRYING
+
+REAL_VALUED = TEACHERS | SEGMENTERS
+"""Networks without binary weights."""
 
 _RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "steps", "batch", "lr", "seed")
 _MEASURED = 0.02
@@ -175,7 +179,7 @@ def open_device(name: str) -> torch.device:
 def _open_run(arguments: argparse.Namespace, computer: Computer, begin: float) -> Run:
     """A new run or, with --resume, the one in the folder. The time of --within counts from ``begin``."""
     name = arguments.preset
-    config = override(TEACHERS[name] if name in TEACHERS else preset(name), arguments.set)
+    config = override(REAL_VALUED[name] if name in REAL_VALUED else preset(name), arguments.set)
     given = {option: getattr(arguments, option) for option in _RECIPE_OPTIONS}
     given = {key: value for key, value in given.items() if value is not None}
     recipe = _recipe(name, config, given)
