@@ -21,7 +21,6 @@ from haarlequin.models.network.quant import (
     straight_through,
 )
 
-
 FULL = 0.01
 """A head with fewer zeros among its bits than that is full: it hardly attends to anything in particular."""
 
