@@ -1,5 +1,7 @@
 """Networks in stages: deploy mode = golden model = onnxruntime = the formulas in lists of integers."""
 
+from functools import cache
+
 import numpy as np
 import onnx
 import pytest
@@ -79,6 +81,16 @@ OTHERS = {name: config for name, config in CONFIGS.items() if shifts(config)}
 every_other = pytest.mark.parametrize("config", OTHERS.values(), ids=OTHERS)
 
 
+@cache
+def golden_of(config: ModelConfig) -> GoldenModel:
+    return freeze(random_model(config, 3))
+
+
+@cache
+def file_of(config: ModelConfig) -> onnx.ModelProto:
+    return graph.export(golden_of(config))
+
+
 def compare(golden: GoldenModel, pixels: torch.Tensor) -> None:
     """Assert that every tensor of the trace is that of the formulas."""
     trace: dict[str, np.ndarray] = {}
@@ -97,7 +109,7 @@ def compare(golden: GoldenModel, pixels: torch.Tensor) -> None:
 
 @every_config
 def test_every_tensor_is_that_of_the_formulas(config):
-    compare(freeze(random_model(config, 1)), random_pixels(config, 3, 1)[1:])
+    compare(golden_of(config), random_pixels(config, 3, 1)[1:])
 
 
 @every_config
@@ -121,9 +133,9 @@ def test_deploy_mode_and_its_frozen_twin_are_one_function(config):
 
 @every_exported
 def test_onnxruntime_gives_every_tensor_of_the_golden_model(config):
-    golden, pixels, trace = freeze(random_model(config, 3)), random_pixels(config, 4, 3), {}
-    golden(pixels, trace)
-    outputs = run(observed(graph.export(golden)), {"pixels": pixels})
+    pixels, trace = random_pixels(config, 4, 3), {}
+    golden_of(config)(pixels, trace)
+    outputs = run(observed(file_of(config)), {"pixels": pixels})
     assert trace.keys() <= outputs.keys()
     wrong = [name for name, value in trace.items() if not np.array_equal(outputs[name], value)]
     assert wrong == []
@@ -131,8 +143,7 @@ def test_onnxruntime_gives_every_tensor_of_the_golden_model(config):
 
 @every_exported
 def test_the_file_is_valid_and_a_batch_of_0_has_no_logits(config):
-    golden = freeze(random_model(config, 1))
-    model = graph.export(golden)
+    golden, model = golden_of(config), file_of(config)
     onnx.checker.check_model(model, full_check=True)
     infos = {v.name: v.type.tensor_type.shape.dim for v in (*model.graph.value_info, *model.graph.output)}
     assert infos.keys() == {name for node in model.graph.node for name in node.output}
@@ -148,8 +159,7 @@ def test_the_file_is_valid_and_a_batch_of_0_has_no_logits(config):
 
 @every_exported
 def test_the_file_alone_makes_the_golden_model_again(config):
-    golden = freeze(random_model(config, 1))
-    model = graph.export(golden)
+    golden, model = golden_of(config), file_of(config)
     metadata = {p.key: p.value for p in model.metadata_props}
     again = ModelConfig.from_json(metadata["haarlequin.config"])
     assert again == config
@@ -162,9 +172,8 @@ def test_the_file_alone_makes_the_golden_model_again(config):
 
 @every_other
 def test_onnx_refuses_shifted_windows_in_one_line(config):
-    golden = freeze(random_model(config, 1))
     with pytest.raises(ConfigError) as error:
-        graph.export(golden)
+        graph.export(golden_of(config))
     assert str(error.value) == "staged shifts its windows: only the golden model computes that"
 
 
@@ -189,8 +198,15 @@ def test_a_single_layer_of_shifted_windows_has_nothing_to_shift():
     assert np.array_equal(run(graph.export(golden), {"pixels": pixels})["logits"], golden(pixels))
 
 
-@every_config
-def test_a_checkpoint_comes_back_packed_and_unpacked(config, tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("convolutions first, attention last", "merges to fewer", "shifted windows", "segmentation"),
+        *("the grid stays", "a learned own term", "largest widths"),
+    ],
+)
+def test_a_checkpoint_comes_back_packed_and_unpacked(name, tmp_path):
+    config = CONFIGS[name]
     model, pixels = random_model(config, 4), random_pixels(config, 4)
     logits = freeze(model)(pixels)
     for pack in (False, True):
