@@ -26,12 +26,12 @@ class Model:
 
 def shape(height, width, channels, patch, dim, widths=None):
     return vit(
-        "bench",
-        (height, width),
-        channels,
-        (0.0,) * channels,
-        patch,
-        dim,
+        name="bench",
+        image=(height, width),
+        channels=channels,
+        mean=(0.0,) * channels,
+        patch=patch,
+        dim=dim,
         heads=1,
         layers=1,
         classes=("a", "b"),
