@@ -1,6 +1,5 @@
 """Golden models as firmware: every tensor, logit and saturation, on the emulated core."""
 
-from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -111,7 +110,7 @@ def test_what_the_host_gets(program):
 )
 def test_what_does_not_fit(changes, message):
     with pytest.raises(DoesNotFit, match=f"random does not fit scalar: .*{message}"):
-        firmware(GoldenModel.blank(replace(WHOLE, **changes)), SCALAR)
+        firmware(GoldenModel.blank(WHOLE.with_(**changes)), SCALAR)
 
 
 def test_which_presets_fit():
