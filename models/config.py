@@ -299,6 +299,11 @@ class ModelConfig:
         return tuple(places)
 
     @property
+    def golden_only(self) -> bool:
+        """Whether only the golden model computes it, and no ONNX file: a network that shifts its windows."""
+        return any(place.shift for place in self.places)
+
+    @property
     def structure(self) -> str:
         """Stem and stages as words, as in `models.stages.GRAMMAR`."""
         return describe(self.stem, self.stages)

@@ -39,7 +39,7 @@ def export(golden: GoldenModel) -> onnx.ModelProto:
     Raises `ConfigError` for a network that only the golden model computes.
     """
     config = golden.config
-    if any(place.shift for place in config.places):
+    if config.golden_only:
         raise ConfigError(f"{config.name} shifts its windows: only the golden model computes that")
     if not config.stem.patch and config.patch_length > 1024:  # 1024·2^14 = 2^24
         raise ConfigError(

@@ -59,7 +59,8 @@ def finish(run: Run) -> dict:
     else:
         predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
         card["accuracy"] |= of_test
-        save(export(freeze(run.model)), run.folder / "model.onnx")
+        if not run.model.config.golden_only:
+            save(export(freeze(run.model)), run.folder / "model.onnx")
     figures.curve(run.history, run.folder / "curve.png")
     classes = run.model.config.classes
     if test.has_masks:

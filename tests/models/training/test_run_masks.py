@@ -1,4 +1,4 @@
-"""A whole run on masks: the float phase, deploy mode, and a card with the IoU of each class."""
+"""Whole runs: on masks, whose card has the IoU of each class, and of a network that no ONNX file holds."""
 
 from dataclasses import replace
 
@@ -51,6 +51,19 @@ def test_it_learns_and_says_how_well(config, deploy_epochs, tmp_path):
     assert cells.sum() == 12 * (8 * 12 - 1)
     assert card["accuracy"]["test_pixels"] == pytest.approx(np.trace(cells) / cells.sum())
     assert (tmp_path / "model.onnx").exists() == bool(deploy_epochs)
+
+
+def test_shifted_windows_have_a_card_and_no_onnx_file(tmp_path):
+    config = BINARY.with_(name="shifted", stages="p2 t8x2s2", image=(8, 8), segmentation=False)
+    labels = np.arange(8) % 3
+    part = Split(np.repeat(labels * 100, 64).reshape(8, 8, 8, 1).astype(np.uint8), labels)
+    run = Run(
+        config, Recipe(epochs=1, deploy_epochs=1, batch=4), DataSet(part, part, part, CLASSES), tmp_path
+    )
+    assert run.train(quiet=True)
+    assert finish(run)["deploy_mode"]["images_with_equal_golden_logits"] == 8
+    assert (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_a_run_goes_on_where_it_was(tmp_path):
