@@ -60,14 +60,17 @@ def _noise(name: str, images: int) -> DataSet:
     config = preset(name)
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (images, *config.image, config.channels), np.uint8)
-    split = Split(pixels, random.integers(0, len(config.classes), images))
+    labels = random.integers(0, len(config.classes), images)
+    if config.segmentation:
+        labels = random.integers(0, len(config.classes), (images, *config.image), np.uint8)
+    split = Split(pixels, labels)
     return DataSet(split, split, split, config.classes)
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="haarlequin benchmark", description="Time the golden model.")
+    parser = argparse.ArgumentParser(prog="haarlequin benchmark", description="Time the integer model.")
     parser.add_argument("preset", nargs="*", default=list(PRESETS), help="default: all of them")
     parser.add_argument("--train", action="store_true", help="time training steps: before, and after")
     parser.add_argument("--batch", type=int, default=64, help="images per training step (default: 64)")

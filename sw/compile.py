@@ -21,11 +21,11 @@ with imports():
     from haarlequin.models.common.places import build_folder
     from haarlequin.models.config import ModelConfig, override, preset
     from haarlequin.models.golden import GoldenModel
-    from haarlequin.models.stages import MLP
     from haarlequin.sw.compiler.lower import lower
     from haarlequin.sw.compiler.read import read
     from haarlequin.sw.compiler.report import layer_report, memory_report, operation_report
     from haarlequin.sw.compiler.resources import check_shapes
+    from haarlequin.sw.operations import missing_operation
     from haarlequin.sw.plan.machine import machine_of
     from haarlequin.sw.plan.report import report
     from haarlequin.sw.table_folder import load, save
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     with cli.one_line_errors(arguments.verbose):
         if arguments.plan and not arguments.verify:
             model = model_of(arguments.model, True, arguments.settings)
-            if " " in arguments.model or not of_today(model.config):
+            if " " in arguments.model or missing_operation(model.config):
                 _plan_stages(model.config, arguments.config, arguments.family)
             else:
                 _compiled(model, accelerator(arguments.config), FAMILIES[arguments.family], planning=True)
@@ -111,13 +111,6 @@ def main(argv: list[str] | None = None) -> None:
         folder = arguments.output or build_folder("tables", f"{model.config.name}-{machine.name}")
         save(program.compiled(), folder)
         print(f"\n{folder}: program and tables, checked against the golden model")
-
-
-def of_today(config: ModelConfig) -> bool:
-    """Whether today's machine can run such a network: transformer layers with an MLP, on patches."""
-    stage = config.stages[0]
-    plain = config.stem.patch and stage.feed_forward == MLP and stage.token_offsets and not stage.window
-    return bool(plain and len(config.stages) == 1 and config.own == "fixed" and not config.segmentation)
 
 
 def _plan_stages(config: ModelConfig, machine: str, family: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from haarlequin.models.common import figures
@@ -23,7 +23,7 @@ from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.teacher import Teacher
 from haarlequin.models.onnx.graph import export, save
-from haarlequin.models.training.evaluate import masks_score, predictions, right
+from haarlequin.models.training.evaluate import masks_score, predictions, quality, right
 from haarlequin.models.training.run import Run
 from haarlequin.models.training.tensors import on_device
 
@@ -55,7 +55,7 @@ def finish(run: Run) -> dict:
     }
     if isinstance(run.model, Teacher):
         predicted = predictions(checkpoint.load_teacher(path), test).cpu()
-        card["accuracy"]["test_float"] = _quality(run.model, predicted, test)
+        card["accuracy"]["test_float"] = quality(run.model, predicted, test)
     else:
         predicted, of_test, card["deploy_mode"] = _deployed(run.folder, test)
         card["accuracy"] |= of_test
@@ -66,7 +66,8 @@ def finish(run: Run) -> dict:
     if test.has_masks:
         score = masks_score(run.model, predicted, test)
         card["accuracy"]["test_pixels"] = score.accuracy
-        card["iou"] = {name: float(iou) for name, iou in zip(classes, score.iou, strict=True) if iou == iou}
+        ious = zip(classes, score.iou.tolist(), score.occurs, strict=True)
+        card["iou"] = {name: iou for name, iou, occurs in ious if occurs}
         card["confusion"] = score.cells.tolist()
     elif len(classes) <= _LARGEST_MATRIX:
         card["confusion"] = confusion(on_device(test).labels, predicted, len(classes))
@@ -80,13 +81,6 @@ def finish(run: Run) -> dict:
 def validation(history: Sequence[dict]) -> dict[str, float]:
     """Validation accuracy of the weights that each phase ends with: the averaged ones if they are better."""
     return {row["phase"]: max(row["validation"], row.get("validation_average", 0)) for row in history}
-
-
-def _quality(model: nn.Module, predicted: Tensor, split: Split) -> float:
-    """The accuracy of ``predicted``, or the mean IoU."""
-    if split.has_masks:
-        return masks_score(model, predicted, split).mean_iou
-    return right(model, predicted, split).mean().item()
 
 
 def _json(card: dict) -> str:
@@ -107,10 +101,10 @@ def _deployed(folder: Path, test: Split) -> tuple[Tensor, dict, dict]:
     predicted = exact_logits(checkpoint.load(folder / "model.safetensors"), test).argmax(-1)
     change = right(before, predicted, test) - right(before, of_float, test)
     accuracies = {
-        "test_float": _quality(before, of_float, test),
-        "test_folded": _quality(before, folded, test),
-        "test_deploy": _quality(before, predicted, test),
-        "test_golden": _quality(before, predicted, test),  # the logits are equal
+        "test_float": quality(before, of_float, test),
+        "test_folded": quality(before, folded, test),
+        "test_deploy": quality(before, predicted, test),
+        "test_golden": quality(before, predicted, test),  # the logits are equal
     }
     return (
         predicted,

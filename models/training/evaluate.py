@@ -21,7 +21,11 @@ def predictions(model: nn.Module, split: Split) -> Tensor:
 
 def accuracy(model: nn.Module, split: Split) -> float:
     """Proportion of ``split`` that the model classifies correctly, or the mean IoU of its masks."""
-    predicted = predictions(model, split).cpu()
+    return quality(model, predictions(model, split).cpu(), split)
+
+
+def quality(model: nn.Module, predicted: Tensor, split: Split) -> float:
+    """The `accuracy` of these `predictions`."""
     if split.has_masks:
         return masks_score(model, predicted, split).mean_iou
     return right(model, predicted, split).mean().item()
