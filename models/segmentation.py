@@ -51,6 +51,16 @@ def vote(masks: np.ndarray, grid: Size, classes: int) -> np.ndarray:
     return np.where(counts.any(-1), counts.argmax(-1), IGNORE).astype(np.uint8)
 
 
+def centre(masks: np.ndarray, grid: Size, classes: int) -> np.ndarray:
+    """The class (n, N) of the pixel in the centre of each token's cell: of two or four, the last one. Where
+    that pixel has no class, it is the `vote` of the cell.
+    """
+    count, height, width = masks.shape
+    rows, columns = height // grid[0], width // grid[1]
+    middle = masks[:, rows // 2 :: rows, columns // 2 :: columns].reshape(count, -1)
+    return np.where(middle == IGNORE, vote(masks, grid, classes), middle)
+
+
 def confusion(truth: np.ndarray, answer: np.ndarray, classes: int) -> np.ndarray:
     """Pixels by true class (rows) and answered class (columns), int64, without those whose truth is `IGNORE`.
 
@@ -111,9 +121,3 @@ class Score:
     def accuracy(self) -> float:
         """Proportion of the pixels that got their class."""
         return int(self.hits.sum()) / max(1, int(self.cells.sum()))
-
-    def of_constant(self, answer: int) -> "Score":
-        """The score on the same pixels if all of them were answered that class."""
-        cells = np.zeros_like(self.cells)
-        cells[:, answer] = self.cells.sum(1)
-        return Score(cells)

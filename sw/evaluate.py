@@ -1,6 +1,7 @@
 """`haarlequin evaluate MODEL`: count the test images that a model labels right, in integers.
 
-Of a segmentation model it is the intersection over union of each class, from counts of pixels.
+Of a segmentation model it is the intersection over union of each class, from counts of pixels. Beside that
+are answers that need no model: the best that its grid of tokens can say, and some that ignore the image.
 """
 
 import argparse
@@ -13,8 +14,8 @@ from tqdm import tqdm
 from haarlequin.models import data
 from haarlequin.models.common.cli import command, one_line_errors, printable
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ModelConfig
-from haarlequin.models.segmentation import Score, constant, score
+from haarlequin.models.config import PRESETS, ModelConfig
+from haarlequin.models.segmentation import Score, centre, constant, score, vote
 from haarlequin.sw.resolve import golden_model
 
 BATCH = 64
@@ -50,11 +51,7 @@ def evaluate(name: str, folder: Path | None) -> str:
 
 def _of_masks(config: ModelConfig, found: data.DataSet, answers: np.ndarray, rate: float) -> list[str]:
     """The lines of a segmentation model, whose ``answers`` are a class for each token."""
-    grid, count = config.grids[-1], len(config.classes)
-    whole = score(answers, found.test.labels, grid, count)
-    alike = constant(found.train.labels, grid, count)
-    same_mask = score(np.broadcast_to(alike, answers.shape), found.test.labels, grid, count)
-    commonest = int(np.bincount(found.train.labels.ravel(), minlength=256)[:count].argmax())
+    whole = score(answers, found.test.labels, config.grids[-1], len(config.classes))
     lines = [*zip(config.classes, whole.hits.tolist(), whole.unions.tolist(), whole.occurs, strict=True)]
     width = max(map(len, config.classes))
     return [
@@ -64,9 +61,36 @@ def _of_masks(config: ModelConfig, found: data.DataSet, answers: np.ndarray, rat
         ),
         "",
         f"{config.name}: {_masks(whole)}, in integers; {rate:.0f} images/s",
-        f"the same mask for every image: {_masks(same_mask)}",
-        f"{config.classes[commonest]!r} for every pixel: {_masks(whole.of_constant(commonest))}",
+        *_references(config, found),
     ]
+
+
+def references(name: str, folder: Path | None) -> str:
+    """How good masks are that need no model, on the test images in ``folder``: the best that the tokens of
+    a segmentation model, or of a preset, can say, and answers that ignore the image.
+
+    Raises `UsageError` where ``name`` is that of another network, or the data set is not there.
+    """
+    config = PRESETS[name] if name in PRESETS else golden_model(name).config
+    if not config.segmentation:
+        raise UsageError(f"--references needs a segmentation network: {config.name} has no masks")
+    return "\n".join(_references(config, data.load(config, folder)))
+
+
+def _references(config: ModelConfig, found: data.DataSet) -> list[str]:
+    """Lines of answers that no model gives, the best one first."""
+    truth, grid, classes = found.test.labels, config.grids[-1], found.classes
+    known = found.train.labels
+    commonest = int(np.bincount(known.ravel(), minlength=256)[: len(classes)].argmax())
+    alike = constant(known, grid, len(classes))
+    rows, columns = grid
+    answers = {
+        f"the class with most pixels in each of {rows}×{columns} cells": vote(truth, grid, len(classes)),
+        "the class of the pixel in the centre of each": centre(truth, grid, len(classes)),
+        "the same mask for every image": np.broadcast_to(alike, (len(truth), len(alike))),
+        f"{classes[commonest]!r} for every pixel": np.full((len(truth), len(alike)), commonest),
+    }
+    return [f"{name}: {_masks(score(said, truth, grid, len(classes)))}" for name, said in answers.items()]
 
 
 def _iou(hits: int, union: int) -> str:
@@ -90,10 +114,16 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="a trained model, an ONNX file or a checkpoint")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the model's data set, where it needs one")
+    parser.add_argument(
+        "--references",
+        action="store_true",
+        help="only the masks that need no model, on the grid of MODEL, which may be a preset",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
     with one_line_errors(arguments.verbose):
-        print(_printable_lines(evaluate(arguments.model, arguments.data)))
+        say = references if arguments.references else evaluate
+        print(_printable_lines(say(arguments.model, arguments.data)))
 
 
 def _printable_lines(text: str) -> str:

@@ -217,27 +217,66 @@ def data_set(monkeypatch):
     return masks
 
 
+def masks_line(tokens, truth):
+    """How good a class for each token is, counted in NumPy: (IoU of each class as text, the line of all)."""
+    answers, known, classes, ious = enlarge(np.array(tokens), GRID, (8, 12)), truth != IGNORE, [], []
+    for i in range(len(CONFIG.classes)):
+        both = int(((answers == i) & (truth == i))[known].sum())
+        either = int(((answers == i) | (truth == i))[known].sum())
+        classes.append(f"{both / either:.2%} IoU ({both} of {either} pixels)")
+        ious.append(both / either)
+    hits, pixels = int((answers == truth)[known].sum()), int(known.sum())
+    right = f"{hits / pixels:.2%} of pixels right ({hits} of {pixels})"
+    return classes, f"mean IoU {np.mean(ious):.2%}, {right}"
+
+
 def test_evaluation_counts_pixels(tmp_path, capsys, data_set):
     evaluate.main(["shades", "--data", str(tmp_path)])
-    *classes, empty, whole, same, constant = capsys.readouterr().out.splitlines()
-    answers, known, found = enlarge(TRUTH, GRID, (8, 12)), data_set != IGNORE, []
-    for line, (i, name) in zip(classes, enumerate(CONFIG.classes), strict=True):
-        both = int(((answers == i) & (data_set == i))[known].sum())
-        either = int(((answers == i) | (data_set == i))[known].sum())
-        assert line == f"{name:<5}  {both / either:.2%} IoU ({both} of {either} pixels)"
-        found.append(both / either)
-    hits, pixels = int((answers == data_set)[known].sum()), int(known.sum())
-    right = f"{hits / pixels:.2%} of pixels right ({hits} of {pixels})"
-    assert (empty, whole.partition(", in")[0]) == ("", f"shades: mean IoU {np.mean(found):.2%}, {right}")
-    alike = enlarge(np.array([[0, 1, 1, 0, 0, 2]] * 3), GRID, (8, 12))  # what the tokens of TRUTH vote
-    hits = int((alike == data_set)[known].sum())
-    assert same.startswith("the same mask for every image: mean IoU ")
-    assert same.endswith(f", {hits / pixels:.2%} of pixels right ({hits} of {pixels})")
-    dark = int((data_set == 1).sum())  # the commonest class of the training masks
-    assert constant == (
-        f"'dark' for every pixel: mean IoU {dark / pixels / 4:.2%}, "
-        f"{dark / pixels:.2%} of pixels right ({dark} of {pixels})"
-    )
+    *classes, empty, whole, best, centre, same, constant = capsys.readouterr().out.splitlines()
+    ious, line = masks_line(TRUTH, data_set)
+    assert classes == [f"{name:<5}  {iou}" for name, iou in zip(CONFIG.classes, ious, strict=True)]
+    assert (empty, whole.partition(", in")[0]) == ("", f"shades: {line}")
+    majority = TRUTH.copy()
+    majority[1, 5] = 0
+    line = masks_line(majority, data_set)[1]
+    assert line.endswith("(279 of 280)")
+    assert best == f"the class with most pixels in each of 2×3 cells: {line}"
+    assert centre == f"the class of the pixel in the centre of each: {line}"
+    alike = [[0, 1, 1, 0, 0, 2]] * 3  # what the tokens of TRUTH vote
+    assert same == f"the same mask for every image: {masks_line(alike, data_set)[1]}"
+    dark = masks_line(np.ones_like(TRUTH), data_set)[1]  # the commonest class of the training masks
+    assert constant == f"'dark' for every pixel: {dark}"
+    evaluate.main(["shades", "--data", str(tmp_path), "--references"])
+    assert capsys.readouterr().out.splitlines() == [best, centre, same, constant]
+
+
+def test_what_the_tokens_of_a_preset_can_say(tmp_path, capsys, monkeypatch):
+    """Without a model: its classes are those of the data set."""
+    masks = np.zeros((2, 48, 64), np.uint8)
+    masks[:, :, 4:], masks[1] = 1, IGNORE
+    split = Split(np.zeros((2, 48, 64, 3), np.uint8), masks)
+    monkeypatch.setattr(data, "load", lambda config, folder: DataSet(split, split, split, ("left", "right")))
+    said = []
+    for name in ("camvid-16x12", "camvid-8x6"):
+        evaluate.main([name, "--data", str(tmp_path), "--references"])
+        said.append(capsys.readouterr().out.splitlines())
+    whole = f"mean IoU 100.00%, 100.00% of pixels right ({48 * 64} of {48 * 64})"
+    assert said[0][0] == f"the class with most pixels in each of 12×16 cells: {whole}"
+    # Cells of 8×8 have four columns of either class: the vote takes the first one, the centre the second.
+    best, centre, same, constant = said[1]
+    half = f"mean IoU {(4 / 8 + 56 / 60) / 2:.2%}, {60 / 64:.2%} of pixels right ({48 * 60} of {48 * 64})"
+    assert best == f"the class with most pixels in each of 6×8 cells: {half}"
+    right = f"mean IoU {60 / 64 / 2:.2%}, {60 / 64:.2%} of pixels right ({48 * 60} of {48 * 64})"
+    assert centre == f"the class of the pixel in the centre of each: {right}"
+    assert same == f"the same mask for every image: {half}"
+    assert constant == f"'right' for every pixel: {right}"
+
+
+def test_labels_need_no_references(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(["digits", "--references"])
+    said = capsys.readouterr().err
+    assert said == "error: --references needs a segmentation network: digits has no masks\n"
 
 
 @pytest.mark.slow
