@@ -46,8 +46,14 @@ def card(model: str) -> dict:
     return json.loads((ROOT / "models" / "zoo" / model / "card.json").read_text(encoding="utf-8"))
 
 
+def students() -> list[tuple[str, dict]]:
+    """Name and card of every trained binary model, without the teachers, whose weights are real numbers."""
+    names = sorted(path.parent.name for path in (ROOT / "models" / "zoo").glob("*/card.json"))
+    return [(name, found) for name in names if "deploy_mode" in (found := card(name))]
+
+
 def top1(model: str) -> float:
-    """Share of the test images that the integer model labels right."""
+    """Share of the test images that the integer model labels right, or the mean IoU of its masks."""
     accuracy = card(model)["accuracy"]
     # A card without the golden model's own figure is older than it: deploy mode gives the same integers.
     return accuracy.get("test_golden", accuracy["test_deploy"])
@@ -170,22 +176,40 @@ def density_table() -> list[str]:
     return rows
 
 
+def _change(found: dict) -> str:
+    """The cost of deploy mode by that card, in points, with its standard error."""
+    change, error = (100 * found["deploy_mode"][key] for key in ("change", "paired_standard_error"))
+    return f"{change:+.1f}".replace("-", "−") + f" ± {error:.1f} points"
+
+
+def masks_table() -> list[str]:
+    """Every trained binary model of masks, from its card."""
+    rows = [
+        "| model | test images | mean IoU, float phase | mean IoU, integers | pixels right | "
+        "cost of the integers, in pixels |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for model, found in students():
+        if "iou" in found:
+            accuracy = found["accuracy"]
+            shares = accuracy["test_float"], top1(model), accuracy["test_pixels"]
+            cells = [f"`{model}`", f"{found['images']['test']:,}", *(f"{share:.1%}" for share in shares)]
+            rows.append(f"| {' | '.join(cells)} | {_change(found)} |")
+    return rows
+
+
 def accuracy_table() -> list[str]:
-    """Every trained binary model, from its card."""
+    """Every trained binary model that labels images, from its card."""
     rows = [
         "| model | test images | float phase | integers | cost of the integers |",
         "|---|---:|---:|---:|---:|",
     ]
-    for path in sorted((ROOT / "models" / "zoo").glob("*/card.json")):
-        model = path.parent.name
-        found = card(model)
-        if "deploy_mode" not in found:
-            continue  # a teacher, whose weights are real numbers
-        change, error = (100 * found["deploy_mode"][key] for key in ("change", "paired_standard_error"))
-        rows.append(
-            f"| `{model}` | {found['images']['test']:,} | {found['accuracy']['test_float']:.1%} "
-            f"| {top1(model):.1%} | {f'{change:+.1f}'.replace('-', '−')} ± {error:.1f} points |"
-        )
+    for model, found in students():
+        if "iou" not in found:
+            rows.append(
+                f"| `{model}` | {found['images']['test']:,} | {found['accuracy']['test_float']:.1%} "
+                f"| {top1(model):.1%} | {_change(found)} |"
+            )
     return rows
 
 
@@ -217,6 +241,7 @@ TABLES = {
     "README.md": board_table,
     "docs/boards.md": routed_table,
     "docs/figures.md, accuracy": accuracy_table,
+    "docs/figures.md, masks": masks_table,
     "docs/figures.md, cables": line_table,
     "docs/figures.md, density": density_table,
     "docs/architecture.md": plan_table,

@@ -65,3 +65,11 @@ def test_the_golden_device_runs_it_without_tables(staged):
 def test_an_accelerator_that_is_asked_for_refuses_it(staged, device, config):
     with pytest.raises(DoesNotFit, match="no accelerator has ConvolutionEmbedding, the stem"):
         Accelerator(device, staged, config)
+
+
+def test_the_trained_network_of_masks():
+    """By its name: the golden device answers, and a simulation is refused."""
+    with Accelerator("golden", "camvid-16x12") as accelerator:
+        assert accelerator.classify([np.zeros((48, 64, 3), np.uint8)]).mask().shape == (1, 48, 64)
+    with pytest.raises(DoesNotFit, match=r"^camvid-16x12 .* no accelerator has ConvolutionEmbedding"):
+        Accelerator("sim", "camvid-16x12")
