@@ -1,9 +1,11 @@
-"""`python docs/pictures.py result` and `… floorplan [FOLDER]`: make the README's pictures of results.
+"""`python docs/pictures.py result`, `… floorplan [FOLDER]` and `… masks DIR`: make pictures of results.
 
 ``result`` asks the simulated accelerator for the first test image of each digit, writes what it said to
 docs/result.json, and draws docs/result.png from that. ``floorplan`` draws docs/floorplan.png from the folder
 in which `make bitstream` has routed a board, and writes what the board took to docs/boards.json, where
-docs/figures.py finds it. Each picture says in its metadata what it was made from; a test compares that.
+docs/figures.py finds it. ``masks`` draws docs/masks.png, images of CamVid with their masks and the answers of
+a network, from a folder of the data set. Each picture says in its metadata what it was made from; a test
+compares that.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Patch
 from PIL import Image, PngImagePlugin
 
 from haarlequin import Accelerator
@@ -25,11 +27,15 @@ from haarlequin.hw.bitstream.flow import PLACED, SUMMARY
 from haarlequin.models import data
 from haarlequin.models.common import stamps
 from haarlequin.models.common.places import build_folder
+from haarlequin.models.segmentation import enlarge, score
+from haarlequin.sw.mask_picture import colours
+from haarlequin.sw.resolve import golden_model, trained
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "result.png"
 SAID = HERE / "result.json"
 FLOORPLAN = HERE / "floorplan.png"
+MASKS = HERE / "masks.png"
 ROUTED = HERE / "boards.json"
 
 BOARD = "ulx3s-25f"
@@ -39,6 +45,11 @@ KEPT = ("part", "config", "lut4", "ff", "bram", "dsp", "available", "clock_mhz",
 """The facts of a routed board that docs/boards.json keeps, in their order."""
 
 MODEL = "digits"
+MASKS_MODEL = "camvid-16x12"
+
+MASKS_SHOWN = (0, 40, 80)
+"""Numbers of the test images of which masks are drawn."""
+
 COLOURS = 64
 """Size of a picture's palette: enough for what is drawn here, and a third of the bytes."""
 
@@ -104,11 +115,11 @@ def digest(*sources: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def save(picture: Image.Image, path: Path, made_from: str) -> None:
-    """A small PNG that says in its metadata what it was made from."""
+def save(picture: Image.Image, path: Path, made_from: str, count: int = COLOURS) -> None:
+    """A small PNG of ``count`` colours that says in its metadata what it was made from."""
     words = PngImagePlugin.PngInfo()
     words.add_text("Description", made_from)
-    small = picture.convert("RGBA").quantize(COLOURS, method=Image.Quantize.FASTOCTREE)
+    small = picture.convert("RGBA").quantize(count, method=Image.Quantize.FASTOCTREE)
     small.save(path, format="PNG", optimize=True, pnginfo=words)
 
 
@@ -160,17 +171,70 @@ def chip(folder: Path) -> None:
         drawn.unlink(missing_ok=True)
 
 
+def draw_masks(
+    pixels: np.ndarray, truth: np.ndarray, answers: np.ndarray, classes: Sequence[str], notes: Sequence[str]
+) -> Figure:
+    """Each image of ``pixels`` (n, H, W, 3) with its true mask and its answer, (n, H, W), side by side; below
+    each answer its note, and below all a legend. Pixels without a class are white.
+    """
+    palette = np.full((256, 3), 255, np.uint8)
+    palette[: len(classes)] = colours(len(classes))
+    rows = len(pixels)
+    figure = Figure(figsize=(12, 3.1 * rows + 0.8), dpi=72, facecolor=PAPER)
+    axes = figure.subplots(rows, 3, squeeze=False)
+    for row, image, known, answer, note in zip(axes, pixels, truth, answers, notes, strict=True):
+        for place, shown in zip(row, (image, palette[known], palette[answer]), strict=True):
+            place.imshow(shown, interpolation="nearest")
+            place.set(xticks=[], yticks=[])
+        row[2].set_xlabel(note, size=11, color=GREY)
+    for place, title in zip(axes[0], ("image", "truth", "answer"), strict=True):
+        place.set_title(title, size=14, color=INK)
+    names = [*classes, "no class"]
+    fills = [*palette[: len(classes)] / 255, "white"]
+    patches = [Patch(facecolor=f, edgecolor=LINE, label=name) for f, name in zip(fills, names, strict=True)]
+    figure.legend(handles=patches, loc="lower center", ncols=6, frameon=False, fontsize=12, labelcolor=INK)
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.96, bottom=0.1, wspace=0.03, hspace=0.12)
+    return figure
+
+
+def masks(folder: Path) -> None:
+    """Writes docs/masks.png, of test images of the data set in ``folder``."""
+    model = golden_model(MASKS_MODEL)
+    config, grid = model.config, model.config.grids[-1]
+    shown = data.load(config, folder).test.take(np.array(MASKS_SHOWN))
+    tokens, count = model(shown.pixels).argmax(-1), len(config.classes)
+    found = [score(tokens[i : i + 1], shown.labels[i : i + 1], grid, count) for i in range(len(shown))]
+    notes = [f"{each.accuracy:.0%} of the pixels right" for each in found]
+    answers = enlarge(tokens, grid, config.image)
+    content = io.BytesIO()
+    draw_masks(shown.pixels, shown.labels, answers, config.classes, notes).savefig(
+        content, format="png", dpi=96
+    )
+    save(Image.open(content), MASKS, masks_source(), 256)
+
+
+def masks_source() -> str:
+    """The sources of docs/masks.png: the model, by the hash of its file, and the numbers of the images."""
+    path = trained(MASKS_MODEL)
+    return json.dumps({"model": MASKS_MODEL, "file": path and digest(path), "test images": MASKS_SHOWN})
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Make the README's pictures of results.")
-    parser.add_argument("picture", choices=("result", "redraw", "floorplan", "record"))
+    parser = argparse.ArgumentParser(description="Make the pages' pictures of results.")
+    parser.add_argument("picture", choices=("result", "redraw", "floorplan", "record", "masks"))
     parser.add_argument(
         "folder",
         nargs="?",
         type=Path,
-        help=f"of a routed board (default: that of {BOARD} in the build folder)",
+        help=f"of a routed board (default: that of {BOARD} in the build folder), or the data of the masks",
     )
     arguments = parser.parse_args()
+    if arguments.picture == "masks":
+        if arguments.folder is None:
+            parser.error("masks needs the folder of the data set")
+        masks(arguments.folder)
+        return
     folder = arguments.folder or build_folder("boards", BOARD)
     if arguments.picture in ("floorplan", "record"):
         {"floorplan": chip, "record": record}[arguments.picture](folder)

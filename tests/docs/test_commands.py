@@ -125,7 +125,7 @@ def check_python(words: tuple[str, ...], parsed) -> None:
     else:
         assert (ROOT / words[0]).is_file()
     if words[0] == "docs/pictures.py":
-        assert words[1] in ("result", "redraw", "floorplan", "record")
+        assert words[1] in ("result", "redraw", "floorplan", "record", "masks")
     for word in words[2 if words[0] == "-m" else 1 :]:
         if "/" in word:
             check_file(word)

@@ -12,6 +12,9 @@ import haarlequin
 from docs import figures, pictures
 from haarlequin.models import data
 from haarlequin.models.common import stamps
+from haarlequin.models.data import DataSet, Split
+from haarlequin.models.segmentation import IGNORE, enlarge
+from haarlequin.sw.mask_picture import colours
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +52,47 @@ def test_the_floorplan_is_of_the_board_that_is_recorded():
     assert json.loads(pictures.made_from(pictures.FLOORPLAN)) == figures.routed()[pictures.BOARD]
 
 
-@pytest.mark.parametrize("path", [pictures.RESULT, pictures.FLOORPLAN], ids=lambda path: path.name)
+def test_the_masks_are_those_of_the_published_network():
+    """If not: `python docs/pictures.py masks DIR`."""
+    assert pictures.made_from(pictures.MASKS) == pictures.masks_source()
+
+
+def test_masks_are_drawn_from_the_test_images(tmp_path, monkeypatch):
+    """The answer is the model's, and a pixel without a class is white."""
+    model = haarlequin.load(pictures.MASKS_MODEL)
+    classes, pixels = (
+        model.config.classes,
+        np.random.default_rng(0).integers(0, 256, (81, 48, 64, 3), np.uint8),
+    )
+    masks = np.full((81, 48, 64), IGNORE, np.uint8)
+    tokens = model(pixels[[0, 40, 80]]).argmax(-1)
+    masks[[0, 40, 80], :24] = enlarge(tokens, (12, 16), (48, 64))[:, :24]
+    masks[40, 0] = (masks[40, 0] + 1) % len(classes)
+    split = Split(pixels, masks)
+    monkeypatch.setattr(data, "load", lambda config, folder: DataSet(split, split, split, classes))
+    monkeypatch.setattr(pictures, "MASKS", tmp_path / "masks.png")
+    drawn = []
+    original = pictures.draw_masks
+    monkeypatch.setattr(pictures, "draw_masks", lambda *given: drawn.append(original(*given)) or drawn[-1])
+    pictures.masks(tmp_path)
+    assert pictures.made_from(tmp_path / "masks.png") == pictures.masks_source()
+    places = np.array(drawn[0].axes).reshape(3, 3)
+    shown = [[place.images[0].get_array() for place in row] for row in places]
+    palette = colours(len(classes))
+    for i, (number, (image, truth, answer)) in enumerate(zip((0, 40, 80), shown, strict=True)):
+        assert np.array_equal(image, pixels[number])
+        assert np.array_equal(answer, palette[enlarge(tokens[i], (12, 16), (48, 64))])
+        assert np.array_equal(truth[:24], answer[:24]) == (number != 40)
+        assert (truth[24:] == 255).all()
+    notes = [row[2].get_xlabel() for row in places]
+    assert notes == [f"{share:.0%} of the pixels right" for share in (1, 23 / 24, 1)]
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [*classes, "no class"]
+
+
+@pytest.mark.parametrize(
+    "path", [pictures.RESULT, pictures.FLOORPLAN, pictures.MASKS], ids=lambda path: path.name
+)
 def test_pictures_are_small(path):
     assert path.stat().st_size < 100_000
     with Image.open(path) as picture:
