@@ -12,5 +12,6 @@ Start with `accelerator.py`, which a program uses to label images, or with `infe
     devices/          run a compiled model: in simulation, in the golden model, or on a board
     verilated/        the RTL as a Verilated simulator
     images.py         finds the image files that a person names
+    report.py         prints what the device answered
     start.py          says in one line which package a Python lacks
 """

@@ -1,0 +1,138 @@
+"""The lines that `infer` prints, one for each image and a summary of all, for a person or for a program."""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from haarlequin.models.common.cli import printable
+from haarlequin.sw.accelerator import Accelerator, scores
+from haarlequin.sw.devices import Result
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to classify, and its true class where it is known."""
+
+    path: str
+    image: np.ndarray | Path
+    target: int | None
+
+
+@dataclass
+class Tally:
+    """Counts the results of a run."""
+
+    began: float = field(default_factory=time.perf_counter)
+    answered: int = 0
+    refused: int = 0
+    """The number of images, and of names without images, that could not be used."""
+    known: int = 0
+    """The number of answered images whose true class is known."""
+    right: int = 0
+    """The number of those that got their true class as label."""
+    differing: int = 0
+    """The number of answers that differ from the golden model's."""
+    cycles: int = 0
+    settled: set[str] = field(default_factory=set)
+    """The paths of images that were answered or could not be used. A device that fails leaves the others."""
+
+    def add(self, item: Item, result: Result) -> None:
+        """Count an image with its result."""
+        self.answered += 1
+        self.settled.add(item.path)
+        self.cycles += result.cycles
+        if item.target is not None:
+            self.known += 1
+            self.right += int(result.logits.argmax()) == item.target
+
+
+class Report:
+    """Prints each image and the summary, for a person or for a program."""
+
+    def __init__(self, accelerator: Accelerator, arguments: argparse.Namespace, total: int):
+        self._accelerator, self._json, self._top = accelerator, arguments.json, arguments.top or 1
+        self._bar = tqdm(total=total, unit=" images", disable=None, leave=False, delay=1, smoothing=0.1)
+        self._noted = False
+
+    def image(self, item: Item, result: Result) -> None:
+        """Print one line for an image."""
+        config, logits = self._accelerator.model_config, result.logits
+        cycles_predicted = bool(result.cycles) and self._accelerator.device.predicts
+        if self._json:
+            entry: dict = {"path": item.path}
+            if config.segmentation:
+                entry["tokens"] = logits.argmax(-1).reshape(config.grids[-1]).tolist()
+            else:
+                label = int(logits.argmax())
+                entry |= {"label": config.classes[label], "index": label}
+            entry |= {"logits": logits.tolist()}
+            entry |= {"cycles": result.cycles} if result.cycles else {}
+            entry |= {"target": item.target} if item.target is not None else {}
+            self._print(json.dumps(entry | ({"cycles_predicted": True} if cycles_predicted else {})))
+        else:
+            said = self._areas(logits) if config.segmentation else self._guesses(item, logits)
+            cycles = f", {result.cycles} cycles{' predicted' if cycles_predicted else ''}" * bool(
+                result.cycles
+            )
+            self._print(printable(f"{item.path}: {said}{cycles}"))
+        self._bar.update()
+
+    def _guesses(self, item: Item, logits: np.ndarray) -> str:
+        """The likeliest classes of an image, and the true one where that is known and another."""
+        config = self._accelerator.model_config
+        share = scores(logits, config.logit_scale)
+        order = np.argsort(-logits, kind="stable")
+        truth = ""
+        if item.target is not None and item.target != order[0]:
+            truth = f" (it is {config.classes[item.target]})"
+        return ", ".join(f"{config.classes[i]} {share[i]:.1%}" for i in order[: self._top]) + truth
+
+    def _areas(self, logits: np.ndarray) -> str:
+        """The share of each class that some tokens have, the largest first."""
+        classes = self._accelerator.model_config.classes
+        counts = np.bincount(logits.argmax(-1), minlength=len(classes))
+        order = [i for i in np.argsort(-counts, kind="stable") if counts[i]]
+        return ", ".join(f"{classes[i]} {counts[i] / len(logits):.1%}" for i in order)
+
+    def note(self, path: str, note: str) -> None:
+        """Say how an image was converted to fit the model; only for the first such image."""
+        if not self._noted:
+            self.error(f"{path}: {note}; others are converted likewise", prefix="")
+        self._noted = True
+
+    def error(self, message: str, prefix: str = "error: ") -> None:
+        """Print a line on stderr, above the progress bar."""
+        with tqdm.external_write_mode(sys.stderr):
+            print(printable(f"{prefix}{message}"), file=sys.stderr, flush=True)
+
+    def skip(self) -> None:
+        """Move the progress bar past an image that cannot be used."""
+        self._bar.update()
+
+    def end(self, tally: Tally, checked: bool) -> None:
+        """Print the summary; with JSON it goes to stderr."""
+        self._bar.close()
+        parts = [f"{tally.answered} image{'' if tally.answered == 1 else 's'}"]
+        if tally.known:
+            parts.append(f"{tally.right / tally.known:.2%} right ({tally.right} of {tally.known})")
+        if tally.answered:
+            word = " predicted" if self._accelerator.device.predicts else ""
+            if tally.cycles:
+                parts.append(f"{tally.cycles / tally.answered:.0f} cycles an image{word}")
+            parts.append(f"{tally.answered / (time.perf_counter() - tally.began):.1f} images/s")
+        if checked:
+            same = tally.answered - tally.differing
+            parts.append(f"{same} of {tally.answered} equal to the golden model")
+        if tally.refused:
+            parts.append(f"{tally.refused} could not be used")
+        print(", ".join(parts), file=sys.stderr if self._json else sys.stdout, flush=True)
+
+    def _print(self, line: str) -> None:
+        with tqdm.external_write_mode(sys.stdout):
+            print(line, flush=True)
