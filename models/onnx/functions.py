@@ -16,7 +16,6 @@ in which they are stored, and are cast here. Four properties of the standard ops
   images any size would fit, and `Reshape` refuses to choose one.
 """
 
-from collections.abc import Iterable
 from string import Template
 
 from onnx import FunctionProto, TensorProto, parser
@@ -30,14 +29,17 @@ _WORDS = {name: getattr(TensorProto, name) for name in ("INT64", "UINT64", "FLOA
 _WORDS |= {"LIFT": 1 << 62, "END": (1 << 63) - 1}
 
 
-def _function(formula: str, text: str) -> FunctionProto:
+def define(formula: str, text: str) -> FunctionProto:
+    """The function that ``text`` defines, documented by its formula. In the text `$INT64` and the like are
+    ONNX's types, `$LIFT` is 2^62, and `$END` is where a slice ends that goes to the end of its axis.
+    """
     function = parser.parse_function(_HEADER + Template(text).substitute(_WORDS))
     function.doc_string = formula
     return function
 
 
 _FIXED = [
-    _function(
+    define(
         "A one-element vector that holds the attribute: a piece of a shape.",
         """Extent <size> () => (vector) {
             scalar = Constant <value_int: int = @size> ()
@@ -45,7 +47,7 @@ _FIXED = [
             vector = Unsqueeze (scalar, axis)
         }""",
     ),
-    _function(
+    define(
         "y = 2^exponent, a scalar; exponent 0 to 62.",
         """PowerOfTwo <exponent> () => (y) {
             one = Constant <value = uint64 {1}> ()
@@ -55,7 +57,7 @@ _FIXED = [
             y = Cast <to = $INT64> (power)
         }""",
     ),
-    _function(
+    define(
         "y = x >> shift = floor(x / 2^shift): unsigned, ((x + 2^62) >> shift) − (2^62 >> shift); |x| < 2^62.",
         """ShiftRight <shift> (x) => (y) {
             shift64 = Constant <value_int: int = @shift> ()
@@ -71,7 +73,7 @@ _FIXED = [
             y = Sub (floor, drop)
         }""",
     ),
-    _function(
+    define(
         "y = (x + (2^shift >> 1)) >> shift: to the nearest integer, halves up; x itself where shift = 0.",
         """RoundShift <shift> (x) => (y) {
             unit = haarlequin.PowerOfTwo <exponent: int = @shift> ()
@@ -81,7 +83,7 @@ _FIXED = [
             y = haarlequin.ShiftRight <shift: int = @shift> (sum)
         }""",
     ),
-    _function(
+    define(
         "y = x clipped to two's complement of that many bits: −2^(bits−1) to 2^(bits−1) − 1; |x| ≤ 2^53.",
         """Saturate <bits> (x) => (y) {
             span = haarlequin.PowerOfTwo <exponent: int = @bits> ()
@@ -97,7 +99,7 @@ _FIXED = [
             y = Cast <to = $INT64> (clipped)
         }""",
     ),
-    _function(
+    define(
         "y = ((a_c·acc + 2^(shift−1)) >> shift) + b_c, not saturated.",
         """Affine <shift> (acc, a, b) => (y) {
             a64 = Cast <to = $INT64> (a)
@@ -110,7 +112,7 @@ _FIXED = [
 ]
 
 _ENDS = [
-    _function(
+    define(
         "x = sat(sat(affine((W·(pixel − 128) + bias) >> acc_shift)) + position), W over a patch row by row, "
         "channels last; pixels (batch, rows·patch, cols·patch, channels). W·pixel in float64: within "
         "patch²·channels·2^14 < 2^30.",
@@ -148,14 +150,14 @@ _ENDS = [
             x = haarlequin.Saturate <bits: int = @wide_bits> (placed)
         }""",
     ),
-    _function(
+    define(
         "y_c = Σ_n x_nc, not saturated: (batch, channels).",
         """Pool (x) => (y) {
             tokens = Constant <value_ints = [1]> ()
             y = ReduceSum <keepdims = 0> (x, tokens)
         }""",
     ),
-    _function(
+    define(
         "v = sat(affine(pooled)) to feature_bits; logits = W·v + bias: (batch, classes). W·v in float64: "
         "within channels·2^(feature_bits+6) < 2^53.",
         """Head <shift, feature_bits> (pooled, a, b, weight, bias) => (logits) {
@@ -173,7 +175,7 @@ _ENDS = [
 ]
 
 _BINARY = [
-    _function(
+    define(
         "y = +1 where x + move_c ≥ 0, −1 elsewhere.",
         """Sign (x, move) => (y) {
             move64 = Cast <to = $INT64> (move)
@@ -185,7 +187,7 @@ _BINARY = [
             y = Where (positive, plus, minus)
         }""",
     ),
-    _function(
+    define(
         "signs = sign(x + move); acc = W·signs, W (M, K) of ±1. In float32: within K < 2^24.",
         """BinaryLinear (x, move, weight) => (acc, signs) {
             signs = haarlequin.Sign (x, move)
@@ -196,7 +198,7 @@ _BINARY = [
             acc = Cast <to = $INT64> (products)
         }""",
     ),
-    _function(
+    define(
         "y = sign(affine(acc) + shortcut): a query or a key.",
         """SignAffine <shift> (acc, shortcut, a, b) => (y) {
             affine = haarlequin.Affine <shift: int = @shift> (acc, a, b)
@@ -213,7 +215,7 @@ _IRPRELU = (
 )
 
 _WIDE = [
-    _function(
+    define(
         "lo = Σ of the window (i..i+1, j..j+1) on the grid of tokens >> 2, bottom and right edge replicated; "
         "hi = sat(x − lo).",
         """HaarSplit <rows, cols, channels, wide_bits> (x) => (lo, hi) {
@@ -244,7 +246,7 @@ _WIDE = [
             hi = haarlequin.Saturate <bits: int = @wide_bits> (rise)
         }""",
     ),
-    _function(
+    define(
         f"{_IRPRELU}, not saturated.",
         """UnsaturatedIRPReLU <shift, slope_shift, wide_bits>
             (acc, shortcut, a, b, positive, negative, offset, token) => (y)
@@ -267,7 +269,7 @@ _WIDE = [
             y = Add (moved, token_column)
         }""",
     ),
-    _function(
+    define(
         f"{_IRPRELU}, saturated.",
         """IRPReLU <shift, slope_shift, wide_bits>
             (acc, shortcut, a, b, positive, negative, offset, token) => (y)
@@ -278,7 +280,7 @@ _WIDE = [
             y = haarlequin.Saturate <bits: int = @wide_bits> (sum)
         }""",
     ),
-    _function(
+    define(
         f"{_IRPRELU} + residual, saturated.",
         """ResidualIRPReLU <shift, slope_shift, wide_bits>
             (acc, shortcut, residual, a, b, positive, negative, offset, token) => (y)
@@ -290,7 +292,7 @@ _WIDE = [
             y = haarlequin.Saturate <bits: int = @wide_bits> (sum)
         }""",
     ),
-    _function(
+    define(
         "y[repeat·C + c] = x_c over C channels.",
         """RepeatChannels <repeats, channels> (x) => (y) {
             copies = Constant <value_ints = [2]> ()
@@ -306,7 +308,7 @@ _WIDE = [
             y = Reshape (repeated, joined)
         }""",
     ),
-    _function(
+    define(
         "y_c = Σ_repeat (u[repeat·C + c] >> log2 repeats) over C channels; repeats a power of two.",
         """MeanOfRepeats <repeats, channels> (u) => (y) {
             repeats1 = haarlequin.Extent <size: int = @repeats> ()
@@ -331,7 +333,7 @@ _SOFTMAX = (
 )
 
 _ATTENTION = [
-    _function(
+    define(
         "(batch, tokens, channels) → (batch, heads, tokens, d): channel c belongs to head c // d.",
         """SplitHeads <heads, d> (x) => (y) {
             kept = Constant <value_ints = [0, 0]> ()
@@ -342,7 +344,7 @@ _ATTENTION = [
             y = Transpose <perm = [0, 2, 1, 3]> (parts)
         }""",
     ),
-    _function(
+    define(
         "(batch, heads, tokens, d) → (batch, tokens, channels), the inverse of SplitHeads.",
         """JoinHeads <heads, d> (x) => (y) {
             tokens_first = Transpose <perm = [0, 2, 1, 3]> (x)
@@ -354,7 +356,7 @@ _ATTENTION = [
             y = Reshape (tokens_first, joined)
         }""",
     ),
-    _function(
+    define(
         "y = weight·Q·Kᵀ for each head: (batch, heads, tokens, tokens). Q·Kᵀ in float32: within d < 2^24.",
         """BandScores <heads, d> (q, k, weight) => (y) {
             q_real = Cast <to = $FLOAT> (q)
@@ -368,7 +370,7 @@ _ATTENTION = [
             y = Mul (dots, weight64)
         }""",
     ),
-    _function(
+    define(
         _SOFTMAX,
         """BinariseSoftmax <shift, fraction> (scores, exp_table, threshold) => (attention) {
             keys = Constant <value_ints = [-1]> ()
@@ -393,7 +395,7 @@ _ATTENTION = [
             attention = Cast <to = $INT64> (chosen)
         }""",
     ),
-    _function(
+    define(
         f"scores S = score_weight·Q·Kᵀ for each head; {_SOFTMAX}",
         """BinaryAttention <heads, d, shift, fraction>
             (q, k, score_weight, exp_table, threshold) => (attention, scores)
@@ -403,7 +405,7 @@ _ATTENTION = [
                 <shift: int = @shift, fraction: int = @fraction> (scores, exp_table, threshold)
         }""",
     ),
-    _function(
+    define(
         f"scores S = w_lo·Q_lo·K_loᵀ + w_hi·Q_hi·K_hiᵀ for each head, w = score_weight; {_SOFTMAX}",
         """HFSCAttention <heads, d, shift, fraction>
             (q_lo, k_lo, q_hi, k_hi, score_weight, exp_table, threshold) => (attention, scores)
@@ -416,7 +418,7 @@ _ATTENTION = [
                 <shift: int = @shift, fraction: int = @fraction> (scores, exp_table, threshold)
         }""",
     ),
-    _function(
+    define(
         "acc_i = Σ_j attention_ij·V_j for each head. In float32: within tokens < 2^24.",
         """Context <heads, d> (attention, v) => (acc) {
             chosen = Cast <to = $FLOAT> (attention)
@@ -427,7 +429,7 @@ _ATTENTION = [
             acc = haarlequin.JoinHeads <heads: int = @heads, d: int = @d> (sums)
         }""",
     ),
-    _function(
+    define(
         "y_i = (1 − k_i)·V_i, k_i = Σ_j attention_ij for each head.",
         """Differential <heads, d> (attention, v) => (y) {
             keys = Constant <value_ints = [-1]> ()
@@ -439,7 +441,7 @@ _ATTENTION = [
             y = haarlequin.JoinHeads <heads: int = @heads, d: int = @d> (products)
         }""",
     ),
-    _function(
+    define(
         "y = depthwise θ×θ correlation of V on the grid of tokens, weight (channels, θ, θ) of ±1; "
         "taps outside count 0. In float32: within θ².",
         """LocalConvolution <channels, rows, cols> (v, weight) => (y) {
@@ -461,7 +463,7 @@ _ATTENTION = [
             y = Cast <to = $INT64> (tokens_first)
         }""",
     ),
-    _function(
+    define(
         "acc_i = Σ_j attention_ij·V_j + (1 − k_i)·V_i + (θ×θ convolution of V)_i·2^local_shift_c, "
         "k_i = Σ_j attention_ij.",
         """DIBA <heads, d, channels, rows, cols> (attention, v, local_weight, local_shift) => (acc) {
@@ -480,198 +482,5 @@ _ATTENTION = [
     ),
 ]
 
-_STAGES = [
-    _function(
-        "x = sat(affine((W·(pixel − 128) + bias) >> acc_shift)), W over 3×3 pixels row by row, channels "
-        "last, around every stride-th pixel; those outside count as 128. pixels (batch, rows·stride, "
-        "cols·stride, channels). W·pixel in float32: within 9·channels·2^14 < 2^24.",
-        """ConvolutionEmbedding <acc_shift, shift, stride, rows, cols, channels, dim, wide_bits>
-            (pixels, weight, bias, a, b) => (x)
-        {
-            batch = Constant <value_ints = [0]> ()
-            rows1 = haarlequin.Extent <size: int = @rows> ()
-            cols1 = haarlequin.Extent <size: int = @cols> ()
-            channels1 = haarlequin.Extent <size: int = @channels> ()
-            outputs1 = haarlequin.Extent <size: int = @dim> ()
-            three = Constant <value_ints = [3]> ()
-            values = Cast <to = $FLOAT> (pixels)
-            grey = Constant <value = float {128.0}> ()
-            centred = Sub (values, grey)
-            image = Transpose <perm = [0, 3, 1, 2]> (centred)
-            taps_last = Concat <axis = 0> (outputs1, three, three, channels1)
-            weight_real = Cast <to = $FLOAT> (weight)
-            taps = Reshape (weight_real, taps_last)
-            kernels = Transpose <perm = [0, 3, 1, 2]> (taps)
-            dense = Conv <pads = [1, 1, 1, 1]> (image, kernels)
-            step1 = haarlequin.Extent <size: int = @stride> ()
-            steps = Concat <axis = 0> (step1, step1)
-            starts = Constant <value_ints = [0, 0]> ()
-            ends = Constant <value_ints = [$END, $END]> ()
-            axes = Constant <value_ints = [2, 3]> ()
-            products = Slice (dense, starts, ends, axes, steps)
-            count = Mul (rows1, cols1)
-            flat = Concat <axis = 0> (batch, outputs1, count)
-            tokens_last = Reshape (products, flat)
-            tokens_first = Transpose <perm = [0, 2, 1]> (tokens_last)
-            acc = Cast <to = $INT64> (tokens_first)
-            bias64 = Cast <to = $INT64> (bias)
-            biased = Add (acc, bias64)
-            narrowed = haarlequin.ShiftRight <shift: int = @acc_shift> (biased)
-            affine = haarlequin.Affine <shift: int = @shift> (narrowed, a, b)
-            x = haarlequin.Saturate <bits: int = @wide_bits> (affine)
-        }""",
-    ),
-    _function(
-        "signs = sign(x + move); acc = 3×3 correlation of the signs on the grid of tokens, weight (M, "
-        "channels, 3, 3) of ±1; signs outside are +1. In float32: within 9·channels < 2^24.",
-        """BinaryConvolution <rows, cols, channels> (x, move, weight) => (acc, signs) {
-            signs = haarlequin.Sign (x, move)
-            kept = Constant <value_ints = [0]> ()
-            rows1 = haarlequin.Extent <size: int = @rows> ()
-            cols1 = haarlequin.Extent <size: int = @cols> ()
-            channels1 = haarlequin.Extent <size: int = @channels> ()
-            grid = Concat <axis = 0> (kept, channels1, rows1, cols1)
-            real = Cast <to = $FLOAT> (signs)
-            channels_first = Transpose <perm = [0, 2, 1]> (real)
-            image = Reshape (channels_first, grid)
-            edges = Constant <value_ints = [0, 0, 1, 1, 0, 0, 1, 1]> ()
-            one = Constant <value = float {1.0}> ()
-            padded = Pad (image, edges, one)
-            kernels = Cast <to = $FLOAT> (weight)
-            taps = Conv (padded, kernels)
-            count = Mul (rows1, cols1)
-            flat = Concat <axis = 0> (kept, channels1, count)
-            tokens_last = Reshape (taps, flat)
-            tokens_first = Transpose <perm = [0, 2, 1]> (tokens_last)
-            acc = Cast <to = $INT64> (tokens_first)
-        }""",
-    ),
-    _function(
-        "2×2 tokens side by side: y[k·channels + c] is channel c of the token in row k // 2 and column k % 2 "
-        "of the four. (batch, 2·rows·2·cols, channels) → (batch, rows·cols, 4·channels).",
-        """MergeTokens <rows, cols, channels> (x) => (y) {
-            batch = Constant <value_ints = [0]> ()
-            rows1 = haarlequin.Extent <size: int = @rows> ()
-            cols1 = haarlequin.Extent <size: int = @cols> ()
-            channels1 = haarlequin.Extent <size: int = @channels> ()
-            two = Constant <value_ints = [2]> ()
-            four = Constant <value_ints = [4]> ()
-            tiled = Concat <axis = 0> (batch, rows1, two, cols1, two, channels1)
-            tiles = Reshape (x, tiled)
-            tokens = Transpose <perm = [0, 1, 3, 2, 4, 5]> (tiles)
-            count = Mul (rows1, cols1)
-            wide = Mul (four, channels1)
-            flat = Concat <axis = 0> (batch, count, wide)
-            y = Reshape (tokens, flat)
-        }""",
-    ),
-    _function(
-        "acc = W·signs, W (M, K) of ±1. In float32: within K < 2^24.",
-        """SignLinear (signs, weight) => (acc) {
-            s = Cast <to = $FLOAT> (signs)
-            rows = Cast <to = $FLOAT> (weight)
-            columns = Transpose <perm = [1, 0]> (rows)
-            products = MatMul (s, columns)
-            acc = Cast <to = $INT64> (products)
-        }""",
-    ),
-    _function(
-        "(batch, rows·size·cols·size, channels) → (batch·rows·cols, size², channels): windows of size×size "
-        "tokens, row by row.",
-        """ToWindows <rows, cols, size, channels> (x) => (y) {
-            batch = Constant <value_ints = [0]> ()
-            rows1 = haarlequin.Extent <size: int = @rows> ()
-            cols1 = haarlequin.Extent <size: int = @cols> ()
-            size1 = haarlequin.Extent <size: int = @size> ()
-            channels1 = haarlequin.Extent <size: int = @channels> ()
-            tiled = Concat <axis = 0> (batch, rows1, size1, cols1, size1, channels1)
-            tiles = Reshape (x, tiled)
-            tokens = Transpose <perm = [0, 1, 3, 2, 4, 5]> (tiles)
-            images = Shape <start = 0, end = 1> (x)
-            image_rows = Mul (images, rows1)
-            windows = Mul (image_rows, cols1)
-            count = Mul (size1, size1)
-            flat = Concat <axis = 0> (windows, count, channels1)
-            y = Reshape <allowzero = 1> (tokens, flat)
-        }""",
-    ),
-    _function(
-        "The inverse of ToWindows.",
-        """FromWindows <rows, cols, size, channels> (x) => (y) {
-            rows1 = haarlequin.Extent <size: int = @rows> ()
-            cols1 = haarlequin.Extent <size: int = @cols> ()
-            size1 = haarlequin.Extent <size: int = @size> ()
-            channels1 = haarlequin.Extent <size: int = @channels> ()
-            windows = Shape <start = 0, end = 1> (x)
-            per_image = Mul (rows1, cols1)
-            images = Div (windows, per_image)
-            tiled = Concat <axis = 0> (images, rows1, cols1, size1, size1, channels1)
-            tiles = Reshape <allowzero = 1> (x, tiled)
-            tokens = Transpose <perm = [0, 1, 3, 2, 4, 5]> (tiles)
-            area = Mul (size1, size1)
-            count = Mul (per_image, area)
-            flat = Concat <axis = 0> (images, count, channels1)
-            y = Reshape <allowzero = 1> (tokens, flat)
-        }""",
-    ),
-    _function(
-        "acc_i = Σ_j attention_ij·V_j + (θ×θ convolution of V)_i·2^local_shift_c: DIBA without its own term.",
-        """LocalContext <heads, d, channels, rows, cols> (attention, v, local_weight, local_shift) => (acc) {
-            context = haarlequin.Context <heads: int = @heads, d: int = @d> (attention, v)
-            taps = haarlequin.LocalConvolution
-                <channels: int = @channels, rows: int = @rows, cols: int = @cols> (v, local_weight)
-            one = Constant <value = uint64 {1}> ()
-            places = Cast <to = $UINT64> (local_shift)
-            power = BitShift <direction = "LEFT"> (one, places)
-            scale = Cast <to = $INT64> (power)
-            local = Mul (taps, scale)
-            acc = Add (context, local)
-        }""",
-    ),
-    _function(
-        "acc_i = LocalContext + ((1 − k_i)·V_i·2^−own_shift_c to the nearest integer, halves up): DIBA "
-        "with a learned factor of its own term.",
-        """ScaledDIBA <heads, d, channels, rows, cols>
-            (attention, v, local_weight, local_shift, own_shift) => (acc)
-        {
-            others = haarlequin.LocalContext
-                <heads: int = @heads, d: int = @d, channels: int = @channels, rows: int = @rows,
-                 cols: int = @cols> (attention, v, local_weight, local_shift)
-            own = haarlequin.Differential <heads: int = @heads, d: int = @d> (attention, v)
-            one = Constant <value = uint64 {1}> ()
-            places = Cast <to = $UINT64> (own_shift)
-            power = BitShift <direction = "LEFT"> (one, places)
-            divisor = Cast <to = $INT64> (power)
-            two = Constant <value_int = 2> ()
-            half = Div (divisor, two)
-            lift = Constant <value_int = $LIFT> ()
-            rounded = Add (own, half)
-            lifted = Add (rounded, lift)
-            shares = Div (lifted, divisor)
-            drop = Div (lift, divisor)
-            scaled = Sub (shares, drop)
-            acc = Add (others, scaled)
-        }""",
-    ),
-    _function(
-        "logits = sat(affine(acc)): (batch, tokens, classes).",
-        """TokenLogits <shift, wide_bits> (acc, a, b) => (logits) {
-            affine = haarlequin.Affine <shift: int = @shift> (acc, a, b)
-            logits = haarlequin.Saturate <bits: int = @wide_bits> (affine)
-        }""",
-    ),
-]
-
 FUNCTIONS: tuple[FunctionProto, ...] = (*_FIXED, *_ENDS, *_BINARY, *_WIDE, *_ATTENTION)
 """Every operation of a network of one stage, and the helper functions that they use."""
-
-STAGE_FUNCTIONS: tuple[FunctionProto, ...] = tuple(_STAGES)
-"""The operations that only networks of other stages have, which use `FUNCTIONS` as well."""
-
-
-def functions_for(operations: Iterable[str]) -> tuple[FunctionProto, ...]:
-    """The functions that a file with these operations defines: `FUNCTIONS`, and `STAGE_FUNCTIONS` if it has
-    any of them.
-    """
-    of_stages = {function.name for function in STAGE_FUNCTIONS}
-    return (*FUNCTIONS, *STAGE_FUNCTIONS) if of_stages & set(operations) else FUNCTIONS

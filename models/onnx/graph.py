@@ -1,8 +1,8 @@
 """A golden model as a self-describing ONNX file.
 
 The graph consists of function nodes of the domain "haarlequin" and nothing else, one for each operation of
-the machine (`models.onnx.functions`). Their constants are those of `models.golden.specs`, with the same
-names. Tensors have the names of the golden model's trace. Scalar constants (shifts) are attributes:
+the machine (`functions.py`, `stage_functions.py`). Their constants are those of `models.golden.specs`, with
+the same names. Tensors have the names of the golden model's trace. Scalar constants (shifts) are attributes:
 `layers.0.context.shift` is the attribute `shift` of the node `layers.0.context`. The metadata holds the
 configuration, so that the file alone is enough to make the golden model again.
 """
@@ -15,10 +15,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.common.files import replacing
-from haarlequin.models.config import ConfigError, LayerPlace, ModelConfig
+from haarlequin.models.config import LayerPlace, ModelConfig
 from haarlequin.models.golden import FEATURE_BITS, GoldenModel, Spec, exp_table, specs
-from haarlequin.models.onnx.functions import DOMAIN, DOMAIN_VERSION, ONNX_OPSET, functions_for
+from haarlequin.models.onnx.functions import DOMAIN, DOMAIN_VERSION, ONNX_OPSET
+from haarlequin.models.onnx.stage_functions import functions_for
 from haarlequin.models.stages import CONVOLUTION, MLP
 
 FORMAT_VERSION = 2

@@ -11,12 +11,13 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ConfigError, ModelConfig
+from haarlequin.models.common.errors import ConfigError, UsageError
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import ConstantsError, GoldenModel, exp_table, specs
-from haarlequin.models.onnx.functions import DOMAIN, FUNCTIONS, STAGE_FUNCTIONS, functions_for
+from haarlequin.models.onnx.functions import DOMAIN, FUNCTIONS
 from haarlequin.models.onnx.graph import CHECKSUM, FORMAT_VERSION, checksum, export, metadata
 from haarlequin.models.onnx.runtime import session
+from haarlequin.models.onnx.stage_functions import STAGE_FUNCTIONS, functions_for
 
 EXPORT = "haarlequin export"
 
