@@ -12,8 +12,9 @@ from pathlib import Path
 from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.config import CONFIGS, AcceleratorConfig
 from haarlequin.hw.link.protocol import Frame, FrameType, encode
-from haarlequin.models.config import PRESETS, ModelConfig
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
+from haarlequin.models.presets import PRESETS
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import bit_macs, embedding_cycles, ideal_cycles, memories, multipliers
 from haarlequin.sw.resolve import ModelSource

@@ -30,7 +30,8 @@ from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.hw.lanes.postprocess import PostProcess
 from haarlequin.models.common import cli
-from haarlequin.models.config import Widths, preset
+from haarlequin.models.presets import preset
+from haarlequin.models.widths import Widths
 
 BANK_DEPTH = 512
 """Words of a bank: as many as one block RAM of an ECP5 holds when they are 36 bits wide."""

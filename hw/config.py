@@ -9,7 +9,8 @@ import math
 import zlib
 from dataclasses import asdict, dataclass, field
 
-from haarlequin.models.config import ConfigError, Widths
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.widths import Widths
 
 FORMAT = 1
 """The version of the tables that the host loads. It is part of the digest: raise it when the words of a table

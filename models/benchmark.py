@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from haarlequin.models.common.cli import command, one_line_errors
-from haarlequin.models.config import PRESETS, preset
 from haarlequin.models.data import DataSet, Split
 from haarlequin.models.golden import GoldenModel, threads
+from haarlequin.models.presets import PRESETS, preset
 
 
 def images_per_second(name: str, seconds: float = 3.0) -> float:

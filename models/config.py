@@ -1,12 +1,11 @@
-"""Shapes and bit widths of a DIDB-ViT: `ModelConfig`, which checks its values, and the presets."""
+"""Shapes of a DIDB-ViT: `ModelConfig`, which checks its values."""
 
 import json
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any
 
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.stages import (
@@ -18,89 +17,10 @@ from haarlequin.models.stages import (
     Stem,
     check_sizes,
     describe,
-    is_integer,
+    is_real,
     parse,
 )
-
-INT8_UNIT = 2.0**-7
-"""Real value of one step of an 8-bit weight."""
-
-
-def is_real(value: object, low: float, high: float) -> bool:
-    """Whether ``value`` is an int or a float, and no bool, within that range."""
-    return (type(value) is int or type(value) is float) and low <= value <= high
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Bit widths and fixed points of the integer arithmetic (docs/arithmetic.md).
-
-    Each tensor has its own shift. It is chosen when the model enters deploy mode, within the window
-    (low, high) that is given here. The windows of the lanes, `affine_shift` and `slope_shift`, keep the width
-    of a multiplier or slope plus high − low within 16 bits: the machine can then shift such a constant once,
-    when it loads it, instead of shifting every product.
-    """
-
-    wide: int = 12
-    """Width of the wide tensors: x, x_lo, x_hi, V', ctx, u and the positions."""
-    fraction: int = 8
-    """Fraction bits of every wide tensor, and of every constant that is added to one."""
-    multiplier: int = 10
-    """Width of a_c in the affines of the lanes, of the embedding and of the head."""
-    bias: int = 14
-    """Width of b_c in an affine, with m1 or the move of the output folded in."""
-    affine_shift: tuple[int, int] = (2, 8)
-    slope: int = 6
-    """Width of IRPReLU's slopes, with the LayerScale folded in."""
-    slope_shift: tuple[int, int] = (2, 10)
-    offset: int = 9
-    """Width of m2_c, of t_n and of the moves before a sign."""
-    score_weight: int = 6
-    """Width of w_lo and w_hi, unsigned."""
-    exp_index: int = 6
-    """The EXP table has 2^exp_index entries."""
-    exp: int = 8
-    """Width of an entry of the EXP table, unsigned."""
-    exp_step: float = 0.125
-    """Entry k of the EXP table stands for exp(−k·exp_step)."""
-    threshold: int = 16
-    """Width of τ_h, unsigned; all its bits are fraction bits."""
-    local_shift: int = 2
-    """Width of s_c, unsigned: the scale of the local convolution is 2^s_c."""
-    embedding_acc: int = 16
-    """Width of the embedding's accumulator after its shift."""
-    embedding_shift: tuple[int, int] = (4, 20)
-    head_shift: tuple[int, int] = (4, 20)
-    feature_fraction: int = 4
-    """Fraction bits of the 8-bit features before the classifier."""
-
-    def __post_init__(self):
-        if not is_integer(self.wide, 12, 16):
-            raise ConfigError(f"wide must be 12 to 16 bits, not {self.wide!r}")
-        if not is_integer(self.fraction, 0, self.wide - 1):
-            raise ConfigError(f"fraction must be 0 to {self.wide - 1} bits, not {self.fraction!r}")
-        # The machine's registers and tables have room for these widths; at most 16 bits reach a multiplier.
-        limits = {"multiplier": (2, 12), "bias": (2, 20), "slope": (3, 8), "offset": (2, self.wide)}
-        limits |= {"score_weight": (2, 12), "exp_index": (2, 8), "exp": (4, 12), "threshold": (4, 16)}
-        limits |= {"local_shift": (1, 3), "embedding_acc": (8, 18), "feature_fraction": (0, 7)}
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not is_integer(value, low, high):
-                raise ConfigError(f"{name} must be an integer from {low} to {high}, not {value!r}")
-        for name in ("affine_shift", "slope_shift", "embedding_shift", "head_shift"):
-            window = getattr(self, name)
-            pair = type(window) is tuple and len(window) == 2 and all(is_integer(v, 0, 24) for v in window)
-            if not (pair and window[0] <= window[1]):
-                raise ConfigError(f"{name} must be a window within 0 to 24, not {window!r}")
-        if not (is_real(self.exp_step, 0, 1) and self.exp_step > 0):
-            raise ConfigError(f"exp_step must lie in (0, 1], not {self.exp_step!r}")
-        object.__setattr__(self, "exp_step", float(self.exp_step))
-
-    @property
-    def score_limit(self) -> int:
-        """The largest score weight."""
-        return (1 << self.score_weight) - 1
-
+from haarlequin.models.widths import INT8_UNIT, Widths
 
 _NAME = re.compile(r"""(?![.\- ])[^/\\:*?"<>|]{1,100}(?<![. ])""")
 
@@ -444,8 +364,8 @@ class ModelConfig:
         widths = values.pop("widths", {})
         if not isinstance(widths, dict):
             raise ConfigError(f"widths must be a JSON object, not {widths!r}")
-        _check_keys(cls, values)
-        _check_keys(Widths, widths)
+        check_keys(cls, values)
+        check_keys(Widths, widths)
         required = {f.name for f in fields(cls) if f.default is f.default_factory is MISSING} - {"stem"}
         required = required if "stages" in values else required - {"stages"} | set(_SHORT)
         if missing := [name for name in _ORDER if name in required - set(values)]:
@@ -500,7 +420,8 @@ _ORDER = ("name", "image", "channels", "mean", *_SHORT, "stages", "classes")
 """The fields that have no default, in the order in which messages name them."""
 
 
-def _check_keys(cls: type, values: dict) -> None:
+def check_keys(cls: type, values: dict) -> None:
+    """Raise `ConfigError` for a key that is no field of ``cls``. `ModelConfig` has those that `vit` takes."""
     known = {f.name for f in fields(cls)}
     if cls is ModelConfig:
         known = known - {"stem"} | set(_SHORT)
@@ -511,125 +432,3 @@ def _check_keys(cls: type, values: dict) -> None:
 
 def _tupled(values: dict) -> dict:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-
-
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-_CIFAR10_MEAN = (125.3, 123.0, 113.9)
-CIFAR10: dict[str, Any] = {
-    "image": (32, 32),
-    "channels": 3,
-    "mean": _CIFAR10_MEAN,
-    "patch": 4,
-    "classes": CIFAR10_CLASSES,
-}
-"""Fields that all presets for CIFAR-10 have in common."""
-
-_CAMVID: dict[str, Any] = {
-    "image": (48, 64),
-    "channels": 3,
-    "mean": (104.9, 108.3, 110.2),
-    "classes": placeholders(11),
-    "segmentation": True,
-}
-
-
-def _staged(name: str, structure: str, fields: dict[str, Any], **changes: Any) -> ModelConfig:
-    stem, stages = parse(structure)
-    return ModelConfig(name=name, stem=stem, stages=stages, **fields, **changes)
-
-
-_OF_CIFAR10 = {key: value for key, value in CIFAR10.items() if key != "patch"}
-
-PRESETS: dict[str, ModelConfig] = {
-    config.name: config
-    for config in (
-        vit(
-            name="digits",
-            image=(8, 8),
-            channels=1,
-            mean=(78.0,),
-            patch=2,
-            dim=64,
-            heads=2,
-            layers=4,
-            classes=tuple("0123456789"),
-        ),
-        vit(name="cifar10-nano", dim=64, heads=2, layers=3, **CIFAR10),
-        vit(name="cifar10-tiny", dim=128, heads=2, layers=7, **CIFAR10),
-        vit(
-            name="deit-tiny-224",
-            image=(224, 224),
-            channels=3,
-            mean=(123.7, 116.3, 103.5),
-            patch=16,
-            dim=192,
-            heads=3,
-            layers=12,
-            classes=placeholders(1000),
-        ),
-        # Convolutions first and attention last, as in BHViT (arXiv 2503.02394).
-        _staged("cifar10-hybrid", "/2 c32x4 a64x3", _OF_CIFAR10),
-        _staged("cifar10-hybrid-large", "/2 c32x4 a128x5", _OF_CIFAR10),
-        # Baselines of about the size of cifar10-hybrid: docs/ablations.md says how they differ from their
-        # papers. BinaryViT's pyramid (arXiv 2306.16678), Swin's windows (2103.14030), ReActNet's
-        # convolutions (2003.03488), and the plain binary attention of BiT (2205.13016).
-        _staged("cifar10-pyramid", "p2 t32x1 t64x2 t128x1", _OF_CIFAR10),
-        _staged("cifar10-windows", "p2 t32x2s8 t64x3", _OF_CIFAR10),
-        _staged("cifar10-convolutions", "/2 c32x4 c64x6", _OF_CIFAR10),
-        _staged("cifar10-plain", "p4 t64x5", _OF_CIFAR10, diba=False, hfsc=False, irprelu=False),
-        # Segmentation of CamVid in 16×12 and in 8×6 tokens.
-        _staged("camvid-16x12", "/2 c32x4 a64x3", _CAMVID),
-        _staged("camvid-8x6", "/2 c32x4 c64x2 a128x2", _CAMVID),
-    )
-}
-
-
-def preset(name: str) -> ModelConfig:
-    """The preset of that name; raises `ConfigError`, which lists the presets."""
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}: the presets are {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
-class _Named(Protocol):
-    """A dataclass with a name: `ModelConfig`, and `TeacherConfig` of `models.network.teacher`."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def name(self) -> str: ...
-
-
-Configuration = TypeVar("Configuration", bound=_Named)
-
-
-def override(config: Configuration, settings: Iterable[str]) -> Configuration:
-    """``config`` changed by `KEY=VALUE` settings, with values as JSON: `dim=96`, `widths.wide=16`.
-
-    Raises `ConfigError` for a setting that is not one, or that no configuration can have.
-    """
-    changes: dict[str, Any] = {}
-    widths: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not (key and equals):
-            raise ConfigError(f"a setting is KEY=VALUE, not {setting!r}")
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = text
-        if isinstance(value, list):
-            value = tuple(value)
-        target, name = (widths, key[7:]) if key.startswith("widths.") else (changes, key)
-        target[name] = value
-    _check_keys(type(config), changes)
-    _check_keys(Widths, widths)
-    if "widths" in changes:
-        raise ConfigError("widths are set one by one, as in widths.wide=16")
-    if widths:
-        if not isinstance(config, ModelConfig):
-            raise ConfigError(f"{config.name} has no widths")
-        changes["widths"] = replace(config.widths, **widths)
-    changed: Any = config.with_(**changes) if isinstance(config, ModelConfig) else replace(config, **changes)
-    return changed

@@ -16,8 +16,9 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import LayerPlace, ModelConfig, Widths
+from haarlequin.models.config import LayerPlace, ModelConfig
 from haarlequin.models.stages import CONVOLUTION, MLP, Stem
+from haarlequin.models.widths import Widths
 
 HEAD_BIAS_BITS = 22
 """Width of the classifier's bias, stored as int32. It keeps logits below 2^24: up to there a float32

@@ -25,6 +25,11 @@ def is_integer(value: object, low: int, high: int) -> bool:
     return type(value) is int and low <= value <= high
 
 
+def is_real(value: object, low: float, high: float) -> bool:
+    """Whether ``value`` is an int or a float, and no bool, within that range."""
+    return (type(value) is int or type(value) is float) and low <= value <= high
+
+
 def check_sizes(sizes: Mapping[str, object]) -> None:
     """Raise `ConfigError` unless each of ``sizes`` is an integer from 1 to `LARGEST`."""
     for name, value in sizes.items():

@@ -7,9 +7,10 @@ import numpy as np
 
 from haarlequin.models import data
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ModelConfig, override, preset
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.onnx.graph import export
+from haarlequin.models.presets import override, preset
 from haarlequin.sw.compiler.read import read, read_model
 from haarlequin.sw.resolve import golden_model, trained
 

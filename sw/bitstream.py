@@ -17,8 +17,8 @@ from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, say
 from haarlequin.models.common.places import build_folder
-from haarlequin.models.config import PRESETS
 from haarlequin.models.golden import GoldenModel
+from haarlequin.models.presets import PRESETS
 from haarlequin.sw.targets import fits
 
 SLOW_BAUD = 1_000_000

@@ -19,8 +19,9 @@ with imports():
     from haarlequin.models.common import cli
     from haarlequin.models.common.errors import UsageError
     from haarlequin.models.common.places import build_folder
-    from haarlequin.models.config import ModelConfig, override, preset
+    from haarlequin.models.config import ModelConfig
     from haarlequin.models.golden import GoldenModel
+    from haarlequin.models.presets import override, preset
     from haarlequin.sw.compiler.lower import lower
     from haarlequin.sw.compiler.read import read
     from haarlequin.sw.compiler.report import layer_report, memory_report, operation_report

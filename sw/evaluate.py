@@ -14,7 +14,8 @@ from tqdm import tqdm
 from haarlequin.models import data
 from haarlequin.models.common.cli import command, one_line_errors, printable
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import PRESETS, ModelConfig
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.presets import PRESETS
 from haarlequin.models.segmentation import Score, centre, constant, score, vote
 from haarlequin.sw.resolve import golden_model
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from haarlequin import hw, models, sw
 from haarlequin.hw.config import CONFIGS, AnyConfig, accelerator
 from haarlequin.models.common import stamps
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder
-from haarlequin.models.config import PRESETS, ConfigError, ModelConfig
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.presets import PRESETS
 from haarlequin.sw import table_folder
 from haarlequin.sw.devices.device import CompiledModel
 from haarlequin.sw.operations import missing_operation

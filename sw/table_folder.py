@@ -18,9 +18,9 @@ from typing import TypeVar
 
 from haarlequin.hw.config import CONFIGS, AnyConfig
 from haarlequin.hw.link.protocol import Memory, ProtocolError
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import locked, replacing
-from haarlequin.models.config import ConfigError, ModelConfig
+from haarlequin.models.config import ModelConfig
 
 FORMAT = "haarlequin-tables-1"
 MANIFEST = "manifest.json"

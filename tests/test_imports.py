@@ -12,8 +12,9 @@ BELOW = {"models": (), "hw": ("models",), "sw": ("models", "hw"), "sim": ("model
 OF_HW = (
     "models.arithmetic",
     "models.common",
-    "models.config",
     "models.golden",
+    "models.presets",
+    "models.widths",
 )
 """What of `models` the RTL may use: configuration, integer arithmetic and what all share."""
 

@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.common.tables import sized_memory
 from haarlequin.models import arithmetic
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 
 SHIFTS = (2, 5)
 """The lowest and the highest shift r of the EXP index, for heads of 1 to 64 channels."""

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.common.flow_control import counter, stages
 from haarlequin.hw.common.tables import TableRead, table_memories, table_ports
 from haarlequin.hw.lanes.postprocess import round_shift, saturate
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 
 
 def constants_layout(widths: Widths, max_patch_length: int) -> data.StructLayout:

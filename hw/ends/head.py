@@ -9,8 +9,8 @@ from amaranth.utils import ceil_log2
 from haarlequin.hw.common.flow_control import counter, stages
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.lanes.postprocess import round_shift, saturate
-from haarlequin.models.config import Widths
 from haarlequin.models.golden import FEATURE_BITS
+from haarlequin.models.widths import Widths
 
 
 def constants_layout(widths: Widths) -> data.StructLayout:

@@ -8,7 +8,7 @@ from haarlequin.hw.common.pipeline import chained, streamed
 from haarlequin.hw.lanes.binary_lane import BinaryLane
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess, lane_constants
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 
 
 class LaneArray(wiring.Component):

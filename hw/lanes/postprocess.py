@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import streamed
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 
 
 def lane_constants(widths: Widths) -> data.StructLayout:

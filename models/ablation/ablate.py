@@ -23,8 +23,8 @@ from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.ablation.workers import at_once, one_by_one
 from haarlequin.models.common.cli import one_line_errors
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import PRESETS, override, preset
 from haarlequin.models.data import DataSet
+from haarlequin.models.presets import PRESETS, override, preset
 from haarlequin.models.training.recipe import RECIPES, Recipe
 from haarlequin.models.training.run import Computer
 from haarlequin.models.training.train import Stop, open_data, open_device, takes_own_classes

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ModelConfig, preset
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.presets import preset
 from haarlequin.models.stages import MLP
 
 FULL = "full"

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haarlequin.models.config import ModelConfig, preset
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.data import cifar
 from haarlequin.models.data.digits import digits
 from haarlequin.models.data.entries import has_images
 from haarlequin.models.data.folder import read_splits
 from haarlequin.models.data.masks import read_masks
 from haarlequin.models.data.split import DataError, DataSet, Split, hold_out
+from haarlequin.models.presets import preset
 from haarlequin.models.segmentation import IGNORE
 
 if TYPE_CHECKING:  # importing it at run time would import torch

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import replacing
-from haarlequin.models.config import ConfigError, ModelConfig
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 from haarlequin.models.network.teacher import Teacher, TeacherConfig

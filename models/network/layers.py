@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig, Widths
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.network.quant import (
     BinaryActivation,
     BinaryWeight,
@@ -25,6 +25,7 @@ from haarlequin.models.network.quant import (
     straight_through,
     to_integer,
 )
+from haarlequin.models.widths import Widths
 
 Constants = dict[str, Tensor]
 

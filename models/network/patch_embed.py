@@ -5,10 +5,11 @@ from brevitas import nn as qnn
 from torch import Tensor, nn
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import INT8_UNIT, ModelConfig
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import see
 from haarlequin.models.network.layers import Affine, Constants, Layer
 from haarlequin.models.network.quant import Int8Weight, quantise_constant, round_constant
+from haarlequin.models.widths import INT8_UNIT
 
 
 class Embedding(Layer):

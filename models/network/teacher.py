@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from haarlequin.models.config import CIFAR10, ConfigError, check_classes, check_name, is_real, placeholders
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.config import check_classes, check_name, placeholders
+from haarlequin.models.presets import CIFAR10
+from haarlequin.models.stages import is_real
 
 _WIDTHS = (16, 32, 64)
 """Channels of the three groups at width 1."""

@@ -12,7 +12,6 @@ from brevitas import nn as qnn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from haarlequin.models.config import INT8_UNIT
 from haarlequin.models.network.quant import (
     BinaryActivation,
     BinaryWeight,
@@ -21,6 +20,7 @@ from haarlequin.models.network.quant import (
     real_sign,
     straight_through,
 )
+from haarlequin.models.widths import INT8_UNIT
 
 
 class _BinaryWeights(torch.autograd.Function):

@@ -23,12 +23,13 @@ import torch
 
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ModelConfig, override, preset
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.segmenter import SEGMENTERS
 from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
+from haarlequin.models.presets import override, preset
 from haarlequin.models.training.card import FILES, NotExact, finish
 from haarlequin.models.training.distributed import join, leave
 from haarlequin.models.training.plan import Deadline, plan

@@ -17,8 +17,8 @@ from haarlequin.__main__ import COMMANDS, main
 from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.config import CONFIGS
 from haarlequin.models import data
-from haarlequin.models.config import PRESETS, override
 from haarlequin.models.network.teacher import TEACHERS
+from haarlequin.models.presets import PRESETS, override
 from haarlequin.models.stages import parse
 from tests.docs.pages import PAGES, ROOT, Command, blocks, commands
 

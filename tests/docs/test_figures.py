@@ -8,7 +8,7 @@ from docs import figures
 from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES
-from haarlequin.models.config import PRESETS
+from haarlequin.models.presets import PRESETS
 from tests import mutate
 from tests.docs.pages import ROOT, tables, text
 

@@ -10,7 +10,7 @@ from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess
 from haarlequin.models.common.cli import INTERRUPTED
 from haarlequin.models.common.places import ROOT
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from haarlequin.hw.program import (
     update_layout,
 )
 from haarlequin.hw.scalar import isa
-from haarlequin.models.config import ConfigError, Widths
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.widths import Widths
 
 SMALL = CONFIGS["2x64"]
 

@@ -15,9 +15,9 @@ from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.link.protocol import Frame, FrameType, encode
 from haarlequin.hw.verilog import verilog
-from haarlequin.models.config import Widths
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.widths import Widths
 from haarlequin.sim.simulate import expect
 from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.targets import compile_model

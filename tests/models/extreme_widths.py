@@ -1,6 +1,6 @@
 """The narrowest and the widest arithmetic that tests run."""
 
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 
 SMALLEST = Widths(
     fraction=4,

@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from haarlequin.models import config as config_module
-from haarlequin.models.config import PRESETS, ConfigError, ModelConfig, Widths, override, preset, vit
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.config import ModelConfig, vit
+from haarlequin.models.presets import override
 from haarlequin.models.stages import GRAMMAR, Stem, parse
+from haarlequin.models.widths import Widths
+from tests.models.cases import case_id, json_values, makes_a_config_or_a_config_error
 
 CONFIG = vit(
     name="plain",
@@ -118,51 +122,6 @@ CONFIG_ERRORS = [
     ),
 ]
 
-NO_WINDOWS = [(-1, 4), (4, 25), (5, 4), (4,), (4, 5, 6), 4, [4, 5], (4.0, 5), ("4", "5"), (False, True), None]
-
-WIDTHS_ERRORS = [
-    ({"wide": 11}, "wide must be 12 to 16 bits, not 11"),
-    ({"wide": 17}, "wide must be 12 to 16 bits, not 17"),
-    ({"wide": 12.5}, "wide must be 12 to 16 bits, not 12.5"),
-    ({"wide": "12"}, "wide must be 12 to 16 bits, not '12'"),
-    ({"fraction": -1}, "fraction must be 0 to 11 bits, not -1"),
-    ({"fraction": 12}, "fraction must be 0 to 11 bits, not 12"),
-    ({"fraction": True}, "fraction must be 0 to 11 bits, not True"),
-    ({"fraction": None}, "fraction must be 0 to 11 bits, not None"),
-    *(
-        ({name: value}, f"{name} must be an integer from {low} to {high}, not {value!r}")
-        for name, low, high in [
-            ("multiplier", 2, 12),
-            ("bias", 2, 20),
-            ("slope", 3, 8),
-            ("offset", 2, 12),
-            ("score_weight", 2, 12),
-            ("exp_index", 2, 8),
-            ("exp", 4, 12),
-            ("threshold", 4, 16),
-            ("local_shift", 1, 3),
-            ("embedding_acc", 8, 18),
-            ("feature_fraction", 0, 7),
-        ]
-        for value in (low - 1, high + 1, float(low), str(low), True)
-    ),
-    *(
-        ({name: value}, f"{name} must be a window within 0 to 24, not {value!r}")
-        for name in ("affine_shift", "slope_shift", "embedding_shift", "head_shift")
-        for value in NO_WINDOWS
-    ),
-    *(
-        ({"exp_step": value}, f"exp_step must lie in (0, 1], not {value!r}")
-        for value in (0, -0.125, 1.5, math.nan, math.inf, True, "0.125", None)
-    ),
-]
-
-
-def _id(case):
-    if isinstance(case, str):
-        return ""
-    return ",".join(f"{name}={str(value)[:24]}:{type(value).__name__}" for name, value in case.items())
-
 
 def merge_error(inputs, outputs):
     return (
@@ -218,7 +177,7 @@ STAGES_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "message"), STAGES_ERRORS, ids=_id)
+@pytest.mark.parametrize(("changes", "message"), STAGES_ERRORS, ids=case_id)
 def test_stages_that_do_not_fit_say_so(changes, message):
     with pytest.raises(ConfigError) as error:
         CONFIG.with_(**changes)
@@ -241,7 +200,7 @@ def test_stages_that_do_not_fit_say_so(changes, message):
         {"own": "none"},
         {"own": "learned", "segmentation": True},
     ],
-    ids=_id,
+    ids=case_id,
 )
 def test_stages_at_their_limits_are_legal(changes):
     config = CONFIG.with_(**changes)
@@ -411,18 +370,11 @@ def test_json_without_words_misses_the_short_fields():
         ModelConfig.from_json(json.dumps(values))
 
 
-@pytest.mark.parametrize(("changes", "message"), CONFIG_ERRORS, ids=_id)
+@pytest.mark.parametrize(("changes", "message"), CONFIG_ERRORS, ids=case_id)
 def test_an_illegal_config_says_what_was_expected_and_what_came(changes, message):
     with pytest.raises(ConfigError) as error:
         CONFIG.with_(**changes)
     assert str(error.value).startswith(message)
-
-
-@pytest.mark.parametrize(("changes", "message"), WIDTHS_ERRORS, ids=_id)
-def test_illegal_widths_say_what_was_expected_and_what_came(changes, message):
-    with pytest.raises(ConfigError) as error:
-        Widths(**changes)
-    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(
@@ -437,37 +389,6 @@ def test_illegal_widths_say_what_was_expected_and_what_came(changes, message):
 )
 def test_a_config_at_its_limits_is_legal(changes):
     assert ModelConfig.from_json(CONFIG.with_(**changes).to_json()) == CONFIG.with_(**changes)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"wide": 12, "fraction": 0, "multiplier": 2, "bias": 2, "slope": 3, "offset": 2},
-        {"wide": 16, "fraction": 15, "multiplier": 12, "bias": 20, "slope": 8, "offset": 16},
-        {"score_weight": 2, "exp_index": 2, "exp": 4, "exp_step": 1, "threshold": 4, "local_shift": 1},
-        {"score_weight": 12, "exp_index": 8, "exp": 12, "exp_step": 0.01, "threshold": 16, "local_shift": 3},
-        {"feature_fraction": 0},
-        {"feature_fraction": 7},
-        {"embedding_acc": 8, "affine_shift": (0, 0), "slope_shift": (24, 24)},
-        {"embedding_acc": 18, "embedding_shift": (0, 24), "head_shift": (3, 4)},
-    ],
-)
-def test_widths_at_their_limits_are_legal(changes):
-    config = CONFIG.with_(widths=Widths(**changes))
-    assert ModelConfig.from_json(config.to_json()) == config
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_survive_json(name):
-    config = preset(name)
-    assert config.name == name
-    assert ModelConfig.from_json(config.to_json()) == config
-    assert hash(ModelConfig.from_json(config.to_json())) == hash(config)
-
-
-def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(ConfigError, match=f"unknown preset 'cifar': the presets are {', '.join(PRESETS)}"):
-        preset("cifar")
 
 
 def test_equal_numbers_have_equal_texts():
@@ -543,81 +464,16 @@ def test_from_json_fills_in_defaults():
     assert ModelConfig.from_json(_json_without(*optional)) == CONFIG
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text("a1é", max_size=3),
-    lambda values: (
-        st.lists(values, max_size=3) | st.dictionaries(st.text("a1é", max_size=3), values, max_size=2)
-    ),
-    max_leaves=5,
-)
-
-
 @given(st.sampled_from([f.name for f in fields(ModelConfig)]), json_values)
 @example("mean", ["78"])
 @example("classes", [[], {}])
 def test_from_json_raises_nothing_but_its_own_error(name, value):
-    _makes_a_config_or_a_config_error(lambda: ModelConfig.from_json(_json(**{name: value})))
+    makes_a_config_or_a_config_error(lambda: ModelConfig.from_json(_json(**{name: value})))
 
 
 @given(st.sampled_from([f.name for f in fields(Widths)]), json_values)
 def test_widths_from_json_raise_nothing_but_their_own_error(name, value):
-    _makes_a_config_or_a_config_error(lambda: ModelConfig.from_json(_json(widths={name: value})))
-
-
-@given(st.sampled_from([f.name for f in (*fields(ModelConfig), *fields(Widths))]), st.booleans(), json_values)
-@example("image", False, "")
-@example("name", False, 5)
-def test_override_raises_nothing_but_its_own_error(name, of_widths, value):
-    setting = f"{'widths.' if of_widths else ''}{name}={json.dumps(value)}"
-    _makes_a_config_or_a_config_error(lambda: override(CONFIG, [setting]))
-
-
-def _makes_a_config_or_a_config_error(make):
-    """Whatever is legal also survives JSON, and its derived figures can be computed."""
-    try:
-        config = make()
-    except ConfigError:
-        return
-    assert ModelConfig.from_json(config.to_json()) == config
-    assert round(config.score_scale) < 1 << config.widths.score_weight
-    assert config.embedding_acc_shift >= 0
-
-
-def test_override_reads_values_as_json_and_else_as_text():
-    settings = ["dim=96", "hfsc=false", "alpha=0.5", "image=[16, 8]", "name=small digits", "widths.wide=16"]
-    settings += ["widths.affine_shift=[3, 7]", 'classes=["a=b", "c"]']
-    expected = CONFIG.with_(dim=96, hfsc=False, alpha=0.5, image=(16, 8), name="small digits")
-    expected = replace(expected, classes=("a=b", "c"), widths=Widths(wide=16, affine_shift=(3, 7)))
-    assert override(CONFIG, settings) == expected
-
-
-def test_override_changes_nothing_else():
-    config = CONFIG.with_(widths=Widths(wide=16, offset=11))
-    assert override(config, []) == config
-    assert override(config, ["widths.offset=10"]) == config.with_(widths=Widths(wide=16, offset=10))
-    assert override(config, ["layers=2", "layers=3"]) == config.with_(layers=3)
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("dim", "a setting is KEY=VALUE, not 'dim'"),
-        ("", "a setting is KEY=VALUE, not ''"),
-        ("=5", "a setting is KEY=VALUE, not '=5'"),
-        ("size=5", "unknown in ModelConfig: size"),
-        ("widths.depth=5", "unknown in Widths: depth"),
-        ("widths=5", "widths are set one by one, as in widths.wide=16"),
-        ("dim=sixty", "dim must be an integer from 1 to 65536, not 'sixty'"),
-        ("dim=", "dim must be an integer from 1 to 65536, not ''"),
-        ("dim=" + "1" * 5000, "dim must be an integer from 1 to 65536, not '1111"),
-        ("dim=65", "dim must be a multiple of heads: 65 is no multiple of 2"),
-        ("widths.wide=24", "wide must be 12 to 16 bits, not 24"),
-    ],
-    ids=lambda v: v[:24],
-)
-def test_override_refuses(setting, message):
-    with pytest.raises(ConfigError, match=message):
-        override(CONFIG, [setting])
+    makes_a_config_or_a_config_error(lambda: ModelConfig.from_json(_json(widths={name: value})))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig, Widths, vit
+from haarlequin.models.config import ModelConfig, vit
 from haarlequin.models.golden import ConstantsError, GoldenModel, specs
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.widths import Widths
 from tests.models.arithmetic import reference
 from tests.models.extreme_widths import LARGEST, SMALLEST
 from tests.models.network.reference_network import ReferenceNetwork

@@ -9,7 +9,8 @@ import torch
 from onnx import numpy_helper
 
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ConfigError, ModelConfig, vit
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.config import ModelConfig, vit
 from haarlequin.models.golden import ConstantsError, GoldenModel, specs
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.freeze import freeze

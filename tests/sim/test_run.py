@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from haarlequin.models.config import preset
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save
+from haarlequin.models.presets import preset
 from haarlequin.sim import run
 from haarlequin.sim.faults import FAULTS
 

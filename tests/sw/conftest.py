@@ -5,10 +5,10 @@ import pytest
 
 from haarlequin.hw.config import CONFIGS
 from haarlequin.models import arithmetic, data
-from haarlequin.models.config import preset
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save
+from haarlequin.models.presets import preset
 from haarlequin.sw import table_folder as compiled
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.resolve import ModelSource

@@ -2,7 +2,7 @@
 
 import pytest
 
-from haarlequin.models.config import preset
+from haarlequin.models.presets import preset
 from haarlequin.sw.ablate import cost
 from haarlequin.sw.compiler.resources import bit_macs
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haarlequin.models.config import preset
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.presets import preset
 from haarlequin.sw.attention import Correlation, inspect, main
 
 DIGITS = preset("digits").with_(name="seen", stages="p2 t16x1h2 =t16x1w2")

@@ -1,10 +1,10 @@
 import pytest
 
-from haarlequin.models.config import preset
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save
+from haarlequin.models.presets import preset
 from haarlequin.sw import compile as command
 from haarlequin.sw.table_folder import load
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.config import CONFIGS
-from haarlequin.models.config import PRESETS, preset
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.onnx.graph import export, save
+from haarlequin.models.presets import PRESETS, preset
 from haarlequin.sw.accelerator import Accelerator
 from haarlequin.sw.compiler.resources import DoesNotFit
 from haarlequin.sw.operations import missing_operation

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from haarlequin.hw.config import CONFIGS, accelerator
-from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ConfigError, preset
+from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save
+from haarlequin.models.presets import preset
 from haarlequin.sw import resolve as choose
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.resolve import USUAL, ZOO, ModelSource, machine_for, trained

@@ -10,11 +10,11 @@ from PIL import Image
 from haarlequin.hw.config import CONFIGS
 from haarlequin.models import data
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, Split
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save
+from haarlequin.models.presets import preset
 from haarlequin.models.segmentation import IGNORE, enlarge
 from haarlequin.sw import accelerator as accelerator_module
 from haarlequin.sw import evaluate, infer

@@ -12,9 +12,9 @@ import pytest
 
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import Memory
-from haarlequin.models.config import preset
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.freeze import freeze
+from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.table_folder import MANIFEST, TABLES, Compiled, TablesError, load, save
 

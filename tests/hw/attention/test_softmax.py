@@ -6,7 +6,7 @@ import torch
 
 from haarlequin.hw.attention.softmax import BinarySoftmax, RowMaximum
 from haarlequin.models import arithmetic
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 
 pytestmark = pytest.mark.slow

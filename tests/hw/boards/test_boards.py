@@ -5,7 +5,7 @@ from haarlequin.hw.boards.board import PLACERS, BoardError
 from haarlequin.hw.boards.top import BoardTop
 from haarlequin.hw.config import CONFIGS, AcceleratorConfig
 from haarlequin.hw.families import FAMILIES
-from haarlequin.models.config import PRESETS
+from haarlequin.models.presets import PRESETS
 from tests.small_machines import SMALLEST
 
 

@@ -6,8 +6,9 @@ import torch
 
 from haarlequin.hw.ends.head import Head
 from haarlequin.models import arithmetic
-from haarlequin.models.config import ModelConfig, Widths, vit
+from haarlequin.models.config import ModelConfig, vit
 from haarlequin.models.golden import FEATURE_BITS, specs
+from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.images import Images
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 from tests.hw.ends.test_embedding import golden, shape, tables
 from tests.hw.ends.test_embedding import model as drawn_model

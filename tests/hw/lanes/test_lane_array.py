@@ -6,7 +6,7 @@ import torch
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.postprocess import PostProcess
 from haarlequin.models import arithmetic
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 
 

@@ -8,7 +8,7 @@ from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.lanes.loader import Loader, local_layout
 from haarlequin.hw.program import constants_layout
 from haarlequin.hw.timing import FETCH
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import torch
 
 from haarlequin.hw.lanes.postprocess import PostProcess
 from haarlequin.models import arithmetic
-from haarlequin.models.config import Widths
+from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 
 

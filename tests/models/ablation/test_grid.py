@@ -4,7 +4,7 @@ import pytest
 
 from haarlequin.models.ablation.grid import BASELINES, PILOTS, choose, grid
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import PRESETS, preset
+from haarlequin.models.presets import PRESETS, preset
 
 DIGITS = preset("digits")
 

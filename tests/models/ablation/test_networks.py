@@ -6,7 +6,7 @@ from PIL import Image
 from haarlequin.models.ablation.grid import Cell
 from haarlequin.models.ablation.networks import Cost, interval, markdown, plot
 from haarlequin.models.ablation.table import rows
-from haarlequin.models.config import preset
+from haarlequin.models.presets import preset
 
 CELLS = [
     Cell("full", "full", preset("cifar10-nano")),

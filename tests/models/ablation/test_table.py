@@ -6,7 +6,7 @@ from PIL import Image
 from haarlequin.models.ablation.grid import grid
 from haarlequin.models.ablation.plot import plot
 from haarlequin.models.ablation.table import Estimate, markdown, pooled_deviation, rows, write_csv
-from haarlequin.models.config import preset
+from haarlequin.models.presets import preset
 
 CELLS = grid(preset("digits"))
 

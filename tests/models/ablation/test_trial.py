@@ -7,8 +7,8 @@ import torch
 from haarlequin.models.ablation.grid import grid
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
+from haarlequin.models.presets import preset
 from haarlequin.models.training.card import exact_logits
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Computer, Run, inputs, never

@@ -24,8 +24,8 @@ from PIL import Image, ImageCms, ImageFile
 
 from haarlequin.models.common import pictures
 from haarlequin.models.common.pictures import PictureError, centre, convert, convert_mask, fitted, size_of
-from haarlequin.models.config import PRESETS
 from haarlequin.models.data import DataError, load
+from haarlequin.models.presets import PRESETS
 from haarlequin.sw.accelerator import Accelerator
 
 RGB = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from haarlequin.models import data
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataError, cifar
+from haarlequin.models.presets import preset
 
 NANO = preset("cifar10-nano")
 FINE = tuple(f"fine {i}".replace(" ", "_") for i in range(100))

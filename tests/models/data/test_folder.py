@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from haarlequin.models import data
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataError
 from haarlequin.models.data.folder import read_splits
+from haarlequin.models.presets import preset
 
 CONFIG = preset("cifar10-nano").with_(image=(4, 4), classes=("cat", "ant", "bee"))
 COUNTS = {"train": 8, "test": 3}

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from haarlequin.models import data
-from haarlequin.models.config import placeholders, preset
+from haarlequin.models.config import placeholders
 from haarlequin.models.data import IGNORE, DataError
 from haarlequin.models.data.masks import read_masks
+from haarlequin.models.presets import preset
 from tests.models.data.test_folder import encoded, write_folder, write_tar
 
 COUNTS = {"train": 6, "val": 2, "test": 3}

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from haarlequin.models.config import Widths, vit
+from haarlequin.models.config import vit
 from haarlequin.models.network.attention import BinaryAttention
 from haarlequin.models.network.quant import bounded
+from haarlequin.models.widths import Widths
 
 CONFIG = vit(
     name="small",

@@ -8,13 +8,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from haarlequin.models.config import ConfigError, preset
+from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.checkpoint import CheckpointError
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.network.teacher import TeacherConfig
 from haarlequin.models.onnx import export
+from haarlequin.models.presets import preset
 from haarlequin.models.training import train
 from haarlequin.sw import compile as compile_command
 from haarlequin.sw.resolve import ModelSource, trained

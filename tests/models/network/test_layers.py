@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from haarlequin.models.config import Widths, vit
+from haarlequin.models.config import vit
 from haarlequin.models.network import layers
 from haarlequin.models.network.attention import DIBA, BinaryAttention, HaarSplit
 from haarlequin.models.network.didb_vit import DIDBViT
@@ -18,6 +18,7 @@ from haarlequin.models.network.head import Head
 from haarlequin.models.network.layers import Affine, IRPReLU, fitting_shift
 from haarlequin.models.network.patch_embed import Embedding
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.widths import Widths
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from haarlequin.models.config import ConfigError, vit
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.config import vit
 from haarlequin.models.golden import specs
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT, PreNorm

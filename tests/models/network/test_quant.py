@@ -4,7 +4,6 @@ from brevitas import nn as qnn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haarlequin.models.config import INT8_UNIT
 from haarlequin.models.network.quant import (
     BinaryActivation,
     BinaryWeight,
@@ -15,6 +14,7 @@ from haarlequin.models.network.quant import (
     straight_through,
     to_integer,
 )
+from haarlequin.models.widths import INT8_UNIT
 
 WEIGHTS = [-2.0, -1.0, -0.75, -1e-30, -0.0, 0.0, 1e-30, 0.25, 1.0, 2.0]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from haarlequin.models.config import ConfigError
+from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 
 CONFIG = SegmenterConfig("wide", (32, 48), 3, (1.0, 2.0, 3.0), ("a", "b", "c"), blocks=1, width=1)

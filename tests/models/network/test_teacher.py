@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from haarlequin.models.config import ConfigError, override
+from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
+from haarlequin.models.presets import override
 from haarlequin.models.training.recipe import RECIPES
 
 TINY = TeacherConfig("tiny", (8, 8), 1, (78.0,), tuple("0123456789"), blocks=1, width=1)

@@ -13,13 +13,15 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
 
-from haarlequin.models.config import PRESETS, ModelConfig, Widths, preset
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel, specs
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx import export, graph
+from haarlequin.models.presets import PRESETS, preset
+from haarlequin.models.widths import Widths
 from tests.models.extreme_widths import LARGEST, SMALLEST
 from tests.models.runtime import observed, run
 from tests.said import said

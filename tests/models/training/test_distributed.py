@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from haarlequin.models.config import preset
 from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.presets import preset
 from haarlequin.models.training.distributed import World
 
 pytestmark = pytest.mark.slow

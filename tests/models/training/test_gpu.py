@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.presets import preset
 from haarlequin.models.training import run as run_module
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Computer, DeviceDiffers, Run, check_exact

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from haarlequin.models.config import preset
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.quant import BinaryActivation, BinaryWeight, Int8Weight
+from haarlequin.models.presets import preset
 from haarlequin.models.training.plain import use_plain_functions
 
 CORNERS = [

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.attention import DIBA
 from haarlequin.models.network.checkpoint import CheckpointError
 from haarlequin.models.network.layers import BinaryLinear
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
+from haarlequin.models.presets import preset
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Computer, Run
 from haarlequin.models.training.tensors import on_device

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, Split
 from haarlequin.models.network.segmenter import SegmenterConfig
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
+from haarlequin.models.presets import preset
 from haarlequin.models.segmentation import IGNORE, enlarge
 from haarlequin.models.training.card import finish
 from haarlequin.models.training.recipe import Recipe, RecipeError

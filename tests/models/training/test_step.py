@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
+from haarlequin.models.presets import preset
 from haarlequin.models.training import run as run_module
 from haarlequin.models.training import step as step_module
 from haarlequin.models.training.recipe import Recipe

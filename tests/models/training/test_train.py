@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from haarlequin.models.common.places import ROOT
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.teacher import TEACHERS, Teacher
+from haarlequin.models.presets import preset
 from haarlequin.models.training import run, train
 from haarlequin.models.training.evaluate import accuracy
 from haarlequin.models.training.recipe import Recipe

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from haarlequin.models.config import preset
 from haarlequin.models.data import DataSet, load
+from haarlequin.models.presets import preset
 from haarlequin.models.training.distributed import join, leave
 from haarlequin.models.training.recipe import Recipe
 from haarlequin.models.training.run import Computer, Run, generator

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.config import CONFIGS
-from haarlequin.models.config import preset
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import CompilerError, check_words, compile_model
 from haarlequin.sw.compiler.dont_care import USED
 from haarlequin.sw.compiler.encode import program_words

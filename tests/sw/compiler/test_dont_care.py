@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.program import pass_layout
-from haarlequin.models.config import preset
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import check_words, compile_model
 from haarlequin.sw.compiler.dont_care import USED, keep_idle
 from haarlequin.sw.compiler.encode import program_words

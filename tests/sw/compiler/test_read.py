@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from haarlequin.models.config import preset
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save, serialised
 from haarlequin.models.onnx.runtime import session
+from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import read as compiler
 from haarlequin.sw.compiler.read import ReadError, check, parse, read, read_model
 

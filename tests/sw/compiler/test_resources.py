@@ -13,8 +13,9 @@ from haarlequin.hw.families.gowin import GOWIN
 from haarlequin.hw.families.ice40 import ICE40
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, SETTINGS_MEMORY
 from haarlequin.hw.machine import memories as host_memories
-from haarlequin.models.config import PRESETS, Widths, preset
 from haarlequin.models.golden import GoldenModel
+from haarlequin.models.presets import PRESETS, preset
+from haarlequin.models.widths import Widths
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import (

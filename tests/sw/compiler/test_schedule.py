@@ -7,8 +7,8 @@ import pytest
 from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.timing import timing
-from haarlequin.models.config import preset
 from haarlequin.models.golden import GoldenModel
+from haarlequin.models.presets import preset
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import embedding_cycles, ideal_cycles

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
-from haarlequin.models.config import preset
+from haarlequin.models.presets import preset
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.table_folder import Compiled

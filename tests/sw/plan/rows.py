@@ -4,7 +4,8 @@ notes of the issue "networks worth running".
 
 from typing import NamedTuple
 
-from haarlequin.models.config import ModelConfig, preset
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.presets import preset
 
 
 class Row(NamedTuple):

@@ -1,7 +1,6 @@
 import pytest
 
-from haarlequin.models.common.errors import UsageError
-from haarlequin.models.config import ConfigError
+from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.sw.plan.limits import binary_weights, check
 from tests.sw.plan.rows import network
 

@@ -6,10 +6,11 @@ import pytest
 
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.scalar.isa import memories
-from haarlequin.models.config import PRESETS, vit
+from haarlequin.models.config import vit
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.presets import PRESETS
 from haarlequin.sw.compiler import CompilerError
 from haarlequin.sw.compiler.resources import DoesNotFit
 from haarlequin.sw.scalar.firmware import firmware
