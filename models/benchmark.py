@@ -34,10 +34,10 @@ def training(name: str, batch: int, device: str, seconds: float) -> Iterator[tup
     quantisers, the same with plain functions, and compiled blocks, which on a GPU are part of one CUDA graph.
     """
     # A person beside a board has no PyTorch, and times the golden model only.
+    from haarlequin.models.training.computer import Computer, open_device
     from haarlequin.models.training.recipe import RECIPES
-    from haarlequin.models.training.run import Computer, Run
+    from haarlequin.models.training.run import Run
     from haarlequin.models.training.speed import measure
-    from haarlequin.models.training.train import open_device
 
     opened = open_device(device)
     gpu = opened.type == "cuda"

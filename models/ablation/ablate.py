@@ -25,9 +25,9 @@ from haarlequin.models.common.cli import one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.data import DataSet
 from haarlequin.models.presets import PRESETS, override, preset
+from haarlequin.models.training.computer import Computer, open_device
 from haarlequin.models.training.recipe import RECIPES, Recipe
-from haarlequin.models.training.run import Computer
-from haarlequin.models.training.train import Stop, open_data, open_device, takes_own_classes
+from haarlequin.models.training.train import Stop, open_data, takes_own_classes
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

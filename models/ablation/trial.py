@@ -12,8 +12,9 @@ from haarlequin.models.config import ModelConfig
 from haarlequin.models.data import DataSet
 from haarlequin.models.network import checkpoint
 from haarlequin.models.training.card import hardware, validation
+from haarlequin.models.training.computer import Computer
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Computer, Run
+from haarlequin.models.training.run import Run
 
 
 @dataclass(frozen=True)

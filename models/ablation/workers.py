@@ -14,7 +14,7 @@ import torch
 
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.data import DataSet
-from haarlequin.models.training.run import Computer
+from haarlequin.models.training.computer import Computer
 
 _POLL_SECONDS = 0.5
 

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
 from haarlequin.models.training import run_files, segmentation
 from haarlequin.models.training.augment import augment, mix
-from haarlequin.models.training.distributed import World
+from haarlequin.models.training.computer import Computer, check_exact
 from haarlequin.models.training.evaluate import accuracy
 from haarlequin.models.training.moving_average import Average
 from haarlequin.models.training.plain import use_plain_functions
@@ -33,30 +32,9 @@ SAVE_SECONDS = 60.0
 """Time between two saves: a run that is killed loses about this much work at most."""
 
 
-@dataclass(frozen=True)
-class Computer:
-    """The hardware of a run, and how it is used: none of this is part of the recipe."""
-
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    world: World = field(default_factory=World)
-    bfloat16: bool = False
-    """Whether to use autocast, outside deploy mode."""
-    compile: bool | None = False
-    """Whether to use `torch.compile`, outside deploy mode. None is for the run to decide: on a GPU it does,
-    on a CPU where that is faster."""
-    plain: bool = True
-    """Whether plain functions take the place of Brevitas' quantisers, to which they are equal."""
-    graph: bool = True
-    """Whether a GPU runs each step as one CUDA graph."""
-
-
 def never() -> bool:
     """A condition to stop on that is never true."""
     return False
-
-
-class DeviceDiffers(Exception):
-    """A GPU computes other integers in deploy mode than the CPU does."""
 
 
 def seed_of(*numbers: int) -> int:
@@ -83,15 +61,6 @@ def build(config: ModelConfig | TeacherConfig) -> DIDBViT | Teacher:
     if isinstance(config, SegmenterConfig):
         return Segmenter(config)
     return Teacher(config) if isinstance(config, TeacherConfig) else DIDBViT(config)
-
-
-def check_exact(model: DIDBViT, pixels: Tensor) -> None:
-    """Raise `DeviceDiffers` unless a model in deploy mode has the same logits on its device as on the CPU."""
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        there, here = model(pixels.to(device)).cpu(), deepcopy(model).cpu()(pixels)
-    if different := int((there != here).any(-1).sum()):
-        raise DeviceDiffers(f"{device} has other logits in deploy mode than the CPU on {different} images")
 
 
 class Run:

@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
@@ -31,10 +30,11 @@ from haarlequin.models.network.segmenter import SEGMENTERS
 from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
 from haarlequin.models.presets import override, preset
 from haarlequin.models.training.card import FILES, NotExact, finish
+from haarlequin.models.training.computer import Computer, DeviceDiffers, open_device
 from haarlequin.models.training.distributed import join, leave
 from haarlequin.models.training.plan import Deadline, plan
 from haarlequin.models.training.recipe import RECIPES, Recipe
-from haarlequin.models.training.run import Computer, DeviceDiffers, Run
+from haarlequin.models.training.run import Run
 from haarlequin.models.training.speed import Speed, measure
 from haarlequin.models.training.step import WORTH_TRYING
 
@@ -163,18 +163,6 @@ def _command_to_resume(arguments: argparse.Namespace) -> str:
     words += [f"--bf16={arguments.bf16}"] if arguments.bf16 != "auto" else []
     words += [f"--compile={arguments.compile}"] if arguments.compile != "auto" else []
     return shlex.join([*words, "--resume"])
-
-
-def open_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU if there is one. Raises `UsageError`."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"no device {name!r} here: {str(error).splitlines()[0]}") from None
-    return device
 
 
 def _open_run(arguments: argparse.Namespace, computer: Computer, begin: float) -> Run:

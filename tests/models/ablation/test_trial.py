@@ -10,8 +10,9 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.presets import preset
 from haarlequin.models.training.card import exact_logits
+from haarlequin.models.training.computer import Computer
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Computer, Run, inputs, never
+from haarlequin.models.training.run import Run, inputs, never
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,9 @@ from haarlequin.models.ablation.grid import grid
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.ablation.workers import at_once, one_by_one
 from haarlequin.models.presets import preset
+from haarlequin.models.training.computer import Computer
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Computer, inputs, never
+from haarlequin.models.training.run import inputs, never
 from haarlequin.models.training.train import open_data
 
 pytestmark = pytest.mark.slow

@@ -7,11 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from haarlequin.models.data import DataSet, load
-from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.presets import preset
 from haarlequin.models.training import run as run_module
+from haarlequin.models.training.computer import Computer, check_exact
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Computer, DeviceDiffers, Run, check_exact
+from haarlequin.models.training.run import Run
 from haarlequin.models.training.step import Step, Way
 
 needs_gpu = pytest.mark.skipif(
@@ -27,27 +27,6 @@ def data():
     whole = load("digits")
     few = torch.arange(72)
     return DataSet(*(split.take(few) for split in (whole.train, whole.validation, whole.test)))
-
-
-class Elsewhere(DIDBViT):
-    """A network whose copy for the CPU has other logits, as if its device had computed others."""
-
-    def __deepcopy__(self, memo):
-        copy = DIDBViT(self.config)
-        copy.deploy()
-        return copy
-
-
-def test_other_integers_than_the_cpus_are_an_error():
-    torch.manual_seed(0)
-    pixels = torch.randint(0, 256, (3, 8, 8, 1), dtype=torch.uint8)
-    model = Elsewhere(SMALL).eval()
-    model.deploy()
-    with pytest.raises(DeviceDiffers, match="cpu has other logits in deploy mode than the CPU on 3 images"):
-        check_exact(model, pixels)
-    same = DIDBViT(SMALL).eval()
-    same.deploy()
-    check_exact(same, pixels)
 
 
 @needs_gpu

@@ -13,8 +13,9 @@ from haarlequin.models.network.checkpoint import CheckpointError
 from haarlequin.models.network.layers import BinaryLinear
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
 from haarlequin.models.presets import preset
+from haarlequin.models.training.computer import Computer
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Computer, Run
+from haarlequin.models.training.run import Run
 from haarlequin.models.training.tensors import on_device
 
 pytestmark = pytest.mark.slow

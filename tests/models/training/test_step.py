@@ -9,8 +9,9 @@ from haarlequin.models.data import DataSet, load
 from haarlequin.models.presets import preset
 from haarlequin.models.training import run as run_module
 from haarlequin.models.training import step as step_module
+from haarlequin.models.training.computer import Computer
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Computer, Run
+from haarlequin.models.training.run import Run
 from haarlequin.models.training.step import Step, Way, keep_at_hand, ways
 
 SMALL = preset("digits").with_(dim=8, layers=2, mlp_ratio=2)

@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 
 from haarlequin.models.data import DataSet, load
 from haarlequin.models.presets import preset
+from haarlequin.models.training.computer import Computer
 from haarlequin.models.training.distributed import join, leave
 from haarlequin.models.training.recipe import Recipe
-from haarlequin.models.training.run import Computer, Run, generator
+from haarlequin.models.training.run import Run, generator
 
 SMALL = preset("digits").with_(dim=8, layers=1, mlp_ratio=2)
 RECIPE = Recipe(epochs=2, deploy_epochs=1, batch=31, shift=0, ema=0.9, seed=3)
