@@ -36,7 +36,7 @@ def read_splits(
     pixels: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
     names: dict[str, list[str]] = {split: [] for split in pixels}
     folders, passed, refused = set[str](), Counter[str](), list[str]()
-    with tqdm(desc=f"reading {path.name}", unit=" images", leave=False) as bar:
+    with tqdm(desc=f"reading {path.name}", unit=" images", leave=False, disable=None) as bar:
         for entry, came in read_through(entries(path, passed), decode):
             bar.update()
             folders.add(entry.folder)

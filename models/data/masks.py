@@ -66,7 +66,7 @@ def read_masks(
 
     names: tuple[str, ...] | None = None
     passed, refused = Counter[str](), list[str]()
-    with tqdm(desc=f"reading {path.name}", unit=" pictures", leave=False) as bar:
+    with tqdm(desc=f"reading {path.name}", unit=" pictures", leave=False, disable=None) as bar:
         for entry, came in read_through(entries(path, passed, NAMES), decode):
             bar.update()
             if isinstance(came, PictureError):

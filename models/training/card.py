@@ -122,7 +122,7 @@ def exact_logits(model: DIDBViT, split: Split) -> Tensor:
     """Integer logits of every image in deploy mode. Raises `NotExact` where the golden model has others."""
     golden, ours, theirs = freeze(model), [], []
     batches = on_device(split).pixels.split(256)
-    for pixels in tqdm(batches, desc="deploy mode against the frozen model", leave=False):
+    for pixels in tqdm(batches, desc="deploy mode against the frozen model", leave=False, disable=None):
         ours.append(model.integer_logits(pixels))
         theirs.append(torch.from_numpy(golden(pixels.numpy())))
     logits = torch.cat(ours)
