@@ -17,11 +17,14 @@ class Operand(IntEnum, shape=2):
 
 
 class Activation(IntEnum, shape=2):
-    """The source of the words that a pass broadcasts to the lanes: all ones, or a sign memory."""
+    """The source of the words that a pass broadcasts to the lanes: all ones, a sign memory, or the lower half
+    of a word of sign memory 0 and the upper half of one of sign memory 1.
+    """
 
     ONES = 0
     SIGNS_0 = 1
     SIGNS_1 = 2
+    PAIRS = 3
 
 
 class SignMemory(IntEnum, shape=1):
@@ -68,7 +71,9 @@ class OperationCode(IntEnum, shape=4):
     OUTPUT = 6
     EXPAND = 7
     REDUCE = 8
-    WAITING = 9
+    CONVOLUTION = 9
+    MERGE = 10
+    WAITING = 11
 
     @property
     def title(self) -> str:

@@ -50,9 +50,18 @@ class AcceleratorConfig:
     max_columns: int = 16
     """The width of the widest token grid."""
     max_tokens: int = 64
-    """N, the number of tokens of the largest image."""
+    """N, the number of tokens of the largest grid."""
+    max_keys: int = 0
+    """N of the largest grid with attention; 0 is ``max_tokens``."""
     max_channels: int = 128
     """C, the number of channels of the widest tokens."""
+    max_values: int = 0
+    """N·C, the number of values of the largest embedded image; 0 is ``max_tokens`` · ``max_channels``."""
+    positions: int = 0
+    """Words of the stem's positions; 0 is as many as an embedded image has values."""
+    windows: bool = False
+    """Whether a word of sign memory 0 can have the signs of three tokens of a row side by side. Each of the
+    word's chunks is a memory of its own then."""
     max_patch_length: int = 48
     """The number of values of the largest patch."""
     max_classes: int = 10
@@ -67,7 +76,27 @@ class AcceleratorConfig:
     @property
     def value_bits(self) -> int:
         """How many of a lane's weight bits can take V, one for each token. They are the highest ones."""
-        return min(self.width, self.lanes * math.ceil(self.max_tokens / self.lanes))
+        return min(self.width, self.lanes * math.ceil(self.keys / self.lanes))
+
+    @property
+    def keys(self) -> int:
+        """N of the largest grid with attention."""
+        return self.max_keys or self.max_tokens
+
+    @property
+    def values(self) -> int:
+        """N·C, the number of values of the largest embedded image."""
+        return self.max_values or self.max_tokens * self.max_channels
+
+    @property
+    def position_words(self) -> int:
+        """Words of the stem's positions."""
+        return self.positions or self.values
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of a word of signs, each with a bit for each lane."""
+        return self.width // self.lanes
 
     @property
     def digest(self) -> int:
@@ -88,6 +117,7 @@ class AcceleratorConfig:
             "program",
         )
         limits = ("max_columns", "max_tokens", "max_channels", "max_patch_length", "max_classes")
+        limits += ("keys", "values", "position_words")
         for name in (*sizes, "macs", "pixels", *limits, "rows"):
             value = getattr(self, name)
             if not (type(value) is int and value >= 1):

@@ -65,8 +65,9 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
     tokens = token_bits(config)
     signs, bank_a, bank_b = (ceil_log2(n) for n in (config.signs, config.bank_a, config.bank_b))
     rows = ceil_log2(config.rows)
-    chunk = ceil_log2(width // lanes)
+    chunk = ceil_log2(config.chunks)
     slot = ceil_log2(config.slots)
+    keys, key_tiles = range(config.keys + 1), range(-(-config.keys // lanes) + 1)
     return (
         {
             "weights_base": max(ceil_log2(config.weights), signs),
@@ -92,7 +93,6 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             "shortcut": Operand,
             "residual": 1,  # residuals come from bank B; the Haar unit splits the same words
             "token": 1,  # t_n is used
-            "double": 1,  # one token in two cycles
             "lanes": range(lanes + 1),  # how many have a channel or a key
             "bits_0": 1,  # signs of the results are written into sign memory 0
             "bits_1": 1,  # the same for sign memory 1
@@ -104,7 +104,6 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
         {
             "signs_1": signs,
             "activation": Activation,  # the words that the array gets
-            "skip": tokens,  # token m is live, which means that its results count, if skip ≤ m < stop
             "accumulate": 1,  # results are added to those in bank A
             "bits_base": signs,
             "load_local": 1,
@@ -114,7 +113,6 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             "cycles": 14,  # until the next pass
             "operation": OperationCode,  # for which its cycles are counted
             "token_base": ceil_log2(config.tokens),  # in a Haar pass: the sign words of hi
-            "pool": 1,
         },
         {
             "mask_low": range(width + 1),
@@ -125,8 +123,11 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             "shift_values": 1,  # bits of V are shifted into the next weights
             "maximum": 1,  # the maximum of each row includes the scores
             "haar": 1,
+        },
+        {
             "tokens": tokens,
             "stop": tokens,
+            "skip": tokens,  # token m is live, which means that its results count, if skip ≤ m < stop
         },
         {
             "residual_base": bank_b,
@@ -150,6 +151,37 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
         },
         {"threshold": widths.threshold, "local_base": ceil_log2(config.local)},  # τ of the softmax
         {"scores_base": bank_a, "softmax_row": rows, "attention_base": signs},  # for the softmax
+        {
+            "keys": keys,  # N of the attention
+            "key_tiles": key_tiles,
+            "key_lanes": range(lanes + 1),  # the number of keys of the last tile
+            "key_chunk": chunk,  # where a row of Â begins in its first word
+            "score_shift": 3,
+        },
+        {
+            "columns": range(config.max_columns + 1),  # of the grid
+            "interval": 6,  # cycles of a token, less one
+            "pool": 1,
+            "each": 1,  # tokens are pooled one by one
+            "pairs": 1,  # signs for sign memory 1 go into the upper half of the word
+            "window": chunk if config.windows else 0,  # chunks of each of three tokens in a word; 0 for one
+            "merge": 1,  # the results of 2×2 tokens are put together
+            "sum_rows": 1,  # of these, only those of odd rows are accumulated
+            "sum_columns": 1,  # … those of odd columns
+            "chunk_row": chunk,  # by how many chunks the signs of odd rows are moved
+            "chunk_column": chunk,  # … those of odd columns
+        },
+        {  # what is beyond an edge of the grid is +1: for the tokens of the first and the last row, in halves
+            # of a word, and for those of the first and the last column, in chunks
+            "above": 2,
+            "below": 2,
+            "left": config.chunks,
+            "right": config.chunks,
+        },
+        {  # by how many words the results of odd rows and of odd columns are moved, in a merge
+            "odd_row": max(signs, bank_a),
+            "odd_column": max(signs, bank_a),
+        },
     )
 
 
@@ -162,22 +194,24 @@ def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
     tokens, pixels = range(config.max_tokens + 1), range(config.pixels + 1)
     patch, channels = range(config.max_patch_length + 1), range(config.max_channels + 1)
     fields = {
-        "tokens": tokens,
+        "tokens": tokens,  # of the stem's grid
         "rows": tokens,
-        "columns": range(config.max_columns + 1),
-        "key_tiles": range(-(-config.max_tokens // config.lanes) + 1),
-        "key_lanes": range(config.lanes + 1),  # the number of keys of the last tile
-        "key_chunk": ceil_log2(config.width // config.lanes),  # where a row of Â begins in its first word
-        "score_shift": 3,
+        "columns": tokens,
         "taps": config.theta**2,
-        "dim": channels,
+        "dim": channels,  # of the stem
         "patch": patch,
         "patch_bytes": patch,
         "line_bytes": pixels,
+        "step_bytes": patch,  # between two tokens
+        "step_lines": pixels,  # bytes between two rows of tokens
+        "padding": 1,  # pixels outside the image are 128
+        "padding_end": 1,  # … also behind its last row and column
+        "positions": 1,
         "image_bytes": pixels,
         "embedding_acc_shift": 5,
         "embedding_shift": 5,
         "classes": range(config.max_classes + 1),
+        "head_dim": channels,
         "head_shift": 5,
     }
     return data.StructLayout({name: _shape(shape) for name, shape in fields.items()})

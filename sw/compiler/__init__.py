@@ -70,7 +70,8 @@ class Program:
     def latency(self) -> int:
         """The most cycles from an image to its result, if no other image is before it."""
         config = self.model.config
-        return self.cycles + embedding_cycles(config, self.machine) + len(config.classes) * config.dim
+        head = len(config.classes) * config.stages[-1].dim
+        return self.cycles + embedding_cycles(config, self.machine) + head
 
     def operations(self) -> list[Operation]:
         """The operations of an image, with the cycles that each takes."""

@@ -1,31 +1,107 @@
 """The passes of the attention: queries and keys of both bands, scores, softmax, values and context."""
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
+from haarlequin.models.stages import CONVOLUTION
+from haarlequin.sw.compiler.convolution import ConvolutionPasses
 from haarlequin.sw.compiler.passes import Loads, Pass, Result
-from haarlequin.sw.compiler.tiling import Tiling
+from haarlequin.sw.compiler.regions import Regions, Signs
+from haarlequin.sw.compiler.tiling import DOUBLE
 
 
-class AttentionPasses(Tiling):
+class AttentionPasses(ConvolutionPasses):
     """Each method yields the passes of one operation of a layer, in order."""
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Where the tensors of a layer lie."""
+        n, heads = self.n, self.config.heads
+        inputs, words, tile_words = self.steps * n, len(self.config.bands) * self.steps * n, self.tiles * n
+        attention = heads * self.row_words * n
+        low = max(tile_words, heads * self.key_tiles * n)
+        partial = low + tile_words
+        context_steps = self.row_words > 1 or any(len(self._heads(tile)) > 1 for tile in range(self.tiles))
+        score_steps = any(len(list(self._head_words(head))) > 1 for head in range(heads))
+        context_partial = partial + (n if self.steps > 1 and self.row_words > 1 else 0)
+        needed = context_steps or score_steps or self.steps > 1
+        # Signs for the convolution may lie where Â was; in sign memory 1 they lie behind all others.
+        convolution = self.config.stage.feed_forward == CONVOLUTION
+        paired = convolution and self.way == "pairs"
+        behind = attention + inputs
+        taps = max(behind, inputs + words) if paired else 0 if self.tap_words <= attention else behind
+        hidden = taps + self.tap_words if convolution else self.hidden_steps * n
+        self.uses.grow(
+            signs_0=max(inputs + 2 * words, behind, hidden),
+            signs_1=max(inputs + 2 * words, hidden if paired else 0),
+            bank_a=context_partial + n if needed else partial,
+            rows=heads * n,
+        )
+        return Regions(
+            inputs=inputs,
+            projected=inputs + words,
+            attention=0,
+            context=attention,
+            u=0,
+            taps=taps,
+            value_in=0,
+            v=inputs,
+            x_signs=inputs + words,
+            low=0,
+            high=low,
+            partial=partial,
+            context_partial=context_partial,
+        )
+
+    def _heads(self, tile: int) -> range:
+        """The heads that have channels in a tile."""
+        channels, d = self.tile(tile), self.config.head_dim
+        return range(channels.start // d, (channels.stop - 1) // d + 1)
+
+    def _head_words(self, head: int) -> Iterator[tuple[int, int, int]]:
+        """The words that have channels of a head, each with the first and the end of its bits there."""
+        low, high = head * self.config.head_dim, (head + 1) * self.config.head_dim
+        for word in range(low // self.width, (high - 1) // self.width + 1):
+            start = word * self.width
+            yield word, max(low - start, 0), min(high - start, self.width)
+
+    def value_signs(self, layer: str) -> Signs:
+        """Where the signs of a layer's x lie for the values."""
+        name = f"{layer}.value"
+        return Signs(name, self.constants[f"{name}.move"], SignMemory.SIGNS_1, self.regions.value_in)
+
+    def attend(self, layer: str, feed_forward: Signs) -> Iterator[Pass]:
+        """The passes of a layer up to its feed-forward part, which reads ``feed_forward``."""
+        if self.config.hfsc:
+            yield from self._haar(layer)
+        else:
+            for memory, role in zip(SignMemory, ("query", "key"), strict=True):
+                name = f"{layer}.{role}.x"
+                yield from self.signs(
+                    Signs(name, self.constants[f"{name}.move"], memory, self.regions.inputs)
+                )
+        yield from self._queries_and_keys(layer)
+        yield from self._scores(layer)
+        yield from self._attend(layer)
+        yield from self._output(layer, feed_forward)
 
     def _haar(self, layer: str) -> Iterator[Pass]:
         r, lead, words = self.regions, self.config.grid[1] + 1, self.steps * self.n
         projections = [f"{role}.{band}" for band in ("lo", "hi") for role in ("query", "key")]
         moves = {name: self.constants[f"{layer}.{name}.move"] for name in projections}
         for tile in range(self.tiles):
-            word, chunk = self._word(tile)
-            fields = self._stream(
+            word, chunk = self.word(tile)
+            fields = self.stream(
                 OperationCode.HAAR,
                 lead=lead,
-                double=1,
+                interval=DOUBLE,
                 haar=1,
                 residual=1,
                 residual_base=tile * self.n,
-                lanes=self._valid(tile),
+                lanes=self.valid(tile),
                 write_a=1,
                 base_a=r.low + tile * self.n - lead,
                 base_b=r.high + tile * self.n - lead,
@@ -35,15 +111,13 @@ class AttentionPasses(Tiling):
                 token_base=r.inputs + words + word * self.n - lead,
                 bits_chunk=chunk,
             )
-            address = self._add(moves, self._tile(tile))
-            results = [
-                Result("stored", f"{layer}.x_{band}", tile, phase=p) for p, band in enumerate(("lo", "hi"))
-            ]
-            results += [
-                Result(memory.writes, f"{layer}.{role}.{band}.signs", tile, phase=p)
-                for p, band in enumerate(("lo", "hi"))
-                for memory, role in zip(SignMemory, ("query", "key"), strict=True)
-            ]
+            address = self.add(moves, self.tile(tile))
+            results = []
+            for phase, band in enumerate(("lo", "hi")):
+                shown = [("stored", f"{layer}.x_{band}")]
+                for memory, role in zip(SignMemory, ("query", "key"), strict=True):
+                    shown.append((memory.writes, f"{layer}.{role}.{band}.signs"))
+                results += self.results(tile, *shown, phase=phase)
             yield Pass(f"{layer}.haar", fields, Loads(constants=address, moves=True), results)
 
     def _queries_and_keys(self, layer: str) -> Iterator[Pass]:
@@ -54,17 +128,17 @@ class AttentionPasses(Tiling):
                 name = f"{layer}.{role}.{part}"
                 constants, shifts = self._sign_constants(name)
                 for tile in range(self.tiles):
-                    word, chunk = self._word(tile)
+                    word, chunk = self.word(tile)
                     final = {
                         "shortcut": Operand.BANK_A if self.config.hfsc else Operand.BANK_B,
                         "shortcut_base": ((r.low, r.high)[band] if self.config.hfsc else 0) + tile * self.n,
                         memory.writes: 1,
                         "bits_base": r.projected + band * words + word * self.n,
                         "bits_chunk": chunk,
-                        "lanes": self._valid(tile),
+                        "lanes": self.valid(tile),
                     }
-                    needs = Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts)
-                    results = [Result("acc", f"{name}.acc", tile), Result(memory.writes, name, tile)]
+                    needs = Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts)
+                    results = self.results(tile, ("acc", f"{name}.acc"), (memory.writes, name))
                     yield from self._projection(
                         name,
                         OperationCode.QUERIES_AND_KEYS,
@@ -73,6 +147,7 @@ class AttentionPasses(Tiling):
                         needs,
                         final,
                         results,
+                        r.partial,
                     )
 
     def _scores(self, layer: str) -> Iterator[Pass]:
@@ -87,7 +162,7 @@ class AttentionPasses(Tiling):
         for weight in weights:
             shift = min(most, high - 1)
             stored = int(weight) << (high - 1 - shift)
-            address = self.tables.add_constants(self._neutral_constants(1, a=stored), 1)
+            address = self.tables.add_constants(self.neutral_constants(1, a=stored), 1)
             constants.append(Loads(constants=address, same=True, shifts=(shift, self.unit_shifts[1])))
         for tile in range(self.key_tiles):
             lanes = min(self.lanes, self.n - tile * self.lanes)
@@ -98,7 +173,7 @@ class AttentionPasses(Tiling):
                     for step, (word, low, end) in enumerate(parts):
                         last = step == len(parts) - 1
                         scores = r.low + (head * self.key_tiles + tile) * self.n
-                        fields = self._stream(
+                        fields = self.stream(
                             OperationCode.SCORES,
                             activation=Activation.SIGNS_0,
                             signs_0=r.projected + band * words + word * self.n,
@@ -115,12 +190,13 @@ class AttentionPasses(Tiling):
                             fields |= {
                                 "shortcut": Operand.BANK_A,
                                 "shortcut_base": scores,
-                                "double": int(step > 0),
+                                "interval": DOUBLE if step else 0,
                             }
                         results = []
                         if last and band == bands - 1:
                             fields |= {"maximum": 1, "row_base": head * self.n, "first_keys": int(tile == 0)}
-                            results = [Result("y", f"{layer}.scores", tile, head=head)]
+                            first = tile * self.lanes
+                            results = [Result("y", f"{layer}.scores", first, lanes, head=head)]
                         needs = Loads()
                         if held != word:
                             held, fields["swap"] = word, 1
@@ -132,7 +208,7 @@ class AttentionPasses(Tiling):
 
     def _lane_range(self, head: int, tile: int) -> tuple[int, int]:
         """The lanes of a tile that have a head's channels, as (first, end)."""
-        d, channels = self.config.head_dim, self._tile(tile)
+        d, channels = self.config.head_dim, self.tile(tile)
         low, high = max(head * d, channels.start), min((head + 1) * d, channels.stop)
         return low - channels.start, high - channels.start
 
@@ -152,7 +228,7 @@ class AttentionPasses(Tiling):
             constants, shifts = self._irprelu_constants(
                 f"{layer}.value", self.constants[f"{layer}.value_move"]
             )
-            needs, address = Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts), None
+            needs, address = Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts), None
             for place, word in enumerate(order):
                 if place == 0:
                     tokens = (0, self.key_tiles * self.lanes, self.n)
@@ -180,16 +256,24 @@ class AttentionPasses(Tiling):
             "softmax_row": head * self.n,
             "attention_base": r.attention + head * self.row_words * self.n,
             "threshold": int(self.constants[f"{layer}.attention.threshold"][head]),
+            "keys": self.n,
+            "key_tiles": self.key_tiles,
+            "key_lanes": self.n - (self.key_tiles - 1) * self.lanes,
+            "key_chunk": -self.key_tiles % self.chunks,
+            "score_shift": self.config.score_shift,
         }
-        tiles = range(self.key_tiles)
-        results = [Result("attention", f"{layer}.attention", tile, phase=tile, head=head) for tile in tiles]
+        results = []
+        for tile in range(self.key_tiles):
+            first = tile * self.lanes
+            keys = min(self.lanes, self.n - first)
+            results.append(Result("attention", f"{layer}.attention", first, keys, phase=tile, head=head))
         return Pass(f"{layer}.attention", fields, None, results)
 
     def _values(
         self, layer: str, tile: int, tokens: tuple[int, int, int], needs: Loads, address: int | None
     ) -> Iterator[Pass]:
         r, name = self.regions, f"{layer}.value"
-        word, chunk = self._word(tile)
+        word, chunk = self.word(tile)
         first, _, live = tokens
         final = {
             "shortcut": Operand.BANK_B,
@@ -201,14 +285,10 @@ class AttentionPasses(Tiling):
             "bits_base": r.v + word * self.n + first,
             "bits_chunk": chunk,
             "shift_values": 1,
-            "lanes": self._valid(tile),
+            "lanes": self.valid(tile),
             "count": 1,
         }
-        results = [
-            Result("acc", f"{name}.acc", tile),
-            Result("y", name, tile),
-            Result("bits_1", f"{layer}.v", tile),
-        ]
+        results = self.results(tile, ("acc", f"{name}.acc"), ("y", name), ("bits_1", f"{layer}.v"))
         yield from self._projection(
             name,
             OperationCode.VALUES,
@@ -217,6 +297,7 @@ class AttentionPasses(Tiling):
             needs,
             final,
             results if live else [],
+            r.partial,
             tokens,
             address,
         )
@@ -231,9 +312,9 @@ class AttentionPasses(Tiling):
         """
         r, name, diba = self.regions, f"{layer}.context", self.config.diba
         lead = self.machine.theta // 2 * (self.config.grid[1] + 1) if diba else 0
-        v_word, chunk = self._word(tile)
+        v_word, chunk = self.word(tile)
         low, high = self._lane_range(head, tile)
-        fields = self._stream(
+        fields = self.stream(
             OperationCode.CONTEXT,
             lead=lead,
             activation=Activation.ONES,
@@ -247,7 +328,7 @@ class AttentionPasses(Tiling):
             gate_high=high,
             differential=int(diba),
             write_a=1,
-            lanes=self._valid(tile),
+            lanes=self.valid(tile),
             swap=int(swap),
         )
         if not first:
@@ -256,7 +337,7 @@ class AttentionPasses(Tiling):
             fields["base_a"] = r.context_partial - lead
             return Pass(name, fields, Loads())
         wide = r.high + tile * self.n - lead
-        out_word, out_chunk = self._word(tile)
+        out_word, out_chunk = self.word(tile)
         token = self._token(name, -lead)
         fields |= {
             "local": int(diba),
@@ -268,25 +349,50 @@ class AttentionPasses(Tiling):
             "bits_base": r.context + out_word * self.n - lead,
             "bits_chunk": out_chunk,
             "count": 1,
-            "double": int(not first),
+            "interval": 0 if first else DOUBLE,
         }
         constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.output.move"])
-        needs = Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts)
+        needs = Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts)
         if diba:
             needs.local = self._local(layer, tile)
-        results = [
-            Result("acc", f"{name}.acc", tile),
-            Result("y", name, tile),
-            Result("bits_0", f"{layer}.output.signs", tile),
-        ]
+        shown = ("acc", f"{name}.acc"), ("y", name), ("bits_0", f"{layer}.output.signs")
+        results = self.results(tile, *shown)
         return Pass(name, fields, needs, results)
+
+    def _output(self, layer: str, following: Signs) -> Iterator[Pass]:
+        r, name = self.regions, f"{layer}.output"
+        constants, shifts = self._irprelu_constants(name, following.move)
+        for tile in range(self.tiles):
+            final = {
+                "shortcut": Operand.BANK_A,
+                "shortcut_base": r.high + tile * self.n,
+                "residual": 1,
+                "residual_base": tile * self.n,
+                **self._token(name),
+                "write_b": 1,
+                "base_b": tile * self.n,
+                **self._writes(following, tile),
+                "lanes": self.valid(tile),
+                "count": 1,
+            }
+            shown = ("acc", f"{name}.acc"), ("y", name), (following.memory.writes, f"{following.name}.signs")
+            yield from self._projection(
+                name,
+                OperationCode.OUTPUT,
+                (Activation.SIGNS_0, r.context),
+                *self._square(name, tile),
+                Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts),
+                final,
+                self.results(tile, *shown),
+                r.partial,
+            )
 
     def _local(self, layer: str, tile: int) -> int:
         """Put a tile's local weights into the table, centred in the unit's window; returns their address."""
         theta, size = self.config.theta, self.machine.theta
-        given = self.constants[f"{layer}.local.weight"][self._tile(tile)] > 0
+        given = self.constants[f"{layer}.local.weight"][self.tile(tile)] > 0
         weights = np.zeros((len(given), size, size), np.uint8)
         margin = (size - theta) // 2
         weights[:, margin : margin + theta, margin : margin + theta] = given
-        shifts = self.constants[f"{layer}.local.shift"][self._tile(tile)]
+        shifts = self.constants[f"{layer}.local.shift"][self.tile(tile)]
         return self.tables.add_local(weights.reshape(len(given), -1), shifts, self.lanes)

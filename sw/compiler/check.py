@@ -44,11 +44,8 @@ class Checker:
         result = self.due.pop((index, port, phase), None)
         if result is None:
             return None
-        item, lanes = self.lowered.passes[index], self.lowered.machine.lanes
+        item = self.lowered.passes[index]
         expected = self._expected(result)
-        channel = (
-            result.repeat * self.lowered.model.config.dim if port != "attention" else 0
-        ) + result.tile * lanes
         first = item["skip"] if port != "attention" else 0
         if not np.array_equal(numbers, np.arange(first, first + len(expected))):
             return Difference(
@@ -60,7 +57,7 @@ class Checker:
             return None
         token, lane = wrong[0]
         kind = "key" if result.tensor.endswith(("attention", "scores")) else "channel"
-        place = f"token {token}, {kind} {channel + lane}"
+        place = f"token {token}, {kind} {result.first + lane}"
         if kind == "key":
             place = f"head {result.head}, {place}"
         return Difference(result.tensor, place, int(expected[token, lane]), int(got[token, lane]))
@@ -71,18 +68,22 @@ class Checker:
 
     def _expected(self, result: Result) -> np.ndarray:
         """The values that a pass should show, (tokens, valid lanes)."""
-        config, lanes = self.lowered.model.config, self.lowered.machine.lanes
-        tensor = self.trace[result.tensor]
-        tile = slice(result.tile * lanes, (result.tile + 1) * lanes)
+        tensor, last = self.trace[result.tensor], result.first + result.channels
+        if result.merged:
+            rows, columns = (size // 2 for size in result.merged)
+            tokens = tensor.reshape(rows, columns, 2, 2, -1).transpose(0, 2, 1, 3, 4)
+            tensor = tokens.reshape(4 * rows * columns, -1)
         if result.tensor.endswith(".attention"):
-            return tensor[result.head][:, tile]
+            return tensor[result.head][:, result.first : last]
         if result.tensor.endswith(".scores"):
             # The machine adds halves of the scores, rounded up where a head has an odd number of channels.
-            weights = self.lowered.model.constants[
-                f"{result.tensor.removesuffix('scores')}attention.score_weight"
-            ]
-            odd = int((weights & 1).sum()) * (config.head_dim % 2)
-            return (tensor[result.head][:, tile] + odd) // 2
-        first = result.repeat * config.dim
-        rows = tensor[:, first + tile.start : first + min(tile.stop, config.dim)]
+            name = result.tensor.removesuffix("scores")
+            weights = self.lowered.model.constants[f"{name}attention.score_weight"]
+            queries = self.trace[f"{name}query.{self._band(name)}"]
+            odd = int((weights & 1).sum()) * (queries.shape[-1] // len(tensor) % 2)
+            return (tensor[result.head][:, result.first : last] + odd) // 2
+        rows = tensor[:, result.first : last]
         return rows > 0 if result.port.startswith("bits") else rows
+
+    def _band(self, layer: str) -> str:
+        return "lo" if f"{layer}query.lo" in self.trace else "x"

@@ -19,6 +19,7 @@ from haarlequin.hw.program import (
 from haarlequin.models import arithmetic
 from haarlequin.models.golden import GoldenModel, exp_table
 from haarlequin.sw.compiler.encode import Words
+from haarlequin.sw.compiler.grid import beyond, merged_chunks, outside, summed
 
 Observer = Callable[[int, str, int, np.ndarray, np.ndarray], None]
 """A function that is told what the machine's trace would show: number of the pass, port, phase, numbers of
@@ -83,7 +84,7 @@ class Emulator:
     def _layers(self, x: np.ndarray, observe: Observer) -> np.ndarray:
         """The pooled sums (C,) of an embedded image x (N, C)."""
         machine = self.machine
-        lanes, n, dim = machine.lanes, self.settings["tokens"], self.settings["dim"]
+        lanes, n, dim = machine.lanes, *x.shape
         self.a = np.zeros((machine.bank_a, lanes), np.int64)
         self.b = np.zeros((machine.bank_b // 2, lanes), np.int64)
         for tile in range(-(-dim // lanes)):
@@ -151,11 +152,12 @@ class Emulator:
         memory[(base + numbers) % (1 << bits)] = rows
 
     def _put_signs(
-        self, which: SignMemory, base: int, chunk: int, numbers: np.ndarray, bits: np.ndarray
+        self, which: SignMemory, base: int, chunks: np.ndarray | int, numbers: np.ndarray, bits: np.ndarray
     ) -> None:
         lanes, memory = self.machine.lanes, self.signs[which]
         rows = (base + numbers) % (1 << (len(memory) - 1).bit_length())
-        memory[rows, chunk * lanes : (chunk + 1) * lanes] = bits
+        chunks = np.broadcast_to(chunks, len(rows))
+        memory[rows[:, None], chunks[:, None] * lanes + np.arange(lanes)] = bits
 
     def _stream(self, index: int, f: dict[str, int], observe: Observer) -> None:
         machine, w = self.machine, self.machine.widths
@@ -167,7 +169,10 @@ class Emulator:
             Activation.ONES: np.ones_like(row),
             Activation.SIGNS_0: row,
             Activation.SIGNS_1: v,
+            Activation.PAIRS: np.concatenate([row[:, : width // 2], v[:, width // 2 :]], axis=1),
         }[Activation(f["activation"])]
+        if outside(f):
+            activation = activation | beyond(f, machine.chunks).repeat(lanes, axis=1)
         bounded = (np.arange(width) >= f["mask_low"]) & (np.arange(width) < f["mask_high"])
         mask = bounded & (row if f["row_mask"] else np.ones_like(row))
         agree = np.einsum("nk,nlk->nl", mask, activation[:, None] == self.current[None], dtype=np.int64)
@@ -213,6 +218,9 @@ class Emulator:
             self.clipped += counter.clipped
         bits = (arithmetic.sign(y, c["move"]) > 0).astype(np.uint8)
         stored = y >> f["mean_shift"]
+        if f["merge"]:
+            self._merge(index, f, stored, bits, observe)
+            return
         if f["accumulate"]:
             stored = stored + self._at(self.a, f["base_a"], numbers)
         if f["shift_values"]:
@@ -226,7 +234,11 @@ class Emulator:
             self._put(self.b, f["base_b"], kept, stored[live])
         for memory in SignMemory:
             if f[memory.writes]:
-                self._put_signs(memory, f["bits_base"], f["bits_chunk"], kept, bits[live])
+                upper = machine.chunks // 2 if f["pairs"] and memory == SignMemory.SIGNS_1 else 0
+                for slot, beside in enumerate((1, 0, -1) if f["window"] else (0,)):
+                    here = (kept + beside >= kept[0]) & (kept + beside <= kept[-1])
+                    chunk = f["bits_chunk"] + upper + slot * f["window"]
+                    self._put_signs(memory, f["bits_base"] + beside, chunk, kept[here], bits[live][here])
         if f["maximum"]:
             largest = y[live][:, : f["lanes"]].max(1)
             rows = f["row_base"] + kept
@@ -236,9 +248,25 @@ class Emulator:
         for port, values in (("acc", acc), ("y", y), ("stored", stored), ("bits_0", bits), ("bits_1", bits)):
             observe(index, port, 0, kept, values[live])
 
+    def _merge(
+        self, index: int, f: dict[str, int], stored: np.ndarray, bits: np.ndarray, observe: Observer
+    ) -> None:
+        """Put the results of 2×2 tokens together, token by token: some are accumulated."""
+        accumulated, places = summed(f)
+        for number, place in enumerate(places):
+            if f["accumulate"] and number in accumulated:
+                stored[number] += self._at(self.a, f["base_a"], place)
+            if f["write_a"]:
+                self._put(self.a, f["base_a"], place, stored[number])
+        for memory in SignMemory:
+            if f[memory.writes]:
+                self._put_signs(memory, f["bits_base"], f["bits_chunk"] + merged_chunks(f), places, bits)
+        for port, values in (("stored", stored), ("bits_0", bits), ("bits_1", bits)):
+            observe(index, port, 0, np.arange(f["stop"]), values)
+
     def _convolution(self, f: dict[str, int], words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """V_i (±1) and the local convolution (integers) of each token that the stream completes."""
-        machine, n = self.machine, self.settings["tokens"]
+        machine, n = self.machine, f["stop"] - f["skip"]
         lanes, theta = machine.lanes, machine.theta
         v = 2 * words[:n, f["chunk"] * lanes : (f["chunk"] + 1) * lanes].astype(np.int64) - 1
         taps = unpack_bits(self.settings["taps"], theta**2)
@@ -246,15 +274,15 @@ class Emulator:
             self.local[f["slot"]] if f["local"] else (np.zeros((lanes, theta**2)), np.zeros(lanes, int))
         )
         signed = ((2 * weights.astype(np.int64) - 1) * taps).reshape(lanes, theta, theta)
-        grid = self.settings["rows"], self.settings["columns"]
+        grid = n // f["columns"], f["columns"]
         total = arithmetic.local_convolution(v[None], signed, grid)[0] << shifts
         pad = ((f["skip"], f["tokens"] - n - f["skip"]), (0, 0))
         return np.pad(v, pad), np.pad(total, pad)
 
     def _haar(self, index: int, f: dict[str, int], observe: Observer) -> None:
-        n, lead = self.settings["tokens"], f["skip"]
+        n, lead = f["stop"] - f["skip"], f["skip"]
         x = self._at(self.b, f["residual_base"], np.arange(n))
-        grid = self.settings["rows"], self.settings["columns"]
+        grid = n // f["columns"], f["columns"]
         lo, hi = arithmetic.haar_split(x, grid, self.machine.widths.wide)
         with arithmetic.count_saturations() as counter:
             arithmetic.haar_split(x[:, : f["lanes"]], grid, self.machine.widths.wide)
@@ -270,21 +298,21 @@ class Emulator:
             observe(index, "stored", phase, numbers, part)
 
     def _softmax(self, index: int, f: dict[str, int], observe: Observer) -> None:
-        machine, n, kt = self.machine, self.settings["tokens"], self.settings["key_tiles"]
-        lanes, chunks = machine.lanes, machine.width // machine.lanes
+        machine, n, kt = self.machine, f["keys"], f["key_tiles"]
+        lanes, chunks = machine.lanes, machine.chunks
         tiles = [self._at(self.a, f["scores_base"] + j * n, np.arange(n)) for j in range(kt)]
         scores = np.concatenate(tiles, axis=1)[:, :n]
         assert (scores.max(1) == self.maximum[f["softmax_row"] : f["softmax_row"] + n]).all()
         rows = arithmetic.binarise_softmax(
             2 * scores[None],
             self.table,
-            self.settings["score_shift"],
+            f["score_shift"],
             np.array([f["threshold"]]),
             machine.widths.threshold,
         )[0]
         padded = np.pad(rows, ((0, 0), (0, kt * lanes - n)))
         for tile in range(kt):
-            word, chunk = divmod(tile + self.settings["key_chunk"], chunks)
+            word, chunk = divmod(tile + f["key_chunk"], chunks)
             bits = padded[:, tile * lanes : (tile + 1) * lanes]
             self._put_signs(SignMemory.SIGNS_0, f["attention_base"] + word * n, chunk, np.arange(n), bits)
             observe(index, "attention", tile, np.arange(n), bits)

@@ -111,29 +111,30 @@ def encode(lowered: Lowered) -> Words:
 def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
     """The settings of a model: numbers that are the same for all passes."""
     config, constants = model.config, model.constants
-    rows, columns = config.grid
-    key_tiles, chunks = math.ceil(config.tokens / machine.lanes), machine.width // machine.lanes
+    rows, columns = config.grids[0]
     taps = np.zeros((machine.theta, machine.theta), np.uint8)
     margin = max(machine.theta - config.theta, 0) // 2
     taps[margin : machine.theta - margin, margin : machine.theta - margin] = 1
-    patch_bytes = config.patch * config.channels
+    stem, line_bytes = config.stem, config.image[1] * config.channels
     return {
-        "tokens": config.tokens,
+        "tokens": rows * columns,
         "rows": rows,
         "columns": columns,
-        "key_tiles": key_tiles,
-        "key_lanes": config.tokens - (key_tiles - 1) * machine.lanes,
-        "key_chunk": -key_tiles % chunks,
-        "score_shift": config.score_shift,
         "taps": packed_bits(taps.ravel()),
-        "dim": config.dim,
-        "patch": config.patch,
-        "patch_bytes": patch_bytes,
-        "line_bytes": columns * patch_bytes,
+        "dim": config.stages[0].dim,
+        "patch": stem.kernel,
+        "patch_bytes": stem.kernel * config.channels,
+        "line_bytes": line_bytes,
+        "step_bytes": stem.step * config.channels,
+        "step_lines": stem.step * line_bytes,
+        "padding": stem.padding,
+        "padding_end": int(stem.padding and stem.step == 1),
+        "positions": int(stem.patch > 0),
         "image_bytes": math.prod(config.image) * config.channels,
         "embedding_acc_shift": config.embedding_acc_shift,
         "embedding_shift": int(constants["embedding.shift"]),
         "classes": len(config.classes),
+        "head_dim": config.stages[-1].dim,
         "head_shift": int(constants["head.shift"]),
     }
 
@@ -150,6 +151,7 @@ def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:
     weight, macs = c["embedding.weight"], machine.macs
     groups = [weight[start : start + macs] for start in range(0, len(weight), macs)]
     taps = [np.pad(tap, (0, macs - len(tap))) for group in groups for tap in group.T]
+    positions = c.get("embedding.position", np.zeros(0, np.int64))
     embedding = embedding_layout(machine.widths, machine.max_patch_length)
     head = head_layout(machine.widths)
     return {
@@ -158,7 +160,7 @@ def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:
             pack(embedding, {"bias": bias, "a": a, "b": b})
             for bias, a, b in zip(c["embedding.bias"], c["embedding.a"], c["embedding.b"], strict=True)
         ],
-        "positions": [int(v) & (1 << machine.widths.wide) - 1 for v in c["embedding.position"].ravel()],
+        "positions": [int(v) & (1 << machine.widths.wide) - 1 for v in positions.ravel()],
         "head": [pack(head, {"a": a, "b": b}) for a, b in zip(c["head.a"], c["head.b"], strict=True)],
         "head weights": [int(v) & 0xFF for v in c["head.weight"].ravel()],
         "head biases": [int(v) & 0xFFFF_FFFF for v in c["head.bias"]],

@@ -6,14 +6,16 @@ each begins.
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
+from haarlequin.hw.codes import OperationCode, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.models.config import LayerPlace
 from haarlequin.models.golden import GoldenModel
-from haarlequin.sw.compiler.attention import AttentionPasses
+from haarlequin.models.stages import CONVOLUTION, MLP
 from haarlequin.sw.compiler.dont_care import keep_idle
-from haarlequin.sw.compiler.passes import Loads, Lowered, Pass, Result
+from haarlequin.sw.compiler.merge import MergePasses
+from haarlequin.sw.compiler.passes import Lowered, Pass
+from haarlequin.sw.compiler.regions import Signs
+from haarlequin.sw.compiler.tiling import Work
 
 
 def lower(model: GoldenModel, machine: AcceleratorConfig) -> Lowered:
@@ -21,160 +23,80 @@ def lower(model: GoldenModel, machine: AcceleratorConfig) -> Lowered:
     return _Lowering(model, machine).run()
 
 
-class _Lowering(AttentionPasses):
+class _Lowering:
+    def __init__(self, model: GoldenModel, machine: AcceleratorConfig):
+        self.work = Work(model, machine)
+        self.places = model.config.places
+        self.stages = {place.config: MergePasses(place.config, self.work) for place in self.places}
+
     def run(self) -> Lowered:
-        begin = Pass("begin", {"operation": OperationCode.SIGNS})
-        passes = [begin, *self._signs("layers.0.value", SignMemory.SIGNS_1, self.regions.value_in)]
-        for i in range(self.config.layers):
-            passes += self._layer(i)
+        work = self.work
+        passes = [Pass("begin", {"operation": OperationCode.SIGNS})]
+        for index in range(len(self.places)):
+            passes += self._layer(index)
         passes[-1].fields["end"] = 1
         passes = self._loaded(passes)
         keep_idle(passes)
-        return Lowered(self.model, self.machine, passes, self.tables, self.regions)
+        return Lowered(work.model, work.machine, passes, work.tables, work.uses)
 
-    def _layer(self, i: int) -> Iterator[Pass]:
-        layer = f"layers.{i}"
-        if self.config.irprelu:
-            for name in ("value", "context", "output", "expand", "reduce"):
-                offsets = self.constants[f"{layer}.{name}.token"]
-                self.token_base[f"{layer}.{name}"] = self.tables.add_token_offsets(offsets)
-        if self.config.hfsc:
-            yield from self._haar(layer)
-        else:
-            for memory, role in zip(SignMemory, ("query", "key"), strict=True):
-                yield from self._signs(f"{layer}.{role}.x", memory, self.regions.inputs)
-        yield from self._queries_and_keys(layer)
-        yield from self._scores(layer)
-        yield from self._attend(layer)
-        yield from self._output(layer)
-        yield from self._expand(layer)
-        yield from self._reduce(layer, last=i == self.config.layers - 1)
+    def _layer(self, index: int) -> Iterator[Pass]:
+        place = self.places[index]
+        stage, name = self.stages[place.config], place.name
+        self._token_offsets(place)
+        own = self._first_signs(index)
+        if place.merged:
+            before = self.stages[place.merged]
+            yield from stage.merge(f"{name}.merge", before, self._merge_base(index), own)
+        elif not self._made_before(index):
+            yield from stage.signs(own)
+        last = index == len(self.places) - 1
+        following = self._first_signs(index + 1) if not last and self._made_before(index + 1) else None
+        if place.config.stage.kind == CONVOLUTION:
+            yield from stage.convolution(own, OperationCode.CONVOLUTION, following, last)
+            return
+        if place.config.stage.feed_forward == MLP:
+            yield from stage.attend(name, stage.expand_signs(name))
+            yield from stage.mlp(name, following, last)
+            return
+        taps = stage.tap_signs(f"{name}.convolution", stage.regions.taps)
+        yield from stage.attend(name, taps)
+        yield from stage.convolution(taps, OperationCode.CONVOLUTION, following, last)
 
-    def _output(self, layer: str) -> Iterator[Pass]:
-        r, name = self.regions, f"{layer}.output"
-        constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.expand.move"])
-        for tile in range(self.tiles):
-            word, chunk = self._word(tile)
-            final = {
-                "shortcut": Operand.BANK_A,
-                "shortcut_base": r.high + tile * self.n,
-                "residual": 1,
-                "residual_base": tile * self.n,
-                **self._token(name),
-                "write_b": 1,
-                "base_b": tile * self.n,
-                "bits_1": 1,
-                "bits_base": r.x_signs + word * self.n,
-                "bits_chunk": chunk,
-                "lanes": self._valid(tile),
-                "count": 1,
-            }
-            results = [
-                Result("acc", f"{name}.acc", tile),
-                Result("y", name, tile),
-                Result("bits_1", f"{layer}.expand.signs", tile),
-            ]
-            yield from self._projection(
-                name,
-                OperationCode.OUTPUT,
-                (Activation.SIGNS_0, r.context),
-                *self._square(name, tile),
-                Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts),
-                final,
-                results,
-            )
+    def _token_offsets(self, place: LayerPlace) -> None:
+        """Put the t_n of a layer's operations into their table."""
+        if not place.config.irprelu:
+            return
+        names = ["merge"] if place.merged else []
+        if place.config.stage.kind != CONVOLUTION:
+            names += ["value", "context", "output"]
+        names += ["expand", "reduce"] if place.config.stage.feed_forward == MLP else ["convolution"]
+        for name in names:
+            offsets = self.work.model.constants[f"{place.name}.{name}.token"]
+            self.work.token_base[f"{place.name}.{name}"] = self.work.tables.add_token_offsets(offsets)
 
-    def _hidden(self, repeat: int, tile: int) -> tuple[int, int]:
-        """The word and chunk of a tile of u in its sign memory."""
-        if self.dense:
-            return self._word(repeat * self.tiles + tile)
-        word, chunk = self._word(tile)
-        return repeat * self.steps + word, chunk
+    def _first_signs(self, index: int) -> Signs:
+        """Where the signs of x lie for the first operation of a layer behind its merge. Convolutions read
+        from and write to two places in turn.
+        """
+        place = self.places[index]
+        stage = self.stages[place.config]
+        if place.config.stage.kind == CONVOLUTION:
+            return stage.tap_signs(f"{place.name}.convolution", index % 2 * stage.tap_words)
+        return stage.value_signs(place.name)
 
-    def _expand(self, layer: str) -> Iterator[Pass]:
-        r, name, dim, ratio = self.regions, f"{layer}.expand", self.config.dim, self.config.mlp_ratio
-        constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.reduce.move"])
-        weight = self.constants[f"{name}.weight"]
-        for repeat in range(ratio):
-            for tile in range(self.tiles):
-                word, chunk = self._hidden(repeat, tile)
-                channels = self._tile(tile)
-                channels = slice(repeat * dim + channels.start, repeat * dim + channels.stop)
-                final = {
-                    "shortcut": Operand.BANK_B,
-                    "shortcut_base": tile * self.n,
-                    **self._token(name),
-                    "write_a": 1,
-                    "base_a": r.low + tile * self.n,
-                    "accumulate": int(repeat > 0),
-                    "mean_shift": ratio.bit_length() - 1,
-                    "bits_0": 1,
-                    "bits_base": r.u + word * self.n,
-                    "bits_chunk": chunk,
-                    "lanes": self._valid(tile),
-                    "count": 1,
-                }
-                results = [
-                    Result("acc", f"{name}.acc", tile, repeat=repeat),
-                    Result("y", name, tile, repeat=repeat),
-                    Result("bits_0", f"{layer}.reduce.signs", tile, repeat=repeat),
-                ]
-                if repeat == ratio - 1:
-                    results.append(Result("stored", f"{layer}.mean", tile))
-                yield from self._projection(
-                    name,
-                    OperationCode.EXPAND,
-                    (Activation.SIGNS_1, r.x_signs),
-                    *self._steps(weight[channels]),
-                    Loads(constants=self._add(constants, channels), shifts=shifts),
-                    final,
-                    results,
-                )
+    def _made_before(self, index: int) -> bool:
+        """Whether the layer before makes a layer's first signs, since it has the same grid and channels."""
+        place = self.places[index]
+        return index > 0 and not place.merged and place.config == self.places[index - 1].config
 
-    def _hidden_weights(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
-        """Weights over r·C inputs, in the order in which the signs of u lie."""
-        if self.dense:
-            return self._steps(rows)
-        parts = [self._steps(part) for part in np.split(rows, self.config.mlp_ratio, axis=1)]
-        bounds = [bound for _, bounds in parts for bound in bounds]
-        return np.concatenate([weight for weight, _ in parts], axis=1), bounds
-
-    def _reduce(self, layer: str, last: bool) -> Iterator[Pass]:
-        r, name = self.regions, f"{layer}.reduce"
-        following = f"layers.{int(layer.partition('.')[2]) + 1}.value"
-        move = None if last else self.constants[f"{following}.move"]
-        constants, shifts = self._irprelu_constants(name, move)
-        for tile in range(self.tiles):
-            word, chunk = self._word(tile)
-            final = {
-                "shortcut": Operand.BANK_A,
-                "shortcut_base": r.low + tile * self.n,
-                "residual": 1,
-                "residual_base": tile * self.n,
-                **self._token(name),
-                "write_b": 1,
-                "base_b": tile * self.n,
-                "bits_1": int(not last),
-                "bits_base": r.value_in + word * self.n,
-                "bits_chunk": chunk,
-                "lanes": self._valid(tile),
-                "count": 1,
-                "pool": int(last),
-                "wait_head": int(last and tile == 0),
-            }
-            results = [Result("acc", f"{name}.acc", tile), Result("y", name, tile)]
-            if not last:
-                results.append(Result("bits_1", f"{following}.signs", tile))
-            yield from self._projection(
-                name,
-                OperationCode.REDUCE,
-                (Activation.SIGNS_0, r.u),
-                *self._hidden_weights(self.constants[f"{name}.weight"][self._tile(tile)]),
-                Loads(constants=self._add(constants, self._tile(tile)), shifts=shifts),
-                final,
-                results,
-                partial=r.high,
-            )
+    def _merge_base(self, index: int) -> int:
+        """Where the signs of merged tokens lie in sign memory 0, beside those that the merge makes."""
+        made, stage = self._first_signs(index), self.stages[self.places[index].config]
+        if made.memory != SignMemory.SIGNS_0:
+            return 0
+        room = made.base
+        words = stage.merge_words(self.stages[self.places[index].merged])
+        return 0 if words <= room else made.base + stage.tap_words
 
     def _loaded(self, passes: list[Pass]) -> list[Pass]:
         """Let each pass load what the next pass needs, and give the constants of each pass a slot.
@@ -193,7 +115,7 @@ class _Lowering(AttentionPasses):
             if needs.keys is not None:
                 loads |= {"load_keys": 1, "weights_base": needs.keys}
             if needs.constants is not None:
-                slot = slot % (self.machine.slots - 1) + 1
+                slot = slot % (self.work.machine.slots - 1) + 1
                 loads |= {"load_constants": 1, "constants_base": needs.constants, "load_slot": slot}
                 loads |= {"load_moves": int(needs.moves), "same_constants": int(needs.same)}
                 loads |= {"affine_shift": needs.shifts[0], "slope_shift": needs.shifts[1]}
@@ -211,8 +133,9 @@ class _Lowering(AttentionPasses):
         if free is None:
             free = Pass("begin", {"operation": passes[0]["operation"]})
             passes = [free, *passes]
-        address = self.tables.add_constants(self._neutral_constants(1), 1)
-        affine, slope = self.unit_shifts
+        stage = next(iter(self.stages.values()))
+        address = self.work.tables.add_constants(stage.neutral_constants(1), 1)
+        affine, slope = stage.unit_shifts
         free.fields |= {"load_constants": 1, "constants_base": address, "same_constants": 1}
         free.fields |= {"affine_shift": affine, "slope_shift": slope}
         return passes

@@ -14,18 +14,20 @@ class Result:
     Members:
         port: where the trace shows it: acc, y, stored, bits_0, bits_1 or attention.
         tensor: its name in the golden model's trace.
-        tile: number of the tile of channels; of keys, where the tensor is (heads, N, N).
+        first: its first channel; or key, where the tensor is (heads, N, N).
+        channels: how many channels or keys it has.
         phase: the phase of a Haar pass, or the tile of a softmax.
         head: the head, where the tensor is (heads, N, N).
-        repeat: which repeat of C channels, where the tensor has r·C channels.
+        merged: the grid before a merge, where the tensor is (N/4, 4·C) and the pass has N tokens.
     """
 
     port: str
     tensor: str
-    tile: int = 0
+    first: int
+    channels: int
     phase: int = 0
     head: int = 0
-    repeat: int = 0
+    merged: tuple[int, int] | None = None
 
 
 @dataclass
@@ -61,43 +63,21 @@ class Pass:
         return self.fields.get(name, 0)
 
 
-@dataclass(frozen=True)
-class Regions:
-    """The addresses of tensors; a tensor takes the place of one that is no longer used.
+@dataclass
+class Uses:
+    """How many words of each memory the passes need."""
 
-    A sign memory has word k of a tensor's tokens at base + k·N. A bank has tile t at base + t·N.
-    """
+    signs_0: int = 0
+    signs_1: int = 0
+    bank_a: int = 0
+    bank_b: int = 0
+    """Of the one of two regions that an image has."""
+    rows: int = 0
 
-    inputs: int
-    """In both sign memories: signs of the bands; in 0 those for the queries, in 1 those for the keys."""
-    projected: int
-    """In sign memory 0 the queries, in 1 the keys."""
-    attention: int
-    """In sign memory 0: Â."""
-    context: int
-    """In sign memory 0: signs for the output projection."""
-    u: int
-    """In sign memory 0: signs of u."""
-    value_in: int
-    """In sign memory 1: signs for the values; they are needed longer than queries and keys."""
-    v: int
-    """In sign memory 1: V."""
-    x_signs: int
-    """In sign memory 1: signs for expand."""
-    low: int
-    """In bank A: lo, then the scores, then the mean of u."""
-    high: int
-    """In bank A: hi, then V', then the context."""
-    partial: int
-    """In bank A: partial sums; those of reduce lie in the context's place."""
-    context_partial: int
-    """In bank A: partial sums of the context, kept while values are computed between its steps."""
-    signs_0: int
-    """How many words sign memory 0 must have."""
-    signs_1: int
-    """How many words sign memory 1 must have."""
-    bank_a: int
-    """How many words bank A must have."""
+    def grow(self, **words: int) -> None:
+        """Let memories have at least so many words."""
+        for name, value in words.items():
+            setattr(self, name, max(getattr(self, name), value))
 
 
 @dataclass
@@ -108,4 +88,4 @@ class Lowered:
     machine: AcceleratorConfig
     passes: list[Pass]
     tables: Tables
-    regions: Regions
+    uses: Uses

@@ -1,6 +1,7 @@
 """Find what a program needs of an accelerator: memories, cycles by operation, and whether it fits."""
 
 import math
+from collections import Counter
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from haarlequin.hw.program import MOST_REPEATS, constants_layout, update_layout
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
+from haarlequin.models.stages import ATTENTION, CONVOLUTION, MLP
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.passes import Lowered
 from haarlequin.sw.operations import missing_operation
@@ -95,11 +97,12 @@ def memories(lowered: Lowered) -> list[Memory]:
     """Every memory of the accelerator, with what the program uses of it."""
     model, machine, w = lowered.model.config, lowered.machine, lowered.machine.widths
     made = lowered.tables
-    n, dim, classes, patch = model.tokens, model.dim, len(model.classes), model.patch_length
+    stem, last, classes, patch = model.stages[0].dim, model.stages[-1].dim, len(model.classes), model.patch_length
+    positions = math.prod(model.grids[0]) * stem if model.stem.patch else 0
     constants, local = constants_layout(machine).size, local_layout(machine).size
-    image, groups = math.prod(model.image) * model.channels, math.ceil(dim / machine.macs)
+    image, groups = math.prod(model.image) * model.channels, math.ceil(stem / machine.macs)
     most_groups = math.ceil(machine.max_channels / machine.macs)
-    regions, tiles = lowered.regions, math.ceil(dim / machine.lanes)
+    uses = lowered.uses
     bank, signs = (machine.lanes * w.wide, tables.BANK_SPARE), (machine.signs, machine.width, machine.lanes)
     embedding, head = embedding_layout(w, machine.max_patch_length).size, head_layout(w).size
     channels = machine.max_channels
@@ -111,11 +114,11 @@ def memories(lowered: Lowered) -> list[Memory]:
         Table(
             "program", "updates of passes", _updates(lowered), machine.program, update_layout(machine).size
         ),
-        Plain("signs 0", "signs, queries, Â, u", regions.signs_0, *signs),
-        Plain("signs 1", "signs, keys, V", regions.signs_1, *signs),
-        Table("bank A", "lo, V', scores, partial sums", regions.bank_a, machine.bank_a, *bank),
-        Table("bank B", "x of two images", 2 * tiles * n, machine.bank_b, *bank),
-        Plain("rows", "maxima of the scores", model.heads * n, machine.rows, w.wide, reads=2),
+        Plain("signs 0", "signs, queries, Â, u", uses.signs_0, *signs),
+        Plain("signs 1", "signs, keys, V", uses.signs_1, *signs),
+        Table("bank A", "lo, V', scores, partial sums", uses.bank_a, machine.bank_a, *bank),
+        Table("bank B", "x of two images", 2 * uses.bank_b, machine.bank_b, *bank),
+        Plain("rows", "maxima of the scores", uses.rows, machine.rows, w.wide, reads=2),
         Table("pixels", "two images", 2 * image, machine.pixels, 8),
         Table(
             "patch weights",
@@ -124,10 +127,10 @@ def memories(lowered: Lowered) -> list[Memory]:
             most_groups * machine.max_patch_length,
             8 * machine.macs,
         ),
-        Table("embedding", "bias and affine", dim, channels, embedding),
-        Table("positions", "embedding", n * dim, machine.max_tokens * channels, w.wide),
-        Table("head", "affine", dim, channels, head),
-        Table("head weights", "classifier", dim * classes, channels * machine.max_classes, 8),
+        Table("embedding", "bias and affine", stem, channels, embedding),
+        Table("positions", "embedding", positions, machine.position_words, w.wide),
+        Table("head", "affine", last, channels, head),
+        Table("head weights", "classifier", last * classes, channels * machine.max_classes, 8),
         Table("head biases", "classifier", classes, machine.max_classes, 32),
     ]
 
@@ -155,18 +158,25 @@ def operations(lowered: Lowered) -> list[Operation]:
 
 def bit_macs(model: ModelConfig) -> dict[OperationCode, int]:
     """How many products of signs an image has, by operation."""
-    n, square, bands = model.tokens, model.tokens * model.dim**2, len(model.bands)
-    pairs = n * n * model.dim
-    layer = {
-        OperationCode.QUERIES_AND_KEYS: 2 * bands * square,
-        OperationCode.VALUES: square,
-        OperationCode.SCORES: bands * pairs,
-        OperationCode.CONTEXT: pairs,
-        OperationCode.OUTPUT: square,
-        OperationCode.EXPAND: model.mlp_ratio * square,
-        OperationCode.REDUCE: model.mlp_ratio * square,
-    }
-    return {operation: model.layers * count for operation, count in layer.items()}
+    counts: Counter[OperationCode] = Counter()
+    for place in model.places:
+        config = place.config
+        n, square, bands = config.tokens, config.tokens * config.dim**2, len(config.bands)
+        pairs = n * n * config.dim
+        if place.merged:
+            counts[OperationCode.MERGE] += n * 4 * place.merged.dim * config.dim
+        if config.stage.kind == ATTENTION:
+            counts[OperationCode.QUERIES_AND_KEYS] += 2 * bands * square
+            counts[OperationCode.VALUES] += square
+            counts[OperationCode.SCORES] += bands * pairs
+            counts[OperationCode.CONTEXT] += pairs
+            counts[OperationCode.OUTPUT] += square
+        if config.stage.feed_forward == CONVOLUTION:
+            counts[OperationCode.CONVOLUTION] += 9 * square
+        else:
+            counts[OperationCode.EXPAND] += config.mlp_ratio * square
+            counts[OperationCode.REDUCE] += config.mlp_ratio * square
+    return dict(counts)
 
 
 def ideal_cycles(model: ModelConfig, machine: AnyConfig) -> float:
@@ -176,7 +186,8 @@ def ideal_cycles(model: ModelConfig, machine: AnyConfig) -> float:
 
 def embedding_cycles(model: ModelConfig, machine: AcceleratorConfig) -> int:
     """The cycles of an image's embedding, which runs beside the lanes, if it never has to wait."""
-    return Embedding.cycles(machine.macs, model.tokens, model.patch_length, model.dim)
+    tokens, dim = math.prod(model.grids[0]), model.stages[0].dim
+    return Embedding.cycles(machine.macs, tokens, model.patch_length, dim)
 
 
 def luts(machine: AcceleratorConfig) -> int:
@@ -206,27 +217,47 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
     model, w, limit = golden.config, machine.widths, (1 << machine.widths.wide - 1) - 1
     if model.widths != w:
         raise DoesNotFit(f"{model.name}: its widths differ from those of {machine.name}")
-    # The machine adds halves of each band's scores, rounded up.
-    weights = [value for name, value in golden.constants.items() if name.endswith("score_weight")]
-    score = max(int(((value * model.head_dim + 1) // 2).sum()) for value in weights)
-    local = model.theta**2 << ((1 << w.local_shift) - 1) if model.diba else 0
     needs = {
-        "columns of the token grid": (model.grid[1], machine.max_columns),
-        "tokens": (model.tokens, machine.max_tokens),
-        "channels": (model.dim, machine.max_channels),
+        "tokens": (max(place.config.tokens for place in model.places), machine.max_tokens),
+        "channels": (max(stage.dim for stage in model.stages), machine.max_channels),
+        "values of an embedded image": (math.prod(model.grids[0]) * model.stages[0].dim, machine.values),
         "values of a patch": (model.patch_length, machine.max_patch_length),
         "classes": (len(model.classes), machine.max_classes),
-        "taps a side of the local convolution": (model.theta if model.diba else 1, machine.theta),
-        "repeats of the MLP": (model.mlp_ratio, MOST_REPEATS),
-        "signs of a sum": (max(model.mlp_ratio * model.dim, 2 * model.tokens + local), limit),
-        "half of a score's largest value": (score, limit),
-        "the score's shift": (model.score_shift, SHIFTS[1]),
+        "columns of the token grid": (max(columns for _, columns in model.grids), machine.max_columns),
     }
+    attending = [place.config for place in model.places if place.config.stage.kind == ATTENTION]
+    if attending:
+        # The machine adds halves of each band's scores, rounded up.
+        weights = {
+            place.config: golden.constants[f"{place.name}.attention.score_weight"]
+            for place in model.places
+            if place.config.stage.kind == ATTENTION
+        }
+        scores = [int(((value * config.head_dim + 1) // 2).sum()) for config, value in weights.items()]
+        local = model.theta**2 << ((1 << w.local_shift) - 1) if model.diba else 0
+        keys = max(config.tokens for config in attending)
+        needs |= {
+            "tokens of an attention": (keys, machine.keys),
+            "taps a side of the local convolution": (model.theta if model.diba else 1, machine.theta),
+            "half of a score's largest value": (max(scores), limit),
+            "the score's shift": (max(config.score_shift for config in attending), SHIFTS[1]),
+        }
+        sums = [2 * keys + local]
+    else:
+        sums = [0]
+    for place in model.places:
+        if place.config.stage.feed_forward == MLP:
+            needs["repeats of the MLP"] = (model.mlp_ratio, MOST_REPEATS)
+            sums.append(model.mlp_ratio * place.config.dim)
+        if place.merged:
+            sums.append(4 * place.merged.dim)
+    needs["signs of a sum"] = (max(sums), limit)
     excess = [f"{name} {has}, {most} at most" for name, (has, most) in needs.items() if has > most]
     if excess:
         raise DoesNotFit(f"{model.name} is too large for {machine.name}: {'; '.join(excess)}")
-    if model.score_shift < SHIFTS[0]:
-        shift = f"the score's shift {model.score_shift}, {SHIFTS[0]} at least"
+    finest = min((config.score_shift for config in attending), default=SHIFTS[0])
+    if finest < SHIFTS[0]:
+        shift = f"the score's shift {finest}, {SHIFTS[0]} at least"
         raise DoesNotFit(f"{model.name} is too fine for {machine.name}: {shift}")
 
 

@@ -5,7 +5,7 @@ checks none of this. `schedule` goes through the passes in order, and lets each 
 port and register allows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -27,12 +27,13 @@ from haarlequin.hw.timing import (
     updates_read,
 )
 from haarlequin.sw.compiler.encode import changed_groups
+from haarlequin.sw.compiler.grid import inside, merged_places, outside, summed
 from haarlequin.sw.compiler.passes import Lowered, Pass
 
 
 def schedule(lowered: Lowered) -> list[int]:
     """Set every pass's ``cycles``; returns the cycles in which the passes begin."""
-    scheduler = _Scheduler(lowered.machine, lowered.model.config.tokens)
+    scheduler = _Scheduler(lowered.machine)
     starts = [scheduler.place(item) for item in lowered.passes]
     ends = [*starts[1:], scheduler.end]
     for item, start, end in zip(lowered.passes, starts, ends, strict=True):
@@ -86,10 +87,9 @@ class _Memory:
 
 
 class _Scheduler:
-    def __init__(self, machine: AcceleratorConfig, tokens: int):
-        self.machine, self.tokens = machine, tokens
+    def __init__(self, machine: AcceleratorConfig):
+        self.machine = machine
         self.stages = timing(machine)
-        self.key_tiles = -(-tokens // machine.lanes)
         depths = {BANK_A: machine.bank_a, BANK_B: machine.bank_b // 2, MAXIMUM: machine.rows}
         depths |= dict.fromkeys(SignMemory, machine.signs)
         self.memories: dict[_Name, _Memory] = {name: _Memory(depth) for name, depth in depths.items()}
@@ -170,7 +170,7 @@ class _Scheduler:
 
     def _advance(self, item: Pass, start: int) -> None:
         self.before, self.begun = item, start
-        s, interval, tokens = self.stages, 1 + item["double"], item["tokens"]
+        s, interval, tokens = self.stages, 1 + item["interval"], item["tokens"]
         last = start + tokens * interval - 1  # the last cycle that issues a token
         # The next pass begins only after the loads of this pass have begun.
         self.next = max(start + s.load + NEXT, last + NEXT)
@@ -195,12 +195,21 @@ class _Scheduler:
     # What a pass reads and writes
 
     def _access(
-        self, item: Pass, memory: _Name, base: int, stage: int, tokens: range | None = None
+        self,
+        item: Pass,
+        memory: _Name,
+        base: int,
+        stage: int,
+        tokens: Iterable[int] | None = None,
+        places: np.ndarray | None = None,
     ) -> _Access:
-        """One access per token of the pass; the words matter for ``tokens``, by default for the live ones."""
-        interval = 1 + item["double"]
+        """One access per token of the pass; the words matter for ``tokens``, by default for the live ones.
+
+        ``places`` are those of the tokens in the memory, by default their numbers.
+        """
+        interval = 1 + item["interval"]
         wanted = np.array(range(item["skip"], item["stop"]) if tokens is None else tokens, int)
-        words = base + wanted
+        words = base + (wanted if places is None else places[wanted])
         inside = (words >= 0) & (words < len(self.memories[memory].read))
         every = np.arange(item["tokens"]) * interval + stage
         return _Access(memory, words[inside], (wanted * interval + stage)[inside], every)
@@ -212,19 +221,22 @@ class _Scheduler:
             words = np.minimum(item["weights_base"] + lane, self.machine.signs - 1)
             yield _Access(SignMemory.SIGNS_1, words, s.load + lane, s.load + lane)
         if item["softmax"]:
-            row, tile = (v.ravel() for v in np.mgrid[: self.tokens, : self.key_tiles])
-            cycle = s.softmax + row * self.key_tiles + tile
-            yield _Access(BANK_A, item["scores_base"] + tile * self.tokens + row, cycle, cycle)
+            keys, tiles = item["keys"], item["key_tiles"]
+            row, tile = (v.ravel() for v in np.mgrid[:keys, :tiles])
+            cycle = s.softmax + row * tiles + tile
+            yield _Access(BANK_A, item["scores_base"] + tile * keys + row, cycle, cycle)
             yield _Access(MAXIMUM, item["softmax_row"] + row, cycle + MAXIMUM_READ, cycle[:0])
         if not item["tokens"]:
             return
         # A window of the grid needs all tokens of the grid. Values need all tokens that are shifted in.
-        grid = range(self.tokens)
+        grid = range(item["stop"] - item["skip"])
         live = range(item["tokens"]) if item["shift_values"] else None
-        if item["activation"] == Activation.SIGNS_0 or item["row_mask"]:
-            yield self._access(item, SignMemory.SIGNS_0, item["signs_0"], s.SIGNS, live)
-        if item["activation"] == Activation.SIGNS_1:
-            yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, live)
+        if item["activation"] in (Activation.SIGNS_0, Activation.PAIRS) or item["row_mask"]:
+            wanted = self._seen(item, SignMemory.SIGNS_0) if outside(item.fields) else live
+            yield self._access(item, SignMemory.SIGNS_0, item["signs_0"], s.SIGNS, wanted)
+        if item["activation"] in (Activation.SIGNS_1, Activation.PAIRS):
+            wanted = self._seen(item, SignMemory.SIGNS_1) if outside(item.fields) else live
+            yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, wanted)
         if item["differential"] or item["local"]:
             yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, grid)
         if item["partial"]:
@@ -237,16 +249,23 @@ class _Scheduler:
                 item, BANK_B, item["residual_base"], s.residual, grid if item["haar"] else live
             )
         if item["accumulate"]:
-            yield self._access(item, BANK_A, item["base_a"], s.mean)
+            yield self._access(item, BANK_A, item["base_a"], s.mean, *summed(item.fields))
+
+    def _seen(self, item: Pass, memory: SignMemory) -> np.ndarray:
+        """The tokens that see something of their word of a sign memory."""
+        chunks = self.machine.chunks
+        halves = {SignMemory.SIGNS_0: slice(chunks // 2), SignMemory.SIGNS_1: slice(chunks // 2, None)}
+        paired = item["activation"] == Activation.PAIRS
+        return inside(item.fields, halves[memory] if paired else slice(None), chunks)
 
     def _attention_writes(self, item: Pass) -> _Access:
-        chunks, kt = self.machine.width // self.machine.lanes, self.key_tiles
-        row, tile = (v.ravel() for v in np.mgrid[: self.tokens, :kt])
+        chunks, keys, kt = self.machine.chunks, item["keys"], item["key_tiles"]
+        row, tile = (v.ravel() for v in np.mgrid[:keys, :kt])
         words = -(-kt // chunks)
         first = words * chunks - kt  # unused chunks of the first word
         last = self.stages.softmax + row * kt + kt - 1  # the cycle in which the row's last tile is looked up
         cycle = last + attention_written(self.machine.lanes) + tile
-        word = item["attention_base"] + (tile + first) // chunks * self.tokens + row
+        word = item["attention_base"] + (tile + first) // chunks * keys + row
         return _Access(SignMemory.SIGNS_0, word, cycle, cycle)
 
     def _writes(self, item: Pass) -> Iterator[_Access]:
@@ -255,13 +274,19 @@ class _Scheduler:
             yield self._attention_writes(item)
         if not item["tokens"]:
             return
+        places = merged_places(item.fields) if item["merge"] else None
         if item["write_a"]:
-            yield self._access(item, BANK_A, item["base_a"], s.write)
+            yield self._access(item, BANK_A, item["base_a"], s.write, places=places)
         if item["write_b"]:
             yield self._access(item, BANK_B, item["base_b"], s.write)
         for memory in SignMemory:
             if item[memory.writes]:
-                yield self._access(item, memory, item["bits_base"], s.write)
+                yield self._access(item, memory, item["bits_base"], s.write, places=places)
+                for beside in (-1, 1) if item["window"] else ():
+                    first, end = item["skip"] + max(-beside, 0), item["stop"] - max(beside, 0)
+                    base = item["bits_base"] + beside
+                    access = self._access(item, memory, base, s.write, range(first, end))
+                    yield access._replace(port=access.port[:0])  # other chunks of the same cycle
                 if item["haar"]:
                     yield self._access(item, memory, item["token_base"], s.write_high)
         if item["haar"]:

@@ -1,19 +1,37 @@
-"""Divide a model into tiles of channels, steps of inputs and regions of memory."""
+"""Divide a stage into tiles of channels and steps of inputs."""
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
-from haarlequin.sw.compiler.passes import Loads, Pass, Regions, Result
+from haarlequin.sw.compiler.passes import Loads, Pass, Result, Uses
+from haarlequin.sw.compiler.regions import Signs
 from haarlequin.sw.compiler.tables import CONSTANT_FIELDS, Tables
+
+DOUBLE = 1
+"""The field ``interval`` of a pass whose tokens take two cycles."""
+
+
+@dataclass
+class Work:
+    """A model that is being lowered, and what grows meanwhile."""
+
+    model: GoldenModel
+    machine: AcceleratorConfig
+    tables: Tables = field(default_factory=Tables)
+    uses: Uses = field(default_factory=Uses)
+    token_base: dict[str, int] = field(default_factory=dict)
+    """The address of each operation's t_n."""
 
 
 class Tiling:
-    """A model on a machine, and the tables that grow as passes are made.
+    """A stage on a machine. ``config`` is that of the stage alone.
 
     Members, all of them counts except the last:
         tiles: tiles of C channels.
@@ -26,13 +44,13 @@ class Tiling:
             the valid bits of a word lie together.
     """
 
-    def __init__(self, model: GoldenModel, machine: AcceleratorConfig):
-        config = model.config
+    def __init__(self, config: ModelConfig, work: Work):
+        machine, model = work.machine, work.model
         self.model, self.machine, self.config = model, machine, config
         self.constants = model.constants
-        self.tables = Tables()
+        self.tables, self.uses, self.token_base = work.tables, work.uses, work.token_base
         self.n, self.lanes, self.width = config.tokens, machine.lanes, machine.width
-        self.chunks = self.width // self.lanes
+        self.chunks = machine.chunks
         self.tiles = math.ceil(config.dim / self.lanes)
         self.steps = math.ceil(config.dim / self.width)
         self.key_tiles = math.ceil(self.n / self.lanes)
@@ -40,41 +58,11 @@ class Tiling:
         self.dense = config.dim % self.lanes == 0
         repeat_words = math.ceil(config.mlp_ratio * config.dim / self.width)
         self.hidden_steps = repeat_words if self.dense else config.mlp_ratio * self.steps
-        self.regions = self._regions()
-        self.token_base: dict[str, int] = {}
-        """The address of each operation's t_n."""
-
-    def _regions(self) -> Regions:
-        n, heads = self.n, self.config.heads
-        inputs, words, tile_words = self.steps * n, len(self.config.bands) * self.steps * n, self.tiles * n
-        attention = heads * self.row_words * n
-        low = max(tile_words, heads * self.key_tiles * n)
-        partial = low + tile_words
-        context_steps = self.row_words > 1 or any(len(self._heads(tile)) > 1 for tile in range(self.tiles))
-        score_steps = any(len(list(self._head_words(head))) > 1 for head in range(heads))
-        context_partial = partial + (n if self.steps > 1 and self.row_words > 1 else 0)
-        needed = context_steps or score_steps or self.steps > 1
-        return Regions(
-            inputs=inputs,
-            projected=inputs + words,
-            attention=0,
-            context=attention,
-            u=0,
-            value_in=0,
-            v=inputs,
-            x_signs=inputs + words,
-            low=0,
-            high=low,
-            partial=partial,
-            context_partial=context_partial,
-            signs_0=max(inputs + 2 * words, attention + inputs, self.hidden_steps * n),
-            signs_1=inputs + 2 * words,
-            bank_a=context_partial + n if needed else partial,
-        )
+        self.uses.grow(bank_b=self.tiles * self.n)
 
     # Constants
 
-    def _neutral_constants(self, count: int, **given: np.ndarray | int) -> dict[str, np.ndarray]:
+    def neutral_constants(self, count: int, **given: np.ndarray | int) -> dict[str, np.ndarray]:
         """Constants of ``count`` channels that leave a sum as it is, except for the ``given`` ones.
 
         Slopes are 1.0 once they are shifted by `unit_shifts`.
@@ -89,15 +77,15 @@ class Tiling:
 
     @property
     def unit_shifts(self) -> tuple[int, int]:
-        """The shifts that make 1.0 of the units of `_neutral_constants`: the lengths of the shift windows."""
+        """The shifts that make 1.0 of the units of `neutral_constants`: the lengths of the shift windows."""
         w = self.config.widths
         return w.affine_shift[1] - w.affine_shift[0], w.slope_shift[1] - w.slope_shift[0]
 
-    def _tile(self, tile: int) -> slice:
+    def tile(self, tile: int) -> slice:
         """The channels of a tile."""
         return slice(tile * self.lanes, min((tile + 1) * self.lanes, self.config.dim))
 
-    def _add(self, constants: dict[str, np.ndarray], channels: slice) -> int:
+    def add(self, constants: dict[str, np.ndarray], channels: slice) -> int:
         """Put a tile's constants into the table; returns the address of lane 0's."""
         return self.tables.add_constants({k: v[channels] for k, v in constants.items()}, self.lanes)
 
@@ -118,25 +106,49 @@ class Tiling:
         of b.
         """
         c, high = self.constants, self.config.widths.affine_shift[1]
-        constants = self._neutral_constants(self.config.dim, a=c[f"{name}.a"], b=c[f"{name}.b"])
+        constants = self.neutral_constants(self.config.dim, a=c[f"{name}.a"], b=c[f"{name}.b"])
         return constants, (high - int(c[f"{name}.shift"]), self.unit_shifts[1])
 
     # Fields that many passes share
 
-    def _stream(
+    def stream(
         self, operation: OperationCode, tokens: int | None = None, lead: int = 0, **fields: int
     ) -> dict[str, int]:
         """The fields of a pass over ``tokens`` tokens, whose results come ``lead`` tokens late."""
         count = self.n if tokens is None else tokens
         stream = {"tokens": count + lead, "skip": lead, "stop": count + lead}
-        return {"operation": operation, **stream, **fields}
+        return {"operation": operation, "columns": self.config.grid[1], **stream, **fields}
 
-    def _word(self, tile: int) -> tuple[int, int]:
+    def results(
+        self,
+        tile: int,
+        *shown: tuple[str, str],
+        before: int = 0,
+        phase: int = 0,
+        merged: tuple[int, int] | None = None,
+    ) -> list[Result]:
+        """What the trace shows of a tile, (port, tensor) each; ``before`` is how many channels are before
+        those of the tiles.
+        """
+        first, valid = before + self.tile(tile).start, self.valid(tile)
+        return [Result(port, name, first, valid, phase, merged=merged) for port, name in shown]
+
+    def _writes(self, signs: Signs, tile: int) -> dict[str, int]:
+        """The fields of a pass that writes a tile of signs."""
+        word, chunk = self.word(tile)
+        fields = {signs.memory.writes: 1, "bits_base": signs.base + word * self.n, "bits_chunk": chunk}
+        if signs.pairs:
+            fields |= {"bits_0": 1, "bits_1": 1, "pairs": 1}
+        if signs.window:
+            fields |= {"window": signs.window}
+        return fields
+
+    def word(self, tile: int) -> tuple[int, int]:
         """The word and chunk of a tile of channels in a sign memory."""
         return tile // self.chunks, tile % self.chunks
 
-    def _valid(self, tile: int) -> int:
-        channels = self._tile(tile)
+    def valid(self, tile: int) -> int:
+        channels = self.tile(tile)
         return channels.stop - channels.start
 
     def _token(self, name: str, first: int = 0) -> dict[str, int]:
@@ -144,26 +156,23 @@ class Tiling:
             return {}
         return {"token": 1, "token_base": self.token_base[name] + first}
 
-    def _signs(self, name: str, memory: SignMemory, base: int) -> Iterator[Pass]:
-        """The passes that make the signs of x for a projection, where no earlier pass makes them."""
-        constants = self._neutral_constants(self.config.dim, a=0, move=self.constants[f"{name}.move"])
+    def signs(self, signs: Signs) -> Iterator[Pass]:
+        """The passes that make the signs of x for an operation, where no earlier pass makes them."""
+        constants = self.neutral_constants(self.config.dim, a=0, move=signs.move)
         for tile in range(self.tiles):
-            word, chunk = self._word(tile)
-            fields = self._stream(
+            fields = self.stream(
                 OperationCode.SIGNS,
                 shortcut=Operand.BANK_B,
                 shortcut_base=tile * self.n,
-                lanes=self._valid(tile),
-                bits_base=base + word * self.n,
-                bits_chunk=chunk,
+                lanes=self.valid(tile),
+                **self._writes(signs, tile),
             )
-            fields[memory.writes] = 1
-            address = self._add(constants, self._tile(tile))
+            address = self.add(constants, self.tile(tile))
             yield Pass(
-                f"{name}.signs",
+                f"{signs.name}.signs",
                 fields,
                 Loads(constants=address, shifts=self.unit_shifts),
-                [Result(memory.writes, f"{name}.signs", tile)],
+                self.results(tile, (signs.memory.writes, f"{signs.name}.signs")),
             )
 
     def _projection(
@@ -176,9 +185,9 @@ class Tiling:
         needs: Loads,
         final: dict[str, int],
         results: list[Result],
+        partial: int,
         tokens: tuple[int, int, int] | None = None,
         address: int | None = None,
-        partial: int | None = None,
     ) -> Iterator[Pass]:
         """The passes of one tile of a projection: all steps but the last make partial sums.
 
@@ -191,18 +200,17 @@ class Tiling:
             needs: what the last step needs loaded, besides its weights.
             final: further fields of the last step: the post-processing.
             results: what the trace shows of the last step.
+            partial: where partial sums go.
             tokens: the first token, how many tokens stream, and how many of these count; by default all N.
             address: of the weights, where the table has them already.
-            partial: where partial sums go; by default to `Regions.partial`.
         """
         first, count, stop = tokens or (0, self.n, self.n)
-        partial = self.regions.partial if partial is None else partial
         activation, base = source
         memory = SignMemory[activation.name]
         steps = len(bounds)
         for step in range(steps):
             last = step == steps - 1
-            fields = self._stream(operation, count, swap=1, activation=activation, gate_high=self.lanes)
+            fields = self.stream(operation, count, swap=1, activation=activation, gate_high=self.lanes)
             fields["stop"] = stop
             fields[memory.reads] = base + step * self.n + first
             fields["mask_high"] = bounds[step]
@@ -217,12 +225,12 @@ class Tiling:
                 continue
             fields |= final
             reads_a = fields.get("shortcut") == Operand.BANK_A or fields.get("accumulate")
-            fields["double"] = int(bool(step and reads_a))
+            fields["interval"] = DOUBLE if step and reads_a else 0
             yield Pass(name, fields, Loads(**(vars(needs) | {"weights": rows})), results)
 
     def _square(self, name: str, tile: int) -> tuple[np.ndarray, list[int]]:
         """The weights of a tile over C inputs, and how many inputs of each step are valid."""
-        return self._steps(self.constants[f"{name}.weight"][self._tile(tile)])
+        return self._steps(self.constants[f"{name}.weight"][self.tile(tile)])
 
     def _steps(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """Rows of ±1 as (lanes, steps, K) of 0 and 1, and how many inputs of each step are valid."""
@@ -231,15 +239,3 @@ class Tiling:
         bits[: rows.shape[0], : rows.shape[1]] = rows > 0
         bounds = [min(self.width, rows.shape[1] - step * self.width) for step in range(steps)]
         return bits.reshape(self.lanes, steps, self.width), bounds
-
-    def _head_words(self, head: int) -> Iterator[tuple[int, int, int]]:
-        """The words that have channels of a head, each with the first and the end of its bits there."""
-        low, high = head * self.config.head_dim, (head + 1) * self.config.head_dim
-        for word in range(low // self.width, (high - 1) // self.width + 1):
-            start = word * self.width
-            yield word, max(low - start, 0), min(high - start, self.width)
-
-    def _heads(self, tile: int) -> range:
-        """The heads that have channels in a tile."""
-        channels, d = self._tile(tile), self.config.head_dim
-        return range(channels.start // d, (channels.stop - 1) // d + 1)

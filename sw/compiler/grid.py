@@ -1,0 +1,70 @@
+"""Tokens on the grid of a pass: which see beyond an edge, and where a merge puts their results.
+
+All functions take the fields of a pass; the numbers of tokens count from the first of the grid on.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+EDGES = ("above", "below", "left", "right")
+"""Fields that say what is beyond an edge, in the order of the rows of `at_edges`."""
+
+
+def rows_and_columns(fields: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The row and the column of each token."""
+    rows, columns = np.divmod(np.arange(fields["stop"]), fields["columns"])
+    return rows, columns
+
+
+def outside(fields: Mapping[str, int]) -> bool:
+    """Whether some part of a word is beyond an edge for some tokens."""
+    return any(fields.get(edge, 0) for edge in EDGES)
+
+
+def at_edges(fields: Mapping[str, int]) -> np.ndarray:
+    """Whether each token is at each of the four `EDGES` of the grid: (4, tokens)."""
+    rows, columns = rows_and_columns(fields)
+    return np.array([rows == 0, rows == rows[-1], columns == 0, columns == fields["columns"] - 1])
+
+
+def beyond(fields: Mapping[str, int], chunks: int) -> np.ndarray:
+    """Which chunks of its word are beyond an edge for each token: (tokens, chunks)."""
+    first, last, left, right = at_edges(fields)
+    half = np.arange(chunks) >= chunks // 2
+
+    def bits(name: str, count: int) -> np.ndarray:
+        return np.array([fields.get(name, 0) >> i & 1 for i in range(count)], bool)
+
+    rows = [bits(name, 2)[half.astype(int)] for name in ("above", "below")]
+    columns = [bits(name, chunks) for name in ("left", "right")]
+    pairs = zip((first, last, left, right), (*rows, *columns), strict=True)
+    return np.any([token[:, None] & chunk for token, chunk in pairs], axis=0)
+
+
+def inside(fields: Mapping[str, int], chunks: slice, of: int) -> np.ndarray:
+    """The tokens for which not all of these ``chunks`` of their word, ``of`` so many, are beyond an edge."""
+    return np.flatnonzero(~beyond(fields, of)[:, chunks].all(axis=1))
+
+
+def merged_places(fields: Mapping[str, int]) -> np.ndarray:
+    """Where a merge puts the results of each token: words behind those of token 0."""
+    rows, columns = rows_and_columns(fields)
+    among = rows // 2 * (fields["columns"] // 2) + columns // 2
+    return among + rows % 2 * fields.get("odd_row", 0) + columns % 2 * fields.get("odd_column", 0)
+
+
+def merged_chunks(fields: Mapping[str, int]) -> np.ndarray:
+    """By how many chunks the signs of each token are moved."""
+    rows, columns = rows_and_columns(fields)
+    return rows % 2 * fields.get("chunk_row", 0) + columns % 2 * fields.get("chunk_column", 0)
+
+
+def summed(fields: Mapping[str, int]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The tokens whose results are accumulated, and the places of all; None where these are as usual."""
+    if not fields.get("merge", 0):
+        return None, None
+    rows, columns = rows_and_columns(fields)
+    odd = (rows % 2 == 1) & bool(fields.get("sum_rows", 0))
+    odd |= (columns % 2 == 1) & bool(fields.get("sum_columns", 0))
+    return np.flatnonzero(odd), merged_places(fields)

@@ -1,0 +1,137 @@
+"""The passes of a merge of 2×2 tokens: their signs and x are put together by address, then projected."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
+from haarlequin.sw.compiler.feed_forward import FeedForwardPasses
+from haarlequin.sw.compiler.passes import Loads, Pass
+from haarlequin.sw.compiler.regions import Signs
+from haarlequin.sw.compiler.tiling import Tiling
+
+NEXT_RESULT = 4
+"""Cycles from a token to the first whose results can be accumulated onto its own (`hw.timing`): the word is
+looked up three cycles before the result, and written in the cycle after it."""
+
+
+class MergePasses(FeedForwardPasses):
+    """The stage after the merge. ``before`` is the one whose tokens are merged."""
+
+    def merge(self, name: str, before: Tiling, base: int, following: Signs) -> Iterator[Pass]:
+        """The passes of the merge of that name. Its signs lie at ``base`` in sign memory 0."""
+        signs = Signs(name, self.constants[f"{name}.move"], SignMemory.SIGNS_0, base)
+        yield from self._gather_signs(signs, before)
+        yield from self._gather(name, before)
+        yield from self._merged(signs, before, following)
+
+    def merge_words(self, before: Tiling) -> int:
+        """Words of the signs of merged tokens."""
+        return math.ceil(4 / self._packed(before)) * before.steps * self.n
+
+    def _packed(self, before: Tiling) -> int:
+        """How many of the four tokens have their signs in one word: 1, 2 or 4."""
+        room = self.width // before.config.dim
+        return 4 if room >= 4 else 2 if room >= 2 else 1
+
+    def _stored(self, before: Tiling) -> tuple[int, int]:
+        """Tokens whose x are summed, and tiles of the sums, both of four tokens."""
+        groups = max(1, 4 * before.config.dim // self.config.dim)
+        return groups, 4 * before.tiles // groups
+
+    def _gather_signs(self, signs: Signs, before: Tiling) -> Iterator[Pass]:
+        packed, n, steps = self._packed(before), self.n, before.steps
+        place = {
+            1: {"odd_row": 2 * steps * n, "odd_column": steps * n},
+            2: {"odd_row": n, "chunk_column": before.tiles},
+            4: {"chunk_row": 2 * before.tiles, "chunk_column": before.tiles},
+        }[packed]
+        constants = before.neutral_constants(before.config.dim, a=0, move=signs.move)
+        for tile in range(before.tiles):
+            word, chunk = before.word(tile)
+            fields = before.stream(
+                OperationCode.MERGE,
+                shortcut=Operand.BANK_B,
+                shortcut_base=tile * before.n,
+                lanes=before.valid(tile),
+                merge=1,
+                bits_0=1,
+                bits_base=signs.base + word * n,
+                bits_chunk=chunk,
+                **place,
+            )
+            needs = Loads(
+                constants=before.add(constants, before.tile(tile)), shifts=before.unit_shifts
+            )
+            shown = (signs.memory.writes, f"{signs.name}.signs")
+            yield Pass(
+                f"{signs.name}.signs", fields, needs, before.results(tile, shown, merged=before.config.grid)
+            )
+
+    def _gather(self, name: str, before: Tiling) -> Iterator[Pass]:
+        """x of the merged tokens, as the shortcut needs it, in bank A."""
+        groups, _ = self._stored(before)
+        side = before.tiles * self.n
+        # The sums of two groups are over the rows of four tokens, those of four groups over all.
+        place = {1: {"odd_row": 2 * side, "odd_column": side}, 2: {"odd_column": side}, 4: {}}[groups]
+        sums = {1: {}, 2: {"sum_rows": 1}, 4: {"sum_rows": 1, "sum_columns": 1}}[groups]
+        apart = {1: NEXT_RESULT, 2: before.config.grid[1], 4: 1}[groups]
+        constants = before.neutral_constants(before.config.dim, a=0)
+        for tile in range(before.tiles):
+            fields = before.stream(
+                OperationCode.MERGE,
+                shortcut=Operand.BANK_B,
+                shortcut_base=tile * before.n,
+                lanes=before.valid(tile),
+                merge=1,
+                write_a=1,
+                base_a=tile * self.n,
+                accumulate=int(groups > 1),
+                mean_shift=groups.bit_length() - 1,
+                interval=math.ceil(NEXT_RESULT / apart) - 1,
+                **place,
+                **sums,
+            )
+            needs = Loads(
+                constants=before.add(constants, before.tile(tile)), shifts=before.unit_shifts
+            )
+            yield Pass(f"{name}.shortcut", fields, needs)
+
+    def _merged(self, signs: Signs, before: Tiling, following: Signs) -> Iterator[Pass]:
+        name, (_, stored) = signs.name, self._stored(before)
+        constants, shifts = self._irprelu_constants(name, following.move)
+        partial = stored * self.n
+        self.uses.grow(
+            signs_0=signs.base + self.merge_words(before),
+            bank_a=partial + (self.n if self.merge_words(before) > self.n else 0),
+        )
+        weight = self.constants[f"{name}.weight"]
+        for tile in range(self.tiles):
+            final = {
+                "shortcut": Operand.BANK_A,
+                "shortcut_base": tile % stored * self.n,
+                **self._token(name),
+                "write_b": 1,
+                "base_b": tile * self.n,
+                **self._writes(following, tile),
+                "lanes": self.valid(tile),
+                "count": 1,
+            }
+            shown = ("acc", f"{name}.acc"), ("y", name), (following.memory.writes, f"{following.name}.signs")
+            yield from self._projection(
+                name,
+                OperationCode.MERGE,
+                (Activation.SIGNS_0, signs.base),
+                *self._merged_weights(weight[self.tile(tile)], before),
+                Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts),
+                final,
+                self.results(tile, *shown),
+                partial,
+            )
+
+    def _merged_weights(self, rows: np.ndarray, before: Tiling) -> tuple[np.ndarray, list[int]]:
+        """Weights over 4·C inputs, in the order in which the signs lie."""
+        parts = [self._steps(part) for part in np.split(rows, 4 // self._packed(before), axis=1)]
+        bounds = [bound for _, bounds in parts for bound in bounds]
+        return np.concatenate([weight for weight, _ in parts], axis=1), bounds

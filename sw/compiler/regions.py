@@ -1,0 +1,60 @@
+"""Where the tensors of a stage lie in the sign memories and in bank A."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from haarlequin.hw.codes import SignMemory
+
+
+@dataclass(frozen=True)
+class Signs:
+    """The signs of a tensor for the operation that reads them: where they lie, and how.
+
+    Word k of token m is at base + k·N + m. With ``pairs`` a copy for sign memory 1 is in the upper half of
+    its words. With ``window`` the word of a token has the signs of its left neighbour, its own and those of
+    its right one, in so many chunks each.
+    """
+
+    name: str
+    """The operation that reads them."""
+    move: np.ndarray
+    memory: SignMemory
+    base: int
+    pairs: bool = False
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The addresses of tensors; a tensor takes the place of one that is no longer used.
+
+    A sign memory has word k of a tensor's tokens at base + k·N. A bank has tile t at base + t·N.
+    """
+
+    inputs: int
+    """In both sign memories: signs of the bands; in 0 those for the queries, in 1 those for the keys."""
+    projected: int
+    """In sign memory 0 the queries, in 1 the keys."""
+    attention: int
+    """In sign memory 0: Â."""
+    context: int
+    """In sign memory 0: signs for the output projection."""
+    u: int
+    """In sign memory 0: signs of u."""
+    taps: int
+    """In sign memory 0, and in 1 where they are pairs: signs for the 3×3 convolution of the feed-forward part."""
+    value_in: int
+    """In sign memory 1: signs for the values; they are needed longer than queries and keys."""
+    v: int
+    """In sign memory 1: V."""
+    x_signs: int
+    """In sign memory 1: signs for expand."""
+    low: int
+    """In bank A: lo, then the scores, then the mean of u."""
+    high: int
+    """In bank A: hi, then V', then the context."""
+    partial: int
+    """In bank A: partial sums; those of the feed-forward part lie in the context's place."""
+    context_partial: int
+    """In bank A: partial sums of the context, kept while values are computed between its steps."""
