@@ -120,7 +120,7 @@ class Machine(wiring.Component):
         m.d.comb += [
             layers.settings.eq(settings),
             images.settings.eq(settings),
-            head.dim.eq(settings.dim),
+            head.dim.eq(settings.head_dim),
             head.classes.eq(settings.classes),
             head.shift.eq(settings.head_shift),
             self.image_bytes.eq(settings.image_bytes),

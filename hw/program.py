@@ -179,8 +179,8 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             "right": config.chunks,
         },
         {  # by how many words the results of odd rows and of odd columns are moved, in a merge
-            "odd_row": max(signs, bank_a),
-            "odd_column": max(signs, bank_a),
+            "odd_row": place_bits(config),
+            "odd_column": place_bits(config),
         },
     )
 
@@ -201,6 +201,7 @@ def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
         "dim": channels,  # of the stem
         "patch": patch,
         "patch_bytes": patch,
+        "pixel_bytes": patch,
         "line_bytes": pixels,
         "step_bytes": patch,  # between two tokens
         "step_lines": pixels,  # bytes between two rows of tokens
@@ -220,6 +221,11 @@ def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
 def token_bits(config: AcceleratorConfig) -> int:
     """Bits of the number of a token within a pass, and of the number of tokens of a pass."""
     return bits_for(config.max_tokens + lead_limit(config) + config.lanes)
+
+
+def place_bits(config: AcceleratorConfig) -> int:
+    """Bits of the place of a token's results among the words of a tensor."""
+    return max(token_bits(config), ceil_log2(config.signs), ceil_log2(config.bank_a))
 
 
 def lead_limit(config: AcceleratorConfig) -> int:

@@ -101,13 +101,12 @@ def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[D
 def _counts(program: Program) -> dict[str, int]:
     """How many events an image has: every pass shows its live tokens once, a Haar pass shows them twice."""
     lowered = program.lowered
-    model, lanes = lowered.model.config, lowered.machine.lanes
     live = [(item["stop"] - item["skip"]) * (1 + item["haar"]) for item in lowered.passes if item["tokens"]]
-    softmaxes = sum(item["softmax"] for item in lowered.passes)
+    tiles = sum(item["keys"] * item["key_tiles"] for item in lowered.passes if item["softmax"])
     return {
         "acc": sum(live),
         "result": sum(live),
-        "attention": softmaxes * model.tokens * -(-model.tokens // lanes),
+        "attention": tiles,
     }
 
 
@@ -126,12 +125,11 @@ def _attention(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Rows of Â as (pass, token, phase, ports); the phase is the tile of keys."""
     lowered = program.lowered
-    n, chunks = lowered.model.config.tokens, lowered.machine.width // lowered.machine.lanes
-    key_tiles = -(-n // lowered.machine.lanes)
     index = events["attention_pass"]
-    bases = np.array([item["attention_base"] for item in lowered.passes])[index] if len(index) else index
-    word, row = np.divmod(events["attention_address"] - bases, n)
-    tile = word * chunks + events["attention_chunk"] - -key_tiles % chunks
+    names = "attention_base", "keys", "key_chunk"
+    bases, keys, first = (np.array([item[name] for item in lowered.passes])[index] for name in names)
+    word, row = np.divmod(events["attention_address"] - bases, np.maximum(keys, 1))
+    tile = word * lowered.machine.chunks + events["attention_chunk"] - first
     return index, row, tile, {"attention": events.bits("attention")}
 
 

@@ -18,7 +18,8 @@ def attention_latency(lanes: int) -> int:
 class Attention(wiring.Component):
     """Â of one head, a tile of `lanes` keys a cycle: `arithmetic.binarise_softmax` of scores in bank A.
 
-    ``begin`` comes with the ``parts`` of a pass, of which its bases, ``softmax_row`` and ``threshold`` count.
+    ``begin`` comes with the ``parts`` of a pass, of which its bases, its sizes, ``softmax_row``,
+    ``score_shift`` and ``threshold`` count.
     The look-up of row i's tile j is i·``key_tiles`` + j cycles behind. Cycles behind a look-up:
 
     =  ==========================================================================
@@ -28,33 +29,26 @@ class Attention(wiring.Component):
     =  ==========================================================================
 
     Scores are halves in two's complement, lane 0 lowest, so that S = 2·P + a constant for the unsigned P that
-    the softmax and its maxima take. ``tokens`` is N, the number of rows; the last of a row's ``key_tiles``
-    has a key in its first ``key_lanes`` lanes and may hold anything in the others.
+    the softmax and its maxima take. ``keys`` is N, the number of rows; the last of a row's ``key_tiles`` has
+    a key in its first ``key_lanes`` lanes and may hold anything in the others.
 
     Results come in the same order: ``valid`` with the word's ``row_address``, the ``chunk`` of it and its
     ``chosen`` bits; a row's first `latency` cycles behind its last look-up, the others right behind. A row of
     Â begins at chunk ``key_chunk`` of its first word, attention_base + i, and goes on at chunk 0 of
     attention_base + N + i. All addresses are modulo their memory.
 
-    A head may begin beside the last result of the one before, not earlier; the sizes and ``score_shift`` hold
-    still between. In the machine they are settings of a model.
+    A head may begin beside the last result of the one before, not earlier.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self._pass = pass_layout(config)
         lanes, wide = config.lanes, config.widths.wide
-        self._tiles = -(-config.max_tokens // lanes)
+        self._tiles = -(-config.keys // lanes)
         self._softmax = BinarySoftmax(lanes, config.widths, self._tiles, wide)
         self._chunks = config.width // lanes
-        tokens = range(config.max_tokens + 1)
         super().__init__(
             {
-                "tokens": In(tokens),
-                "key_tiles": In(range(self._tiles + 1)),
-                "key_lanes": In(range(lanes + 1)),
-                "key_chunk": In(self._pass["bits_chunk"].shape),
-                "score_shift": In(3),
                 "begin": In(1),
                 "parts": In(self._pass),
                 "read": Out(1),
@@ -78,23 +72,23 @@ class Attention(wiring.Component):
         m = Module()
         m.submodules.softmax = softmax = self._softmax
         parts, busy = Signal(self._pass), Signal()
-        row, tile = Signal(range(self.config.max_tokens)), Signal.like(self.key_tiles)
+        row, tile = Signal(range(self.config.keys)), Signal.like(parts.key_tiles)
         row_start = Signal.like(self.address)
-        last = tile == self.key_tiles - 1
+        last = tile == parts.key_tiles - 1
         with m.If(self.begin):
             m.d.sync += [busy.eq(1), row.eq(0), tile.eq(0), parts.eq(self.parts)]
             m.d.sync += [self.address.eq(self.parts.scores_base), row_start.eq(self.parts.scores_base)]
         with m.Elif(busy & last):
-            m.d.sync += [tile.eq(0), row.eq(row + 1), busy.eq(row != self.tokens - 1)]
+            m.d.sync += [tile.eq(0), row.eq(row + 1), busy.eq(row != parts.keys - 1)]
             m.d.sync += [self.address.eq(row_start + 1), row_start.eq(row_start + 1)]
         with m.Elif(busy):
-            m.d.sync += [tile.eq(tile + 1), self.address.eq(self.address + self.tokens)]
+            m.d.sync += [tile.eq(tile + 1), self.address.eq(self.address + parts.keys)]
         m.d.comb += self.read.eq(busy)
         m.d.sync += self.query.eq(parts.softmax_row + row)
 
         # The address is there a cycle behind the look-up, the word two, in a register three.
         scores = registered(m, self.scores)
-        keys = Mux(registered(m, last, 2), ~((~0) << self.key_lanes), ~0)
+        keys = Mux(registered(m, last, 2), ~((~0) << parts.key_lanes), ~0)
         wide, lanes = self.config.widths.wide, self.config.lanes
         m.d.comb += [
             softmax.tiles.valid.eq(registered(m, busy, 2)),
@@ -102,7 +96,7 @@ class Attention(wiring.Component):
             softmax.tiles.p.maximum.eq(self.maximum),
             softmax.tiles.p.keys.eq(keys),
             softmax.tiles.p.last.eq(registered(m, last, 2)),
-            softmax.shift.eq(self.score_shift),
+            softmax.shift.eq(parts.score_shift),
             softmax.threshold.eq(registered(m, parts.threshold, 2)),
         ]
 
@@ -117,11 +111,11 @@ class Attention(wiring.Component):
         ]
         with m.If(self.begin):
             m.d.sync += [word.eq(self.parts.attention_base), done_row.eq(self.parts.attention_base)]
-            m.d.sync += chunk.eq(self.key_chunk)
+            m.d.sync += chunk.eq(self.parts.key_chunk)
         with m.Elif(chosen.valid & chosen.p.last):
-            m.d.sync += [word.eq(done_row + 1), done_row.eq(done_row + 1), chunk.eq(self.key_chunk)]
+            m.d.sync += [word.eq(done_row + 1), done_row.eq(done_row + 1), chunk.eq(parts.key_chunk)]
         with m.Elif(chosen.valid):
             m.d.sync += chunk.eq(chunk + 1)
             with m.If(chunk == self._chunks - 1):
-                m.d.sync += [word.eq(word + self.tokens), chunk.eq(0)]
+                m.d.sync += [word.eq(word + parts.keys), chunk.eq(0)]
         return m

@@ -36,6 +36,8 @@ class Embedding(wiring.Component):
         The widths of the numbers.
     max_tokens, max_channels, max_patch_length : int
         The largest image: its tokens, the channels of a token, and the bytes of a patch.
+    max_values, max_positions : int
+        The most values of an image, tokens times channels, and the words of ``positions``.
     max_pixels : int
         Bytes of the image memory.
 
@@ -51,9 +53,15 @@ class Embedding(wiring.Component):
         Table of `constants_layout`, one word per channel, with |bias| ≤ patch length · 2^14.
     positions : In(TableSignature)
         Table of position values: channel c of token n is at n · dim + c.
-    image, rows, columns, patch, patch_bytes, line_bytes, dim : In
+    image, rows, columns, patch, patch_bytes, pixel_bytes, line_bytes, step_bytes, step_lines, dim : In
         The address of the image's first byte; rows and columns of tokens; rows of a patch; bytes of a row of
-        a patch; bytes of a row of the image; and channels of a token. They must not change while ``busy``.
+        a patch, of a pixel and of a row of the image; bytes from a patch to its right neighbour and to the
+        one below; and channels of a token. They must not change while ``busy``.
+    padding, padding_end : In(1)
+        The first patch begins a pixel above and left of the image; the last one ends a pixel below and right
+        of it. Pixels outside the image are 128. They must not change while ``busy``.
+    positioned : In(1)
+        Positions are added to the values. It must not change while ``busy``.
     acc_shift, shift : In
         The right shift that leaves `Widths.embedding_acc` bits of a sum, and the right shift of the affine.
         They must not change while ``busy``.
@@ -81,8 +89,11 @@ class Embedding(wiring.Component):
         max_channels: int,
         max_patch_length: int,
         max_pixels: int,
+        max_values: int,
+        max_positions: int,
     ):
         sizes = {"macs": macs, "max_tokens": max_tokens, "max_channels": max_channels}
+        sizes |= {"max_values": max_values, "max_positions": max_positions}
         sizes |= {"max_patch_length": max_patch_length, "max_pixels": max_pixels}
         for name, value in sizes.items():
             if not (isinstance(value, int) and value >= 1):
@@ -95,7 +106,7 @@ class Embedding(wiring.Component):
             "pixels": (unsigned(8), max_pixels),
             "weights": (data.ArrayLayout(signed(8), macs), groups * max_patch_length),
             "constants": (constants, max_channels),
-            "positions": (signed(widths.wide), max_tokens * max_channels),
+            "positions": (signed(widths.wide), max_positions),
         }
         tokens, taps, pixels = range(max_tokens + 1), range(max_patch_length + 1), range(max_pixels + 1)
         acc_shift = max(0, self._acc.width - widths.embedding_acc)
@@ -107,7 +118,13 @@ class Embedding(wiring.Component):
                 "columns": In(tokens),
                 "patch": In(taps),
                 "patch_bytes": In(taps),
+                "pixel_bytes": In(taps),
                 "line_bytes": In(pixels),
+                "step_bytes": In(taps),
+                "step_lines": In(pixels),
+                "padding": In(1),
+                "padding_end": In(1),
+                "positioned": In(1),
                 "dim": In(range(max_channels + 1)),
                 "acc_shift": In(range(acc_shift + 1)),
                 "shift": In(range(widths.embedding_shift[1] + 1)),
@@ -115,7 +132,7 @@ class Embedding(wiring.Component):
                 "busy": Out(1),
                 "done": Out(1),
                 "values": Out(stream.Signature(signed(widths.wide))),
-                "clipped": Out(range(2 * max_tokens * max_channels + 1)),
+                "clipped": Out(range(2 * max_values + 1)),
             }
         )
 
@@ -148,37 +165,46 @@ class Embedding(wiring.Component):
     def _addresses(self, m: Module, step: Signal, pixel: TableRead, weights: TableRead) -> Value:
         """Walk through the image patch by patch, and through each patch once for every group.
 
-        Returns three bits for each tap, which say that it is the first of a group, the last of a group, and
-        the last of the image.
+        Returns four bits for each tap, which say that it is the first of a group, the last of a group, the
+        last of the image, and that it is outside the image.
         """
-        running, corner, line = Signal(), Signal.like(pixel.addr), Signal.like(pixel.addr)
+        running = Signal()
+        row_corner, corner, line = (Signal.like(pixel.addr) for _ in range(3))
         taken = running & step
-        _, in_line = counter(m, self.patch_bytes, taken)
-        _, in_group = counter(m, self.patch, taken, inner=in_line)
+        byte, in_line = counter(m, self.patch_bytes, taken)
+        line_number, in_group = counter(m, self.patch, taken, inner=in_line)
         _, in_token = counter(m, self.dim, taken, self.macs, inner=in_group)
-        _, in_row = counter(m, self.columns, taken, inner=in_token)
-        _, in_image = counter(m, self.rows, taken, inner=in_row)
+        column, in_row = counter(m, self.columns, taken, inner=in_token)
+        row, in_image = counter(m, self.rows, taken, inner=in_row)
+        before = ((row == 0) & (line_number == 0)) | ((column == 0) & (byte < self.pixel_bytes))
+        below = (row == self.rows - 1) & (line_number == self.patch - 1)
+        right = (column == self.columns - 1) & (byte + self.pixel_bytes >= self.patch_bytes)
+        outside = (self.padding & before) | (self.padding_end & (below | right))
         begins_group = Signal(init=1)
         with m.If(taken):
             m.d.sync += [begins_group.eq(in_group), weights.addr.eq(Mux(in_token, 0, weights.addr + 1))]
 
+        # All of them are modulo the memory: with padding, the first patches begin before the image.
         following, next_line = pixel.addr + 1, line + self.line_bytes
-        # The next row of patches begins after the last byte of a row's last patch.
-        next_corner = Mux(in_row, following, corner + self.patch_bytes)
+        next_row = row_corner + self.step_lines
+        next_corner = Mux(in_row, next_row, corner + self.step_bytes)
+        origin = self.image - Mux(self.padding, self.line_bytes + self.pixel_bytes, 0)
         with m.If(self.start):
-            m.d.sync += [address.eq(self.image) for address in (pixel.addr, line, corner)]
+            m.d.sync += [address.eq(origin) for address in (pixel.addr, line, corner, row_corner)]
             m.d.sync += running.eq(1)
         with m.Elif(taken):  # ``taken`` is known last, so it only enables the registers
             with m.If(in_token):
                 m.d.sync += [address.eq(next_corner) for address in (pixel.addr, line, corner)]
                 m.d.sync += running.eq(~in_image)
+                with m.If(in_row):
+                    m.d.sync += row_corner.eq(next_row)
             with m.Elif(in_group):
                 m.d.sync += [address.eq(corner) for address in (pixel.addr, line)]
             with m.Elif(in_line):
                 m.d.sync += [address.eq(next_line) for address in (pixel.addr, line)]
             with m.Else():
                 m.d.sync += pixel.addr.eq(following)
-        return Cat(begins_group, taken & in_group, taken & in_image)
+        return Cat(begins_group, taken & in_group, taken & in_image, outside)
 
     def _accumulate(
         self, m: Module, step: Signal, pixel: TableRead, weights: TableRead, tags: Value
@@ -186,8 +212,9 @@ class Embedding(wiring.Component):
         """The sums of a group, whether they are complete, and whether they are the last of the image."""
         m.d.comb += [pixel.en.eq(step), weights.en.eq(step)]
         stage = stages(m, step)
-        first, *ends = stage(tags, 3)  # as late as the products
-        p = stage((pixel.data ^ 128).as_signed())  # pixel − 128
+        first, *ends = stage(tags[:3], 3)  # as late as the products
+        outside = stage(tags[3])
+        p = stage(Mux(outside, 0, (pixel.data ^ 128).as_signed()))  # pixel − 128
         sums = [Signal(self._acc, name=f"sum_{k}") for k in range(self.macs)]
         for total, weight in zip(sums, weights.data, strict=True):
             product = stage(p * stage(weight))
@@ -245,7 +272,7 @@ class Embedding(wiring.Component):
         doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
         clipped, clipped_again = Signal(), Signal()
         x = stage(saturate(m, round_shift(doubled, b, 1), bits, clipped))  # 5
-        value = stage(saturate(m, x + position.data, bits, clipped_again))  # 6
+        value = stage(saturate(m, x + Mux(self.positioned, position.data, 0), bits, clipped_again))  # 6
 
         before, after = stage(valid, 4), stage(valid, 5)  # the first saturation and the second
         # Saturations are counted a cycle late: the position leaves its memory late, and the counter is long.
@@ -255,7 +282,7 @@ class Embedding(wiring.Component):
         with m.If(self.start):
             m.d.sync += [position.addr.eq(0), counted.eq(0)]
         with m.Elif(move):
-            m.d.sync += position.addr.eq(position.addr + before)
+            m.d.sync += position.addr.eq(position.addr + (before & self.positioned))
             m.d.sync += latest.eq((before & clipped) + (after & clipped_again))
         m.d.comb += [values.p.eq(value), values.valid.eq(stage(after))]
         m.d.comb += self.done.eq(values.valid & values.ready & stage(last, 6))

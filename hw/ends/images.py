@@ -38,6 +38,7 @@ class Images(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         sizes = config.max_tokens, config.max_channels, config.max_patch_length, config.pixels
+        sizes += config.values, config.position_words
         self._embedding = Embedding(config.macs, config.widths, *sizes)
         tables = ("pixels", "weights", "constants", "positions")
         members = self._embedding.signature.members
@@ -68,9 +69,11 @@ class Images(wiring.Component):
         for name in ("pixels", "weights", "constants", "positions"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(embedding, name))
         settings = self.settings
-        for name in ("rows", "columns", "patch", "patch_bytes", "line_bytes", "dim"):
+        names = "rows", "columns", "patch", "patch_bytes", "pixel_bytes", "line_bytes", "step_bytes", "dim"
+        for name in (*names, "step_lines", "padding", "padding_end"):
             m.d.comb += getattr(embedding, name).eq(getattr(settings, name))
         m.d.comb += [
+            embedding.positioned.eq(settings.positions),
             embedding.acc_shift.eq(settings.embedding_acc_shift),
             embedding.shift.eq(settings.embedding_shift),
         ]

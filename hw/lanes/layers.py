@@ -108,7 +108,6 @@ class Layers(wiring.Component):
         for name in ("sequencer", "loader", "array", "attention", "maximum", "haar", "local", "pool"):
             m.submodules[name] = getattr(self, f"_{name}")
         sequencer = self._sequencer
-        m.d.comb += sequencer.tokens.eq(self.settings.tokens)
         for name in ("start", "head_free"):
             m.d.comb += getattr(sequencer, name).eq(getattr(self, name))
         for name in ("begin", "done", "operation", "holds_head"):
@@ -174,29 +173,56 @@ class Layers(wiring.Component):
         config, sequencer, loader = self.config, self._sequencer, self._loader
         self._sign_writes, words = {}, {}
         for which in SignMemory:
-            memory = sized_memory(config.width, config.signs)
-            m.submodules[f"signs_{which.value}"] = memory
-            write, read = memory.write_port(granularity=config.lanes), memory.read_port()
-            address = Signal.like(read.addr)
+            apart = config.windows and which == SignMemory.SIGNS_0
+            bits = config.lanes if apart else config.width  # of each of the memories that make it
+            address = Signal(ceil_log2(config.signs))
             m.d.sync += address.eq(sequencer.current[which.reads] + sequencer.token.number)
-            m.d.comb += read.addr.eq(address)
+            writes, parts, here = [], [], Signal.like(address)
+            for number in range(config.width // bits):
+                memory = sized_memory(bits, config.signs)
+                m.submodules[f"signs_{which.value}_{number}"] = memory
+                writes.append(memory.write_port(granularity=config.lanes))
+                read = memory.read_port()
+                m.d.comb += read.addr.eq(here)
+                parts.append(read.data)
+            m.d.comb += here.eq(address)
             if which == SignMemory.SIGNS_1:
-                m.d.comb += loader.key.eq(read.data)
+                m.d.comb += loader.key.eq(Cat(parts))
                 with m.If(loader.keys):
-                    m.d.comb += read.addr.eq(loader.key_address)
-            words[which] = streamed(m, read.data)
-            self._sign_writes[which] = write
+                    m.d.comb += here.eq(loader.key_address)
+            words[which] = streamed(m, Cat(parts))
+            self._sign_writes[which] = writes
         return words[SignMemory.SIGNS_0], words[SignMemory.SIGNS_1]
 
     def _write_signs(
-        self, m: Module, which: SignMemory, enable: Value, address: Value, chunk: Value, bits: Value
+        self,
+        m: Module,
+        which: SignMemory,
+        enable: Value,
+        address: Value,
+        chunk: Value,
+        bits: Value,
+        window: Value,
+        token: data.View,
     ):
-        """Write ``bits`` into a sign memory a cycle later; returns what is being written."""
-        write = self._sign_writes[which]
+        """Write ``bits`` into a sign memory a cycle later; returns what is being written.
+
+        With a ``window`` they go into three words: as the left neighbour of the next token, as the token's
+        own, and as the right neighbour of the token before.
+        """
+        writes = self._sign_writes[which]
         later = streamed(m, bits)
-        m.d.sync += write.addr.eq(address)
-        m.d.comb += write.data.eq(later.replicate(self.config.width // self.config.lanes))
-        m.d.sync += write.en.eq(Mux(enable, 1 << chunk, 0))
+        for number, write in enumerate(writes):
+            m.d.comb += write.data.eq(later.replicate(len(write.en)))
+            if len(writes) == 1:
+                m.d.sync += [write.addr.eq(address), write.en.eq(Mux(enable, 1 << chunk, 0))]
+                continue
+            left, right = (
+                (window != 0) & ~outer & (chunk + offset == number)
+                for outer, offset in ((token.ends, 0), (token.begins, window << 1))
+            )
+            m.d.sync += write.addr.eq(address + Mux(left, 1, 0) - Mux(right, 1, 0))
+            m.d.sync += write.en.eq(enable & (left | right | (chunk + window == number)))
         return later
 
     # Loads
@@ -241,14 +267,14 @@ class Layers(wiring.Component):
         """V_i of every lane, a cycle before `Timing.operands`, and what it and the local convolution add."""
         loader, local, stages, pipe = self._loader, self._local, self.stages, self._pipe
         lanes = self.config.lanes
-        part = self._late(m, stages.STREAM, "differential", "local", "chunk")
+        part = self._late(m, stages.STREAM, "differential", "local", "chunk", "columns")
         slots = self._lane_slots(m, "local_slots", loader.local, loader.load_local, loader.slot)
         used, last = stages.STREAM + 1, stages.STREAM + local.latency - 1
         weights, shifts = (slots(self._late(m, stage, "slot").slot) for stage in (used, last))
         m.d.comb += [
             local.enable.eq(pipe[stages.STREAM].enable & (part.differential | part.local)),
             local.first.eq(pipe[stages.STREAM - 1].first),
-            local.columns.eq(self.settings.columns),
+            local.columns.eq(part.columns),
             local.taps.eq(self.settings.taps),
             local.v.eq(word_1.word_select(part.chunk, lanes)),
         ]
@@ -267,16 +293,30 @@ class Layers(wiring.Component):
     def _operands(self, m: Module, word_0: Signal, word_1: Signal) -> None:
         """Activation and mask; gate and differential term."""
         array, stages, config = self._array, self.stages, self.config
-        early = self._late(m, stages.STREAM - 1, "mask_low", "mask_high")
-        size = config.width
+        names = "mask_low", "mask_high", "activation", "above", "below", "left", "right"
+        early = self._late(m, stages.STREAM - 1, *names)
+        first_row, last_row, first_column, last_column = self._pipe[stages.STREAM - 1].edges
+        size, chunks = config.width, config.chunks
+        ones = []  # for each chunk
+        for chunk in range(chunks):
+            half = int(chunk >= chunks // 2)
+            rows = (first_row & early.above[half]) | (last_row & early.below[half])
+            columns = (first_column & early.left[chunk]) | (last_column & early.right[chunk])
+            ones.append(streamed(m, (early.activation == Activation.ONES) | rows | columns))
         bounded = self._below(early.mask_high, size) & ~self._below(early.mask_low, size)
         part = self._late(m, stages.STREAM, "activation", "row_mask")
-        signs = Mux(part.activation[0], word_0, word_1)  # by the lower bit alone: SIGNS_0 or SIGNS_1
+        # By one bit for each half: SIGNS_0 or SIGNS_1, and PAIRS for one of each.
+        low, high = Value.cast(part.activation)
+        middle = size // 2
+        signs = Cat(
+            Mux(low, word_0[:middle], word_1[:middle]), Mux(high, word_1[middle:], word_0[middle:])
+        )
+        activation = signs | Cat(one.replicate(config.lanes) for one in ones)
         wait = stages.activation - stages.STREAM
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
         gate = self._below(late.gate_high, config.lanes) & ~self._below(late.gate_low, config.lanes)
         m.d.comb += [
-            array.activation.eq(streamed(m, Mux(part.activation == Activation.ONES, ~0, signs), wait)),
+            array.activation.eq(streamed(m, activation, wait)),
             array.mask.eq(streamed(m, Mux(part.row_mask, word_0, ~0) & streamed(m, bounded), wait)),
             array.gate.eq(streamed(m, gate)),
             array.differential.eq(self._late(m, stages.operands - 1, "differential").differential),
@@ -309,18 +349,20 @@ class Layers(wiring.Component):
         def at(stage: int, base: Value) -> Value:
             return base + pipe[stage].number
 
+        summed = pipe[stages.mean]
+
         use_partial = used(stages.partial, partial.partial)
         use_a = used(stages.shortcut, shortcut.shortcut == Operand.BANK_A)
         use_b = used(stages.shortcut, shortcut.shortcut == Operand.BANK_B)
         use_residual = used(stages.residual, residual.residual)
-        use_mean = used(stages.mean, mean.accumulate)
+        use_mean = used(stages.mean, mean.accumulate & summed.summed)
         use_token = used(stages.residual, residual.token)
         either = at(stages.shortcut, shortcut.shortcut_base)
         m.d.sync += address_a.eq(
             Mux(
                 use_partial,
                 at(stages.partial, partial.partial_base),
-                Mux(use_a, either, at(stages.mean, mean.base_a)),
+                Mux(use_a, either, mean.base_a + summed.place),
             )
         )
         address = Mux(use_b, either, at(stages.residual, residual.residual_base))
@@ -356,10 +398,11 @@ class Layers(wiring.Component):
         """lo in a token's first cycle and hi in its second, with the signs that Q and K take of it."""
         haar, stages, loader, pipe = self._haar, self.stages, self._loader, self._pipe
         config, arrives = self.config, stages.result - HaarSplit.LATENCY
+        split = self._late(m, arrives, "haar", "columns")
         m.d.comb += [
-            haar.enable.eq(pipe[arrives].enable & self._late(m, arrives, "haar").haar),
+            haar.enable.eq(pipe[arrives].enable & split.haar),
             haar.first.eq(pipe[arrives - 1].first),
-            haar.columns.eq(self.settings.columns),
+            haar.columns.eq(split.columns),
             haar.x.eq(x),
             haar.counted.eq(self._below(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),
         ]
@@ -400,6 +443,8 @@ class Layers(wiring.Component):
             "token_base",
             "shift_values",
             "index",
+            "window",
+            "pairs",
         )
         part = self._late(m, stages.result, *names)
         live, second = token.live, token.phase & part.haar
@@ -411,7 +456,7 @@ class Layers(wiring.Component):
         a, b = self._write_a, self._write_b
         writes_b = registered(m, live & part.write_b)
         address_b = registered(m, (part.base_b + token.number)[: len(b.addr) - 1])
-        m.d.sync += a.addr.eq(Mux(second, part.base_b, part.base_a) + token.number)
+        m.d.sync += a.addr.eq(Mux(second, part.base_b, part.base_a) + token.place)
         m.d.sync += a.en.eq(live & part.write_a)
         m.d.comb += [
             a.data.eq(stored),
@@ -421,7 +466,7 @@ class Layers(wiring.Component):
             b.data.eq(Mux(writes_b, Value.cast(stored), Value.cast(self.x))),
         ]
 
-        word = Mux(second, part.token_base, part.bits_base) + token.number
+        word, chunk = Mux(second, part.token_base, part.bits_base) + token.place, part.bits_chunk + token.moved
         signs = [Mux(part.haar, band, array.bits) for band in self._band_signs]
         rows = attention.valid
         bits_0 = self._write_signs(
@@ -429,16 +474,19 @@ class Layers(wiring.Component):
             SignMemory.SIGNS_0,
             rows | (live & part.bits_0),
             Mux(rows, attention.row_address, word),
-            Mux(rows, attention.chunk, part.bits_chunk),
+            Mux(rows, attention.chunk, chunk),
             Mux(rows, attention.chosen, signs[SignMemory.SIGNS_0]),
+            Mux(rows, 0, part.window),
+            token,
         )
-        written = live & part.bits_1, word, part.bits_chunk, signs[SignMemory.SIGNS_1]
-        bits_1 = self._write_signs(m, SignMemory.SIGNS_1, *written)
+        upper = chunk + Mux(part.pairs, config.chunks // 2, 0)
+        written = live & part.bits_1, word, upper, signs[SignMemory.SIGNS_1]
+        bits_1 = self._write_signs(m, SignMemory.SIGNS_1, *written, part.window, token)
 
         self._lanes = self._below(part.lanes, config.lanes)
         tiles = self._maximum.tiles
         flip = sum(1 << (bits * lane + bits - 1) for lane in range(config.lanes))
-        pooled = self._late(m, stages.write, "pool", "lanes")
+        pooled = self._late(m, stages.write, "pool", "lanes", "each")
         m.d.comb += [
             array.shift.eq(token.enable & part.shift_values),
             tiles.valid.eq(live & part.maximum),
@@ -447,8 +495,8 @@ class Layers(wiring.Component):
             tiles.p.row.eq(part.row_base + token.number),
             tiles.p.first.eq(part.first_keys),
             pool.enable.eq(after.live & pooled.pool),
-            pool.begins.eq(after.begins),
-            pool.ends.eq(after.ends),
+            pool.begins.eq(after.begins | pooled.each),
+            pool.ends.eq(after.ends | pooled.each),
             pool.count.eq(pooled.lanes),
             pool.x.eq(stored),
         ]
@@ -486,9 +534,7 @@ class Layers(wiring.Component):
 
     def _softmax(self, m: Module) -> None:
         attention, maximum, sequencer = self._attention, self._maximum, self._sequencer
-        settings, stages = self.settings, self.stages
-        for name in ("tokens", "key_tiles", "key_lanes", "key_chunk", "score_shift"):
-            m.d.comb += getattr(attention, name).eq(getattr(settings, name))
+        stages = self.stages
         begin = sequencer.fresh & sequencer.current.softmax
         parts, index = Signal(self._pass), Signal.like(sequencer.index)
         shown = Signal.like(index)

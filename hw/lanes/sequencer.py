@@ -1,6 +1,6 @@
 """The sequencer: it runs the passes of the program, and issues the tokens of each pass."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -8,7 +8,14 @@ from amaranth.utils import ceil_log2
 from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.program import CONTEXTS, group_slices, pass_layout, token_bits, update_layout
+from haarlequin.hw.program import (
+    CONTEXTS,
+    group_slices,
+    pass_layout,
+    place_bits,
+    token_bits,
+    update_layout,
+)
 
 
 def token_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -19,9 +26,13 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
             "phase": 1,  # the second cycle of a token that takes two
             "live": 1,  # the results of this cycle count
             "first": 1,  # token 0 of the grid, or the first one after the grid
+            "edges": 4,  # it is in the first row of the grid, the last row, the first column, the last column
             "begins": 1,  # the pass's first live token
             "ends": 1,  # the pass's last live token
             "number": token_bits(config),
+            "place": place_bits(config),  # of its results: its number, or where a merge puts them
+            "moved": ceil_log2(config.chunks),  # by how many chunks a merge moves its signs
+            "summed": 1,  # its results can be accumulated
             "context": range(CONTEXTS),
         }
     )
@@ -37,8 +48,8 @@ class Sequencer(wiring.Component):
     A pass with ``wait_head`` begins in the cycle after one with ``head_free`` high. The first pass of a
     program does not wait for the head, even if it has ``wait_head``.
 
-    The pass issues token m in its cycle m, or, if it has ``double``, in its cycles 2·m and 2·m + 1. Each pass
-    takes the next context number, modulo `CONTEXTS`.
+    The pass issues token m in its cycle m, or, with an ``interval`` of i, in its cycles (i + 1)·m to
+    (i + 1)·m + i. Each pass takes the next context number, modulo `CONTEXTS`.
 
     Parameters
     ----------
@@ -49,8 +60,6 @@ class Sequencer(wiring.Component):
     -------
     program : In(TableSignature)
         The host's side of the program memory. The host may use it only while no program runs.
-    tokens : In(range(config.max_tokens + 1))
-        N, the number of tokens of the grid.
     start : In(1)
         An image is waiting.
     head_free : In(1)
@@ -84,7 +93,6 @@ class Sequencer(wiring.Component):
         super().__init__(
             table_ports(self._tables)
             | {
-                "tokens": In(range(config.max_tokens + 1)),
                 "start": In(1),
                 "head_free": In(1),
                 "begin": Out(1),
@@ -131,22 +139,53 @@ class Sequencer(wiring.Component):
             m.d.sync += left.eq(left - 1)
 
         active, live, number = Signal(), Signal(), token.number
+        waited, ends = Signal.like(current.interval), Signal()
+        grid_end = Signal.like(number)
         m.d.comb += [
             live.eq(active & (number >= current.skip) & (number < current.stop)),
             token.enable.eq(active & ~token.phase),
             token.live.eq(live & (~token.phase | current.haar)),
-            token.first.eq((number == 0) | (number == self.tokens)),
+            token.first.eq((number == 0) | (number == grid_end)),
+            ends.eq(waited == current.interval),
             token.begins.eq(number == current.skip),
             token.ends.eq(number == current.stop - 1),
         ]
         with m.If(load):
-            m.d.sync += [active.eq(following.tokens != 0), number.eq(0), token.phase.eq(0)]
+            m.d.sync += [active.eq(following.tokens != 0), number.eq(0), token.phase.eq(0), waited.eq(0)]
             m.d.sync += token.context.eq(token.context + 1)
+            m.d.sync += grid_end.eq(following.stop - following.skip)
         with m.Elif(active):
-            ends = ~current.double | token.phase
             m.d.sync += [token.phase.eq(~ends), number.eq(number + ends)]
+            m.d.sync += waited.eq(Mux(ends, 0, waited + 1))
             m.d.sync += active.eq(~ends | (number + 1 < current.tokens))
+        self._walk(m, load, active & ends, following)
         return m
+
+    def _walk(self, m: Module, load: Signal, step: Value, following: data.View) -> None:
+        """The place of a token on the grid, and that of its results."""
+        current, token = self.current, self.token
+        column, odd_row, first_row = Signal(range(self._config.max_columns)), Signal(), Signal()
+        last_row_from = Signal.like(token.number)  # the first token of the last row
+        row_place, place = Signal.like(token.place), Signal.like(token.place)  # among the merged tokens
+        odd_column, ends_row = column[0], column == current.columns - 1
+        with m.If(load):
+            m.d.sync += [column.eq(0), odd_row.eq(0), first_row.eq(1), row_place.eq(0), place.eq(0)]
+            m.d.sync += last_row_from.eq(following.stop - following.columns)
+        with m.Elif(step & ends_row):
+            m.d.sync += [column.eq(0), odd_row.eq(~odd_row), first_row.eq(0)]
+            m.d.sync += [row_place.eq(Mux(odd_row, place + 1, row_place))]
+            m.d.sync += [place.eq(Mux(odd_row, place + 1, row_place))]
+        with m.Elif(step):
+            m.d.sync += [column.eq(column + 1), place.eq(place + odd_column)]
+        moved_words = Mux(odd_row, current.odd_row, 0) + Mux(odd_column, current.odd_column, 0)
+        moved_chunks = Mux(odd_row, current.chunk_row, 0) + Mux(odd_column, current.chunk_column, 0)
+        summed = (odd_row & current.sum_rows) | (odd_column & current.sum_columns)
+        m.d.comb += [
+            token.edges.eq(Cat(first_row, token.number >= last_row_from, column == 0, ends_row)),
+            token.place.eq(Mux(current.merge, place + moved_words, token.number)),
+            token.moved.eq(Mux(current.merge, moved_chunks, 0)),
+            token.summed.eq(~current.merge | summed),
+        ]
 
     def _following(self, m: Module, load: Signal) -> tuple[data.View, Signal]:
         """The next pass, and whether all of its updates are read. ``load`` starts the one after it."""

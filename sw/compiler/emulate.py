@@ -236,9 +236,10 @@ class Emulator:
             if f[memory.writes]:
                 upper = machine.chunks // 2 if f["pairs"] and memory == SignMemory.SIGNS_1 else 0
                 for slot, beside in enumerate((1, 0, -1) if f["window"] else (0,)):
-                    here = (kept + beside >= kept[0]) & (kept + beside <= kept[-1])
+                    here = live & live[np.clip(numbers + beside, 0, len(live) - 1)]
+                    here[-1 if beside > 0 else 0] &= beside == 0
                     chunk = f["bits_chunk"] + upper + slot * f["window"]
-                    self._put_signs(memory, f["bits_base"] + beside, chunk, kept[here], bits[live][here])
+                    self._put_signs(memory, f["bits_base"] + beside, chunk, numbers[here], bits[here])
         if f["maximum"]:
             largest = y[live][:, : f["lanes"]].max(1)
             rows = f["row_base"] + kept

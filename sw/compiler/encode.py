@@ -124,6 +124,7 @@ def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
         "dim": config.stages[0].dim,
         "patch": stem.kernel,
         "patch_bytes": stem.kernel * config.channels,
+        "pixel_bytes": config.channels,
         "line_bytes": line_bytes,
         "step_bytes": stem.step * config.channels,
         "step_lines": stem.step * line_bytes,

@@ -251,6 +251,7 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
             sums.append(model.mlp_ratio * place.config.dim)
         if place.merged:
             sums.append(4 * place.merged.dim)
+            check_merge(place.merged.dim, place.config.dim, model.name, machine)
     needs["signs of a sum"] = (max(sums), limit)
     excess = [f"{name} {has}, {most} at most" for name, (has, most) in needs.items() if has > most]
     if excess:
@@ -259,6 +260,15 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
     if finest < SHIFTS[0]:
         shift = f"the score's shift {finest}, {SHIFTS[0]} at least"
         raise DoesNotFit(f"{model.name} is too fine for {machine.name}: {shift}")
+
+
+def check_merge(inputs: int, outputs: int, name: str, machine: AcceleratorConfig) -> None:
+    """Raise `DoesNotFit` for a merge whose tokens do not lie in whole tiles, or are summed by more than four."""
+    if inputs % machine.lanes or outputs % machine.lanes or 4 * inputs > 4 * outputs:
+        raise DoesNotFit(
+            f"{name}: {machine.name} merges channels in multiples of its {machine.lanes} lanes into as many or "
+            f"more, not {inputs} into {outputs}"
+        )
 
 
 def check_memories(lowered: Lowered) -> None:
