@@ -54,7 +54,7 @@ class SignMemory(IntEnum, shape=1):
 class ResultPart(IntEnum, shape=2):
     """The kinds of words in the result of an image, in the order in which they are sent."""
 
-    LOGITS = 0
+    ANSWERS = 0
     CYCLES = 1
     SATURATIONS = 2
 
@@ -73,7 +73,8 @@ class OperationCode(IntEnum, shape=4):
     REDUCE = 8
     CONVOLUTION = 9
     MERGE = 10
-    WAITING = 11
+    HEAD = 11
+    WAITING = 12
 
     @property
     def title(self) -> str:

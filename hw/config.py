@@ -65,6 +65,8 @@ class AcceleratorConfig:
     max_patch_length: int = 48
     """The number of values of the largest patch."""
     max_classes: int = 10
+    answers: int = 0
+    """Words for the answers of a segmentation network, which has one for each token; 0 is none of them."""
     rows: int = 128
     """Rows of scores, of all heads together."""
     theta: int = 3
@@ -246,6 +248,29 @@ CONFIGS: dict[str, AnyConfig] = {
             pixels=2 * 3072,
             max_columns=8,
             max_channels=64,
+        ),
+        # for cifar10-hybrid, in 56 block RAMs
+        AcceleratorConfig(
+            name="8x64-hybrid",
+            lanes=8,
+            width=64,
+            weights=4096,
+            constants=2048,
+            local=128,
+            tokens=1536,
+            signs=512,
+            bank_a=1024,
+            bank_b=2048,
+            program=2560,
+            macs=8,
+            pixels=2 * 3072,
+            max_columns=16,
+            max_tokens=256,
+            max_keys=64,
+            max_channels=64,
+            max_values=8192,
+            max_patch_length=27,
+            positions=1,
         ),
         # for digits and cifar10-nano
         AcceleratorConfig(

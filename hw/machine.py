@@ -5,7 +5,7 @@ import warnings
 from functools import cache
 
 from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, UnusedElaboratable, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
 from haarlequin.hw.codes import OperationCode, ResultPart
@@ -13,6 +13,7 @@ from haarlequin.hw.common.counters import Counters
 from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.ends.answers import Answers
 from haarlequin.hw.ends.head import Head
 from haarlequin.hw.ends.images import Images
 from haarlequin.hw.lanes.layers import Layers, trace_layout
@@ -70,7 +71,7 @@ class Machine(wiring.Component):
     commit : In(1)
         Hands over the image whose pixels were written; allowed while ``room`` is high.
     results : Out(stream.Signature(RESULT))
-        For each image its logits, then its cycles, then its saturations.
+        For each image its logits, or the answers of its tokens, then its cycles, then its saturations.
     result_words : Out(16)
         The number of these words.
     trace : Out
@@ -81,6 +82,9 @@ class Machine(wiring.Component):
         self.config = config
         w = config.widths
         self._layers, self._images = Layers(config), Images(config)
+        self._answers = None
+        if config.answers:
+            self._answers = Answers(w.wide, config.max_tokens, config.max_classes, config.answers)
         self._head = Head(w, config.max_tokens, config.max_channels, config.max_classes)
         self._settings = settings_layout(config)
         head, images = self._head, self._images
@@ -124,7 +128,7 @@ class Machine(wiring.Component):
             head.classes.eq(settings.classes),
             head.shift.eq(settings.head_shift),
             self.image_bytes.eq(settings.image_bytes),
-            self.result_words.eq(settings.classes + 2),
+            self.result_words.eq(settings.result_words),
             # Images go into the layers, and sums into the head.
             images.commit.eq(self.commit),
             self.room.eq(images.room),
@@ -137,16 +141,15 @@ class Machine(wiring.Component):
             layers.x.eq(images.word),
             images.ready.eq(layers.x_ready),
         ]
-        wiring.connect(m, layers.sums, head.sums)
-        self._results(m)
+        self._results(m, settings, self._ends(m, settings))
         for name, _ in layers.trace.shape():
             m.d.comb += self.trace[name].eq(layers.trace[name])
         m.d.comb += [
             self.trace.x_valid.eq(images.valid & images.ready),
             self.trace.x_address.eq(images.address),
             self.trace.x.eq(images.word),
-            self.trace.sum_valid.eq(head.sums.valid & head.sums.ready),
-            self.trace.sum.eq(head.sums.payload),
+            self.trace.sum_valid.eq(layers.sums.valid & layers.sums.ready),
+            self.trace.sum.eq(layers.sums.payload),
         ]
         return m
 
@@ -184,8 +187,33 @@ class Machine(wiring.Component):
         m.d.comb += self.answer.eq(registered(m, chosen_answer, ANSWER_LATENCY - 3))
         return settings
 
-    def _results(self, m: Module) -> None:
-        """Send the logits as they come from the head, then the cycles and saturations of their image."""
+    def _ends(self, m: Module, settings: data.View) -> stream.Interface:
+        """Sums go into the head, or one by one to the answers of tokens. Returns what comes of them."""
+        layers, head, answers = self._layers, self._head, self._answers
+        if answers is None:
+            wiring.connect(m, layers.sums, head.sums)
+            return skid_buffer(m, head.logits)
+        m.submodules.answers = answers
+        by_token = settings.answers != 0
+        out = stream.Signature(signed(COUNTER_BITS)).create()
+        m.d.comb += [
+            answers.tokens.eq(settings.answers),
+            answers.classes.eq(settings.classes),
+            answers.whole.eq(settings.whole),
+            answers.logits.p.eq(layers.sums.p),
+            answers.logits.valid.eq(layers.sums.valid & by_token),
+            head.sums.p.eq(layers.sums.p),
+            head.sums.valid.eq(layers.sums.valid & ~by_token),
+            layers.sums.ready.eq(by_token | head.sums.ready),
+            out.p.eq(Mux(by_token, answers.words.p, head.logits.p)),
+            out.valid.eq(Mux(by_token, answers.words.valid, head.logits.valid)),
+            answers.words.ready.eq(out.ready & by_token),
+            head.logits.ready.eq(out.ready & ~by_token),
+        ]
+        return skid_buffer(m, out)
+
+    def _results(self, m: Module, settings: data.View, answers: stream.Interface) -> None:
+        """Send the answers as they come, then the cycles and saturations of their image."""
         layers, images, head, results = self._layers, self._images, self._head, self.results
         # ``cycles`` and ``clipped`` are for the image in the layers. The other two are for the image whose
         # result is sent next, and which holds the head until then.
@@ -197,30 +225,30 @@ class Machine(wiring.Component):
         with m.If(layers.begin):
             m.d.sync += [cycles.eq(1), clipped.eq(images.clipped)]
 
-        logits = skid_buffer(m, head.logits)
-        class_, part = Signal(range(self.config.max_classes + 1)), Signal(ResultPart)
-        last_class = class_ == self.result_words - 3
+        number, part = Signal.like(self.result_words), Signal(ResultPart)
+        last_answer = number == self.result_words - 3
+        of_head = Mux(settings.answers == 0, head.clipped, 0)
         sent = results.valid & results.ready
         m.d.comb += [
-            logits.ready.eq((part == ResultPart.LOGITS) & results.ready),
-            results.valid.eq(Mux(part == ResultPart.LOGITS, logits.valid, finished)),
+            answers.ready.eq((part == ResultPart.ANSWERS) & results.ready),
+            results.valid.eq(Mux(part == ResultPart.ANSWERS, answers.valid, finished)),
             results.p.word.eq(
                 Mux(
-                    part == ResultPart.LOGITS,
-                    logits.payload,
-                    Mux(part == ResultPart.CYCLES, own_cycles, own_clipped + head.clipped),
+                    part == ResultPart.ANSWERS,
+                    answers.payload,
+                    Mux(part == ResultPart.CYCLES, own_cycles, own_clipped + of_head),
                 )
             ),
             results.p.last.eq(part == ResultPart.SATURATIONS),
             layers.head_free.eq(~holding),
         ]
         with m.If(sent):
-            with m.If(part == ResultPart.LOGITS):
-                m.d.sync += class_.eq(Mux(last_class, 0, class_ + 1))
-                m.d.sync += part.eq(Mux(last_class, ResultPart.CYCLES, ResultPart.LOGITS))
+            with m.If(part == ResultPart.ANSWERS):
+                m.d.sync += number.eq(Mux(last_answer, 0, number + 1))
+                m.d.sync += part.eq(Mux(last_answer, ResultPart.CYCLES, ResultPart.ANSWERS))
             with m.Else():
                 ends = part == ResultPart.SATURATIONS
-                m.d.sync += part.eq(Mux(ends, ResultPart.LOGITS, ResultPart.SATURATIONS))
+                m.d.sync += part.eq(Mux(ends, ResultPart.ANSWERS, ResultPart.SATURATIONS))
         with m.If(sent & results.p.last):
             m.d.sync += [holding.eq(0), finished.eq(0)]
         with m.If(layers.holds_head):

@@ -194,6 +194,10 @@ def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
     tokens, pixels = range(config.max_tokens + 1), range(config.pixels + 1)
     patch, channels = range(config.max_patch_length + 1), range(config.max_channels + 1)
     fields = {
+        # The first word, which the host changes to have logits (`sw/answers.py`).
+        "result_words": 16,
+        "whole": 1,  # the answers of tokens are logits
+        "answers": 15,  # how many tokens have an answer each; 0 where the image has one
         "tokens": tokens,  # of the stem's grid
         "rows": tokens,
         "columns": tokens,

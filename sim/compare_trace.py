@@ -161,7 +161,7 @@ def _embedding(
 
 
 def _pooled(program: Program, sums: np.ndarray, number: int, trace: Trace) -> Difference | None:
-    expected = trace["pooled"][0]
+    expected = trace["pooled" if "pooled" in trace else "logits"][0].ravel()
     got = sums[number * len(expected) : (number + 1) * len(expected)]
     if len(got) != len(expected):
         return Difference("pooled", "channels", len(expected), len(got))

@@ -15,6 +15,7 @@ from haarlequin.models import arithmetic
 from haarlequin.models.golden import GoldenModel, Trace
 from haarlequin.sim import faults
 from haarlequin.sim.compare_trace import Events, compare
+from haarlequin.sw import answers
 from haarlequin.sw.compiler.check import Difference
 from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.targets import AnyProgram
@@ -48,6 +49,7 @@ class Result:
     """The machine's results for one image."""
 
     logits: list[int]
+    """Of the classes; or of a segmentation network, the class of each token."""
     cycles: int
     """Cycles of the lanes, as the machine itself counts them."""
     saturations: int
@@ -145,11 +147,14 @@ def _described(job: Job, identity: Identity, load: Path) -> dict:
 
 
 def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome:
+    config = job.program.model.config
     differences = compare(job.program, events, [expected.trace for expected in job.expected])
     results = []
     for payload, done, difference in zip(part["payloads"], part["done"], differences, strict=True):
-        *logits, cycles, saturations = np.frombuffer(bytes.fromhex(payload), "<i4").tolist()
-        results.append(Result(logits, cycles, saturations, done, difference))
+        data = bytes.fromhex(payload)
+        given = answers.logits_of(data, config, whole=False).tolist()
+        cycles, saturations = np.frombuffer(data[-4 * answers.COUNTERS :], "<i4").tolist()
+        results.append(Result(given, cycles, saturations, done, difference))
     spent = [(now - then) % (1 << 32) for now, then in zip(part["counters"], before, strict=True)]
     names = (operation.name for operation in job.program.operations())
     return Outcome(results, dict(zip(names, spent, strict=False)), part["cycles"])
@@ -158,13 +163,15 @@ def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome
 def faults_of(program: AnyProgram, expected: Expected, result: Result) -> list[str]:
     """List everything that is wrong with an image's result, the first difference first."""
     config = program.model.config
-    logits = expected.trace["logits"][0].tolist()
+    logits = expected.trace["logits"][0]
+    if config.segmentation:
+        logits = logits.argmax(-1)
+    logits = logits.tolist()
     found = [str(result.difference)] if result.difference else []
     if result.logits != logits:
-        class_ = next(i for i, (a, b) in enumerate(zip(result.logits, logits, strict=True)) if a != b)
-        found.append(
-            f"logits, class {config.classes[class_]}: expected {logits[class_]}, got {result.logits[class_]}"
-        )
+        place = next(i for i, (a, b) in enumerate(zip(result.logits, logits, strict=True)) if a != b)
+        what = f"the class of token {place}" if config.segmentation else f"logits, class {config.classes[place]}"
+        found.append(f"{what}: expected {logits[place]}, got {result.logits[place]}")
     if result.cycles != program.cycles:
         found.append(f"cycles: predicted {program.cycles}, took {result.cycles}")
     if result.saturations != expected.saturations:

@@ -17,4 +17,4 @@ def missing_operation(model: ModelConfig) -> str | None:
         for name, has in found.items():
             if has:
                 return f"{name}, in {place.name}"
-    return "TokenLogits, the head" if model.segmentation else None
+    return None

@@ -25,6 +25,13 @@ MAX_MEMORIES = 16
 MAX_DEPTH = 1 << ADDRESS_BITS
 MAX_WIDTH = 0xFFFF
 
+RESULT_BYTES = 4
+"""Bytes of a word of an image's result."""
+CLASS_BITS = 8
+"""Bits of a class that is the answer of a token. Several are in a word of a result, the first one lowest."""
+LOGIT_BITS = 16
+"""Bits of a logit, signed, where a token answers with all of them."""
+
 SETTINGS_MEMORY = "settings"
 """The name of the memory of settings, which belong to the whole model."""
 PIXELS_MEMORY = "pixels"

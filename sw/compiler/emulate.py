@@ -73,13 +73,18 @@ class Emulator:
         self.table = exp_table(machine.widths)
 
     def run(self, pixels: np.ndarray, observe: Observer = lambda *_: None) -> tuple[np.ndarray, int]:
-        """Run one image (1, H, W, channels); returns its logits (1, classes) and saturations."""
+        """Run one image (1, H, W, channels); returns its logits (1, classes), or of all tokens (1, N, classes), and saturations."""
         with arithmetic.count_saturations() as before:
             x = self.model.embed(pixels)[0]
         sums = self._layers(x, observe)
         with arithmetic.count_saturations() as after:
-            logits = self.model.classify(sums[None])
+            classify = not self.model.config.segmentation
+            logits = self.model.classify(sums[None]) if classify else self._logits(sums)
         return logits, before.clipped + self.clipped + after.clipped
+
+    def _logits(self, values: np.ndarray) -> np.ndarray:
+        """The logits (1, N, classes) of all tokens."""
+        return values.reshape(1, -1, len(self.model.config.classes))
 
     def _layers(self, x: np.ndarray, observe: Observer) -> np.ndarray:
         """The pooled sums (C,) of an embedded image x (N, C)."""
@@ -245,7 +250,8 @@ class Emulator:
             rows = f["row_base"] + kept
             self.maximum[rows] = largest if f["first_keys"] else np.maximum(self.maximum[rows], largest)
         if f["pool"]:
-            self.pooled.append(stored[live].sum(0)[: f["lanes"]])
+            values = stored[live][:, : f["lanes"]]
+            self.pooled.append(values.ravel() if f["each"] else values.sum(0))
         for port, values in (("acc", acc), ("y", y), ("stored", stored), ("bits_0", bits), ("bits_1", bits)):
             observe(index, port, 0, kept, values[live])
 

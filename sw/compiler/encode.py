@@ -19,6 +19,7 @@ from haarlequin.hw.program import (
     update_layout,
 )
 from haarlequin.models.golden import GoldenModel
+from haarlequin.sw import answers
 from haarlequin.sw.compiler.passes import Lowered
 
 Words = dict[str, list[int]]
@@ -116,7 +117,7 @@ def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
     margin = max(machine.theta - config.theta, 0) // 2
     taps[margin : machine.theta - margin, margin : machine.theta - margin] = 1
     stem, line_bytes = config.stem, config.image[1] * config.channels
-    return {
+    return answers.setting(config) | {
         "tokens": rows * columns,
         "rows": rows,
         "columns": columns,
@@ -136,7 +137,7 @@ def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
         "embedding_shift": int(constants["embedding.shift"]),
         "classes": len(config.classes),
         "head_dim": config.stages[-1].dim,
-        "head_shift": int(constants["head.shift"]),
+        "head_shift": 0 if config.segmentation else int(constants["head.shift"]),
     }
 
 
@@ -155,14 +156,18 @@ def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:
     positions = c.get("embedding.position", np.zeros(0, np.int64))
     embedding = embedding_layout(machine.widths, machine.max_patch_length)
     head = head_layout(machine.widths)
-    return {
+    classifier = {}
+    if not model.config.segmentation:
+        classifier = {
+            "head": [pack(head, {"a": a, "b": b}) for a, b in zip(c["head.a"], c["head.b"], strict=True)],
+            "head weights": [int(v) & 0xFF for v in c["head.weight"].ravel()],
+            "head biases": [int(v) & 0xFFFF_FFFF for v in c["head.bias"]],
+        }
+    return classifier | {
         "patch weights": [int.from_bytes(tap.astype(np.int8).tobytes(), "little") for tap in taps],
         "embedding": [
             pack(embedding, {"bias": bias, "a": a, "b": b})
             for bias, a, b in zip(c["embedding.bias"], c["embedding.a"], c["embedding.b"], strict=True)
         ],
         "positions": [int(v) & (1 << machine.widths.wide) - 1 for v in positions.ravel()],
-        "head": [pack(head, {"a": a, "b": b}) for a, b in zip(c["head.a"], c["head.b"], strict=True)],
-        "head weights": [int(v) & 0xFF for v in c["head.weight"].ravel()],
-        "head biases": [int(v) & 0xFFFF_FFFF for v in c["head.bias"]],
     }

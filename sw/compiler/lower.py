@@ -12,7 +12,7 @@ from haarlequin.models.config import LayerPlace
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.stages import CONVOLUTION, MLP
 from haarlequin.sw.compiler.dont_care import keep_idle
-from haarlequin.sw.compiler.merge import MergePasses
+from haarlequin.sw.compiler.token_head import StagePasses
 from haarlequin.sw.compiler.passes import Lowered, Pass
 from haarlequin.sw.compiler.regions import Signs
 from haarlequin.sw.compiler.tiling import Work
@@ -27,13 +27,17 @@ class _Lowering:
     def __init__(self, model: GoldenModel, machine: AcceleratorConfig):
         self.work = Work(model, machine)
         self.places = model.config.places
-        self.stages = {place.config: MergePasses(place.config, self.work) for place in self.places}
+        self.stages = {place.config: StagePasses(place.config, self.work) for place in self.places}
 
     def run(self) -> Lowered:
         work = self.work
         passes = [Pass("begin", {"operation": OperationCode.SIGNS})]
         for index in range(len(self.places)):
             passes += self._layer(index)
+        if work.model.config.segmentation:
+            stage = self.stages[self.places[-1].config]
+            signs = stage.head_signs()
+            passes += [*stage.signs(signs), *stage.token_head(signs)]
         passes[-1].fields["end"] = 1
         passes = self._loaded(passes)
         keep_idle(passes)
@@ -49,8 +53,9 @@ class _Lowering:
             yield from stage.merge(f"{name}.merge", before, self._merge_base(index), own)
         elif not self._made_before(index):
             yield from stage.signs(own)
-        last = index == len(self.places) - 1
-        following = self._first_signs(index + 1) if not last and self._made_before(index + 1) else None
+        final = index == len(self.places) - 1
+        last = final and not self.work.model.config.segmentation
+        following = self._first_signs(index + 1) if not final and self._made_before(index + 1) else None
         if place.config.stage.kind == CONVOLUTION:
             yield from stage.convolution(own, OperationCode.CONVOLUTION, following, last)
             return

@@ -15,11 +15,13 @@ from haarlequin.hw.ends.head import constants_layout as head_layout
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.family import Family
 from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.link.protocol import RESULT_BYTES
 from haarlequin.hw.program import MOST_REPEATS, constants_layout, update_layout
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.stages import ATTENTION, CONVOLUTION, MLP
+from haarlequin.sw import answers
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.passes import Lowered
 from haarlequin.sw.operations import missing_operation
@@ -97,8 +99,13 @@ def memories(lowered: Lowered) -> list[Memory]:
     """Every memory of the accelerator, with what the program uses of it."""
     model, machine, w = lowered.model.config, lowered.machine, lowered.machine.widths
     made = lowered.tables
-    stem, last, classes, patch = model.stages[0].dim, model.stages[-1].dim, len(model.classes), model.patch_length
+    stem, classes, patch = model.stages[0].dim, len(model.classes), model.patch_length
+    last = 0 if model.segmentation else model.stages[-1].dim  # channels that the classifier sees
     positions = math.prod(model.grids[0]) * stem if model.stem.patch else 0
+    answering = []
+    if machine.answers:
+        used = answers.words(model, whole=False) if model.segmentation else 0
+        answering.append(Plain("answers", "of tokens", used, machine.answers, 8 * RESULT_BYTES))
     constants, local = constants_layout(machine).size, local_layout(machine).size
     image, groups = math.prod(model.image) * model.channels, math.ceil(stem / machine.macs)
     most_groups = math.ceil(machine.max_channels / machine.macs)
@@ -131,7 +138,8 @@ def memories(lowered: Lowered) -> list[Memory]:
         Table("positions", "embedding", positions, machine.position_words, w.wide),
         Table("head", "affine", last, channels, head),
         Table("head weights", "classifier", last * classes, channels * machine.max_classes, 8),
-        Table("head biases", "classifier", classes, machine.max_classes, 32),
+        Table("head biases", "classifier", min(last, 1) * classes, machine.max_classes, 32),
+        *answering,
     ]
 
 
@@ -176,6 +184,9 @@ def bit_macs(model: ModelConfig) -> dict[OperationCode, int]:
         else:
             counts[OperationCode.EXPAND] += config.mlp_ratio * square
             counts[OperationCode.REDUCE] += config.mlp_ratio * square
+    if model.segmentation:
+        config = model.places[-1].config
+        counts[OperationCode.HEAD] += config.tokens * config.dim * len(model.classes)
     return dict(counts)
 
 
@@ -252,6 +263,10 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
         if place.merged:
             sums.append(4 * place.merged.dim)
             check_merge(place.merged.dim, place.config.dim, model.name, machine)
+    if model.segmentation:
+        sums.append(model.stages[-1].dim)
+        needs["classes, of a segmentation network,"] = (len(model.classes), machine.lanes)
+        needs["words of answers"] = (answers.words(model, whole=False), machine.answers)
     needs["signs of a sum"] = (max(sums), limit)
     excess = [f"{name} {has}, {most} at most" for name, (has, most) in needs.items() if has > most]
     if excess:

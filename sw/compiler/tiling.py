@@ -109,6 +109,12 @@ class Tiling:
         constants = self.neutral_constants(self.config.dim, a=c[f"{name}.a"], b=c[f"{name}.b"])
         return constants, (high - int(c[f"{name}.shift"]), self.unit_shifts[1])
 
+    def head_constants(self, classes: int) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+        """The constants of the head of a segmentation network, and their left shifts: slopes are 1.0."""
+        c, high = self.constants, self.config.widths.affine_shift[1]
+        constants = self.neutral_constants(classes, a=c["head.a"], b=c["head.b"])
+        return constants, (high - int(c["head.shift"]), self.unit_shifts[1])
+
     # Fields that many passes share
 
     def stream(
@@ -225,7 +231,7 @@ class Tiling:
                 continue
             fields |= final
             reads_a = fields.get("shortcut") == Operand.BANK_A or fields.get("accumulate")
-            fields["interval"] = DOUBLE if step and reads_a else 0
+            fields.setdefault("interval", DOUBLE if step and reads_a else 0)
             yield Pass(name, fields, Loads(**(vars(needs) | {"weights": rows})), results)
 
     def _square(self, name: str, tile: int) -> tuple[np.ndarray, list[int]]:
