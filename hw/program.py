@@ -159,7 +159,7 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             "score_shift": 3,
         },
         {
-            "columns": range(config.max_columns + 1),  # of the grid
+            "columns": range(config.max_columns + 1),  # of the grid, or of a window of it
             "interval": 6,  # cycles of a token, less one
             "pool": 1,
             "each": 1,  # tokens are pooled one by one
@@ -181,6 +181,12 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
         {  # by how many words the results of odd rows and of odd columns are moved, in a merge
             "odd_row": place_bits(config),
             "odd_column": place_bits(config),
+        },
+        {
+            "jump": range(config.max_columns),  # tokens between two rows of a window
+            "place_b": 1,  # x is read and written where the window's tokens are on the grid
+            "place_in": 1,  # signs are read there
+            "place_out": 1,  # signs are written there
         },
     )
 

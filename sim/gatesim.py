@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
-    """Synthesise, build, load and compare, and write gatesim.json; returns whether all logits were equal."""
+    """Synthesise, build, load and compare, and write gatesim.json; returns whether all answers were equal."""
     began = time.monotonic()
     with locked(flow.folder):
         flow.synthesise()
@@ -117,10 +117,11 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
 
             device.load(CompiledModel(tables, what.model), progress)
         for i, result in enumerate(device.run(iter(what.pixels))):
-            equal = np.array_equal(result.logits, expected[i])
+            wanted, what_came = result.like(expected[i]), "labels" if result.labels_only else "logits"
+            equal = np.array_equal(result.answer, wanted)
             exact += equal
-            says = "equal to the golden model" if equal else f"got {result.logits}, expected {expected[i]}"
-            print(f"image {i}: logits {says}; {result.cycles} cycles", flush=True)
+            says = "equal to the golden model" if equal else f"got {result.answer}, expected {wanted}"
+            print(f"image {i}: {what_came} {says}; {result.cycles} cycles", flush=True)
         cycles = line.simulation.cycle
     summary = {
         "board": flow.target.name,

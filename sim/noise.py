@@ -158,7 +158,7 @@ def campaign(
                 device.load(model)
             for number, result in zip(chosen, device.run(images[chosen]), strict=True):
                 answered += 1
-                outcome.wrong += not np.array_equal(result.logits, expected[number])
+                outcome.wrong += not np.array_equal(result.answer, result.like(expected[number]))
         except DeviceError:
             outcome.reported += IMAGES - answered
         outcome.answered += answered

@@ -23,6 +23,7 @@ from haarlequin.sim.simulate import Expected, Job, Outcome, expect, faults_of, s
 from haarlequin.sim.workload import Workload, workload
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import ideal_cycles
+from haarlequin.sw.report import shares
 from haarlequin.sw.resolve import machine_for
 from haarlequin.sw.targets import AnyProgram, compile_model
 from haarlequin.sw.verilated import build
@@ -105,21 +106,27 @@ def _run(arguments: argparse.Namespace, began: float) -> bool:
     write_text(arguments.out / what.name / "summary.json", json.dumps(summary, indent=2) + "\n")
     total = len(what.pixels)
     verdict = "PASS" if exact == total else "FAIL"
-    score = "" if what.labels is None else f"top-1 {summary['top1']}/{total}, "
+    score = "" if summary["top1"] is None else f"top-1 {summary['top1']}/{total}, "
     cycles = f"{summary['cycles_per_image']} cycles/image"
     print(f"{verdict} {what.name}: {exact}/{total} images bit-exact, {score}{cycles}")
     return exact == total
 
 
+def _truth(what: Workload) -> np.ndarray | None:
+    """The true class of each image, where there is one: masks are not compared here."""
+    return None if what.model.config.segmentation else what.labels
+
+
 def _report_images(what: Workload, program: AnyProgram, expected: list[Expected], outcome: Outcome) -> int:
     """Print one line per image; returns how many images are exact in everything."""
-    exact, classes = 0, what.model.config.classes
+    exact, config, truth = 0, what.model.config, _truth(what)
     values = sum(tensor.size for tensor in expected[0].trace.values())
     for i, (golden, result) in enumerate(zip(expected, outcome.results, strict=True)):
         found = faults_of(program, golden, result)
         exact += not found
-        label = "" if what.labels is None else f"label {classes[what.labels[i]]}, "
-        guess = classes[int(np.argmax(result.logits))]
+        label = "" if truth is None else f"label {config.classes[truth[i]]}, "
+        answer = np.array(result.logits)
+        guess = shares(answer, config.classes) if config.segmentation else config.classes[answer.argmax()]
         verdict = f"DIFFERS: {'; '.join(found)}" if found else f"bit-exact ({values:,} values)"
         print(f"image {i}: {label}predicted {guess}, {result.cycles} cycles, {verdict}")
     return exact
@@ -130,10 +137,10 @@ def _summary(
 ) -> dict:
     config, machine = what.model.config, program.machine
     ideal, cycles = ideal_cycles(config, machine), max(result.cycles for result in outcome.results)
-    guesses = [int(np.argmax(result.logits)) for result in outcome.results]
-    hits = None
-    if what.labels is not None:
-        hits = sum(int(a) == b for a, b in zip(what.labels, guesses, strict=True))
+    hits, truth = None, _truth(what)
+    if truth is not None:
+        guesses = [int(np.argmax(result.logits)) for result in outcome.results]
+        hits = sum(int(a) == b for a, b in zip(truth, guesses, strict=True))
     # The cycles from result to result, once the first two images have filled the pipeline.
     intervals = np.diff([result.done for result in outcome.results])[1:]
     interval = int(np.median(intervals)) if len(intervals) else None

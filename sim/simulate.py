@@ -170,7 +170,9 @@ def faults_of(program: AnyProgram, expected: Expected, result: Result) -> list[s
     found = [str(result.difference)] if result.difference else []
     if result.logits != logits:
         place = next(i for i, (a, b) in enumerate(zip(result.logits, logits, strict=True)) if a != b)
-        what = f"the class of token {place}" if config.segmentation else f"logits, class {config.classes[place]}"
+        what = (
+            f"the class of token {place}" if config.segmentation else f"logits, class {config.classes[place]}"
+        )
         found.append(f"{what}: expected {logits[place]}, got {result.logits[place]}")
     if result.cycles != program.cycles:
         found.append(f"cycles: predicted {program.cycles}, took {result.cycles}")

@@ -1,5 +1,6 @@
 """`Accelerator`: a device with a model on it, for use in a program. Images go in, labels come out."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.pictures import convert
 from haarlequin.models.segmentation import Size, enlarge
-from haarlequin.sw.devices import Device, Notice, Result, open_device
+from haarlequin.sw.devices import Answered, Device, Notice, Result, open_device
 from haarlequin.sw.resolve import ModelSource
 
 Picture: TypeAlias = np.ndarray | Image.Image | Path | str
@@ -19,29 +20,32 @@ Picture: TypeAlias = np.ndarray | Image.Image | Path | str
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """The results of n images."""
+class Predictions(Answered):
+    """The results of n images.
+
+    Labels are (n,) and logits (n, classes). A segmentation model answers for each of N tokens: labels are
+    (n, N) and logits (n, N, classes). Its logits and scores are there if they were asked for, with
+    ``Accelerator(…, logits=True)``; otherwise, reading them raises `UsageError`.
+    """
 
     classes: tuple[str, ...]
     """The names of the classes."""
-    logits: np.ndarray
-    """int32 (n, classes), or (n, N, classes) of a segmentation model, which answers for each of N tokens"""
-    scores: np.ndarray
-    """float64 as the logits, between 0 and 1: softmax(logits · `ModelConfig.logit_scale`)"""
     cycles: np.ndarray
     """int64 (n,), cycles of the accelerator, or 0 where no accelerator runs the model; with the device
     ``golden`` they are predicted."""
     saturations: np.ndarray
     """int64 (n,), how many values were clipped."""
+    logit_scale: float
+    """`ModelConfig.logit_scale`, by which logits become scores."""
     grid: Size | None = None
     """Rows and columns of the tokens of a segmentation model."""
     image: Size | None = None
     """Height and width of its masks."""
 
     @property
-    def labels(self) -> np.ndarray:
-        """int64 (n,) or (n, N), the class with the largest logit; of several, the first."""
-        return self.logits.argmax(-1)
+    def scores(self) -> np.ndarray:
+        """float64 as the logits, between 0 and 1: softmax(logits · ``logit_scale``)."""
+        return scores(self.logits, self.logit_scale)
 
     @property
     def names(self) -> list[str]:
@@ -75,6 +79,8 @@ class Accelerator:
             the model is meant for. A board has its own.
         notice: is told, in one line each, what takes long.
         progress: is told how many bytes of how many of the tables are loaded.
+        logits: whether a segmentation model answers with the logits of each token, not only with its label.
+            They take longer on the line. A model with one label for an image always gives its logits.
 
     Members:
         device: the `Device`.
@@ -82,7 +88,8 @@ class Accelerator:
         model_config: the model's configuration: its name, image size, classes and more.
 
     Raises:
-        UsageError: there is no such device, model or configuration, or they do not go together.
+        UsageError: there is no such device, model or configuration, or they do not go together; or an image
+            has too many logits to ask for.
         DeviceError: the device does not answer, or the tables are for another accelerator.
 
     >>> with Accelerator("golden", "digits") as accelerator:
@@ -97,24 +104,29 @@ class Accelerator:
         config: str | None = None,
         notice: Notice = lambda line: None,
         progress: Callable[[int, int], None] | None = None,
+        logits: bool = False,
     ):
         source = ModelSource(str(model))
         if config and device.startswith("serial:"):
             raise UsageError("a board has its own configuration: leave it out")
-        golden_only = device == "golden" and not config and not source.placeable
+        golden_only = device == "golden" and not config and not source.usual
         machine = None if golden_only or device.startswith("serial:") else source.machine(config)
         self.device: Device = open_device(device, machine, notice)
         try:
-            self.model = source.without_tables() if golden_only else source.compiled(self.device.digest)
+            if golden_only:
+                self.model = source.without_tables()
+            else:  # the golden device gives logits whatever the tables say
+                self.model = source.compiled(self.device.digest, logits and device != "golden")
             self.device.load(self.model, progress)
         except BaseException:
             self.close()
             raise
         self.model_config = source.config
+        self._labels_only = source.config.segmentation and not logits
         self._golden: Device | None = None
 
     def classify(self, images: Iterable[Picture]) -> Predictions:
-        """Labels, logits and cycles of images, in order.
+        """Labels, cycles and more of images, in order.
 
         Arguments:
             images: several images of any size and mode that `models.common.pictures.convert` takes. An array
@@ -127,18 +139,19 @@ class Accelerator:
         if isinstance(images, str | Path | Image.Image):
             raise TypeError(f"images must be several, not {images!r}: put it into a list")
         results = list(self.stream(self.pixels(image)[0] for image in images))
-        config = self.model_config
-        classes, grid = config.classes, config.grids[-1] if config.segmentation else None
-        shape = (grid[0] * grid[1], len(classes)) if grid else (len(classes),)
-        logits = np.array([result.logits for result in results], np.int32).reshape(-1, *shape)
+        config, labels_only = self.model_config, self._labels_only
+        grid = config.grids[-1] if config.segmentation else None
+        tokens, classes = (math.prod(grid),) if grid else (), (len(config.classes),)
+        answers = [result.labels if labels_only else result.logits for result in results]
         return Predictions(
-            classes,
-            logits,
-            scores(logits, config.logit_scale),
+            np.array(answers, np.int32).reshape(-1, *tokens, *(() if labels_only else classes)),
+            config.classes,
             np.array([result.cycles for result in results], np.int64),
             np.array([result.saturations for result in results], np.int64),
+            config.logit_scale,
             grid,
             config.image if grid else None,
+            labels_only=labels_only,
         )
 
     def stream(self, pixels: Iterable[np.ndarray]) -> Iterator[Result]:
@@ -152,6 +165,7 @@ class Accelerator:
 
     def check(self, pixels: np.ndarray, result: Result) -> str | None:
         """Compare a result with the golden model's; returns the first difference, or None if they are equal.
+        Where only labels came, labels are compared.
 
         Raises `UsageError` where the model was given as tables.
         """
@@ -164,10 +178,13 @@ class Accelerator:
             golden.load(self.model)
             self._golden = golden  # only now, because other threads may use it from here on
         (expected,) = self._golden.run([pixels])
-        for *token, index in np.argwhere(expected.logits != result.logits).tolist():
-            wanted, came = (each.logits[*token, index] for each in (expected, result))
-            where = f"token {token[0]}, " if token else ""
-            return f"{where}class {self.model_config.classes[index]}: expected {wanted}, got {came}"
+        classes, answer = self.model_config.classes, result.like(expected.logits)
+        for place in np.argwhere(answer != result.answer).tolist():
+            wanted, came = (each[*place] for each in (answer, result.answer))
+            if result.labels_only:
+                return f"token {place[0]}: expected {classes[wanted]}, got {classes[came]}"
+            where = f"token {place[0]}, " if len(place) > 1 else ""
+            return f"{where}class {classes[place[-1]]}: expected {wanted}, got {came}"
         for name in ("cycles", "saturations"):
             wanted, came = getattr(expected, name), getattr(result, name)
             if wanted != came:

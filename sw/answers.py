@@ -1,18 +1,24 @@
 """The words of a result: the logits of an image, or of a segmentation network the answers of its tokens."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from haarlequin.hw.link.protocol import CLASS_BITS, LOGIT_BITS, RESULT_BYTES
+from haarlequin.hw.config import AcceleratorConfig, AnyConfig
+from haarlequin.hw.link.protocol import CLASS_BITS, LOGIT_BITS, RESULT_BYTES, SETTINGS_MEMORY
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
+from haarlequin.sw.table_folder import Compiled
 
 COUNTERS = 2
-"""Words of a result behind its answers: cycles and saturations."""
+"""Words of a result after its answers: cycles and saturations."""
 
 PROTECTED = 4093
 """The most bytes of a payload that its CRC protects well (docs/protocol.md)."""
+
+_WHOLE, _TOKENS = 16, 17
+"""The first bits of these two in the first word of the settings."""
 
 
 def words(config: ModelConfig, whole: bool) -> int:
@@ -28,8 +34,8 @@ def words(config: ModelConfig, whole: bool) -> int:
     needed = -(-count * bits // (8 * RESULT_BYTES))
     if (needed + COUNTERS) * RESULT_BYTES > PROTECTED:
         raise UsageError(
-            f"{config.name}: {count} answers of {bits} bits for an image are more than a frame carries safely, "
-            f"{PROTECTED} bytes"
+            f"{config.name}: {count} answers of {bits} bits for an image are more than a frame carries "
+            f"safely, {PROTECTED} bytes"
         )
     return needed
 
@@ -43,7 +49,40 @@ def setting(config: ModelConfig, whole: bool = False) -> dict[str, int]:
 def first_word(config: ModelConfig, whole: bool) -> int:
     """The first word of a machine's settings, which are these (`hw.program.settings_layout`)."""
     given = setting(config, whole)
-    return given["result_words"] | given["whole"] << 16 | given["answers"] << 17
+    return given["result_words"] | given["whole"] << _WHOLE | given["answers"] << _TOKENS
+
+
+def gives_logits(tables: Compiled) -> bool:
+    """Whether tokens answer with their logits, with these tables."""
+    return tables.model.segmentation and bool(tables.words[SETTINGS_MEMORY][0] >> _WHOLE & 1)
+
+
+def with_logits(tables: Compiled, machine: AnyConfig | None) -> Compiled:
+    """The same tables, but tokens answer with their logits. Nothing changes where an image has one label.
+
+    Arguments:
+        machine: what the tables are for, None where nobody knows it. It has to keep an image's logits until
+            the line has taken them.
+
+    Raises `UsageError` for more logits than a frame may carry, or than the accelerator keeps.
+    """
+    config = tables.model
+    if not config.segmentation:
+        return tables
+    needed = words(config, whole=True)
+    if machine is None:
+        raise UsageError(
+            f"this version does not know {tables.accelerator}, nor how many logits it keeps: "
+            "ask for labels only"
+        )
+    kept = machine.answers if isinstance(machine, AcceleratorConfig) else 0
+    if needed > kept:
+        raise UsageError(
+            f"{config.name}: the logits of an image take {needed} words, {machine.name} keeps {kept}: "
+            "ask for labels only"
+        )
+    settings = [first_word(config, whole=True), *tables.words[SETTINGS_MEMORY][1:]]
+    return replace(tables, words={**tables.words, SETTINGS_MEMORY: settings})
 
 
 def logits_of(payload: bytes, config: ModelConfig, whole: bool) -> np.ndarray:

@@ -94,7 +94,7 @@ def run(
         report.image(item, result)
         if mask:
             config = accelerator.model_config
-            answer = enlarge(result.logits.argmax(-1), config.grids[-1], config.image)
+            answer = enlarge(result.labels, config.grids[-1], config.image)
             mask_picture.write(mask, image, answer, config.classes)
         if check and (difference := accelerator.check(image, result)):
             tally.differing += 1
@@ -126,6 +126,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--mask", type=Path, metavar="OUT.png", help="draw the mask of one image, with a legend"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per line, for programs")
+    parser.add_argument("--logits", action="store_true", help="logits of each token, for --json and --check")
     parser.add_argument("--check", action="store_true", help="compare with the golden model")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the model's data set, where it needs one")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first images")
@@ -207,7 +208,9 @@ def _open(arguments: argparse.Namespace) -> Accelerator:
         bar.update(done - bar.n)
 
     with tqdm(unit="B", unit_scale=True, desc="loading", disable=None, leave=False, delay=1) as bar:
-        return Accelerator(arguments.device, arguments.model, arguments.config, notice, progress)
+        return Accelerator(
+            arguments.device, arguments.model, arguments.config, notice, progress, arguments.logits
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ def missing_operation(model: ModelConfig) -> str | None:
         stage, config = place.config.stage, place.config
         found = {
             "shifted windows": place.shift,
-            "ToWindows": stage.window,
             "LocalContext": stage.kind == ATTENTION and config.diba and config.own == "none",
             "ScaledDIBA": stage.kind == ATTENTION and config.diba and config.own == "learned",
         }

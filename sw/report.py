@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +50,14 @@ class Tally:
         self.cycles += result.cycles
         if item.target is not None:
             self.known += 1
-            self.right += int(result.logits.argmax()) == item.target
+            self.right += int(result.labels) == item.target
+
+
+def shares(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """The share of each class among the ``labels`` (N,) of tokens, the largest first."""
+    counts = np.bincount(labels, minlength=len(classes))
+    order = [i for i in np.argsort(-counts, kind="stable") if counts[i]]
+    return ", ".join(f"{classes[i]} {counts[i] / len(labels):.1%}" for i in order)
 
 
 class Report:
@@ -57,26 +65,27 @@ class Report:
 
     def __init__(self, accelerator: Accelerator, arguments: argparse.Namespace, total: int):
         self._accelerator, self._json, self._top = accelerator, arguments.json, arguments.top or 1
+        self._logits = arguments.logits or not accelerator.model_config.segmentation
         self._bar = tqdm(total=total, unit=" images", disable=None, leave=False, delay=1, smoothing=0.1)
         self._noted = False
 
     def image(self, item: Item, result: Result) -> None:
         """Print one line for an image."""
-        config, logits = self._accelerator.model_config, result.logits
+        config, labels = self._accelerator.model_config, result.labels
+        classes = config.classes
         cycles_predicted = bool(result.cycles) and self._accelerator.device.predicts
         if self._json:
             entry: dict = {"path": item.path}
             if config.segmentation:
-                entry["tokens"] = logits.argmax(-1).reshape(config.grids[-1]).tolist()
+                entry["tokens"] = labels.reshape(config.grids[-1]).tolist()
             else:
-                label = int(logits.argmax())
-                entry |= {"label": config.classes[label], "index": label}
-            entry |= {"logits": logits.tolist()}
+                entry |= {"label": classes[labels], "index": int(labels)}
+            entry |= {"logits": result.logits.tolist()} if self._logits else {}
             entry |= {"cycles": result.cycles} if result.cycles else {}
             entry |= {"target": item.target} if item.target is not None else {}
             self._print(json.dumps(entry | ({"cycles_predicted": True} if cycles_predicted else {})))
         else:
-            said = self._areas(logits) if config.segmentation else self._guesses(item, logits)
+            said = shares(labels, classes) if config.segmentation else self._guesses(item, result.logits)
             cycles = f", {result.cycles} cycles{' predicted' if cycles_predicted else ''}" * bool(
                 result.cycles
             )
@@ -92,13 +101,6 @@ class Report:
         if item.target is not None and item.target != order[0]:
             truth = f" (it is {config.classes[item.target]})"
         return ", ".join(f"{config.classes[i]} {share[i]:.1%}" for i in order[: self._top]) + truth
-
-    def _areas(self, logits: np.ndarray) -> str:
-        """The share of each class that some tokens have, the largest first."""
-        classes = self._accelerator.model_config.classes
-        counts = np.bincount(logits.argmax(-1), minlength=len(classes))
-        order = [i for i in np.argsort(-counts, kind="stable") if counts[i]]
-        return ", ".join(f"{classes[i]} {counts[i] / len(logits):.1%}" for i in order)
 
     def note(self, path: str, note: str) -> None:
         """Say how an image was converted to fit the model; only for the first such image."""

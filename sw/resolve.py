@@ -6,9 +6,9 @@ configuration and of the compiler's own source. A second start therefore reads t
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from haarlequin import hw, models, sw
 from haarlequin.hw.config import CONFIGS, AnyConfig, accelerator
@@ -18,7 +18,7 @@ from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.presets import PRESETS
-from haarlequin.sw import table_folder
+from haarlequin.sw import answers, table_folder
 from haarlequin.sw.devices.device import CompiledModel
 from haarlequin.sw.operations import missing_operation
 from haarlequin.sw.table_folder import MANIFEST, Compiled, TablesError
@@ -49,14 +49,26 @@ def machine_for(model: "GoldenModel", name: str | None) -> AnyConfig:
         return accelerator(name)
     if model.config.name in USUAL:
         return accelerator(USUAL[model.config.name])
-    from haarlequin.sw.compiler.resources import check_operations
+    return _first(model) or _refuse(model.config)
+
+
+def _first(model: "GoldenModel") -> AnyConfig | None:
+    """The first accelerator that a model fits, or None."""
     from haarlequin.sw.targets import fits
 
-    check_operations(model.config)
-    for config in CONFIGS.values():
-        if fits(model, config):
-            return config
-    raise UsageError(f"{model.config.name} fits none of {', '.join(CONFIGS)}: see sw/compile.py --plan")
+    if missing_operation(model.config):
+        return None
+    return next((config for config in CONFIGS.values() if fits(model, config)), None)
+
+
+def _refuse(config: ModelConfig) -> NoReturn:
+    """Say why no accelerator runs a model."""
+    from haarlequin.sw.compiler.resources import check_operations
+
+    check_operations(config)
+    raise UsageError(
+        f"{config.name} fits none of {', '.join(CONFIGS)}: see sw/compile.py --plan; --device golden runs it"
+    )
 
 
 def golden_model(name: str) -> "GoldenModel":
@@ -94,37 +106,40 @@ class ModelSource:
         """Its golden model, or None where there are only tables."""
         return None if self._tables else self._load()
 
-    @property
-    def placeable(self) -> bool:
-        """Whether some accelerator has all of the model's operations."""
-        return missing_operation(self.config) is None
+    @cached_property
+    def usual(self) -> AnyConfig | None:
+        """The accelerator that the model is meant for, or else the first one that it fits, or None."""
+        name = self._tables.accelerator if self._tables else USUAL.get(self.config.name)
+        return accelerator(name) if name else _first(self._load())
 
     def without_tables(self) -> CompiledModel:
         """The model for the golden device alone."""
         return CompiledModel(None, load=self._load)
 
     def machine(self, name: str | None) -> AnyConfig:
-        """The accelerator to simulate: the one of that name, or without a name the model's usual one."""
-        if self._tables:
-            return accelerator(name or self._tables.accelerator)
-        if name or self.config.name in USUAL:
-            return accelerator(name or USUAL[self.config.name])
-        return machine_for(self._load(), None)
+        """The accelerator to simulate: the one of that name, or without a name the model's usual one.
 
-    def compiled(self, digest: int) -> CompiledModel:
+        Raises `UsageError` where there is none.
+        """
+        return accelerator(name) if name else self.usual or _refuse(self.config)
+
+    def compiled(self, digest: int, logits: bool = False) -> CompiledModel:
         """Compile the model for the accelerator with that `digest`. Tables are returned as they are.
 
-        Raises `UsageError` where no known configuration has that digest.
+        With ``logits`` a segmentation model will answer with all logits, not only with labels.
+
+        Raises `UsageError` where no known configuration has that digest, or where the logits are too many.
         """
+        machine = _machine(self._tables.digest if self._tables else digest)
         if self._tables:
-            return CompiledModel(self._tables)
-        machine = next((config for config in CONFIGS.values() if config.digest == digest), None)
+            return CompiledModel(answers.with_logits(self._tables, machine) if logits else self._tables)
         if machine is None:
             raise UsageError(
                 f"the device is an accelerator that this version does not know (digest {digest:#010x}): "
                 "build its bitstream with this version, or give the tables that were compiled for it"
             )
-        return CompiledModel(self._compiled(machine), load=self._load)
+        tables = self._compiled(machine)
+        return CompiledModel(answers.with_logits(tables, machine) if logits else tables, load=self._load)
 
     def _config(self) -> ModelConfig:
         """The file's configuration, as an earlier start has noted it, or else read from the file."""
@@ -152,6 +167,11 @@ class ModelSource:
     def _cache(self, kind: str, suffix: str) -> Path | None:
         """Where to keep something of this model; None for one without a hash."""
         return build_folder("cache", kind, f"{self._hash[:24]}{suffix}") if self._hash else None
+
+
+def _machine(digest: int) -> AnyConfig | None:
+    """The known configuration with that digest, if there is one."""
+    return next((config for config in CONFIGS.values() if config.digest == digest), None)
 
 
 def _file(name: str) -> Path:

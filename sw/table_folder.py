@@ -1,14 +1,15 @@
 """A compiled model as a folder: what the compiler writes and the host reads.
 
-`manifest.json` names the model and the accelerator, and says how many cycles an image takes and what lies
-in `tables.bin`. That file has the words of the memories that a model fills, one memory after another in
-the accelerator's order; each word takes whole bytes, the lowest first. A CRC-32 protects every byte of
-both files.
+`manifest.json` names the model and the accelerator, and says how many answers an image has, how many cycles
+it takes and what lies in `tables.bin`. That file has the words of the memories that a model fills, one memory
+after another in the accelerator's order; each word takes whole bytes, the lowest first. A CRC-32 protects
+every byte of both files.
 
 The tables of a program while it is being made are `sw/compiler/tables.py`.
 """
 
 import json
+import math
 import reprlib
 import zlib
 from collections.abc import Mapping
@@ -110,6 +111,7 @@ def _manifest(compiled: Compiled, tables: dict[str, bytes]) -> dict:
     return {
         "format": FORMAT,
         "model": compiled.model.to_dict(),
+        "answers": _answers(compiled.model),
         "accelerator": {"name": compiled.accelerator, "digest": compiled.digest},
         "cycles": {"image": compiled.cycles, "operations": dict(compiled.operations)},
         "memories": [{"name": m.name, "bits": m.width, "words": m.depth} for m in compiled.memories],
@@ -118,6 +120,15 @@ def _manifest(compiled: Compiled, tables: dict[str, bytes]) -> dict:
             for name, content in tables.items()
         },
     }
+
+
+def _answers(model: ModelConfig) -> dict:
+    """The shape of what an image is answered with, for people: it follows from the model."""
+    classes = {"classes": len(model.classes)}
+    if not model.segmentation:
+        return classes
+    grid = model.grids[-1]
+    return {"tokens": math.prod(grid), "grid": list(grid)} | classes
 
 
 def _checksum(manifest: dict) -> int:

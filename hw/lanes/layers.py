@@ -176,7 +176,8 @@ class Layers(wiring.Component):
             apart = config.windows and which == SignMemory.SIGNS_0
             bits = config.lanes if apart else config.width  # of each of the memories that make it
             address = Signal(ceil_log2(config.signs))
-            m.d.sync += address.eq(sequencer.current[which.reads] + sequencer.token.number)
+            token = Mux(sequencer.current.place_in, sequencer.place, sequencer.token.number)
+            m.d.sync += address.eq(sequencer.current[which.reads] + token)
             writes, parts, here = [], [], Signal.like(address)
             for number in range(config.width // bits):
                 memory = sized_memory(bits, config.signs)
@@ -308,9 +309,7 @@ class Layers(wiring.Component):
         # By one bit for each half: SIGNS_0 or SIGNS_1, and PAIRS for one of each.
         low, high = Value.cast(part.activation)
         middle = size // 2
-        signs = Cat(
-            Mux(low, word_0[:middle], word_1[:middle]), Mux(high, word_1[middle:], word_0[middle:])
-        )
+        signs = Cat(Mux(low, word_0[:middle], word_1[:middle]), Mux(high, word_1[middle:], word_0[middle:]))
         activation = signs | Cat(one.replicate(config.lanes) for one in ones)
         wait = stages.activation - stages.STREAM
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
@@ -339,15 +338,16 @@ class Layers(wiring.Component):
         address_a, address_b = Signal.like(read_a.addr), Signal.like(read_b.addr)
 
         partial = self._late(m, stages.partial, "partial", "partial_base")
-        shortcut = self._late(m, stages.shortcut, "shortcut", "shortcut_base")
-        residual = self._late(m, stages.residual, "residual", "residual_base", "token", "token_base")
-        mean = self._late(m, stages.mean, "accumulate", "base_a")
+        shortcut = self._late(m, stages.shortcut, "shortcut", "shortcut_base", "place_b")
+        names = "residual", "residual_base", "token", "token_base", "place_b"
+        residual = self._late(m, stages.residual, *names)
+        mean = self._late(m, stages.mean, "accumulate", "base_a", "merge")
 
         def used(stage: int, flag: Value) -> Value:
             return pipe[stage].enable & flag
 
-        def at(stage: int, base: Value) -> Value:
-            return base + pipe[stage].number
+        def at(stage: int, base: Value, by_place: Value | int = 0) -> Value:
+            return base + Mux(by_place, pipe[stage].place, pipe[stage].number)
 
         summed = pipe[stages.mean]
 
@@ -357,15 +357,16 @@ class Layers(wiring.Component):
         use_residual = used(stages.residual, residual.residual)
         use_mean = used(stages.mean, mean.accumulate & summed.summed)
         use_token = used(stages.residual, residual.token)
-        either = at(stages.shortcut, shortcut.shortcut_base)
+        of_x = shortcut.place_b & (shortcut.shortcut == Operand.BANK_B)
+        either = at(stages.shortcut, shortcut.shortcut_base, of_x)
         m.d.sync += address_a.eq(
             Mux(
                 use_partial,
                 at(stages.partial, partial.partial_base),
-                Mux(use_a, either, mean.base_a + summed.place),
+                Mux(use_a, either, at(stages.mean, mean.base_a, mean.merge)),
             )
         )
-        address = Mux(use_b, either, at(stages.residual, residual.residual_base))
+        address = Mux(use_b, either, at(stages.residual, residual.residual_base, residual.place_b))
         m.d.sync += address_b.eq(Cat(address[: len(address_b) - 1], self.region))
         m.d.comb += [
             read_a.addr.eq(Mux(attention.read, attention.address, address_a)),
@@ -445,6 +446,9 @@ class Layers(wiring.Component):
             "index",
             "window",
             "pairs",
+            "merge",
+            "place_b",
+            "place_out",
         )
         part = self._late(m, stages.result, *names)
         live, second = token.live, token.phase & part.haar
@@ -455,8 +459,10 @@ class Layers(wiring.Component):
             m.d.sync += stored[lane].eq(mean[lane] + (value >> part.mean_shift))
         a, b = self._write_a, self._write_b
         writes_b = registered(m, live & part.write_b)
-        address_b = registered(m, (part.base_b + token.number)[: len(b.addr) - 1])
-        m.d.sync += a.addr.eq(Mux(second, part.base_b, part.base_a) + token.place)
+        place_b = Mux(part.place_b, token.place, token.number)
+        place = Mux(part.merge | part.place_out, token.place, token.number)
+        address_b = registered(m, (part.base_b + place_b)[: len(b.addr) - 1])
+        m.d.sync += a.addr.eq(Mux(second, part.base_b, part.base_a) + place)
         m.d.sync += a.en.eq(live & part.write_a)
         m.d.comb += [
             a.data.eq(stored),
@@ -466,7 +472,7 @@ class Layers(wiring.Component):
             b.data.eq(Mux(writes_b, Value.cast(stored), Value.cast(self.x))),
         ]
 
-        word, chunk = Mux(second, part.token_base, part.bits_base) + token.place, part.bits_chunk + token.moved
+        word, chunk = Mux(second, part.token_base, part.bits_base) + place, part.bits_chunk + token.moved
         signs = [Mux(part.haar, band, array.bits) for band in self._band_signs]
         rows = attention.valid
         bits_0 = self._write_signs(

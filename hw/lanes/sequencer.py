@@ -30,7 +30,9 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
             "begins": 1,  # the pass's first live token
             "ends": 1,  # the pass's last live token
             "number": token_bits(config),
-            "place": place_bits(config),  # of its results: its number, or where a merge puts them
+            "place": place_bits(
+                config
+            ),  # on the grid that this is a window of, or where a merge puts its results
             "moved": ceil_log2(config.chunks),  # by how many chunks a merge moves its signs
             "summed": 1,  # its results can be accumulated
             "context": range(CONTEXTS),
@@ -80,6 +82,8 @@ class Sequencer(wiring.Component):
         High in the first cycle of a pass.
     token : Out(token_layout(config))
         The token of this cycle. It is valid while its ``enable`` or ``live`` is high.
+    place : Out
+        The token's ``place`` before a merge moves it, which is known earlier in the cycle.
     operation : Out(OperationCode)
         The operation that this cycle counts for: the one of the present pass in as many cycles as that pass
         has, and WAITING in all others.
@@ -102,6 +106,7 @@ class Sequencer(wiring.Component):
                 "index": Out(ceil_log2(config.program)),
                 "fresh": Out(1),
                 "token": Out(self._token),
+                "place": Out(self._token["place"].shape),
                 "operation": Out(OperationCode),
             }
         )
@@ -166,7 +171,8 @@ class Sequencer(wiring.Component):
         current, token = self.current, self.token
         column, odd_row, first_row = Signal(range(self._config.max_columns)), Signal(), Signal()
         last_row_from = Signal.like(token.number)  # the first token of the last row
-        row_place, place = Signal.like(token.place), Signal.like(token.place)  # among the merged tokens
+        # On the grid of which these tokens are a window, or among the merged tokens.
+        row_place, place = Signal.like(token.place), self.place
         odd_column, ends_row = column[0], column == current.columns - 1
         with m.If(load):
             m.d.sync += [column.eq(0), odd_row.eq(0), first_row.eq(1), row_place.eq(0), place.eq(0)]
@@ -174,15 +180,16 @@ class Sequencer(wiring.Component):
         with m.Elif(step & ends_row):
             m.d.sync += [column.eq(0), odd_row.eq(~odd_row), first_row.eq(0)]
             m.d.sync += [row_place.eq(Mux(odd_row, place + 1, row_place))]
-            m.d.sync += [place.eq(Mux(odd_row, place + 1, row_place))]
+            merged = Mux(odd_row, place + 1, row_place)
+            m.d.sync += [place.eq(Mux(current.merge, merged, place + current.jump + 1))]
         with m.Elif(step):
-            m.d.sync += [column.eq(column + 1), place.eq(place + odd_column)]
+            m.d.sync += [column.eq(column + 1), place.eq(place + (odd_column | ~current.merge))]
         moved_words = Mux(odd_row, current.odd_row, 0) + Mux(odd_column, current.odd_column, 0)
         moved_chunks = Mux(odd_row, current.chunk_row, 0) + Mux(odd_column, current.chunk_column, 0)
         summed = (odd_row & current.sum_rows) | (odd_column & current.sum_columns)
         m.d.comb += [
             token.edges.eq(Cat(first_row, token.number >= last_row_from, column == 0, ends_row)),
-            token.place.eq(Mux(current.merge, place + moved_words, token.number)),
+            token.place.eq(place + Mux(current.merge, moved_words, 0)),
             token.moved.eq(Mux(current.merge, moved_chunks, 0)),
             token.summed.eq(~current.merge | summed),
         ]

@@ -6,20 +6,37 @@ from functools import cached_property
 import numpy as np
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
-from haarlequin.models.stages import CONVOLUTION
+from haarlequin.models.arithmetic import to_windows
 from haarlequin.sw.compiler.convolution import ConvolutionPasses
 from haarlequin.sw.compiler.passes import Loads, Pass, Result
-from haarlequin.sw.compiler.regions import Regions, Signs
-from haarlequin.sw.compiler.tiling import DOUBLE
+from haarlequin.sw.compiler.regions import Regions, Signs, Window
+from haarlequin.sw.compiler.tiling import DOUBLE, Tiling, Work
 
 
-class AttentionPasses(ConvolutionPasses):
-    """Each method yields the passes of one operation of a layer, in order."""
+class AttentionPasses(Tiling):
+    """The passes of the attention of a stage; each method yields those of one operation of a layer, in order.
+
+    The attention of each window is that of an image of its own. Its tensors lie where those of the window
+    before lay, but x and its signs, which are on the grid of the whole ``stage``.
+    """
+
+    def __init__(self, stage: ConvolutionPasses, work: Work):
+        super().__init__(stage.config.window_alone(), work)
+        self.stage = stage
+        tokens = np.arange(stage.n)[None, :, None]
+        size = stage.config.stage.window
+        if size:
+            tokens = to_windows(tokens, stage.config.grid, size)
+        jump = stage.config.grid[1] - size if size else 0
+        self.windows = [Window(number, one[:, 0], jump) for number, one in enumerate(tokens)]
+        self.window = self.windows[0]
+        """The window at hand."""
 
     @cached_property
     def regions(self) -> Regions:
         """Where the tensors of a layer lie."""
-        n, heads = self.n, self.config.heads
+        n, heads, stage = self.n, self.config.heads, self.stage
+        whole = stage.steps * stage.n
         inputs, words, tile_words = self.steps * n, len(self.config.bands) * self.steps * n, self.tiles * n
         attention = heads * self.row_words * n
         low = max(tile_words, heads * self.key_tiles * n)
@@ -28,37 +45,49 @@ class AttentionPasses(ConvolutionPasses):
         score_steps = any(len(list(self._head_words(head))) > 1 for head in range(heads))
         context_partial = partial + (n if self.steps > 1 and self.row_words > 1 else 0)
         needed = context_steps or score_steps or self.steps > 1
-        # Signs for the convolution may lie where Â was; in sign memory 1 they lie behind all others.
-        convolution = self.config.stage.feed_forward == CONVOLUTION
-        paired = convolution and self.way == "pairs"
-        behind = attention + inputs
-        taps = max(behind, inputs + words) if paired else 0 if self.tap_words <= attention else behind
-        hidden = taps + self.tap_words if convolution else self.hidden_steps * n
+        # Signs for the feed-forward part lie where others were. Those of several windows lie behind all
+        # others, which the next window needs.
+        behind, last = attention + inputs, whole + 2 * words
+        x_signs = last if len(self.windows) > 1 else whole + words
+        taps = max(behind, x_signs)
+        if len(self.windows) == 1 and stage.way != "pairs":
+            taps = 0 if stage.tap_words <= attention else behind
         self.uses.grow(
-            signs_0=max(inputs + 2 * words, behind, hidden),
-            signs_1=max(inputs + 2 * words, hidden if paired else 0),
+            signs_0=max(last, behind),
+            signs_1=max(last, x_signs + whole),
             bank_a=context_partial + n if needed else partial,
             rows=heads * n,
         )
         return Regions(
-            inputs=inputs,
-            projected=inputs + words,
+            inputs=whole,
+            projected=whole + words,
             attention=0,
             context=attention,
-            u=0,
             taps=taps,
             value_in=0,
-            v=inputs,
-            x_signs=inputs + words,
+            v=whole,
+            x_signs=x_signs,
             low=0,
             high=low,
             partial=partial,
             context_partial=context_partial,
         )
 
+    def _show(self, tile: int, *shown: tuple[str, str], phase: int = 0) -> list[Result]:
+        return self.results(tile, *shown, phase=phase, window=self.window)
+
+    def _keys(self, port: str, name: str, head: int, tile: int, phase: int = 0) -> Result:
+        """What the trace shows of a tile of keys."""
+        first = tile * self.lanes
+        return Result(port, name, first, min(self.lanes, self.n - first), phase, head, window=self.window)
+
+    def _of_x(self, tile: int) -> int:
+        """The address in bank B of a tile of x of the window at hand."""
+        return tile * self.stage.n + self.window.first
+
     def _heads(self, tile: int) -> range:
         """The heads that have channels in a tile."""
-        channels, d = self.tile(tile), self.config.head_dim
+        channels, d = self.channels(tile), self.config.head_dim
         return range(channels.start // d, (channels.stop - 1) // d + 1)
 
     def _head_words(self, head: int) -> Iterator[tuple[int, int, int]]:
@@ -73,34 +102,46 @@ class AttentionPasses(ConvolutionPasses):
         name = f"{layer}.value"
         return Signs(name, self.constants[f"{name}.move"], SignMemory.SIGNS_1, self.regions.value_in)
 
-    def attend(self, layer: str, feed_forward: Signs) -> Iterator[Pass]:
+    def passes(self, layer: str, feed_forward: Signs) -> Iterator[Pass]:
         """The passes of a layer up to its feed-forward part, which reads ``feed_forward``."""
+        for window in self.windows:
+            self.window = window
+            for item in self._window(layer, feed_forward):
+                item.fields["jump"] = window.jump
+                yield item
+
+    def _window(self, layer: str, feed_forward: Signs) -> Iterator[Pass]:
         if self.config.hfsc:
             yield from self._haar(layer)
         else:
             for memory, role in zip(SignMemory, ("query", "key"), strict=True):
-                name = f"{layer}.{role}.x"
-                yield from self.signs(
-                    Signs(name, self.constants[f"{name}.move"], memory, self.regions.inputs)
-                )
+                yield from self._x_signs(f"{layer}.{role}.x", memory)
         yield from self._queries_and_keys(layer)
         yield from self._scores(layer)
         yield from self._attend(layer)
         yield from self._output(layer, feed_forward)
+
+    def _x_signs(self, name: str, memory: SignMemory) -> Iterator[Pass]:
+        signs = Signs(name, self.constants[f"{name}.move"], memory, self.regions.inputs)
+        for tile, item in enumerate(self.signs(signs)):
+            item.fields |= {"shortcut_base": self._of_x(tile), "place_b": 1}
+            item.results = self._show(tile, (memory.writes, f"{name}.signs"))
+            yield item
 
     def _haar(self, layer: str) -> Iterator[Pass]:
         r, lead, words = self.regions, self.config.grid[1] + 1, self.steps * self.n
         projections = [f"{role}.{band}" for band in ("lo", "hi") for role in ("query", "key")]
         moves = {name: self.constants[f"{layer}.{name}.move"] for name in projections}
         for tile in range(self.tiles):
-            word, chunk = self.word(tile)
+            word, chunk = self.word_of(tile)
             fields = self.stream(
                 OperationCode.HAAR,
                 lead=lead,
                 interval=DOUBLE,
                 haar=1,
                 residual=1,
-                residual_base=tile * self.n,
+                residual_base=self._of_x(tile),
+                place_b=1,
                 lanes=self.valid(tile),
                 write_a=1,
                 base_a=r.low + tile * self.n - lead,
@@ -111,13 +152,13 @@ class AttentionPasses(ConvolutionPasses):
                 token_base=r.inputs + words + word * self.n - lead,
                 bits_chunk=chunk,
             )
-            address = self.add(moves, self.tile(tile))
+            address = self.add_constants(moves, self.channels(tile))
             results = []
             for phase, band in enumerate(("lo", "hi")):
                 shown = [("stored", f"{layer}.x_{band}")]
                 for memory, role in zip(SignMemory, ("query", "key"), strict=True):
                     shown.append((memory.writes, f"{layer}.{role}.{band}.signs"))
-                results += self.results(tile, *shown, phase=phase)
+                results += self._show(tile, *shown, phase=phase)
             yield Pass(f"{layer}.haar", fields, Loads(constants=address, moves=True), results)
 
     def _queries_and_keys(self, layer: str) -> Iterator[Pass]:
@@ -128,17 +169,22 @@ class AttentionPasses(ConvolutionPasses):
                 name = f"{layer}.{role}.{part}"
                 constants, shifts = self._sign_constants(name)
                 for tile in range(self.tiles):
-                    word, chunk = self.word(tile)
-                    final = {
-                        "shortcut": Operand.BANK_A if self.config.hfsc else Operand.BANK_B,
-                        "shortcut_base": ((r.low, r.high)[band] if self.config.hfsc else 0) + tile * self.n,
+                    word, chunk = self.word_of(tile)
+                    if self.config.hfsc:
+                        x = {
+                            "shortcut": Operand.BANK_A,
+                            "shortcut_base": (r.low, r.high)[band] + tile * self.n,
+                        }
+                    else:
+                        x = {"shortcut": Operand.BANK_B, "shortcut_base": self._of_x(tile), "place_b": 1}
+                    final = x | {
                         memory.writes: 1,
                         "bits_base": r.projected + band * words + word * self.n,
                         "bits_chunk": chunk,
                         "lanes": self.valid(tile),
                     }
-                    needs = Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts)
-                    results = self.results(tile, ("acc", f"{name}.acc"), (memory.writes, name))
+                    needs = Loads(constants=self.add_constants(constants, self.channels(tile)), shifts=shifts)
+                    results = self._show(tile, ("acc", f"{name}.acc"), (memory.writes, name))
                     yield from self._projection(
                         name,
                         OperationCode.QUERIES_AND_KEYS,
@@ -196,7 +242,9 @@ class AttentionPasses(ConvolutionPasses):
                         if last and band == bands - 1:
                             fields |= {"maximum": 1, "row_base": head * self.n, "first_keys": int(tile == 0)}
                             first = tile * self.lanes
-                            results = [Result("y", f"{layer}.scores", first, lanes, head=head)]
+                            results = [
+                                Result("y", f"{layer}.scores", first, lanes, head=head, window=self.window)
+                            ]
                         needs = Loads()
                         if held != word:
                             held, fields["swap"] = word, 1
@@ -206,9 +254,14 @@ class AttentionPasses(ConvolutionPasses):
                             needs = Loads(**(vars(constants[band]) | {"keys": needs.keys}))
                         yield Pass(f"{layer}.scores", fields, needs, results)
 
+    @property
+    def _offset(self) -> int:
+        """The place of the window's first t_n among those of an operation."""
+        return self.window.number * self.n
+
     def _lane_range(self, head: int, tile: int) -> tuple[int, int]:
         """The lanes of a tile that have a head's channels, as (first, end)."""
-        d, channels = self.config.head_dim, self.tile(tile)
+        d, channels = self.config.head_dim, self.channels(tile)
         low, high = max(head * d, channels.start), min((head + 1) * d, channels.stop)
         return low - channels.start, high - channels.start
 
@@ -228,7 +281,10 @@ class AttentionPasses(ConvolutionPasses):
             constants, shifts = self._irprelu_constants(
                 f"{layer}.value", self.constants[f"{layer}.value_move"]
             )
-            needs, address = Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts), None
+            needs, address = (
+                Loads(constants=self.add_constants(constants, self.channels(tile)), shifts=shifts),
+                None,
+            )
             for place, word in enumerate(order):
                 if place == 0:
                     tokens = (0, self.key_tiles * self.lanes, self.n)
@@ -262,23 +318,21 @@ class AttentionPasses(ConvolutionPasses):
             "key_chunk": -self.key_tiles % self.chunks,
             "score_shift": self.config.score_shift,
         }
-        results = []
-        for tile in range(self.key_tiles):
-            first = tile * self.lanes
-            keys = min(self.lanes, self.n - first)
-            results.append(Result("attention", f"{layer}.attention", first, keys, phase=tile, head=head))
+        tiles, name = range(self.key_tiles), f"{layer}.attention"
+        results = [self._keys("attention", name, head, tile, phase=tile) for tile in tiles]
         return Pass(f"{layer}.attention", fields, None, results)
 
     def _values(
         self, layer: str, tile: int, tokens: tuple[int, int, int], needs: Loads, address: int | None
     ) -> Iterator[Pass]:
         r, name = self.regions, f"{layer}.value"
-        word, chunk = self.word(tile)
+        word, chunk = self.word_of(tile)
         first, _, live = tokens
         final = {
             "shortcut": Operand.BANK_B,
-            "shortcut_base": tile * self.n + first,
-            **self._token(name, first),
+            "shortcut_base": self._of_x(tile) + first,
+            "place_b": 1,
+            **self._token(name, self._offset + first),
             "write_a": 1,
             "base_a": r.high + tile * self.n + first,
             "bits_1": 1,
@@ -288,11 +342,11 @@ class AttentionPasses(ConvolutionPasses):
             "lanes": self.valid(tile),
             "count": 1,
         }
-        results = self.results(tile, ("acc", f"{name}.acc"), ("y", name), ("bits_1", f"{layer}.v"))
+        results = self._show(tile, ("acc", f"{name}.acc"), ("y", name), ("bits_1", f"{layer}.v"))
         yield from self._projection(
             name,
             OperationCode.VALUES,
-            (Activation.SIGNS_1, r.value_in),
+            (Activation.SIGNS_1, r.value_in + self.window.first),
             *self._square(name, tile),
             needs,
             final,
@@ -300,6 +354,7 @@ class AttentionPasses(ConvolutionPasses):
             r.partial,
             tokens,
             address,
+            of=self.stage.n,
         )
 
     def _context(
@@ -312,7 +367,7 @@ class AttentionPasses(ConvolutionPasses):
         """
         r, name, diba = self.regions, f"{layer}.context", self.config.diba
         lead = self.machine.theta // 2 * (self.config.grid[1] + 1) if diba else 0
-        v_word, chunk = self.word(tile)
+        v_word, chunk = self.word_of(tile)
         low, high = self._lane_range(head, tile)
         fields = self.stream(
             OperationCode.CONTEXT,
@@ -337,8 +392,8 @@ class AttentionPasses(ConvolutionPasses):
             fields["base_a"] = r.context_partial - lead
             return Pass(name, fields, Loads())
         wide = r.high + tile * self.n - lead
-        out_word, out_chunk = self.word(tile)
-        token = self._token(name, -lead)
+        out_word, out_chunk = self.word_of(tile)
+        token = self._token(name, self._offset - lead)
         fields |= {
             "local": int(diba),
             "shortcut": Operand.BANK_A,
@@ -352,11 +407,11 @@ class AttentionPasses(ConvolutionPasses):
             "interval": 0 if first else DOUBLE,
         }
         constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.output.move"])
-        needs = Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts)
+        needs = Loads(constants=self.add_constants(constants, self.channels(tile)), shifts=shifts)
         if diba:
             needs.local = self._local(layer, tile)
         shown = ("acc", f"{name}.acc"), ("y", name), ("bits_0", f"{layer}.output.signs")
-        results = self.results(tile, *shown)
+        results = self._show(tile, *shown)
         return Pass(name, fields, needs, results)
 
     def _output(self, layer: str, following: Signs) -> Iterator[Pass]:
@@ -367,11 +422,13 @@ class AttentionPasses(ConvolutionPasses):
                 "shortcut": Operand.BANK_A,
                 "shortcut_base": r.high + tile * self.n,
                 "residual": 1,
-                "residual_base": tile * self.n,
-                **self._token(name),
+                "residual_base": self._of_x(tile),
+                **self._token(name, self._offset),
                 "write_b": 1,
-                "base_b": tile * self.n,
-                **self._writes(following, tile),
+                "base_b": self._of_x(tile),
+                **self.stage.writes(following, tile, self.window.first),
+                "place_b": 1,
+                "place_out": 1,
                 "lanes": self.valid(tile),
                 "count": 1,
             }
@@ -381,18 +438,18 @@ class AttentionPasses(ConvolutionPasses):
                 OperationCode.OUTPUT,
                 (Activation.SIGNS_0, r.context),
                 *self._square(name, tile),
-                Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts),
+                Loads(constants=self.add_constants(constants, self.channels(tile)), shifts=shifts),
                 final,
-                self.results(tile, *shown),
+                self._show(tile, *shown),
                 r.partial,
             )
 
     def _local(self, layer: str, tile: int) -> int:
         """Put a tile's local weights into the table, centred in the unit's window; returns their address."""
         theta, size = self.config.theta, self.machine.theta
-        given = self.constants[f"{layer}.local.weight"][self.tile(tile)] > 0
+        given = self.constants[f"{layer}.local.weight"][self.channels(tile)] > 0
         weights = np.zeros((len(given), size, size), np.uint8)
         margin = (size - theta) // 2
         weights[:, margin : margin + theta, margin : margin + theta] = given
-        shifts = self.constants[f"{layer}.local.shift"][self.tile(tile)]
+        shifts = self.constants[f"{layer}.local.shift"][self.channels(tile)]
         return self.tables.add_local(weights.reshape(len(given), -1), shifts, self.lanes)

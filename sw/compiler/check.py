@@ -25,7 +25,7 @@ class Checker:
     """Compares the passes of one image with its golden ``trace`` (a batch of one)."""
 
     def __init__(self, lowered: Lowered, trace: Trace):
-        self.lowered, self.trace = lowered, {name: value[0] for name, value in trace.items()}
+        self.lowered, self.trace = lowered, trace
         self.due = {
             (index, result.port, result.phase): result
             for index, item in enumerate(lowered.passes)
@@ -68,7 +68,7 @@ class Checker:
 
     def _expected(self, result: Result) -> np.ndarray:
         """The values that a pass should show, (tokens, valid lanes)."""
-        tensor, last = self.trace[result.tensor], result.first + result.channels
+        tensor, last = self._tensor(result), result.first + result.channels
         if result.merged:
             rows, columns = (size // 2 for size in result.merged)
             tokens = tensor.reshape(rows, columns, 2, 2, -1).transpose(0, 2, 1, 3, 4)
@@ -84,6 +84,16 @@ class Checker:
             return (tensor[result.head][:, result.first : last] + odd) // 2
         rows = tensor[:, result.first : last]
         return rows > 0 if result.port.startswith("bits") else rows
+
+    def _tensor(self, result: Result) -> np.ndarray:
+        """The tensor that a pass shows a tile of, without its batch."""
+        value, window = self.trace[result.tensor], result.window
+        if window is None or len(value) > 1:
+            return value[window.number if window else 0]
+        # Attention and scores of a single window have heads first.
+        if result.tensor.endswith((".attention", ".scores")) or value.shape[1] == len(window.tokens):
+            return value[0]
+        return value[0][window.tokens]
 
     def _band(self, layer: str) -> str:
         return "lo" if f"{layer}query.lo" in self.trace else "x"

@@ -51,7 +51,9 @@ class ConvolutionPasses(Tiling):
 
     def tap_signs(self, name: str, base: int) -> Signs:
         """Where the signs of x lie for the convolution of that name."""
-        self.uses.grow(signs_0=base + self.tap_words, signs_1=base + self.tap_words if self.way == "pairs" else 0)
+        self.uses.grow(
+            signs_0=base + self.tap_words, signs_1=base + self.tap_words if self.way == "pairs" else 0
+        )
         window = self.tiles if self.way == "window" else 0
         move = self.constants[f"{name}.move"]
         return Signs(name, move, SignMemory.SIGNS_0, base, self.way == "pairs", window)
@@ -87,16 +89,16 @@ class ConvolutionPasses(Tiling):
                     "pool": int(last),
                     "wait_head": int(last and tile == 0),
                 }
-                needs.constants, needs.shifts = self.add(constants, self.tile(tile)), shifts
+                needs.constants, needs.shifts = self.add_constants(constants, self.channels(tile)), shifts
                 shown = [("acc", f"{name}.acc"), ("y", name)]
                 if following:
-                    fields |= self._writes(following, tile)
+                    fields |= self.writes(following, tile)
                     shown.append((following.memory.writes, f"{following.name}.signs"))
                 yield Pass(name, fields, needs, self.results(tile, *shown))
 
     def _tap_steps(self, signs: Signs, tile: int) -> list[_Step]:
         """The steps of a tile, the row above first: the next convolution then reads what is long written."""
-        weight = self.constants[f"{signs.name}.weight"][self.tile(tile)]
+        weight = self.constants[f"{signs.name}.weight"][self.channels(tile)]
         dim, half = self.config.dim, self.width // 2
 
         def bits(*placed: tuple[int, np.ndarray]) -> np.ndarray:
@@ -144,7 +146,7 @@ class ConvolutionPasses(Tiling):
         return base + row * self.config.grid[1] + column
 
     def _edges(self, halves: int, row: int, column: int) -> dict[str, int]:
-        """At which edges of the grid a tap is outside, for each of the ``halves`` of a word, and its chunks."""
+        """At which edges a tap is outside, for ``halves`` of a word (1 the lower, 2 the upper, 3 both)."""
         half = (1 << self.chunks // 2) - 1
         low, high = halves & 1, halves >> 1
         chunks = (1 << self.chunks) - 1 if halves == 3 else low * half | high * (half << self.chunks // 2)

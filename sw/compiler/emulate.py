@@ -19,7 +19,7 @@ from haarlequin.hw.program import (
 from haarlequin.models import arithmetic
 from haarlequin.models.golden import GoldenModel, exp_table
 from haarlequin.sw.compiler.encode import Words
-from haarlequin.sw.compiler.grid import beyond, merged_chunks, outside, summed
+from haarlequin.sw.compiler.grid import beyond, merged_chunks, outside, summed, window_places
 
 Observer = Callable[[int, str, int, np.ndarray, np.ndarray], None]
 """A function that is told what the machine's trace would show: number of the pass, port, phase, numbers of
@@ -73,7 +73,9 @@ class Emulator:
         self.table = exp_table(machine.widths)
 
     def run(self, pixels: np.ndarray, observe: Observer = lambda *_: None) -> tuple[np.ndarray, int]:
-        """Run one image (1, H, W, channels); returns its logits (1, classes), or of all tokens (1, N, classes), and saturations."""
+        """Run one image (1, H, W, channels); returns its logits, (1, classes) or of all tokens
+        (1, N, classes), and its saturations.
+        """
         with arithmetic.count_saturations() as before:
             x = self.model.embed(pixels)[0]
         sums = self._layers(x, observe)
@@ -169,7 +171,11 @@ class Emulator:
         lanes, width, limit = machine.lanes, machine.width, 1 << machine.widths.wide - 1
         numbers = np.arange(f["tokens"])
         live = (numbers >= f["skip"]) & (numbers < f["stop"])
-        row, v = (self._at(self.signs[memory], f[memory.reads], numbers) for memory in SignMemory)
+        on_grid = window_places(f, f["tokens"])
+        in_b, in_signs, out = (
+            on_grid if f[name] else numbers for name in ("place_b", "place_in", "place_out")
+        )
+        row, v = (self._at(self.signs[memory], f[memory.reads], in_signs) for memory in SignMemory)
         activation = {
             Activation.ONES: np.ones_like(row),
             Activation.SIGNS_0: row,
@@ -199,11 +205,11 @@ class Emulator:
         shortcut = 0
         if f["shortcut"] != Operand.NONE:
             bank = {Operand.BANK_A: self.a, Operand.BANK_B: self.b}[Operand(f["shortcut"])]
-            shortcut = self._at(bank, f["shortcut_base"], numbers)
+            shortcut = self._at(bank, f["shortcut_base"], in_b if bank is self.b else numbers)
         value = arithmetic.affine(acc, c["a"], c["b"], w.affine_shift[1]) + shortcut
         residual, token = np.zeros_like(value), np.zeros(len(numbers), np.int64)
         if f["residual"]:
-            residual = self._at(self.b, f["residual_base"], numbers)
+            residual = self._at(self.b, f["residual_base"], in_b)
         if f["token"]:
             depth = 1 << (machine.tokens - 1).bit_length()
             half = 1 << w.offset - 1
@@ -234,9 +240,9 @@ class Emulator:
                 values[:] = np.concatenate([values[:, 1:], row[:, None]], axis=1)
         kept = numbers[live]
         if f["write_a"]:
-            self._put(self.a, f["base_a"], kept, stored[live])
+            self._put(self.a, f["base_a"], out[live], stored[live])
         if f["write_b"]:
-            self._put(self.b, f["base_b"], kept, stored[live])
+            self._put(self.b, f["base_b"], in_b[live], stored[live])
         for memory in SignMemory:
             if f[memory.writes]:
                 upper = machine.chunks // 2 if f["pairs"] and memory == SignMemory.SIGNS_1 else 0
@@ -244,7 +250,7 @@ class Emulator:
                     here = live & live[np.clip(numbers + beside, 0, len(live) - 1)]
                     here[-1 if beside > 0 else 0] &= beside == 0
                     chunk = f["bits_chunk"] + upper + slot * f["window"]
-                    self._put_signs(memory, f["bits_base"] + beside, chunk, numbers[here], bits[here])
+                    self._put_signs(memory, f["bits_base"] + beside, chunk, out[here], bits[here])
         if f["maximum"]:
             largest = y[live][:, : f["lanes"]].max(1)
             rows = f["row_base"] + kept
@@ -288,7 +294,8 @@ class Emulator:
 
     def _haar(self, index: int, f: dict[str, int], observe: Observer) -> None:
         n, lead = f["stop"] - f["skip"], f["skip"]
-        x = self._at(self.b, f["residual_base"], np.arange(n))
+        places = window_places(f, n) if f["place_b"] else np.arange(n)
+        x = self._at(self.b, f["residual_base"], places)
         grid = n // f["columns"], f["columns"]
         lo, hi = arithmetic.haar_split(x, grid, self.machine.widths.wide)
         with arithmetic.count_saturations() as counter:

@@ -47,6 +47,12 @@ def inside(fields: Mapping[str, int], chunks: slice, of: int) -> np.ndarray:
     return np.flatnonzero(~beyond(fields, of)[:, chunks].all(axis=1))
 
 
+def window_places(fields: Mapping[str, int], count: int) -> np.ndarray:
+    """Where the first ``count`` tokens of a window are on the whole grid: tokens behind the first of them."""
+    numbers = np.arange(count)
+    return numbers + numbers // max(1, fields["columns"]) * fields.get("jump", 0)
+
+
 def merged_places(fields: Mapping[str, int]) -> np.ndarray:
     """Where a merge puts the results of each token: words behind those of token 0."""
     rows, columns = rows_and_columns(fields)

@@ -6,16 +6,18 @@ each begins.
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from haarlequin.hw.codes import OperationCode, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.models.config import LayerPlace
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.stages import CONVOLUTION, MLP
 from haarlequin.sw.compiler.dont_care import keep_idle
-from haarlequin.sw.compiler.token_head import StagePasses
 from haarlequin.sw.compiler.passes import Lowered, Pass
 from haarlequin.sw.compiler.regions import Signs
 from haarlequin.sw.compiler.tiling import Work
+from haarlequin.sw.compiler.token_head import StagePasses
 
 
 def lower(model: GoldenModel, machine: AcceleratorConfig) -> Lowered:
@@ -60,11 +62,11 @@ class _Lowering:
             yield from stage.convolution(own, OperationCode.CONVOLUTION, following, last)
             return
         if place.config.stage.feed_forward == MLP:
-            yield from stage.attend(name, stage.expand_signs(name))
+            yield from stage.attention.passes(name, stage.expand_signs(name))
             yield from stage.mlp(name, following, last)
             return
-        taps = stage.tap_signs(f"{name}.convolution", stage.regions.taps)
-        yield from stage.attend(name, taps)
+        taps = stage.tap_signs(f"{name}.convolution", stage.attention.regions.taps)
+        yield from stage.attention.passes(name, taps)
         yield from stage.convolution(taps, OperationCode.CONVOLUTION, following, last)
 
     def _token_offsets(self, place: LayerPlace) -> None:
@@ -72,11 +74,14 @@ class _Lowering:
         if not place.config.irprelu:
             return
         names = ["merge"] if place.merged else []
-        if place.config.stage.kind != CONVOLUTION:
-            names += ["value", "context", "output"]
         names += ["expand", "reduce"] if place.config.stage.feed_forward == MLP else ["convolution"]
-        for name in names:
-            offsets = self.work.model.constants[f"{place.name}.{name}.token"]
+        windows = self.stages[place.config].attention.windows
+        order = {name: np.arange(place.config.tokens) for name in names}
+        if place.config.stage.kind != CONVOLUTION:
+            by_window = np.concatenate([window.tokens for window in windows])
+            order |= dict.fromkeys(("value", "context", "output"), by_window)
+        for name, tokens in order.items():
+            offsets = self.work.model.constants[f"{place.name}.{name}.token"][tokens]
             self.work.token_base[f"{place.name}.{name}"] = self.work.tables.add_token_offsets(offsets)
 
     def _first_signs(self, index: int) -> Signs:
@@ -87,7 +92,7 @@ class _Lowering:
         stage = self.stages[place.config]
         if place.config.stage.kind == CONVOLUTION:
             return stage.tap_signs(f"{place.name}.convolution", index % 2 * stage.tap_words)
-        return stage.value_signs(place.name)
+        return stage.attention.value_signs(place.name)
 
     def _made_before(self, index: int) -> bool:
         """Whether the layer before makes a layer's first signs, since it has the same grid and channels."""

@@ -49,7 +49,7 @@ class MergePasses(FeedForwardPasses):
         }[packed]
         constants = before.neutral_constants(before.config.dim, a=0, move=signs.move)
         for tile in range(before.tiles):
-            word, chunk = before.word(tile)
+            word, chunk = before.word_of(tile)
             fields = before.stream(
                 OperationCode.MERGE,
                 shortcut=Operand.BANK_B,
@@ -62,7 +62,7 @@ class MergePasses(FeedForwardPasses):
                 **place,
             )
             needs = Loads(
-                constants=before.add(constants, before.tile(tile)), shifts=before.unit_shifts
+                constants=before.add_constants(constants, before.channels(tile)), shifts=before.unit_shifts
             )
             shown = (signs.memory.writes, f"{signs.name}.signs")
             yield Pass(
@@ -94,7 +94,7 @@ class MergePasses(FeedForwardPasses):
                 **sums,
             )
             needs = Loads(
-                constants=before.add(constants, before.tile(tile)), shifts=before.unit_shifts
+                constants=before.add_constants(constants, before.channels(tile)), shifts=before.unit_shifts
             )
             yield Pass(f"{name}.shortcut", fields, needs)
 
@@ -114,7 +114,7 @@ class MergePasses(FeedForwardPasses):
                 **self._token(name),
                 "write_b": 1,
                 "base_b": tile * self.n,
-                **self._writes(following, tile),
+                **self.writes(following, tile),
                 "lanes": self.valid(tile),
                 "count": 1,
             }
@@ -123,8 +123,8 @@ class MergePasses(FeedForwardPasses):
                 name,
                 OperationCode.MERGE,
                 (Activation.SIGNS_0, signs.base),
-                *self._merged_weights(weight[self.tile(tile)], before),
-                Loads(constants=self.add(constants, self.tile(tile)), shifts=shifts),
+                *self._merged_weights(weight[self.channels(tile)], before),
+                Loads(constants=self.add_constants(constants, self.channels(tile)), shifts=shifts),
                 final,
                 self.results(tile, *shown),
                 partial,

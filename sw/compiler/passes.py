@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.models.golden import GoldenModel
+from haarlequin.sw.compiler.regions import Window
 from haarlequin.sw.compiler.tables import Tables
 
 
@@ -19,6 +20,7 @@ class Result:
         phase: the phase of a Haar pass, or the tile of a softmax.
         head: the head, where the tensor is (heads, N, N).
         merged: the grid before a merge, where the tensor is (N/4, 4·C) and the pass has N tokens.
+        window: the window whose tokens the pass has. A tensor has one for each, or all tokens of the grid.
     """
 
     port: str
@@ -28,6 +30,7 @@ class Result:
     phase: int = 0
     head: int = 0
     merged: tuple[int, int] | None = None
+    window: Window | None = None
 
 
 @dataclass

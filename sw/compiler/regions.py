@@ -26,8 +26,24 @@ class Signs:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Tokens that are an image of their own for attention: a window of the grid, or all of it."""
+
+    number: int
+    tokens: np.ndarray
+    """The numbers of its tokens on the whole grid."""
+    jump: int
+    """How many tokens of the grid are between the last token of one of its rows and the first of the next."""
+
+    @property
+    def first(self) -> int:
+        """The number of its first token on the whole grid."""
+        return int(self.tokens[0])
+
+
+@dataclass(frozen=True)
 class Regions:
-    """The addresses of tensors; a tensor takes the place of one that is no longer used.
+    """The addresses of tensors of an attention; a tensor takes the place of one that is no longer used.
 
     A sign memory has word k of a tensor's tokens at base + k·N. A bank has tile t at base + t·N.
     """
@@ -40,10 +56,8 @@ class Regions:
     """In sign memory 0: Â."""
     context: int
     """In sign memory 0: signs for the output projection."""
-    u: int
-    """In sign memory 0: signs of u."""
     taps: int
-    """In sign memory 0, and in 1 where they are pairs: signs for the 3×3 convolution of the feed-forward part."""
+    """In sign memory 0, and in 1 where they are pairs: signs for the convolution of the feed-forward part."""
     value_in: int
     """In sign memory 1: signs for the values; they are needed longer than queries and keys."""
     v: int
@@ -51,10 +65,10 @@ class Regions:
     x_signs: int
     """In sign memory 1: signs for expand."""
     low: int
-    """In bank A: lo, then the scores, then the mean of u."""
+    """In bank A: lo, then the scores."""
     high: int
     """In bank A: hi, then V', then the context."""
     partial: int
-    """In bank A: partial sums; those of the feed-forward part lie in the context's place."""
+    """In bank A: partial sums."""
     context_partial: int
     """In bank A: partial sums of the context, kept while values are computed between its steps."""

@@ -1,8 +1,8 @@
 """Find what a program needs of an accelerator: memories, cycles by operation, and whether it fits."""
 
 import math
-from collections import Counter
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass
 
 from haarlequin.hw.attention.softmax import SHIFTS
@@ -278,11 +278,11 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
 
 
 def check_merge(inputs: int, outputs: int, name: str, machine: AcceleratorConfig) -> None:
-    """Raise `DoesNotFit` for a merge whose tokens do not lie in whole tiles, or are summed by more than four."""
-    if inputs % machine.lanes or outputs % machine.lanes or 4 * inputs > 4 * outputs:
+    """Raise `DoesNotFit` for a merge of which not all tokens lie in whole tiles, or to fewer channels."""
+    if inputs % machine.lanes or outputs % machine.lanes or outputs < inputs:
         raise DoesNotFit(
-            f"{name}: {machine.name} merges channels in multiples of its {machine.lanes} lanes into as many or "
-            f"more, not {inputs} into {outputs}"
+            f"{name}: {machine.name} merges multiples of {machine.lanes} channels, its lanes, into as many "
+            f"or more, not {inputs} into {outputs}"
         )
 
 

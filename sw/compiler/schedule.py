@@ -27,7 +27,7 @@ from haarlequin.hw.timing import (
     updates_read,
 )
 from haarlequin.sw.compiler.encode import changed_groups
-from haarlequin.sw.compiler.grid import inside, merged_places, outside, summed
+from haarlequin.sw.compiler.grid import inside, merged_places, outside, summed, window_places
 from haarlequin.sw.compiler.passes import Lowered, Pass
 
 
@@ -231,22 +231,25 @@ class _Scheduler:
         # A window of the grid needs all tokens of the grid. Values need all tokens that are shifted in.
         grid = range(item["stop"] - item["skip"])
         live = range(item["tokens"]) if item["shift_values"] else None
+        of_grid = window_places(item.fields, item["tokens"])
+        in_b, in_signs = (of_grid if item[name] else None for name in ("place_b", "place_in"))
         if item["activation"] in (Activation.SIGNS_0, Activation.PAIRS) or item["row_mask"]:
             wanted = self._seen(item, SignMemory.SIGNS_0) if outside(item.fields) else live
-            yield self._access(item, SignMemory.SIGNS_0, item["signs_0"], s.SIGNS, wanted)
+            yield self._access(item, SignMemory.SIGNS_0, item["signs_0"], s.SIGNS, wanted, in_signs)
         if item["activation"] in (Activation.SIGNS_1, Activation.PAIRS):
             wanted = self._seen(item, SignMemory.SIGNS_1) if outside(item.fields) else live
-            yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, wanted)
+            yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, wanted, in_signs)
         if item["differential"] or item["local"]:
             yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, grid)
         if item["partial"]:
             yield self._access(item, BANK_A, item["partial_base"], s.partial, live)
         if item["shortcut"] != Operand.NONE:
             bank = {Operand.BANK_A: BANK_A, Operand.BANK_B: BANK_B}[Operand(item["shortcut"])]
-            yield self._access(item, bank, item["shortcut_base"], s.shortcut, live)
+            places = in_b if bank == BANK_B else None
+            yield self._access(item, bank, item["shortcut_base"], s.shortcut, live, places)
         if item["residual"]:
             yield self._access(
-                item, BANK_B, item["residual_base"], s.residual, grid if item["haar"] else live
+                item, BANK_B, item["residual_base"], s.residual, grid if item["haar"] else live, in_b
             )
         if item["accumulate"]:
             yield self._access(item, BANK_A, item["base_a"], s.mean, *summed(item.fields))
@@ -274,18 +277,20 @@ class _Scheduler:
             yield self._attention_writes(item)
         if not item["tokens"]:
             return
-        places = merged_places(item.fields) if item["merge"] else None
+        of_grid = window_places(item.fields, item["tokens"])
+        places = merged_places(item.fields) if item["merge"] else of_grid if item["place_out"] else None
         if item["write_a"]:
             yield self._access(item, BANK_A, item["base_a"], s.write, places=places)
         if item["write_b"]:
-            yield self._access(item, BANK_B, item["base_b"], s.write)
+            in_b = of_grid if item["place_b"] else None
+            yield self._access(item, BANK_B, item["base_b"], s.write, places=in_b)
         for memory in SignMemory:
             if item[memory.writes]:
                 yield self._access(item, memory, item["bits_base"], s.write, places=places)
                 for beside in (-1, 1) if item["window"] else ():
                     first, end = item["skip"] + max(-beside, 0), item["stop"] - max(beside, 0)
                     base = item["bits_base"] + beside
-                    access = self._access(item, memory, base, s.write, range(first, end))
+                    access = self._access(item, memory, base, s.write, range(first, end), places)
                     yield access._replace(port=access.port[:0])  # other chunks of the same cycle
                 if item["haar"]:
                     yield self._access(item, memory, item["token_base"], s.write_high)

@@ -11,7 +11,7 @@ from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.passes import Loads, Pass, Result, Uses
-from haarlequin.sw.compiler.regions import Signs
+from haarlequin.sw.compiler.regions import Signs, Window
 from haarlequin.sw.compiler.tables import CONSTANT_FIELDS, Tables
 
 DOUBLE = 1
@@ -81,11 +81,11 @@ class Tiling:
         w = self.config.widths
         return w.affine_shift[1] - w.affine_shift[0], w.slope_shift[1] - w.slope_shift[0]
 
-    def tile(self, tile: int) -> slice:
+    def channels(self, tile: int) -> slice:
         """The channels of a tile."""
         return slice(tile * self.lanes, min((tile + 1) * self.lanes, self.config.dim))
 
-    def add(self, constants: dict[str, np.ndarray], channels: slice) -> int:
+    def add_constants(self, constants: dict[str, np.ndarray], channels: slice) -> int:
         """Put a tile's constants into the table; returns the address of lane 0's."""
         return self.tables.add_constants({k: v[channels] for k, v in constants.items()}, self.lanes)
 
@@ -132,29 +132,31 @@ class Tiling:
         before: int = 0,
         phase: int = 0,
         merged: tuple[int, int] | None = None,
+        window: Window | None = None,
     ) -> list[Result]:
         """What the trace shows of a tile, (port, tensor) each; ``before`` is how many channels are before
         those of the tiles.
         """
-        first, valid = before + self.tile(tile).start, self.valid(tile)
-        return [Result(port, name, first, valid, phase, merged=merged) for port, name in shown]
+        first, valid = before + self.channels(tile).start, self.valid(tile)
+        return [Result(port, name, first, valid, phase, merged=merged, window=window) for port, name in shown]
 
-    def _writes(self, signs: Signs, tile: int) -> dict[str, int]:
-        """The fields of a pass that writes a tile of signs."""
-        word, chunk = self.word(tile)
-        fields = {signs.memory.writes: 1, "bits_base": signs.base + word * self.n, "bits_chunk": chunk}
+    def writes(self, signs: Signs, tile: int, first: int = 0) -> dict[str, int]:
+        """The fields of a pass that writes a tile of signs, of token ``first`` and those behind it."""
+        word, chunk = self.word_of(tile)
+        base = signs.base + word * self.n + first
+        fields = {signs.memory.writes: 1, "bits_base": base, "bits_chunk": chunk}
         if signs.pairs:
             fields |= {"bits_0": 1, "bits_1": 1, "pairs": 1}
         if signs.window:
             fields |= {"window": signs.window}
         return fields
 
-    def word(self, tile: int) -> tuple[int, int]:
+    def word_of(self, tile: int) -> tuple[int, int]:
         """The word and chunk of a tile of channels in a sign memory."""
         return tile // self.chunks, tile % self.chunks
 
     def valid(self, tile: int) -> int:
-        channels = self.tile(tile)
+        channels = self.channels(tile)
         return channels.stop - channels.start
 
     def _token(self, name: str, first: int = 0) -> dict[str, int]:
@@ -171,9 +173,9 @@ class Tiling:
                 shortcut=Operand.BANK_B,
                 shortcut_base=tile * self.n,
                 lanes=self.valid(tile),
-                **self._writes(signs, tile),
+                **self.writes(signs, tile),
             )
-            address = self.add(constants, self.tile(tile))
+            address = self.add_constants(constants, self.channels(tile))
             yield Pass(
                 f"{signs.name}.signs",
                 fields,
@@ -194,6 +196,7 @@ class Tiling:
         partial: int,
         tokens: tuple[int, int, int] | None = None,
         address: int | None = None,
+        of: int = 0,
     ) -> Iterator[Pass]:
         """The passes of one tile of a projection: all steps but the last make partial sums.
 
@@ -209,6 +212,7 @@ class Tiling:
             partial: where partial sums go.
             tokens: the first token, how many tokens stream, and how many of these count; by default all N.
             address: of the weights, where the table has them already.
+            of: how many tokens the source has, if it is x on a grid of which these are a window.
         """
         first, count, stop = tokens or (0, self.n, self.n)
         activation, base = source
@@ -218,7 +222,8 @@ class Tiling:
             last = step == steps - 1
             fields = self.stream(operation, count, swap=1, activation=activation, gate_high=self.lanes)
             fields["stop"] = stop
-            fields[memory.reads] = base + step * self.n + first
+            fields[memory.reads] = base + step * (of or self.n) + first
+            fields["place_in"] = int(bool(of))
             fields["mask_high"] = bounds[step]
             if step:
                 fields |= {"partial": 1, "partial_base": partial}
@@ -236,7 +241,7 @@ class Tiling:
 
     def _square(self, name: str, tile: int) -> tuple[np.ndarray, list[int]]:
         """The weights of a tile over C inputs, and how many inputs of each step are valid."""
-        return self._steps(self.constants[f"{name}.weight"][self.tile(tile)])
+        return self._steps(self.constants[f"{name}.weight"][self.channels(tile)])
 
     def _steps(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """Rows of ±1 as (lanes, steps, K) of 0 and 1, and how many inputs of each step are valid."""

@@ -4,13 +4,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from haarlequin.models.common.errors import UsageError
 from haarlequin.sw.table_folder import Compiled
 
 if TYPE_CHECKING:
@@ -59,11 +60,35 @@ class CompiledModel:
 
 
 @dataclass(frozen=True)
-class Result:
-    """The result of one image."""
+class Answered:
+    """What one image or several were answered with: logits, or only the labels that follow from them."""
 
-    logits: np.ndarray
-    """int32 (classes,)"""
+    answer: np.ndarray
+    """int32: the logits, or the labels if ``labels_only``."""
+    labels_only: bool = field(default=False, kw_only=True)
+    """Whether the logits did not come: a segmentation model gives them only if it is asked for them."""
+
+    @property
+    def logits(self) -> np.ndarray:
+        """int32 (…, classes). Raises `UsageError` where only the labels came."""
+        if self.labels_only:
+            raise UsageError("only the labels came: ask for the logits, with Accelerator(…, logits=True)")
+        return self.answer
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (…), the class with the largest logit; of several, the first."""
+        return self.answer.astype(np.int64) if self.labels_only else self.answer.argmax(-1)
+
+    def like(self, logits: np.ndarray) -> np.ndarray:
+        """What ``answer`` would be if these were the logits: to compare it with."""
+        return logits.argmax(-1) if self.labels_only else logits
+
+
+@dataclass(frozen=True)
+class Result(Answered):
+    """The result of one image. Its labels are the class of the image, (), or of each token, (N,)."""
+
     cycles: int
     """Cycles of the accelerator's lanes."""
     saturations: int

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class GoldenDevice(Device):
     """Computes the same integers as the accelerator; its cycles are those that the compiler predicts.
 
+    Its results always have logits, also those of a segmentation model.
+
     Arguments:
         digest: that of the accelerator; None for a model that no accelerator runs, which has no cycles.
     """

@@ -16,6 +16,7 @@ import numpy as np
 
 from haarlequin.hw.link.protocol import (
     COUNTERS_MEMORY,
+    RESULT_BYTES,
     Decoder,
     ErrorCode,
     Frame,
@@ -25,6 +26,7 @@ from haarlequin.hw.link.protocol import (
     ProtocolError,
     encode,
 )
+from haarlequin.sw import answers
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Progress, Result
 from haarlequin.sw.table_folder import Compiled
@@ -302,10 +304,17 @@ class LinkDevice(Device):
         raise self._babbling(heard)
 
     def _decoded(self, payload: bytes, tables: Compiled) -> Result:
-        if len(payload) != 4 * (len(tables.model.classes) + 2):
+        config, whole = tables.model, answers.gives_logits(tables)
+        if len(payload) != (answers.words(config, whole) + answers.COUNTERS) * RESULT_BYTES:
             raise DeviceError(f"{self.name}: a result of {len(payload)} bytes is not one of this model")
-        *logits, cycles, saturations = np.frombuffer(payload, "<i4").tolist()
-        return Result(np.array(logits, np.int32), cycles, saturations)
+        answer = answers.logits_of(payload, config, whole)
+        cycles, saturations = np.frombuffer(payload[-answers.COUNTERS * RESULT_BYTES :], "<i4").tolist()
+        labels_only = config.segmentation and not whole
+        if labels_only and answer.max() >= len(config.classes):
+            raise DeviceError(
+                f"{self.name}: a token has class {answer.max()}, the model has {len(config.classes)} of them"
+            )
+        return Result(answer, cycles, saturations, labels_only=labels_only)
 
     def _forget(self) -> None:
         try:

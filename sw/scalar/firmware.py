@@ -10,6 +10,7 @@ from haarlequin.hw.config import ScalarConfig
 from haarlequin.hw.scalar.isa import REGISTERS, WORD, Alu, Control
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
+from haarlequin.models.stages import ATTENTION, MLP
 from haarlequin.sw.compiler.resources import DoesNotFit, check_operations
 from haarlequin.sw.scalar.assembler import SIGNS, At
 from haarlequin.sw.scalar.attention import AttentionCode
@@ -37,7 +38,14 @@ class Firmware:
 def check_shape(model: GoldenModel, machine: ScalarConfig) -> None:
     """Raise `DoesNotFit` for a model with operations or sizes that the firmware's loops do not support."""
     check_operations(model.config)
-    config, hidden = model.config, model.config.dim * model.config.mlp_ratio
+    config, stage = model.config, model.config.stages[0]
+    kinds = stage.kind, stage.feed_forward, bool(stage.window), bool(config.stem.patch), config.segmentation
+    if len(config.stages) > 1 or kinds != (ATTENTION, MLP, False, True, False):
+        raise DoesNotFit(
+            f"{config.name} ({config.structure}): {machine.name} only has transformer layers, on patches and "
+            "without windows, and one label for an image"
+        )
+    hidden = config.dim * config.mlp_ratio
     if config.widths != machine.widths:
         raise DoesNotFit(f"{config.name}: its widths differ from those of {machine.name}")
     most = {
