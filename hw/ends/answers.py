@@ -45,7 +45,8 @@ class Answers(wiring.Component):
         for name, value, most in (("wide", wide, LOGIT_BITS), ("max_classes", max_classes, 1 << CLASS_BITS)):
             if not (isinstance(value, int) and 1 <= value <= most):
                 raise ValueError(f"Answers {name} must be an integer from 1 to {most}, not {value!r}")
-        self._fifo = SyncFIFOBuffered(width=WORD, depth=depth)
+        # With two places it has no room in the cycle after a word, and the last word may follow the one before.
+        self._fifo = SyncFIFOBuffered(width=WORD, depth=max(depth, 3))
         super().__init__(
             {
                 "tokens": In(range(max_tokens + 1)),
