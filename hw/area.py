@@ -150,7 +150,7 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
         "softmax, 32 scores per cycle": BinarySoftmax(32, widths, max_tiles=4),
         "row maximum, 64 lanes": RowMaximum(64, widths.wide, max_rows=64),
-        "embedding of cifar10-tiny, 13 at once": Embedding(13, widths, 64, 128, 48, 2 * 3072),
+        "embedding of cifar10-tiny, 13 at once": Embedding(13, widths, 64, 128, 48, 2 * 3072, 8192, 8192),
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }

@@ -119,8 +119,8 @@ class AcceleratorConfig:
             "program",
         )
         limits = ("max_columns", "max_tokens", "max_channels", "max_patch_length", "max_classes")
-        limits += ("keys", "values", "position_words")
-        for name in (*sizes, "macs", "pixels", *limits, "rows"):
+        derived = ("keys", "values", "position_words")
+        for name in (*sizes, "macs", "pixels", *limits, *derived, "rows"):
             value = getattr(self, name)
             if not (type(value) is int and value >= 1):
                 raise ConfigError(f"{name} must be a positive integer, not {value!r}")

@@ -37,9 +37,9 @@ class Images(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        sizes = config.max_tokens, config.max_channels, config.max_patch_length, config.pixels
-        sizes += config.values, config.position_words
-        self._embedding = Embedding(config.macs, config.widths, *sizes)
+        largest = config.max_tokens, config.max_channels, config.max_patch_length
+        words = config.pixels, config.values, config.position_words
+        self._embedding = Embedding(config.macs, config.widths, *largest, *words)
         tables = ("pixels", "weights", "constants", "positions")
         members = self._embedding.signature.members
         word = data.ArrayLayout(signed(config.widths.wide), config.lanes)

@@ -19,7 +19,14 @@ from haarlequin.hw.program import (
 from haarlequin.models import arithmetic
 from haarlequin.models.golden import GoldenModel, exp_table
 from haarlequin.sw.compiler.encode import Words
-from haarlequin.sw.compiler.grid import beyond, merged_chunks, outside, summed, window_places
+from haarlequin.sw.compiler.grid import (
+    accumulated,
+    beyond,
+    merged_chunks,
+    merged_places,
+    outside,
+    window_places,
+)
 
 Observer = Callable[[int, str, int, np.ndarray, np.ndarray], None]
 """A function that is told what the machine's trace would show: number of the pass, port, phase, numbers of
@@ -91,7 +98,7 @@ class Emulator:
     def _layers(self, x: np.ndarray, observe: Observer) -> np.ndarray:
         """The pooled sums (C,) of an embedded image x (N, C)."""
         machine = self.machine
-        lanes, n, dim = machine.lanes, *x.shape
+        (n, dim), lanes = x.shape, machine.lanes
         self.a = np.zeros((machine.bank_a, lanes), np.int64)
         self.b = np.zeros((machine.bank_b // 2, lanes), np.int64)
         for tile in range(-(-dim // lanes)):
@@ -265,9 +272,9 @@ class Emulator:
         self, index: int, f: dict[str, int], stored: np.ndarray, bits: np.ndarray, observe: Observer
     ) -> None:
         """Put the results of 2×2 tokens together, token by token: some are accumulated."""
-        accumulated, places = summed(f)
+        places, onto_another = merged_places(f), accumulated(f)
         for number, place in enumerate(places):
-            if f["accumulate"] and number in accumulated:
+            if f["accumulate"] and number in onto_another:
                 stored[number] += self._at(self.a, f["base_a"], place)
             if f["write_a"]:
                 self._put(self.a, f["base_a"], place, stored[number])

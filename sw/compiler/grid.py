@@ -66,11 +66,9 @@ def merged_chunks(fields: Mapping[str, int]) -> np.ndarray:
     return rows % 2 * fields.get("chunk_row", 0) + columns % 2 * fields.get("chunk_column", 0)
 
 
-def summed(fields: Mapping[str, int]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The tokens whose results are accumulated, and the places of all; None where these are as usual."""
-    if not fields.get("merge", 0):
-        return None, None
+def accumulated(fields: Mapping[str, int]) -> np.ndarray:
+    """The tokens of a merge whose results are added to those of another one of the four."""
     rows, columns = rows_and_columns(fields)
     odd = (rows % 2 == 1) & bool(fields.get("sum_rows", 0))
     odd |= (columns % 2 == 1) & bool(fields.get("sum_columns", 0))
-    return np.flatnonzero(odd), merged_places(fields)
+    return np.flatnonzero(odd)

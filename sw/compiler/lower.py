@@ -52,7 +52,7 @@ class _Lowering:
         own = self._first_signs(index)
         if place.merged:
             before = self.stages[place.merged]
-            yield from stage.merge(f"{name}.merge", before, self._merge_base(index), own)
+            yield from stage.merge(f"{name}.merge", before, self._merge_base(index, before), own)
         elif not self._made_before(index):
             yield from stage.signs(own)
         final = index == len(self.places) - 1
@@ -99,14 +99,11 @@ class _Lowering:
         place = self.places[index]
         return index > 0 and not place.merged and place.config == self.places[index - 1].config
 
-    def _merge_base(self, index: int) -> int:
+    def _merge_base(self, index: int, before: StagePasses) -> int:
         """Where the signs of merged tokens lie in sign memory 0, beside those that the merge makes."""
         made, stage = self._first_signs(index), self.stages[self.places[index].config]
-        if made.memory != SignMemory.SIGNS_0:
-            return 0
-        room = made.base
-        words = stage.merge_words(self.stages[self.places[index].merged])
-        return 0 if words <= room else made.base + stage.tap_words
+        words = stage.merge_words(before)
+        return 0 if made.memory != SignMemory.SIGNS_0 or words <= made.base else made.base + stage.tap_words
 
     def _loaded(self, passes: list[Pass]) -> list[Pass]:
         """Let each pass load what the next pass needs, and give the constants of each pass a slot.

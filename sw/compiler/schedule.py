@@ -27,7 +27,7 @@ from haarlequin.hw.timing import (
     updates_read,
 )
 from haarlequin.sw.compiler.encode import changed_groups
-from haarlequin.sw.compiler.grid import inside, merged_places, outside, summed, window_places
+from haarlequin.sw.compiler.grid import accumulated, inside, merged_places, outside, window_places
 from haarlequin.sw.compiler.passes import Lowered, Pass
 
 
@@ -252,7 +252,10 @@ class _Scheduler:
                 item, BANK_B, item["residual_base"], s.residual, grid if item["haar"] else live, in_b
             )
         if item["accumulate"]:
-            yield self._access(item, BANK_A, item["base_a"], s.mean, *summed(item.fields))
+            tokens, places = None, None
+            if item["merge"]:
+                tokens, places = accumulated(item.fields), merged_places(item.fields)
+            yield self._access(item, BANK_A, item["base_a"], s.mean, tokens, places)
 
     def _seen(self, item: Pass, memory: SignMemory) -> np.ndarray:
         """The tokens that see something of their word of a sign memory."""
