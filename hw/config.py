@@ -101,6 +101,17 @@ class AcceleratorConfig:
         return self.width // self.lanes
 
     @property
+    def edge_parts(self) -> tuple[int, ...]:
+        """Which bit of a pass's ``left`` and ``right`` is for each chunk of a word: with windows its own,
+        otherwise that of its half.
+        """
+        return tuple(i if self.windows else self.half(i) for i in range(self.chunks))
+
+    def half(self, chunk: int) -> int:
+        """The half of a word in which a chunk is: 0 or 1."""
+        return int(chunk >= self.chunks // 2)
+
+    @property
     def digest(self) -> int:
         """32 bits that host and machine compare, to know that they agree on all sizes and on the tables."""
         return _digest(self)
@@ -305,7 +316,7 @@ CONFIGS: dict[str, AnyConfig] = {
             macs=8,
             pixels=2 * 3072,
         ),
-        # for cifar10-tiny
+        # for cifar10-tiny and cifar10-hybrid-large
         AcceleratorConfig(
             name="32x128",
             lanes=32,
@@ -316,10 +327,42 @@ CONFIGS: dict[str, AnyConfig] = {
             tokens=2560,
             signs=512,
             bank_a=512,
-            bank_b=512,
+            bank_b=1024,
             program=2048,
-            macs=13,
+            macs=16,
             pixels=2 * 3072,
+            max_tokens=256,
+            max_keys=64,
+            max_values=16_384,
+            positions=8192,
+            windows=True,
+        ),
+        # for camvid-16x12, a segmentation network
+        AcceleratorConfig(
+            name="32x128-masks",
+            lanes=32,
+            width=128,
+            weights=3072,
+            constants=2560,
+            local=256,
+            tokens=6144,
+            signs=1536,
+            bank_a=3072,
+            bank_b=2048,
+            program=1024,
+            macs=16,
+            pixels=2 * 9216,
+            max_columns=32,
+            max_tokens=768,
+            max_keys=192,
+            max_channels=64,
+            max_values=24_576,
+            max_patch_length=27,
+            max_classes=32,
+            positions=1,
+            answers=64,
+            rows=512,
+            windows=True,
         ),
         AcceleratorConfig(
             name="64x128",

@@ -165,28 +165,24 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
             "each": 1,  # tokens are pooled one by one
             "pairs": 1,  # signs for sign memory 1 go into the upper half of the word
             "window": chunk if config.windows else 0,  # chunks of each of three tokens in a word; 0 for one
-            "merge": 1,  # the results of 2×2 tokens are put together
-            "sum_rows": 1,  # of these, only those of odd rows are accumulated
-            "sum_columns": 1,  # … those of odd columns
-            "chunk_row": chunk,  # by how many chunks the signs of odd rows are moved
-            "chunk_column": chunk,  # … those of odd columns
+            "merge": 1,  # results of 2×2 tokens are put together; only those of odd rows are accumulated
+            "chunk_row": chunk,  # by how many chunks signs of odd rows are moved
+            "chunk_column": chunk,  # … of odd columns
         },
-        {  # what is beyond an edge of the grid is +1: for the tokens of the first and the last row, in halves
-            # of a word, and for those of the first and the last column, in chunks
+        {  # what is beyond an edge of the grid is +1: for tokens of the first and last row in these halves of
+            # a word, for those of the first and last column in these `AcceleratorConfig.edge_parts`
             "above": 2,
             "below": 2,
-            "left": config.chunks,
-            "right": config.chunks,
-        },
-        {  # by how many words the results of odd rows and of odd columns are moved, in a merge
-            "odd_row": place_bits(config),
-            "odd_column": place_bits(config),
-        },
-        {
+            "left": max(config.edge_parts) + 1,
+            "right": max(config.edge_parts) + 1,
             "jump": range(config.max_columns),  # tokens between two rows of a window
             "place_b": 1,  # x is read and written where the window's tokens are on the grid
             "place_in": 1,  # signs are read there
             "place_out": 1,  # signs are written there
+        },
+        {  # by how many words the results of odd rows and of odd columns are moved, in a merge
+            "odd_row": place_bits(config),
+            "odd_column": place_bits(config),
         },
     )
 

@@ -297,12 +297,12 @@ class Layers(wiring.Component):
         names = "mask_low", "mask_high", "activation", "above", "below", "left", "right"
         early = self._late(m, stages.STREAM - 1, *names)
         first_row, last_row, first_column, last_column = self._pipe[stages.STREAM - 1].edges
-        size, chunks = config.width, config.chunks
+        size = config.width
         ones = []  # for each chunk
-        for chunk in range(chunks):
-            half = int(chunk >= chunks // 2)
+        for chunk, part in enumerate(config.edge_parts):
+            half = config.half(chunk)
             rows = (first_row & early.above[half]) | (last_row & early.below[half])
-            columns = (first_column & early.left[chunk]) | (last_column & early.right[chunk])
+            columns = (first_column & early.left[part]) | (last_column & early.right[part])
             ones.append(streamed(m, (early.activation == Activation.ONES) | rows | columns))
         bounded = self._below(early.mask_high, size) & ~self._below(early.mask_low, size)
         part = self._late(m, stages.STREAM, "activation", "row_mask")

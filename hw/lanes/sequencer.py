@@ -186,12 +186,11 @@ class Sequencer(wiring.Component):
             m.d.sync += [column.eq(column + 1), place.eq(place + (odd_column | ~current.merge))]
         moved_words = Mux(odd_row, current.odd_row, 0) + Mux(odd_column, current.odd_column, 0)
         moved_chunks = Mux(odd_row, current.chunk_row, 0) + Mux(odd_column, current.chunk_column, 0)
-        summed = (odd_row & current.sum_rows) | (odd_column & current.sum_columns)
         m.d.comb += [
             token.edges.eq(Cat(first_row, token.number >= last_row_from, column == 0, ends_row)),
             token.place.eq(place + Mux(current.merge, moved_words, 0)),
             token.moved.eq(Mux(current.merge, moved_chunks, 0)),
-            token.summed.eq(~current.merge | summed),
+            token.summed.eq(~current.merge | odd_row),
         ]
 
     def _following(self, m: Module, load: Signal) -> tuple[data.View, Signal]:

@@ -147,12 +147,12 @@ class ConvolutionPasses(Tiling):
 
     def _edges(self, halves: int, row: int, column: int) -> dict[str, int]:
         """At which edges a tap is outside, for ``halves`` of a word (1 the lower, 2 the upper, 3 both)."""
-        half = (1 << self.chunks // 2) - 1
-        low, high = halves & 1, halves >> 1
-        chunks = (1 << self.chunks) - 1 if halves == 3 else low * half | high * (half << self.chunks // 2)
+        machine = self.machine
+        parts = {part for i, part in enumerate(machine.edge_parts) if halves >> machine.half(i) & 1}
+        flags = sum(1 << part for part in parts)
         return {
             "above": halves if row < 0 else 0,
             "below": halves if row > 0 else 0,
-            "left": chunks if column < 0 else 0,
-            "right": chunks if column > 0 else 0,
+            "left": flags if column < 0 else 0,
+            "right": flags if column > 0 else 0,
         }

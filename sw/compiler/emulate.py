@@ -190,7 +190,7 @@ class Emulator:
             Activation.PAIRS: np.concatenate([row[:, : width // 2], v[:, width // 2 :]], axis=1),
         }[Activation(f["activation"])]
         if outside(f):
-            activation = activation | beyond(f, machine.chunks).repeat(lanes, axis=1)
+            activation = activation | beyond(f, machine).repeat(lanes, axis=1)
         bounded = (np.arange(width) >= f["mask_low"]) & (np.arange(width) < f["mask_high"])
         mask = bounded & (row if f["row_mask"] else np.ones_like(row))
         agree = np.einsum("nk,nlk->nl", mask, activation[:, None] == self.current[None], dtype=np.int64)

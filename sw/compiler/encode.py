@@ -97,7 +97,7 @@ def encode(lowered: Lowered) -> Words:
         return pack(moves, {f"move_{i}": value & mask for i, value in enumerate(row.values())})
 
     return {
-        "settings": _settings_words(model, machine),
+        "settings": packed_settings(machine, settings(model, machine)),
         "program": program_words(machine, [item.fields for item in lowered.passes]),
         "weights": [packed_bits(row) for row in tables.weights],
         "constants": [constant(row) for row in tables.constants],
@@ -141,9 +141,10 @@ def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
     }
 
 
-def _settings_words(model: GoldenModel, machine: AcceleratorConfig) -> list[int]:
+def packed_settings(machine: AcceleratorConfig, values: dict[str, int]) -> list[int]:
+    """The words of settings with these values."""
     layout = settings_layout(machine)
-    bits = pack(layout, settings(model, machine))
+    bits = pack(layout, values)
     return [bits >> first & (1 << SETTINGS_WORD) - 1 for first in range(0, layout.size, SETTINGS_WORD)]
 
 

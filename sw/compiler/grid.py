@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from haarlequin.hw.config import AcceleratorConfig
+
 EDGES = ("above", "below", "left", "right")
 """Fields that say what is beyond an edge, in the order of the rows of `at_edges`."""
 
@@ -28,23 +30,20 @@ def at_edges(fields: Mapping[str, int]) -> np.ndarray:
     return np.array([rows == 0, rows == rows[-1], columns == 0, columns == fields["columns"] - 1])
 
 
-def beyond(fields: Mapping[str, int], chunks: int) -> np.ndarray:
+def beyond(fields: Mapping[str, int], machine: AcceleratorConfig) -> np.ndarray:
     """Which chunks of its word are beyond an edge for each token: (tokens, chunks)."""
-    first, last, left, right = at_edges(fields)
-    half = np.arange(chunks) >= chunks // 2
-
-    def bits(name: str, count: int) -> np.ndarray:
-        return np.array([fields.get(name, 0) >> i & 1 for i in range(count)], bool)
-
-    rows = [bits(name, 2)[half.astype(int)] for name in ("above", "below")]
-    columns = [bits(name, chunks) for name in ("left", "right")]
-    pairs = zip((first, last, left, right), (*rows, *columns), strict=True)
-    return np.any([token[:, None] & chunk for token, chunk in pairs], axis=0)
+    halves = [machine.half(chunk) for chunk in range(machine.chunks)]
+    found = np.zeros((fields["stop"], machine.chunks), bool)
+    for name, tokens in zip(EDGES, at_edges(fields), strict=True):
+        parts = halves if name in ("above", "below") else machine.edge_parts
+        chunks = np.array([fields.get(name, 0) >> part & 1 for part in parts], bool)
+        found |= tokens[:, None] & chunks
+    return found
 
 
-def inside(fields: Mapping[str, int], chunks: slice, of: int) -> np.ndarray:
-    """The tokens for which not all of these ``chunks`` of their word, ``of`` so many, are beyond an edge."""
-    return np.flatnonzero(~beyond(fields, of)[:, chunks].all(axis=1))
+def inside(fields: Mapping[str, int], machine: AcceleratorConfig, chunks: slice) -> np.ndarray:
+    """The tokens for which not all of these ``chunks`` of their word are beyond an edge."""
+    return np.flatnonzero(~beyond(fields, machine)[:, chunks].all(axis=1))
 
 
 def window_places(fields: Mapping[str, int], count: int) -> np.ndarray:
@@ -67,8 +66,6 @@ def merged_chunks(fields: Mapping[str, int]) -> np.ndarray:
 
 
 def accumulated(fields: Mapping[str, int]) -> np.ndarray:
-    """The tokens of a merge whose results are added to those of another one of the four."""
-    rows, columns = rows_and_columns(fields)
-    odd = (rows % 2 == 1) & bool(fields.get("sum_rows", 0))
-    odd |= (columns % 2 == 1) & bool(fields.get("sum_columns", 0))
-    return np.flatnonzero(odd)
+    """The tokens of a merge whose results are added to those of the token above: those of odd rows."""
+    rows, _ = rows_and_columns(fields)
+    return np.flatnonzero(rows % 2)

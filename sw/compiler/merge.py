@@ -16,6 +16,11 @@ NEXT_RESULT = 4
 looked up three cycles before the result, and written in the cycle after it."""
 
 
+TWO_OF_A = 2
+"""The field ``interval`` of a pass that looks up its shortcut and what it accumulates onto in bank A, four
+cycles apart: in every third cycle, because in every second one both would take the port."""
+
+
 class MergePasses(FeedForwardPasses):
     """The stage after the merge. ``before`` is the one whose tokens are merged."""
 
@@ -70,13 +75,9 @@ class MergePasses(FeedForwardPasses):
             )
 
     def _gather(self, name: str, before: Tiling) -> Iterator[Pass]:
-        """x of the merged tokens, as the shortcut needs it, in bank A."""
+        """x of the merged tokens, as the shortcut needs it, in bank A: sums are over rows, then columns."""
         groups, _ = self._stored(before)
         side = before.tiles * self.n
-        # The sums of two groups are over the rows of four tokens, those of four groups over all.
-        place = {1: {"odd_row": 2 * side, "odd_column": side}, 2: {"odd_column": side}, 4: {}}[groups]
-        sums = {1: {}, 2: {"sum_rows": 1}, 4: {"sum_rows": 1, "sum_columns": 1}}[groups]
-        apart = {1: NEXT_RESULT, 2: before.config.grid[1], 4: 1}[groups]
         constants = before.neutral_constants(before.config.dim, a=0)
         for tile in range(before.tiles):
             fields = before.stream(
@@ -87,11 +88,27 @@ class MergePasses(FeedForwardPasses):
                 merge=1,
                 write_a=1,
                 base_a=tile * self.n,
+                odd_row=2 * side if groups == 1 else 0,
+                odd_column=side,
                 accumulate=int(groups > 1),
                 mean_shift=groups.bit_length() - 1,
-                interval=math.ceil(NEXT_RESULT / apart) - 1,
-                **place,
-                **sums,
+                interval=math.ceil(NEXT_RESULT / before.config.grid[1]) - 1 if groups > 1 else 0,
+            )
+            needs = Loads(
+                constants=before.add_constants(constants, before.channels(tile)), shifts=before.unit_shifts
+            )
+            yield Pass(f"{name}.shortcut", fields, needs)
+        self.uses.grow(bank_a=(4 if groups == 1 else 2) * side)
+        for tile in range(before.tiles if groups == 4 else 0):
+            fields = self.stream(
+                OperationCode.MERGE,
+                shortcut=Operand.BANK_A,
+                shortcut_base=side + tile * self.n,
+                lanes=before.valid(tile),
+                write_a=1,
+                base_a=tile * self.n,
+                accumulate=1,
+                interval=TWO_OF_A,
             )
             needs = Loads(
                 constants=before.add_constants(constants, before.channels(tile)), shifts=before.unit_shifts

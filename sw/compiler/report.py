@@ -72,13 +72,22 @@ def _bits(program: Program, item: Pass) -> int:
 
 def _shape(program: Program, name: str) -> str:
     """The shape of an operation's product: tokens × inputs · inputs × outputs."""
-    model = program.lowered.model.config
-    weight = program.lowered.model.constants.get(f"{name}.weight")
+    golden, (layer, _, operation) = program.lowered.model, name.rpartition(".")
+    config = {place.name: place.config for place in golden.config.places}.get(layer)
+    config = config or golden.config.places[-1].config  # of the head
+    weight = golden.constants.get(f"{name}.weight")
     if weight is not None:
-        return f"{model.tokens}×{weight.shape[1]}·{weight.shape[1]}×{weight.shape[0]}"
-    heads = f"{model.heads}·" if model.heads > 1 else ""
+        inputs = weight[0].size
+        return f"{config.tokens}×{inputs}·{inputs}×{len(weight)}"
+    inner = config.window_alone()
+    windows = config.tokens // inner.tokens
+    n, d, times = (
+        inner.tokens,
+        config.head_dim,
+        "".join(f"{many}·" for many in (windows, config.heads) if many > 1),
+    )
     return {
-        "scores": f"{heads}{model.tokens}×{model.head_dim}·{model.head_dim}×{model.tokens}",
-        "context": f"{heads}{model.tokens}×{model.tokens}·{model.tokens}×{model.head_dim}",
-        "attention": f"{heads}{model.tokens}×{model.tokens}",
-    }.get(name.rpartition(".")[2], f"{model.tokens}×{model.dim}")
+        "scores": f"{times}{n}×{d}·{d}×{n}",
+        "context": f"{times}{n}×{n}·{n}×{d}",
+        "attention": f"{times}{n}×{n}",
+    }.get(operation, f"{config.tokens}×{config.dim}")

@@ -262,7 +262,7 @@ class _Scheduler:
         chunks = self.machine.chunks
         halves = {SignMemory.SIGNS_0: slice(chunks // 2), SignMemory.SIGNS_1: slice(chunks // 2, None)}
         paired = item["activation"] == Activation.PAIRS
-        return inside(item.fields, halves[memory] if paired else slice(None), chunks)
+        return inside(item.fields, self.machine, halves[memory] if paired else slice(None))
 
     def _attention_writes(self, item: Pass) -> _Access:
         chunks, keys, kt = self.machine.chunks, item["keys"], item["key_tiles"]
