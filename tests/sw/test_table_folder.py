@@ -92,8 +92,23 @@ def test_the_manifest_is_for_people_too(folder):
     assert "größer" in (folder / MANIFEST).read_text(encoding="utf-8")
     assert manifest["cycles"] == {"image": 123, "operations": {"signs": 100, "scores": 23}}
     assert manifest["memories"][0] == {"name": "settings", "bits": 106, "words": 1}
+    assert manifest["answers"] == {"classes": 2}
     weights = zlib.crc32((folder / TABLES).read_bytes()[14:])
     assert manifest["tables"]["weights"] == {"words": 3, "crc32": weights}
+
+
+def test_the_manifest_says_how_many_answers_a_segmentation_network_has(tmp_path):
+    model = SMALL.model.with_(image=(8, 12), patch=2, segmentation=True)
+    save(replace(SMALL, model=model), tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["answers"] == {"tokens": 24, "grid": [4, 6], "classes": 2}
+    assert load(tmp_path).model == model
+
+
+def test_a_manifest_without_the_answers(folder):
+    """As older versions wrote it: the same follows from the model."""
+    rewritten(folder, lambda manifest: manifest.pop("answers"))
+    assert load(folder) == SMALL
 
 
 def test_the_layout_of_the_manifest_is_free(folder):

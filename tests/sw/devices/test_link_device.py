@@ -3,12 +3,15 @@
 import itertools
 import random
 import re
+import struct
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from haarlequin.hw.link.protocol import SYNC, Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
+from haarlequin.models.common.errors import UsageError
+from haarlequin.sw import answers
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.link import IN_FLIGHT, MOST_NOISE, TRIES, LinkDevice, load_frames
 from tests.sw.devices.fake import (
@@ -456,6 +459,61 @@ def test_a_result_of_another_size(line, size):
     line.twist = always(KIND.RESULT, lambda frame: [Frame(KIND.RESULT, frame.sequence, payload=bytes(size))])
     said = failure(lambda: list(device.run(PIXELS)))
     assert said == f"a result of {size} bytes is not one of this model"
+
+
+# A segmentation model
+
+
+def of_masks(whole):
+    """Tables of a network with 2×3 tokens and three classes; they ask for logits if ``whole``."""
+    config = TABLES.model.with_(name="net", image=(4, 6), patch=2, segmentation=True)
+    memories = (Memory("settings", 32, 4), *MEMORIES[1:])
+    words = {**TABLES.words, "settings": [answers.first_word(config, whole), 3]}
+    return replace(TABLES, model=config, memories=memories, words=words)
+
+
+def answered(tables, payload):
+    """The only result of a device that answers every image with these bytes."""
+    line = FakeLine(identity=Identity(DIGEST, CLOCK_HZ, tables.memories))
+    device = LinkDevice(line)
+    device.load(CompiledModel(tables))
+    line.twist = always(KIND.RESULT, lambda frame: [Frame(KIND.RESULT, frame.sequence, payload=payload)])
+    (result,) = device.run(PIXELS[:1])
+    return result
+
+
+COUNTS = struct.pack("<ii", 77, 5)
+
+
+def test_labels_of_tokens():
+    result = answered(of_masks(whole=False), bytes([2, 0, 1, 1, 0, 2, 0xFF, 0xEE]) + COUNTS)
+    assert result.labels_only
+    assert (result.labels.tolist(), result.labels.dtype) == ([2, 0, 1, 1, 0, 2], np.int64)
+    assert (result.cycles, result.saturations) == (77, 5)
+    with pytest.raises(UsageError, match="only the labels came: ask for the logits"):
+        result.logits  # noqa: B018
+
+
+def test_logits_of_tokens():
+    logits = [[1, 2, 3], [-5, -5, -6], [-32768, 32767, 0], [0, 0, 0], [9, 9, 9], [7, 8, 8]]
+    result = answered(of_masks(whole=True), struct.pack("<18h", *itertools.chain(*logits)) + COUNTS)
+    assert not result.labels_only
+    assert (result.logits.tolist(), result.logits.dtype) == (logits, np.int32)
+    assert result.labels.tolist() == [2, 0, 1, 0, 0, 1]
+    assert (result.cycles, result.saturations) == (77, 5)
+
+
+@pytest.mark.parametrize(("whole", "right"), [(False, 16), (True, 44)])
+def test_answers_of_another_size(whole, right):
+    for size in (0, 8, right - 4, right - 1, right + 4, 60 - right):
+        said = failure(lambda size=size: answered(of_masks(whole), bytes(size)))
+        assert said == f"a result of {size} bytes is not one of this model"
+    assert answered(of_masks(whole), bytes(right)).labels.tolist() == [0] * 6
+
+
+def test_a_class_that_there_is_not():
+    said = failure(lambda: answered(of_masks(whole=False), bytes([2, 0, 3, 1, 0, 2, 0, 0]) + COUNTS))
+    assert said == "a token has class 3, the model has 3 of them"
 
 
 def test_other_frames_between_are_passed_over(line):
