@@ -77,8 +77,16 @@ def test_all_test_digits_through_the_simulated_accelerator(trained_digits, test_
 
 def test_of_equal_logits_the_first(golden):
     zero = np.zeros(1, np.int64)
-    one = Predictions(("a", "b", "c"), np.array([[1, 7, 7]], np.int32), np.ones((1, 3)), zero, zero)
+    one = Predictions(np.array([[1, 7, 7]], np.int32), ("a", "b", "c"), zero, zero, 1.0)
     assert one.names == ["b"]
+
+
+def test_logits_of_an_image_are_always_there(pictures, expected):
+    """Asking for them changes nothing."""
+    with Accelerator("golden", "digits", logits=True) as accelerator:
+        came = accelerator.classify(pictures)
+    assert came.logits.tolist() == [logits for logits, *_ in expected]
+    assert (came.labels_only, came.scores.shape) == (False, (6, 10))
 
 
 def test_no_images(golden):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from haarlequin.hw.config import CONFIGS
 from haarlequin.models import data
 from haarlequin.models.common.errors import UsageError
+from haarlequin.models.config import vit
 from haarlequin.models.data import DataSet, Split
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
@@ -17,12 +19,13 @@ from haarlequin.models.onnx.graph import export, save
 from haarlequin.models.presets import preset
 from haarlequin.models.segmentation import IGNORE, enlarge
 from haarlequin.sw import accelerator as accelerator_module
-from haarlequin.sw import evaluate, infer
+from haarlequin.sw import evaluate, infer, table_folder
 from haarlequin.sw.accelerator import Accelerator
 from haarlequin.sw.devices import CompiledModel, Result
 from haarlequin.sw.mask_picture import colours
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.table_folder import Compiled
+from tests.small_machines import MACHINES
 
 CONFIG = preset("cifar10-nano").with_(
     name="shades", image=(8, 12), patch=4, classes=("black", "dark", "light", "white"), segmentation=True
@@ -45,7 +48,7 @@ class Source:
     """Stands in for `ModelSource`."""
 
     cycles = 0
-    placeable = True
+    usual = CONFIGS["16x64"]
 
     def __init__(self, name):
         self.config = CONFIG if name == "shades" else preset("digits")
@@ -53,7 +56,8 @@ class Source:
     def machine(self, name):
         return CONFIGS["16x64"]
 
-    def compiled(self, digest):
+    def compiled(self, digest, logits=False):
+        assert not logits, "the golden device has them anyway"
         return CompiledModel(Compiled(self.config, "16x64", digest, (), {}, self.cycles, {}), golden=Shades())
 
 
@@ -70,9 +74,9 @@ def picture(tokens):
 
 @pytest.fixture
 def run(capsys):
-    def run(*arguments, model="shades"):
+    def run(*arguments, model="shades", device="golden"):
         with pytest.raises(SystemExit) as stop:
-            infer.main([*map(str, arguments), "--device", "golden", "--model", model])
+            infer.main([*map(str, arguments), "--device", device, "--model", str(model)])
         out, error = capsys.readouterr()
         return stop.value.code, out.splitlines(), error.splitlines()
 
@@ -89,7 +93,7 @@ def images(tmp_path):
 
 
 def test_predictions_of_masks():
-    with Accelerator("golden", "shades") as accelerator:
+    with Accelerator("golden", "shades", logits=True) as accelerator:
         came = accelerator.classify([picture(tokens) for tokens in TRUTH])
         none = accelerator.classify([])
     assert (came.logits.shape, came.logits.dtype) == ((3, 6, 4), np.int32)
@@ -103,9 +107,29 @@ def test_predictions_of_masks():
         came.names  # noqa: B018
 
 
+def test_logits_that_nobody_asked_for():
+    """They are not there, whatever the device: a program that runs with one device runs with all of them."""
+    with Accelerator("golden", "shades") as accelerator:
+        came = accelerator.classify([picture(tokens) for tokens in TRUTH])
+        none = accelerator.classify([])
+        (result,) = accelerator.stream([picture(TRUTH[0])])
+    assert (came.labels.tolist(), came.labels.dtype) == (TRUTH.tolist(), np.int64)
+    assert np.array_equal(came.mask(), enlarge(TRUTH, GRID, (8, 12)))
+    assert (none.labels.shape, none.mask().shape) == ((0, 6), (0, 8, 12))
+    for predictions in (came, none):
+        for name in ("logits", "scores"):
+            with pytest.raises(UsageError) as caught:
+                getattr(predictions, name)
+            assert str(caught.value) == (
+                "only the labels came: ask for the logits, with Accelerator(…, logits=True)"
+            )
+    assert result.labels.tolist() == TRUTH[0].tolist()
+    assert result.logits.tolist() == Shades()(picture(TRUTH[0])[None])[0].tolist()
+
+
 def test_labels_have_no_masks():
     zero = np.zeros(1, np.int64)
-    one = accelerator_module.Predictions(("a", "b"), np.zeros((1, 2), np.int32), np.ones((1, 2)), zero, zero)
+    one = accelerator_module.Predictions(np.zeros((1, 2), np.int32), ("a", "b"), zero, zero, 1.0)
     assert one.names == ["a"]
     with pytest.raises(UsageError, match="only a segmentation model has masks"):
         one.mask()
@@ -118,6 +142,14 @@ def test_the_check_names_the_token():
         logits = right.logits.copy()
         logits[4, 2] += 5
         said = accelerator.check(picture(TRUTH[0]), Result(logits, right.cycles, right.saturations))
+        labels = right.labels.copy()
+        labels[4:] = 1
+        alone = Result(labels, right.cycles, right.saturations, labels_only=True)
+        assert accelerator.check(picture(TRUTH[0]), alone) == "token 4: expected white, got dark"
+        right_ones = Result(right.labels, right.cycles, right.saturations, labels_only=True)
+        assert accelerator.check(picture(TRUTH[0]), right_ones) is None
+        wrong = Result(right.labels, right.cycles, 7, labels_only=True)
+        assert accelerator.check(picture(TRUTH[0]), wrong) == "saturations: expected 0, got 7"
     assert said == f"token 4, class light: expected {right.logits[4, 2]}, got {right.logits[4, 2] + 5}"
 
 
@@ -138,13 +170,17 @@ def test_cycles_where_they_are_known(run, images, monkeypatch):
 
 
 def test_tokens_for_programs(run, images):
-    code, out, _ = run("--json", *images)
+    code, out, _ = run("--json", "--logits", *images)
     assert code == 0
     for line, path, tokens, logits in zip(
         out, images, TRUTH, Shades()(np.stack([picture(t) for t in TRUTH])), strict=True
     ):
         wanted = {"path": str(path), "tokens": tokens.reshape(GRID).tolist(), "logits": logits.tolist()}
         assert json.loads(line) == wanted
+    code, out, _ = run("--json", *images)
+    assert (code, len(out)) == (0, len(images))
+    for line, path, tokens in zip(out, images, TRUTH, strict=True):
+        assert json.loads(line) == {"path": str(path), "tokens": tokens.reshape(GRID).tolist()}
 
 
 def test_a_folder_of_a_classs_name_says_nothing(run, images, tmp_path):
@@ -290,15 +326,125 @@ def test_a_real_network_from_its_file(run, tmp_path, monkeypatch):
     monkeypatch.setattr(accelerator_module, "ModelSource", ModelSource)
     pixels = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")
-    with Accelerator("golden", tmp_path / "small.onnx") as accelerator:
+    with Accelerator("golden", tmp_path / "small.onnx", logits=True) as accelerator:
         came = accelerator.classify([pixels])
     assert np.array_equal(came.logits, model(pixels[None]))
     assert came.mask().shape == (1, 16, 24)
     arguments = tmp_path / "image.png", "--check", "--mask", tmp_path / "mask.png"
-    code, out, error = run(*arguments, model=str(tmp_path / "small.onnx"))
+    code, out, error = run(*arguments, model=tmp_path / "small.onnx")
     assert (code, error) == (0, [])
     assert re.fullmatch(r"1 image, [0-9.]+ images/s, 1 of 1 equal to the golden model", out[1])
     shown = np.array(Image.open(tmp_path / "mask.png"))[8 : 8 + 16 * 11 : 11, 8 + 24 * 11 + 8 :][
         :, : 24 * 11 : 11
     ]
     assert np.array_equal(shown, colours(2)[came.mask()[0]])
+
+
+# On an accelerator
+
+MACHINE = replace(MACHINES["4x16"], answers=80)
+
+
+@pytest.fixture(scope="module")
+def small_masks(tmp_path_factory):
+    """A random network of 3×5 tokens and its file: neither labels nor logits fill their last word."""
+    names = ("ant", "bee", "cat")
+    config = vit(
+        name="masks", image=(9, 15), channels=3, mean=(128.0,) * 3, patch=3, dim=16, heads=1, layers=1,
+        classes=names, mlp_ratio=1, segmentation=True,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("masks") / "masks.onnx"
+    model = freeze(random_model(config, 2))
+    save(export(model), path)
+    return path, model
+
+
+@pytest.fixture
+def accelerated(small_masks, monkeypatch):
+    """The same, and an accelerator that has a name on the command line; random images and their logits."""
+    monkeypatch.setattr(accelerator_module, "ModelSource", ModelSource)
+    monkeypatch.setitem(CONFIGS, MACHINE.name, MACHINE)
+    path, model = small_masks
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 9, 15, 3), np.uint8)
+    logits = model(pixels)
+    assert (logits[0].argmax(-1) != logits[1].argmax(-1)).any()
+    return path, pixels, logits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [False, True])
+def test_masks_of_a_simulated_accelerator(accelerated, asked):
+    path, pixels, logits = accelerated
+    with Accelerator("sim", path, MACHINE.name, logits=asked) as accelerator:
+        came = accelerator.classify(pixels)
+        results = list(accelerator.stream(pixels))
+        for image, result in zip(pixels, results, strict=True):
+            assert accelerator.check(image, result) is None
+            assert result.labels_only != asked
+        said = accelerator.check(pixels[1], results[0])
+        cycles = accelerator.model.placed.cycles
+    assert np.array_equal(came.labels, logits.argmax(-1))
+    assert np.array_equal(came.mask(), enlarge(logits.argmax(-1), (3, 5), (9, 15)))
+    assert came.cycles.tolist() == [cycles] * len(pixels)
+    got, wanted = (logits if asked else came.labels)[:2]
+    token, *of_class = np.argwhere(got != wanted)[0]
+    if asked:
+        assert np.array_equal(came.logits, logits)
+        (i,) = of_class
+        where = f"token {token}, class {came.classes[i]}"
+        assert said == f"{where}: expected {wanted[token, i]}, got {got[token, i]}"
+    else:
+        names = [came.classes[each[token]] for each in (wanted, got)]
+        assert said == f"token {token}: expected {names[0]}, got {names[1]}"
+        with pytest.raises(UsageError, match="only the labels came"):
+            came.logits  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_mask_that_is_drawn_from_a_simulation(run, accelerated, tmp_path):
+    path, pixels, logits = accelerated
+    Image.fromarray(pixels[0]).save(tmp_path / "image.png")
+    drawn = []
+    for device in ("sim", "golden"):
+        options = tmp_path / "image.png", "--config", MACHINE.name, "--check", "--mask", tmp_path / "mask.png"
+        code, out, error = run(*options, model=path, device=device)
+        assert (code, error) == (0, [])
+        assert out[1].endswith(", 1 of 1 equal to the golden model")
+        drawn.append((tmp_path / "mask.png").read_bytes())
+    assert drawn[0] == drawn[1]
+    for more in ([], ["--logits"]):
+        _, out, _ = run(
+            tmp_path / "image.png", "--config", MACHINE.name, "--json", *more, model=path, device="sim"
+        )
+        said = json.loads(out[0])
+        assert said["tokens"] == logits[0].argmax(-1).reshape(3, 5).tolist()
+        assert said.get("logits") == (logits[0].tolist() if more else None)
+
+
+def test_logits_that_an_accelerator_does_not_keep(small_masks, monkeypatch):
+    """23 words have the 45 logits."""
+    source = ModelSource(str(small_masks[0]))
+    for answers, enough in ((23, True), (22, False)):
+        machine = replace(MACHINE, name="mine", answers=answers)
+        monkeypatch.setitem(CONFIGS, "mine", machine)
+        labels = source.compiled(machine.digest).tables
+        assert labels.words["settings"][0] == 4 + 2 | 15 << 17
+        if enough:
+            settings = source.compiled(machine.digest, logits=True).tables.words["settings"]
+            assert settings == [23 + 2 | 1 << 16 | 15 << 17, *labels.words["settings"][1:]]
+        else:
+            with pytest.raises(UsageError, match="the logits of an image take 23 words, mine keeps 22"):
+                source.compiled(machine.digest, logits=True)
+
+
+def test_logits_by_tables_alone(small_masks, monkeypatch, tmp_path):
+    """Where the accelerator is one that this version knows."""
+    monkeypatch.setitem(CONFIGS, MACHINE.name, MACHINE)
+    table_folder.save(ModelSource(str(small_masks[0])).compiled(MACHINE.digest).tables, tmp_path)
+    tables = ModelSource(str(tmp_path)).compiled(MACHINE.digest, logits=True).tables
+    assert tables == ModelSource(str(small_masks[0])).compiled(MACHINE.digest, logits=True).tables
+    monkeypatch.delitem(CONFIGS, MACHINE.name)
+    source = ModelSource(str(tmp_path))
+    assert source.compiled(MACHINE.digest).tables.model.segmentation
+    with pytest.raises(UsageError, match="this version does not know 4x16"):
+        source.compiled(MACHINE.digest, logits=True)
