@@ -15,6 +15,7 @@ from haarlequin.hw.link.protocol import Frame, FrameType, encode
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import PRESETS
+from haarlequin.sw import answers
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import bit_macs, embedding_cycles, ideal_cycles, memories, multipliers
 from haarlequin.sw.resolve import ModelSource
@@ -25,9 +26,6 @@ ROUTED = Path(__file__).with_name("boards.json")
 
 BITS_OF_A_BYTE = 10
 """On a UART: a start bit, eight of data, a stop bit."""
-
-COUNTERS = 2
-"""Words of a RESULT after the logits: cycles and saturations."""
 
 PLANNED = (
     ("digits", "2x64"),
@@ -81,7 +79,7 @@ def cycles(model: str, config: str) -> int:
 def frame_bytes(model: ModelConfig) -> dict[str, int]:
     """Bytes on the line for one image: of its IMAGE frame to the board, of its RESULT frame from it."""
     pixels = model.image[0] * model.image[1] * model.channels
-    words = len(model.classes) + COUNTERS
+    words = answers.words(model, whole=False) + answers.COUNTERS
     return {
         "image": len(encode(Frame(FrameType.IMAGE, payload=bytes(pixels)))),
         "result": len(encode(Frame(FrameType.RESULT, payload=bytes(4 * words)))),
