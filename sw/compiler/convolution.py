@@ -40,7 +40,9 @@ class ConvolutionPasses(Tiling):
         steps = {"nine": 9 * self.steps}
         if 2 * self.config.dim == self.width and self.chunks % 2 == 0:
             steps["pairs"] = 5
-        if self.machine.windows and self.dense and 3 * self.config.dim <= self.width:
+        # The output of an attention within windows comes window by window, and a token's neighbour in another.
+        whole = not self.config.stage.window
+        if self.machine.windows and whole and self.dense and 3 * self.config.dim <= self.width:
             steps["window"] = 3
         return min(steps, key=lambda name: steps[name])
 
