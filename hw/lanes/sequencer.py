@@ -30,9 +30,8 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
             "begins": 1,  # the pass's first live token
             "ends": 1,  # the pass's last live token
             "number": token_bits(config),
-            "place": place_bits(
-                config
-            ),  # on the grid that this is a window of, or where a merge puts its results
+            # On the grid of which its own is a window; in a merge, of its results among those of merged tokens.
+            "place": place_bits(config),
             "moved": ceil_log2(config.chunks),  # by how many chunks a merge moves its signs
             "summed": 1,  # its results can be accumulated
             "context": range(CONTEXTS),
@@ -179,9 +178,8 @@ class Sequencer(wiring.Component):
             m.d.sync += last_row_from.eq(following.stop - following.columns)
         with m.Elif(step & ends_row):
             m.d.sync += [column.eq(0), odd_row.eq(~odd_row), first_row.eq(0)]
-            m.d.sync += [row_place.eq(Mux(odd_row, place + 1, row_place))]
-            merged = Mux(odd_row, place + 1, row_place)
-            m.d.sync += [place.eq(Mux(current.merge, merged, place + current.jump + 1))]
+            merged = Mux(odd_row, place + 1, row_place)  # the next two rows' first, or these two rows'
+            m.d.sync += [row_place.eq(merged), place.eq(Mux(current.merge, merged, place + current.jump + 1))]
         with m.Elif(step):
             m.d.sync += [column.eq(column + 1), place.eq(place + (odd_column | ~current.merge))]
         moved_words = Mux(odd_row, current.odd_row, 0) + Mux(odd_column, current.odd_column, 0)

@@ -21,7 +21,8 @@ def machine(lanes, width, tokens, keys=None):
         CONFIGS["2x64"],
         lanes=lanes,
         width=width,
-        max_tokens=max(tokens, keys or tokens),
+        max_tokens=tokens,
+        max_keys=keys or 0,
         bank_a=1024,
         signs=512,
         rows=64,
@@ -32,17 +33,16 @@ def machine(lanes, width, tokens, keys=None):
 class Head:
     p: torch.Tensor
     """Unsigned scores, rows × keys."""
-    shift: int
     parts: dict[str, int]
-    key_chunk: int
+    """The fields of its pass."""
 
 
-def drawn_head(config, generator, rows, keys, key_chunk=None):
+def drawn_head(config, generator, keys, key_chunk=None, rows=None):
     """Scores whose distances from their row's largest reach from 0 to beyond the table, anywhere in the
     memories, whose ends they may pass.
     """
     shift, top = generator.randint(2, 5), (1 << config.widths.wide) - 1
-    p = []
+    p, rows = [], rows or keys
     for _ in range(rows):
         largest = generator.choice([0, top, generator.randint(0, top)])
         spread = generator.choice([1, 4, 16 << shift, 80 << shift])
@@ -51,11 +51,13 @@ def drawn_head(config, generator, rows, keys, key_chunk=None):
         p.append(row)
     chunks = config.width // config.lanes
     layout = pass_layout(config)
-    bases = {name: generator.getrandbits(layout[name].width) for name in ("scores_base", "attention_base")}
-    bases["softmax_row"] = generator.randint(0, config.rows - rows)
-    bases["threshold"] = min(generator.choice([1 << 16, 1 << 17, 1 << 15]) // keys, 65535)
-    chunk = -tiles_of(config, keys) % chunks if key_chunk is None else key_chunk
-    return Head(torch.tensor(p), shift, bases, chunk)
+    parts = {name: generator.getrandbits(layout[name].width) for name in ("scores_base", "attention_base")}
+    parts["softmax_row"] = generator.randint(0, config.rows - rows)
+    parts["threshold"] = min(generator.choice([1 << 16, 1 << 17, 1 << 15]) // keys, 65535)
+    tiles = tiles_of(config, keys)
+    parts |= {"keys": rows, "key_tiles": tiles, "key_lanes": keys - (tiles - 1) * config.lanes}
+    parts["key_chunk"] = -tiles % chunks if key_chunk is None else key_chunk
+    return Head(torch.tensor(p), parts | {"score_shift": shift})
 
 
 def tiles_of(config, keys):
@@ -81,12 +83,13 @@ def golden(block, heads, begins):
         rows, keys = head.p.shape
         tiles = tiles_of(config, keys)
         threshold, scores = torch.tensor([head.parts["threshold"]]), 2 * head.p[None]
-        chosen = arithmetic.binarise_softmax(scores, table, head.shift, threshold, widths.threshold)[0]
+        shift = head.parts["score_shift"]
+        chosen = arithmetic.binarise_softmax(scores, table, shift, threshold, widths.threshold)[0]
         for i, row in enumerate(chosen.tolist()):
             for j in range(tiles):
                 address = head.parts["scores_base"] + j * rows + i
                 reads.append((begin + i * tiles + j + 1, address % config.bank_a))
-                word, chunk = divmod(head.key_chunk + j, chunks)
+                word, chunk = divmod(head.parts["key_chunk"] + j, chunks)
                 address = head.parts["attention_base"] + word * rows + i
                 bits = sum(bit << k for k, bit in enumerate(row[j * config.lanes :][: config.lanes]))
                 first = begin + i * tiles + tiles - 1 + block.latency
@@ -123,13 +126,8 @@ def rtl(block, heads, begins, generator):
             context.set(block.parts.as_value(), generator.getrandbits(layout.size))
             if begin:
                 head = heads[begins.index(cycle)]
-                rows, keys = head.p.shape
-                tiles, words = tiles_of(config, keys), bank_of(config, head, noise)
+                words = bank_of(config, head, noise)
                 maxima = {head.parts["softmax_row"] + i: max(row) for i, row in enumerate(head.p.tolist())}
-                sizes = {"tokens": rows, "key_tiles": tiles, "key_lanes": keys - (tiles - 1) * config.lanes}
-                sizes |= {"key_chunk": head.key_chunk, "score_shift": head.shift}
-                for name, value in sizes.items():
-                    context.set(getattr(block, name), value)
                 context.set(block.parts, head.parts)
             context.set(block.scores, words[address] if address in words else noise())
             context.set(block.maximum, maxima[query] if query in maxima else generator.getrandbits(wide))
@@ -170,20 +168,27 @@ def test_heads_one_behind_the_other(lanes, width, tokens, pause):
     """Of every number of tiles a row and of a last tile that is full or not."""
     generator = random.Random(lanes * tokens)
     config = machine(lanes, width, tokens)
-    heads = [drawn_head(config, generator, tokens, tokens) for _ in range(4)]
+    heads = [drawn_head(config, generator, tokens) for _ in range(4)]
     check(config, heads, generator, pause)
 
 
-def test_models_of_several_sizes_without_a_reset():
+def test_heads_of_several_sizes_one_after_the_other():
     """Fewer and more tiles than before, rows that begin at any chunk of a word."""
     generator = random.Random(0)
     config = machine(4, 12, 25)
     sizes = [(25, 25), (1, 1), (4, 4), (5, 5), (3, 25), (13, 8), (2, 9)]
-    heads = [drawn_head(config, generator, *size, generator.randrange(3)) for size in sizes * 2]
+    heads = [drawn_head(config, generator, k, generator.randrange(3), rows) for rows, k in sizes * 2]
     check(config, heads, generator)
 
 
 def test_more_tiles_a_row_than_a_byte_counts():
     generator = random.Random(0)
-    config = machine(1, 2, 2, keys=259)
-    check(config, [drawn_head(config, generator, 2, 259) for _ in range(2)], generator)
+    config = machine(1, 2, 259)
+    check(config, [drawn_head(config, generator, 259, rows=2) for _ in range(2)], generator)
+
+
+def test_fewer_keys_than_tokens():
+    """A machine whose largest grid has no attention."""
+    generator = random.Random(0)
+    config = machine(4, 8, 30, keys=10)
+    check(config, [drawn_head(config, generator, keys) for keys in (10, 3, 10)], generator)

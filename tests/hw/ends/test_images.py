@@ -9,7 +9,7 @@ from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.images import Images
 from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
-from tests.hw.ends.test_embedding import golden, shape, tables
+from tests.hw.ends.test_embedding import golden, shape, sizes_of, tables
 from tests.hw.ends.test_embedding import model as drawn_model
 
 pytestmark = pytest.mark.slow
@@ -46,13 +46,9 @@ def size_of(config):
 def settings_of(model):
     config = model.config
     return {
+        **sizes_of(config),
         "tokens": config.tokens,
-        "rows": config.grid[0],
-        "columns": config.grid[1],
-        "dim": config.dim,
-        "patch": config.patch,
-        "patch_bytes": config.patch * config.channels,
-        "line_bytes": config.image[1] * config.channels,
+        "positions": int(model.positioned),
         "embedding_acc_shift": config.embedding_acc_shift,
         "embedding_shift": int(model.constants["shift"]),
     }
@@ -168,18 +164,20 @@ def rtl(block, models, generator, gaps=0.0, stalls=0.0, lengths=(0, 0)):
                 assert [context.get(getattr(block, name)) for name in names] == [0, 0, 0, 1]
                 await context.tick()
 
-    simulate(block, testbench, 20_000)
+    simulate(block, testbench, 40_000)
     return results
 
 
-CASES = {  # image, channels, patch, dim; lanes, macs
-    "a word of all lanes": ((4, 4, 1, 2, 5), 5, 2),
-    "lanes without a channel": ((4, 6, 1, 2, 3), 4, 3),
-    "words, the last one of a channel": ((4, 2, 3, 2, 7), 3, 2),
-    "whole words": ((3, 5, 1, 1, 6), 2, 3),
-    "a lane": ((2, 3, 1, 1, 3), 1, 2),
-    "a token": ((2, 2, 1, 2, 7), 2, 1),
-    "everything one": ((1, 1, 1, 1, 1), 1, 1),
+CASES = {  # image, channels, stem, dim; lanes, macs
+    "a word of all lanes": ((4, 4, 1, "p2", 5), 5, 2),
+    "lanes without a channel": ((4, 6, 1, "p2", 3), 4, 3),
+    "words, the last one of a channel": ((4, 2, 3, "p2", 7), 3, 2),
+    "whole words": ((3, 5, 1, "p1", 6), 2, 3),
+    "a lane": ((2, 3, 1, "p1", 3), 1, 2),
+    "a token": ((2, 2, 1, "p2", 7), 2, 1),
+    "everything one": ((1, 1, 1, "p1", 1), 1, 1),
+    "a convolution": ((3, 5, 3, "/1", 5), 2, 4),
+    "a convolution of stride 2": ((4, 6, 1, "/2", 6), 3, 2),
 }
 
 
@@ -200,9 +198,10 @@ def test_images_one_behind_the_other(case, gaps, stalls, lengths):
 @pytest.mark.parametrize("stalls", [0, 0.5])
 def test_models_of_several_shapes_without_a_reset(stalls):
     widths = Widths(wide=16, multiplier=12, bias=20, embedding_acc=18, embedding_shift=(0, 24))
-    configs = [shape(*sizes, widths) for sizes in ((4, 6, 1, 2, 5), (6, 3, 3, 3, 7), (2, 2, 2, 1, 1))]
+    sizes = (4, 6, 1, "p2", 5), (3, 5, 1, "/1", 4), (6, 3, 3, "p3", 7), (4, 2, 3, "/2", 3), (2, 2, 2, "p1", 1)
+    configs, shifts = [shape(*size, widths) for size in sizes], (0, 3, 13, 9, 24)
     models = [
-        drawn_model(config, *seeds) for config, *seeds in zip(configs, (1, 2, 3), (0, 13, 24), strict=True)
+        drawn_model(config, i, shift) for i, (config, shift) in enumerate(zip(configs, shifts, strict=True))
     ]
     block = Images(machine(3, 4, configs))
     results = rtl(block, models, random.Random(1), 0.1, stalls, (0, 150))
@@ -233,7 +232,7 @@ def test_an_image_takes_no_longer_than_its_embedding(case):
 
 def test_two_images_and_no_more_wait_for_the_program():
     """A third one is embedded, and a fifth written, only once the program is done with the first."""
-    first = drawn_model(shape(2, 2, 1, 1, 2), 0, 10)
+    first = drawn_model(shape(2, 2, 1, "p1", 2), 0, 10)
     block = Images(machine(2, 1, [first.config]))
     enough = 80  # cycles for an image to be embedded
 

@@ -18,30 +18,46 @@ OPERATIONS = [code for code in OperationCode if code != OperationCode.WAITING]
 UPDATES = len(pass_groups(CONFIGS["2x64"]))
 """Of a pass, at most."""
 STROBES = ("begin", "done", "holds_head", "fresh", "operation")
-TOKEN = ("enable", "live", "phase", "first", "begins", "ends", "number")
+TOKEN = ("enable", "live", "phase", "first", "begins", "ends", "number", "edges", "place", "moved", "summed")
 
 
 def machine(program):
     """Of room for so many passes."""
-    return replace(CONFIGS["2x64"], program=program * UPDATES, max_tokens=7, max_columns=3)
+    return replace(CONFIGS["2x64"], program=program * UPDATES, max_tokens=24, max_columns=6)
 
 
 def drawn_pass(generator, tokens):
-    """A pass of some of so many tokens, at times of none, at times of filler beyond them."""
-    issued = generator.choice([0, 1, tokens, tokens + generator.randrange(4)])
-    skip = generator.randrange(issued + 1)
+    """A pass of a whole grid, some of them merges; or of some of so many tokens, at times of none, at times
+    of filler beyond them, of a window or not.
+    """
     haar = generator.getrandbits(1)
-    double = haar | generator.getrandbits(1)
-    busy = issued * (1 + double)
+    interval = 1 if haar else generator.choice([0, 0, 1, 3, 5])
+    columns = generator.randint(1, 6)
+    skip, moves = 0, {}
+    if generator.random() < 0.6:
+        rows = generator.randint(1, 24 // columns)
+        if merge := int(rows % 2 == columns % 2 == 0):
+            moves = {name: generator.randrange(99) for name in ("odd_row", "odd_column")}
+            moves |= {name: generator.randrange(16) for name in ("chunk_row", "chunk_column")}
+        issued = stop = rows * columns
+        moves["merge"] = merge
+    else:
+        issued = generator.choice([0, 1, tokens, tokens + generator.randrange(4)])
+        skip = generator.randrange(issued + 1)
+        stop = generator.randint(skip, issued)
+    busy = issued * (1 + interval)
     return {
         "cycles": max(UPDATES + 1, busy + generator.choice([0, 0, 1, 5])),
         "operation": generator.choice(OPERATIONS),
         "wait_head": int(generator.random() < 0.2),
         "tokens": issued,
         "skip": skip,
-        "stop": generator.randint(skip, issued),
-        "double": double,
+        "stop": stop,
+        "interval": interval,
         "haar": haar,
+        "columns": columns,
+        "jump": generator.randrange(6),
+        **moves,
         "slot": generator.randrange(16),  # any other field
         "threshold": generator.getrandbits(16),
         "end": 0,
@@ -55,17 +71,32 @@ def drawn_program(generator, length, tokens):
     return program
 
 
-def issued(fields, slot, tokens):
-    """The token of a pass's cycle, None where there is none or nothing uses it."""
-    number, phase = divmod(slot, 1 + fields["double"])
-    live = fields["skip"] <= number < fields["stop"] and (not phase or fields["haar"])
+def issued(fields, slot):
+    """The token of a pass's cycle, None where there is none or nothing uses it, and its place before a merge
+    moves it.
+    """
+    number, cycle = divmod(slot, 1 + fields["interval"])
+    skip, stop, phase = fields["skip"], fields["stop"], cycle > 0
+    live = skip <= number < stop and (not phase or fields["haar"])
     if number >= fields["tokens"] or (phase and not live):
         return None
-    first, begins, ends = number in (0, tokens), number == fields["skip"], number == fields["stop"] - 1
-    return tuple(map(int, (not phase, live, phase, first, begins, ends, number)))
+    first, begins, ends = number in (0, stop - skip), number == skip, number == stop - 1
+    row, column = divmod(number, fields["columns"])
+    edges = (row == 0, number >= stop - fields["columns"], column == 0, column == fields["columns"] - 1)
+    place, moved, summed = number + row * fields["jump"], 0, 1
+    here = place
+    if fields.get("merge"):
+        here = row // 2 * (fields["columns"] // 2) + column // 2
+        place = here + row % 2 * fields["odd_row"] + column % 2 * fields["odd_column"]
+        moved = row % 2 * fields["chunk_row"] + column % 2 * fields["chunk_column"]
+        summed = row % 2
+    bits = sum(edge << i for i, edge in enumerate(edges)) if live and not skip else 0
+    return tuple(
+        map(int, (not phase, live, phase, first, begins, ends, number, bits, place, moved, summed, here))
+    )
 
 
-def golden(program, tokens, inputs):
+def golden(program, inputs):
     """The strobes, pass and token of each cycle, given its (start, head_free)."""
     seen, number, slot = [], None, 0
     for start, head_free in inputs:
@@ -79,7 +110,7 @@ def golden(program, tokens, inputs):
         spent = running and (goes or final or not last)
         strobes = (final and goes, running and final, waits and goes, running and slot == 0)
         operation = fields["operation"] if spent else OperationCode.WAITING
-        token = issued(fields, slot, tokens) if running else None
+        token = issued(fields, slot) if running else None
         seen.append((*map(int, strobes), operation, number, token))
         if goes:
             number, slot = following, 0
@@ -90,7 +121,15 @@ def golden(program, tokens, inputs):
     return seen
 
 
-def rtl(block, config, program, tokens, inputs, read_back=True):
+def shown(token, fields):
+    """The members of a token. Edges matter only where its results count, and in passes without a lead."""
+    members = {name: token[name] for name in TOKEN}
+    if fields["skip"]:
+        members["edges"] = 0
+    return tuple((members | {"edges": members["edges"] * members["live"]}).values())
+
+
+def rtl(block, config, program, inputs, read_back=True):
     """The like of the block. That passes in flight differ in their contexts is asserted here."""
     layout, seen, contexts = pass_layout(config), [], []
     passes = [layout.const(fields).as_value().value for fields in program]
@@ -98,7 +137,6 @@ def rtl(block, config, program, tokens, inputs, read_back=True):
 
     async def testbench(context):
         get = context.get
-        context.set(block.tokens, tokens)
         context.set(block.program.en, 1)
         for address, word in enumerate(words):
             context.set(block.program.addr, address)
@@ -122,7 +160,9 @@ def rtl(block, config, program, tokens, inputs, read_back=True):
             token = get(block.token)
             issues = token.enable or token.live
             assert begun or not issues
-            seen.append((*strobes, number, tuple(token[name] for name in TOKEN) if issues else None))
+            seen.append(
+                (*strobes, number, (*shown(token, program[number]), get(block.place)) if issues else None)
+            )
             if strobes[3]:
                 contexts.append(token.context)
             elif begun:
@@ -147,10 +187,10 @@ def test_images_one_behind_the_other(length, tokens, starts, frees):
     generator = random.Random(length)
     config = machine(max(length, 2))
     program = drawn_program(generator, length, tokens)
-    inputs = drawn_inputs(generator, 600, starts, frees)
-    expected = golden(program, tokens, inputs)
+    inputs = drawn_inputs(generator, 600 + 40 * length, starts, frees)
+    expected = golden(program, inputs)
     assert sum(strobes[1] for strobes in expected) > 1, "fewer than two images"
-    assert rtl(Sequencer(config), config, program, tokens, inputs) == expected
+    assert rtl(Sequencer(config), config, program, inputs) == expected
 
 
 def test_operations_count_the_cycles_of_their_passes():
@@ -164,7 +204,7 @@ def test_operations_count_the_cycles_of_their_passes():
     before = sum(fields["cycles"] for fields in program[:8])
     last = 1 + 3 * image + before - 1  # cycle in which the last image asks for the head
     inputs = [(cycle <= 3 * image, not last <= cycle < last + 11) for cycle in range(4 * image + 40)]
-    seen = rtl(Sequencer(config), config, program, 7, inputs, read_back=False)
+    seen = rtl(Sequencer(config), config, program, inputs, read_back=False)
     wanted = Counter()
     for fields in program:
         wanted[fields["operation"]] += 4 * fields["cycles"]
@@ -179,8 +219,8 @@ def test_a_pass_of_as_many_cycles_and_tokens_as_there_can_be():
     config = machine(2)
     layout = pass_layout(config)
     limits = {name: (1 << layout[name].width) - 1 for name in ("cycles", "tokens")}
-    fields = drawn_pass(random.Random(0), 7) | {"end": 1, "wait_head": 0, "double": 1, "haar": 1} | limits
-    fields |= {"skip": 3, "stop": limits["tokens"]}
+    fields = drawn_pass(random.Random(0), 7) | {"end": 1, "wait_head": 0, "interval": 1, "haar": 1} | limits
+    fields |= {"skip": 3, "stop": limits["tokens"], "merge": 0}
     inputs = [(1, 1)] * (limits["cycles"] + 20)
-    expected = golden([fields], 7, inputs)
-    assert rtl(Sequencer(config), config, [fields], 7, inputs) == expected
+    expected = golden([fields], inputs)
+    assert rtl(Sequencer(config), config, [fields], inputs) == expected
