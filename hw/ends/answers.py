@@ -45,7 +45,7 @@ class Answers(wiring.Component):
         for name, value, most in (("wide", wide, LOGIT_BITS), ("max_classes", max_classes, 1 << CLASS_BITS)):
             if not (isinstance(value, int) and 1 <= value <= most):
                 raise ValueError(f"Answers {name} must be an integer from 1 to {most}, not {value!r}")
-        # With two places it has no room in the cycle after a word, and the last word may follow the one before.
+        # With two places it has no room in the cycle after a word, and the last word may follow another one.
         self._fifo = SyncFIFOBuffered(width=WORD, depth=max(depth, 3))
         super().__init__(
             {

@@ -30,7 +30,7 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
             "begins": 1,  # the pass's first live token
             "ends": 1,  # the pass's last live token
             "number": token_bits(config),
-            # On the grid of which its own is a window; in a merge, of its results among those of merged tokens.
+            # On the grid of which its own is a window; in a merge, of its results among the merged tokens.
             "place": place_bits(config),
             "moved": ceil_log2(config.chunks),  # by how many chunks a merge moves its signs
             "summed": 1,  # its results can be accumulated

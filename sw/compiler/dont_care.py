@@ -1,6 +1,10 @@
 """Fields that do not matter in a pass keep the value of the pass before, so that they need no update."""
 
+from haarlequin.sw.compiler.grid import EDGES
 from haarlequin.sw.compiler.passes import Pass
+
+PLACES = ("place_b", "place_in", "place_out")
+"""Fields of a pass over a window of the grid."""
 
 USED = {
     "weights_base": ("load_weights", "load_keys"),
@@ -24,8 +28,8 @@ USED = {
     "first_keys": ("maximum",),
     "threshold": ("softmax",),
     **dict.fromkeys(("keys", "key_tiles", "key_lanes", "key_chunk", "score_shift"), ("softmax",)),
-    "columns": ("haar", "differential", "local", "above", "below", "left", "right", "merge", "place_b"),
-    "jump": ("place_b", "place_in", "place_out"),
+    "columns": ("haar", "differential", "local", *EDGES, "merge", *PLACES),
+    "jump": PLACES,
     "pairs": ("bits_1",),
     "window": ("bits_0",),
     "odd_row": ("merge",),
