@@ -61,7 +61,7 @@ class CompiledModel:
 
 @dataclass(frozen=True)
 class Answered:
-    """What one image or several were answered with: logits, or only the labels that follow from them."""
+    """The answer to one image or to several: logits, or only the labels that follow from them."""
 
     answer: np.ndarray
     """int32: the logits, or the labels if ``labels_only``."""
@@ -81,7 +81,7 @@ class Answered:
         return self.answer.astype(np.int64) if self.labels_only else self.answer.argmax(-1)
 
     def like(self, logits: np.ndarray) -> np.ndarray:
-        """What ``answer`` would be if these were the logits: to compare it with."""
+        """The ``answer`` that would have come if these were the logits: to compare it with."""
         return logits.argmax(-1) if self.labels_only else logits
 
 
