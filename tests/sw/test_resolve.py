@@ -139,7 +139,7 @@ def test_each_preset_has_an_accelerator():
 
 def test_the_accelerator_that_was_asked_for():
     assert machine_for(golden(layers=1), "32x128") is CONFIGS["32x128"]
-    with pytest.raises(ConfigError, match="unknown accelerator '3x3': there are 2x64, 4x64, 8x64, 16x64"):
+    with pytest.raises(ConfigError, match="unknown accelerator '3x3': there are 2x64, 4x64, 8x64, "):
         machine_for(golden(layers=1), "3x3")
     with pytest.raises(ConfigError, match="unknown accelerator '3x3'"):
         ModelSource("digits").machine("3x3")
@@ -159,7 +159,7 @@ def test_the_first_accelerator_that_a_model_fits(layers):
 
 def test_a_model_that_fits_nothing(monkeypatch):
     monkeypatch.setattr(choose, "CONFIGS", {"2x64": replace(accelerator("2x64"), max_tokens=4)})
-    with pytest.raises(UsageError, match=r"^mine fits none of 2x64: see sw/compile\.py --plan$"):
+    with pytest.raises(UsageError, match=r"^mine fits none of 2x64: see sw/compile\.py --plan; --device"):
         machine_for(golden(name="mine", layers=1), None)
 
 
