@@ -34,5 +34,8 @@ def test_operations_as_people_read_them():
         "output",
         "expand",
         "reduce",
+        "convolution",
+        "merge",
+        "head",
         "waiting",
     ]

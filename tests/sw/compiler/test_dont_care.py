@@ -3,6 +3,8 @@
 import random
 from dataclasses import replace
 
+import pytest
+
 from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.program import pass_layout
 from haarlequin.models.network.freeze import freeze
@@ -12,8 +14,7 @@ from haarlequin.sw.compiler import check_words, compile_model
 from haarlequin.sw.compiler.dont_care import USED, keep_idle
 from haarlequin.sw.compiler.encode import program_words
 from haarlequin.sw.compiler.passes import Pass
-
-MACHINE = CONFIGS["16x64"]
+from tests.small_machines import MACHINES
 
 
 def idle(item: Pass) -> list[str]:
@@ -30,13 +31,28 @@ def test_they_keep_what_they_were():
     assert [item["shortcut_base"] for item in passes] == [0, 0, 0]
 
 
-def test_whatever_they_are_the_results_are_the_same():
-    generator, layout = random.Random(0), pass_layout(MACHINE)
-    model = freeze(random_model(preset("digits").with_(layers=1), seed=0))
-    program = compile_model(model, MACHINE, check=False)
+@pytest.mark.parametrize(
+    ("changes", "machine"),
+    [
+        ({"layers": 1}, "16x64"),
+        ({"stages": "p2 t30x1h1w2", "hfsc": False}, "3x24"),  # signs of a window, in two steps
+        (
+            {"stages": "/1 c3x2 a12x1w2"},
+            "3x24",
+        ),  # words of three tokens, pairs of taps, four tokens in a word
+        ({"stages": "/2 c8x1 =a8x1 t16x1"}, "4x16"),
+        ({"stages": "p2 c4x1 a8x1h2", "segmentation": True}, "4x16"),
+    ],
+)
+def test_whatever_they_are_the_results_are_the_same(changes, machine):
+    machine = MACHINES.get(machine) or CONFIGS[machine]
+    generator, layout = random.Random(0), pass_layout(machine)
+    changes = {"classes": ("a", "b", "c")} | changes
+    model = freeze(random_model(preset("digits").with_(**changes), seed=0))
+    program = compile_model(model, machine, check=False)
     scrambled = [
         item.fields | {name: generator.getrandbits(layout[name].width) for name in idle(item)}
         for item in program.lowered.passes
     ]
-    words = program.words | {"program": program_words(MACHINE, scrambled)}
+    words = program.words | {"program": program_words(machine, scrambled)}
     check_words(replace(program, words=words))
