@@ -147,6 +147,12 @@ def test_objects_for_programs(run, device, expected, test_set):
     assert error[0].startswith("3 images, 100.00% right (3 of 3), 5482 cycles an image")
 
 
+def test_logits_of_an_image_need_not_be_asked_for(run):
+    printed = [run(*GOLDEN, "--json", "--limit", 2, *more)[1] for more in ([], ["--logits"])]
+    assert printed[0] == printed[1]
+    assert all(len(json.loads(line)["logits"]) == 10 for line in printed[0])
+
+
 def test_no_target_where_none_is_known(run, digit):
     code, out, _ = run(*GOLDEN, "--json", digit)
     assert code == 0
