@@ -9,6 +9,7 @@ import math
 import zlib
 from dataclasses import asdict, dataclass, field
 
+from haarlequin.hw.link.protocol import CLASS_BITS
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.widths import Widths
 
@@ -137,6 +138,8 @@ class AcceleratorConfig:
                 raise ConfigError(f"{name} must be a positive integer, not {value!r}")
         if self.width % self.lanes or self.width % 2:
             raise ConfigError(f"width must be even and a multiple of lanes: {self.width} for {self.lanes}")
+        if self.answers and self.max_classes > 1 << CLASS_BITS:
+            raise ConfigError(f"a class of a token has {CLASS_BITS} bits: max_classes is {self.max_classes}")
         if self.bank_b & (self.bank_b - 1):
             raise ConfigError(f"bank_b must be a power of two, two regions, not {self.bank_b}")
         w = self.widths
@@ -233,7 +236,7 @@ CONFIGS: dict[str, AnyConfig] = {
             signs=80,
             bank_a=512,
             bank_b=512,
-            program=3584,
+            program=4096,
             macs=4,
             pixels=2 * 64,
             max_columns=4,
@@ -295,7 +298,7 @@ CONFIGS: dict[str, AnyConfig] = {
             signs=512,
             bank_a=1024,
             bank_b=512,
-            program=1024,
+            program=1536,
             macs=16,
             pixels=2 * 3072,
             max_channels=64,
@@ -360,7 +363,7 @@ CONFIGS: dict[str, AnyConfig] = {
             max_patch_length=27,
             max_classes=32,
             positions=1,
-            answers=64,
+            answers=512,
             rows=512,
             windows=True,
         ),

@@ -54,13 +54,67 @@ def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({name: _shape(shape) for name, shape in fields.items()})
 
 
-def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
-    """The fields of a pass and their shapes, in groups of fields that often change together.
+_GROUPS = (
+    ("weights_base", "slot", "shortcut_base", "bits_chunk"),
+    ("constants_base", "load_slot", "load_weights", "base_a", "same_constants", "load_keys"),
+    (
+        "signs_0",
+        "load_constants",
+        "partial",
+        "shortcut",
+        "token",
+        "lanes",
+        "write_a",
+        "write_b",
+        "count",
+        "bits_1",
+        "bits_0",
+        "pool",
+        "residual",
+        "below",
+        "first_keys",
+        "wait_head",
+    ),
+    ("token_base", "local_base", "chunk", "place_in", "load_local", "softmax", "shift_values"),
+    ("cycles", "interval", "bits_base", "merge", "pairs"),
+    ("tokens", "stop", "skip", "local", "row_mask", "differential", "haar"),
+    ("residual_base", "base_b", "affine_shift", "slope_shift", "load_moves", "end"),
+    ("mask_high", "mask_low", "row_base", "swap", "gate_high", "maximum"),
+    ("chunk_column", "odd_row", "odd_column", "chunk_row"),
+    ("threshold", "key_lanes", "key_chunk"),
+    ("scores_base", "attention_base", "softmax_row", "columns"),
+    ("keys", "key_tiles", "jump", "partial_base", "score_shift", "window"),
+    (
+        "left",
+        "right",
+        "signs_1",
+        "operation",
+        "activation",
+        "mean_shift",
+        "accumulate",
+        "place_out",
+        "above",
+        "each",
+        "place_b",
+    ),
+    ("gate_low",),
+)
+"""The fields of a pass, in groups of fields that often change together.
 
-    Simulated annealing over the programs of the zoo found these groups. They take a sixth fewer updates than
-    groups of fields with related meanings. A group takes at most 31 bits on machines of the size of `32x128`.
-    An update then takes 36 bits, which is the width of a block RAM.
-    """
+Simulated annealing over the programs of the zoo and of the presets in stages found these groups. They take a
+fifth fewer updates than groups of fields with related meanings. A group takes at most 31 bits on machines of
+the size of `32x128`. An update then takes 36 bits, which is the width of a block RAM.
+"""
+
+
+def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
+    """The fields of a pass and their shapes, in the groups in which updates change them."""
+    fields = _pass_fields(config)
+    return tuple({name: fields[name] for name in group} for group in _GROUPS)
+
+
+def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
+    """The fields of a pass and their shapes, by what they are about."""
     lanes, width, widths = config.lanes, config.width, config.widths
     tokens = token_bits(config)
     signs, bank_a, bank_b = (ceil_log2(n) for n in (config.signs, config.bank_a, config.bank_b))
@@ -68,123 +122,106 @@ def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
     chunk = ceil_log2(config.chunks)
     slot = ceil_log2(config.slots)
     keys, key_tiles = range(config.keys + 1), range(-(-config.keys // lanes) + 1)
-    return (
-        {
-            "weights_base": max(ceil_log2(config.weights), signs),
-            "slot": slot,
-            "shortcut_base": max(bank_a, bank_b),
-            "bits_chunk": chunk,
-        },
-        {
-            "constants_base": ceil_log2(config.constants),
-            "load_slot": slot,
-            "load_weights": 1,  # one lane per cycle, like all loads
-            # To the left, as constants are loaded.
-            "affine_shift": bits_for(widths.affine_shift[1] - widths.affine_shift[0]),
-            "base_a": bank_a,
-        },
-        {
-            "signs_0": signs,
-            # The mask is 0 except where mask_low ≤ bit < mask_high. There it is the word of sign memory 0 if
-            # row_mask is 1, else ones.
-            "row_mask": 1,
-            "load_constants": 1,
-            "partial": 1,  # partial sums come from bank A
-            "shortcut": Operand,
-            "residual": 1,  # residuals come from bank B; the Haar unit splits the same words
-            "token": 1,  # t_n is used
-            "lanes": range(lanes + 1),  # how many have a channel or a key
-            "bits_0": 1,  # signs of the results are written into sign memory 0
-            "bits_1": 1,  # the same for sign memory 1
-            "write_a": 1,
-            "write_b": 1,
-            "mean_shift": bits_for(MOST_REPEATS.bit_length() - 1),  # to the right, of results to be written
-            "count": 1,  # saturations are counted
-        },
-        {
-            "signs_1": signs,
-            "activation": Activation,  # the words that the array gets
-            "accumulate": 1,  # results are added to those in bank A
-            "bits_base": signs,
-            "load_local": 1,
-            "softmax": 1,  # runs for one head
-        },
-        {
-            "cycles": 14,  # until the next pass
-            "operation": OperationCode,  # for which its cycles are counted
-            "token_base": ceil_log2(config.tokens),  # in a Haar pass: the sign words of hi
-        },
-        {
-            "mask_low": range(width + 1),
-            "swap": 1,  # the next weights become the current ones
-            "differential": 1,  # DIBA: 2·(n − V_i·k) in place of 2·n − k
-            "local": 1,  # the local convolution of V_i runs, and its result is added to the sum
-            "chunk": chunk,  # the part of each word that the local convolution takes
-            "shift_values": 1,  # bits of V are shifted into the next weights
-            "maximum": 1,  # the maximum of each row includes the scores
-            "haar": 1,
-        },
-        {
-            "tokens": tokens,
-            "stop": tokens,
-            "skip": tokens,  # token m is live, which means that its results count, if skip ≤ m < stop
-        },
-        {
-            "residual_base": bank_b,
-            "base_b": max(bank_a, bank_b),  # in a Haar pass: hi in bank A
-            "slope_shift": bits_for(widths.slope_shift[1] - widths.slope_shift[0]),
-            "load_moves": 1,  # the constants are moves of the Haar unit
-            "wait_head": 1,  # it begins only when the head can take the sums of this image
-            "end": 1,
-        },
-        {
-            "mask_high": range(width + 1),
-            "gate_high": range(lanes + 1),
-            "first_keys": 1,  # the maximum of each row begins with these scores
-            "row_base": rows,
-            "load_keys": 1,  # weights come from sign memory 1
-            "same_constants": 1,  # all lanes get the same word
-        },
-        {
-            "partial_base": bank_a,
-            "gate_low": range(lanes + 1),  # lanes whose dot product counts: gate_low ≤ lane < gate_high
-        },
-        {"threshold": widths.threshold, "local_base": ceil_log2(config.local)},  # τ of the softmax
-        {"scores_base": bank_a, "softmax_row": rows, "attention_base": signs},  # for the softmax
-        {
-            "keys": keys,  # N of the attention
-            "key_tiles": key_tiles,
-            "key_lanes": range(lanes + 1),  # the number of keys of the last tile
-            "key_chunk": chunk,  # where a row of Â begins in its first word
-            "score_shift": 3,
-        },
-        {
-            "columns": range(config.max_columns + 1),  # of the grid, or of a window of it
-            "interval": 6,  # cycles of a token, less one
-            "pool": 1,
-            "each": 1,  # tokens are pooled one by one
-            "pairs": 1,  # signs for sign memory 1 go into the upper half of the word
-            "window": chunk if config.windows else 0,  # chunks of each of three tokens in a word; 0 for one
-            "merge": 1,  # results of 2×2 tokens are put together; only those of odd rows are accumulated
-            "chunk_row": chunk,  # by how many chunks signs of odd rows are moved
-            "chunk_column": chunk,  # … of odd columns
-        },
-        {  # what is beyond an edge of the grid is +1: for tokens of the first and last row in these halves of
-            # a word, for those of the first and last column in these `AcceleratorConfig.edge_parts`
-            "above": 2,
-            "below": 2,
-            "left": max(config.edge_parts) + 1,
-            "right": max(config.edge_parts) + 1,
-            "jump": range(config.max_columns),  # tokens between two rows of a window
-            "place_b": 1,  # x is read and written where the window's tokens are on the grid
-            "place_in": 1,  # signs are read there
-            "place_out": 1,  # signs are written there
-        },
-        {  # by how many words the results of odd rows and of odd columns are moved, in a merge
-            "odd_row": place_bits(config),
-            "odd_column": place_bits(config),
-        },
-    )
+    return {
+        "cycles": 14,  # until the next pass
+        "operation": OperationCode,  # for which its cycles are counted
+        "tokens": tokens,
+        "stop": tokens,
+        "skip": tokens,  # token m is live, which means that its results count, if skip ≤ m < stop
+        "interval": 6,  # cycles of a token, less one
+        "wait_head": 1,  # it begins only when the head can take the sums of this image
+        "end": 1,
+        # What a later pass needs, loaded with one lane per cycle.
+        "load_weights": 1,
+        "load_keys": 1,  # weights come from sign memory 1
+        "weights_base": max(ceil_log2(config.weights), signs),
+        "swap": 1,  # the next weights become the current ones
+        "load_constants": 1,
+        "load_moves": 1,  # the constants are moves of the Haar unit
+        "same_constants": 1,  # all lanes get the same word
+        "constants_base": ceil_log2(config.constants),
+        "load_slot": slot,
+        # To the left, as constants are loaded.
+        "affine_shift": bits_for(widths.affine_shift[1] - widths.affine_shift[0]),
+        "slope_shift": bits_for(widths.slope_shift[1] - widths.slope_shift[0]),
+        "load_local": 1,
+        "local_base": ceil_log2(config.local),
+        # Operands of the array.
+        "activation": Activation,  # the words that the array gets
+        "signs_0": signs,
+        "signs_1": signs,
+        # The mask is 0 except where mask_low ≤ bit < mask_high. There it is the word of sign memory 0 if
+        # row_mask is 1, else ones.
+        "row_mask": 1,
+        "mask_low": range(width + 1),
+        "mask_high": range(width + 1),
+        "gate_low": range(lanes + 1),  # lanes whose dot product counts: gate_low ≤ lane < gate_high
+        "gate_high": range(lanes + 1),
+        "differential": 1,  # DIBA: 2·(n − V_i·k) in place of 2·n − k
+        "local": 1,  # the local convolution of V_i runs, and its result is added to the sum
+        "chunk": chunk,  # the part of each word that the local convolution takes
+        "partial": 1,  # partial sums come from bank A
+        "partial_base": bank_a,
+        # Post-processing.
+        "slot": slot,
+        "shortcut": Operand,
+        "shortcut_base": max(bank_a, bank_b),
+        "residual": 1,  # residuals come from bank B; the Haar unit splits the same words
+        "residual_base": bank_b,
+        "token": 1,  # t_n is used
+        "token_base": ceil_log2(config.tokens),  # in a Haar pass: the sign words of hi
+        "haar": 1,
+        # Results.
+        "lanes": range(lanes + 1),  # how many have a channel or a key
+        "count": 1,  # saturations are counted
+        "write_a": 1,
+        "base_a": bank_a,
+        "write_b": 1,
+        "base_b": max(bank_a, bank_b),  # in a Haar pass: hi in bank A
+        "mean_shift": bits_for(MOST_REPEATS.bit_length() - 1),  # to the right, of results to be written
+        "accumulate": 1,  # results are added to those in bank A
+        "bits_0": 1,  # signs of the results are written into sign memory 0
+        "bits_1": 1,  # the same for sign memory 1
+        "bits_base": signs,
+        "bits_chunk": chunk,
+        "shift_values": 1,  # bits of V are shifted into the next weights
+        "maximum": 1,  # the maximum of each row includes the scores
+        "first_keys": 1,  # the maximum of each row begins with these scores
+        "row_base": rows,
+        "pool": 1,
+        "each": 1,  # tokens are pooled one by one
+        # The grid.
+        "columns": range(config.max_columns + 1),  # of the grid, or of a window of it
+        # What is beyond an edge is +1: for tokens of the first and last row in these halves of a word, for
+        # those of the first and last column in these `AcceleratorConfig.edge_parts`.
+        "above": 2,
+        "below": 2,
+        "left": max(config.edge_parts) + 1,
+        "right": max(config.edge_parts) + 1,
+        "pairs": 1,  # signs for sign memory 1 go into the upper half of the word
+        "window": chunk if config.windows else 0,  # chunks of each of three tokens in a word; 0 for one
+        "merge": 1,  # results of 2×2 tokens are put together; only those of odd rows are accumulated
+        # By how many words a merge moves the results of odd rows and of odd columns.
+        "odd_row": place_bits(config),
+        "odd_column": place_bits(config),
+        "chunk_row": chunk,  # by how many chunks signs of odd rows are moved
+        "chunk_column": chunk,  # … of odd columns
+        "jump": range(config.max_columns),  # tokens between two rows of a window
+        "place_b": 1,  # x is read and written where the window's tokens are on the grid
+        "place_in": 1,  # signs are read there
+        "place_out": 1,  # signs are written there
+        # The softmax.
+        "softmax": 1,  # runs for one head
+        "scores_base": bank_a,
+        "softmax_row": rows,
+        "attention_base": signs,
+        "threshold": widths.threshold,  # τ of the softmax
+        "keys": keys,  # N of the attention
+        "key_tiles": key_tiles,
+        "key_lanes": range(lanes + 1),  # the number of keys of the last tile
+        "key_chunk": chunk,  # where a row of Â begins in its first word
+        "score_shift": 3,
+    }
 
 
 SETTINGS_WORD = 32
@@ -212,7 +249,7 @@ def settings_layout(config: AcceleratorConfig) -> data.StructLayout:
         "step_bytes": patch,  # between two tokens
         "step_lines": pixels,  # bytes between two rows of tokens
         "padding": 1,  # pixels outside the image are 128
-        "padding_end": 1,  # … also behind its last row and column
+        "padding_end": 1,  # … also after its last row and column
         "positions": 1,
         "image_bytes": pixels,
         "embedding_acc_shift": 5,

@@ -49,7 +49,7 @@ class Result:
     """The machine's results for one image."""
 
     logits: list[int]
-    """Of the classes; or of a segmentation network, the class of each token."""
+    """One for each class; for a segmentation network, the class of each token."""
     cycles: int
     """Cycles of the lanes, as the machine itself counts them."""
     saturations: int

@@ -6,16 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from haarlequin.hw.config import AcceleratorConfig, AnyConfig
-from haarlequin.hw.link.protocol import CLASS_BITS, LOGIT_BITS, RESULT_BYTES, SETTINGS_MEMORY
+from haarlequin.hw.link.protocol import CLASS_BITS, LOGIT_BITS, PROTECTED, RESULT_BYTES, SETTINGS_MEMORY
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 from haarlequin.sw.table_folder import Compiled
 
 COUNTERS = 2
 """Words of a result after its answers: cycles and saturations."""
-
-PROTECTED = 4093
-"""The most bytes of a payload that its CRC protects well (docs/protocol.md)."""
 
 _WHOLE, _TOKENS = 16, 17
 """The first bits of these two in the first word of the settings."""

@@ -9,6 +9,7 @@ from haarlequin.models.config import ModelConfig, vit
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.models.stages import ATTENTION, CONVOLUTION, MLP, Stage, Stem
 from haarlequin.sw.targets import fits
 
 _SMALL = replace(
@@ -21,26 +22,30 @@ _SMALL = replace(
     bank_a=1024,
     bank_b=512,
     program=4096,
-    pixels=2 * 400,
-    max_columns=7,
-    max_tokens=40,
+    pixels=2 * 640,
+    max_columns=12,
+    max_tokens=64,
+    max_keys=40,
     max_channels=48,
     max_patch_length=27,
     max_classes=5,
+    answers=80,
     rows=256,
 )
 
 MACHINES: dict[str, AcceleratorConfig] = {
     machine.name: machine
     for machine in (
-        # More tokens than a word of signs has bits, and more channels; heads that share tiles.
+        # More tokens than a word of signs has bits, and more channels; heads that share tiles. Pairs of taps.
         replace(_SMALL, name="4x16", lanes=4, width=16, macs=3),
         # Three chunks a word, the largest convolution, few slots for constants.
         replace(_SMALL, name="6x18", lanes=6, width=18, theta=5, slots=3, macs=5),
+        # Eight chunks a word: windows of one tile and of two, pairs of taps, four merged tokens in a word.
+        replace(_SMALL, name="3x24", lanes=3, width=24, windows=True, macs=4),
         # A word a tile.
         replace(_SMALL, name="8x8", lanes=8, width=8, macs=8),
-        # Everything in one tile and one word, of which a column of V takes two thirds.
-        replace(_SMALL, name="24x72", lanes=24, width=72, theta=1, macs=15, max_channels=24),
+        # Everything in one tile and one word, of which a column of V takes two thirds, and three tokens all.
+        replace(_SMALL, name="24x72", lanes=24, width=72, windows=True, theta=1, macs=15, max_channels=24),
     )
 }
 
@@ -88,11 +93,19 @@ SMALLEST_MODEL = vit(
 
 def random_config(machine: AcceleratorConfig, generator: random.Random) -> ModelConfig:
     """A shape, not necessarily one that fits."""
+    switches = {name: generator.random() < 0.7 for name in ("hfsc", "diba", "irprelu")}
+    shared = switches | {
+        "name": "random",
+        "classes": tuple("abcde"[: generator.randint(2, 5)]),
+        "mlp_ratio": generator.choice([1, 2, 4, 8]),
+        "theta": generator.choice([theta for theta in (1, 3, 5) if theta <= machine.theta]),
+    }
+    if generator.random() < 0.75:
+        return _random_stages(machine, generator, shared)
     patch, channels = generator.choice([(1, 1), (1, 3), (2, 1), (3, 3)])
-    grid = [generator.randint(1, machine.max_columns) for _ in range(2)]
+    grid = [generator.randint(1, 7) for _ in range(2)]
     heads, d = generator.randint(1, 5), generator.randint(1, 24)
     return vit(
-        name="random",
         image=(grid[0] * patch, grid[1] * patch),
         channels=channels,
         mean=(128.0,) * channels,
@@ -100,19 +113,57 @@ def random_config(machine: AcceleratorConfig, generator: random.Random) -> Model
         dim=heads * d,
         heads=heads,
         layers=generator.randint(1, 2),
-        classes=tuple("abcde"[: generator.randint(2, 5)]),
-        mlp_ratio=generator.choice([1, 2, 4, 8]),
-        theta=generator.choice([theta for theta in (1, 3, 5) if theta <= machine.theta]),
-        hfsc=generator.random() < 0.7,
-        diba=generator.random() < 0.7,
-        irprelu=generator.random() < 0.7,
+        **shared,
     )
+
+
+def _random_stages(machine: AcceleratorConfig, generator: random.Random, shared: dict) -> ModelConfig:
+    """A network of one to three stages. Where tokens are merged, its channels are multiples of the lanes."""
+    merges = [False] + [generator.random() < 0.75 for _ in range(generator.choice([0, 1, 1, 1, 2]))]
+    lanes, most = machine.lanes, machine.max_channels
+    dim = generator.choice([generator.randint(1, 30), lanes, 2 * lanes, machine.width // 2])
+    if any(merges):
+        dim = lanes * generator.randint(1, min(4, most // lanes))
+    factor = 1 << sum(merges)
+    columns = generator.randint(1, machine.max_columns // factor) * factor
+    grid = [generator.randint(1, machine.max_tokens // columns // factor) * factor, columns]
+    stem = generator.choice([Stem(1), Stem(2), Stem(3), Stem(stride=1), Stem(stride=2)])
+    image, channels = tuple(size * stem.step for size in grid), generator.choice([1, 3])
+    stages = []
+    for merge in merges:
+        if merge:
+            grid = [size // 2 for size in grid]
+            dim *= generator.choice([times for times in (1, 2, 4, 8) if times * dim <= most])
+        stages.append(_random_stage(generator, dim, grid, merge))
+    return ModelConfig(
+        image=image,
+        channels=channels,
+        mean=(128.0,) * channels,
+        stem=stem,
+        stages=tuple(stages),
+        segmentation=generator.random() < 0.2,
+        **shared,
+    )
+
+
+def _random_stage(generator: random.Random, dim: int, grid: list[int], merge: bool) -> Stage:
+    rest = {"merge": merge, "token_offsets": generator.random() < 0.8}
+    kind = generator.choice("cat")
+    if kind == "c":
+        return Stage(CONVOLUTION, dim, generator.randint(1, 3), **rest)
+    heads = generator.choice([heads for heads in range(1, 6) if dim % heads == 0])
+    sizes = [size for size in range(1, 7) if not any(side % size for side in grid)]
+    window = generator.choice(sizes) if generator.random() < 0.3 else 0
+    feed_forward = MLP if kind == "t" else CONVOLUTION
+    return Stage(ATTENTION, dim, generator.randint(1, 2), heads, feed_forward, window=window, **rest)
 
 
 def random_models(machine: AcceleratorConfig, seed: int) -> Iterator[GoldenModel]:
     """Models without end that fit."""
     generator = random.Random(seed)
     while True:
-        model = freeze(random_model(random_config(machine, generator), generator.randrange(1 << 30)))
-        if fits(model, machine):
-            yield model
+        config, constants = random_config(machine, generator), generator.randrange(1 << 30)
+        if fits(GoldenModel.blank(config), machine):  # most of those that do not are known by their sizes
+            model = freeze(random_model(config, constants))
+            if fits(model, machine):
+                yield model

@@ -30,7 +30,7 @@ class Answers(wiring.Component):
     Members
     -------
     tokens : In(range(max_tokens + 1))
-        The number of tokens. It must not change from the first logit of an image to its last.
+        The number of tokens. It must not change from the cycle before an image's first logit to its last.
     classes : In(range(max_classes + 1))
         The number of classes. It must not change in that time either.
     whole : In(1)

@@ -25,6 +25,9 @@ MAX_MEMORIES = 16
 MAX_DEPTH = 1 << ADDRESS_BITS
 MAX_WIDTH = 0xFFFF
 
+PROTECTED = 4093
+"""The most bytes of a payload that its CRC protects well: it then notices up to three flipped bits."""
+
 RESULT_BYTES = 4
 """Bytes of a word of an image's result."""
 CLASS_BITS = 8

@@ -45,15 +45,15 @@ class AttentionPasses(Tiling):
         score_steps = any(len(list(self._head_words(head))) > 1 for head in range(heads))
         context_partial = partial + (n if self.steps > 1 and self.row_words > 1 else 0)
         needed = context_steps or score_steps or self.steps > 1
-        # Signs for the feed-forward part lie where others were. Those of several windows lie behind all
+        # Signs for the feed-forward part lie where others were. Those of several windows lie after all
         # others, which the next window needs.
-        behind, last = attention + inputs, whole + 2 * words
+        after, last = attention + inputs, whole + 2 * words
         x_signs = last if len(self.windows) > 1 else whole + words
-        taps = max(behind, x_signs)
+        taps = max(after, x_signs)
         if len(self.windows) == 1 and stage.way != "pairs":
-            taps = 0 if stage.tap_words <= attention else behind
+            taps = 0 if stage.tap_words <= attention else after
         self.uses.grow(
-            signs_0=max(last, behind),
+            signs_0=max(last, after),
             signs_1=max(last, x_signs + whole),
             bank_a=context_partial + n if needed else partial,
             rows=heads * n,
@@ -77,7 +77,7 @@ class AttentionPasses(Tiling):
         return self.results(tile, *shown, phase=phase, window=self.window)
 
     def _keys(self, port: str, name: str, head: int, tile: int, phase: int = 0) -> Result:
-        """What the trace shows of a tile of keys."""
+        """A tile of keys, as the trace shows it."""
         first = tile * self.lanes
         return Result(port, name, first, min(self.lanes, self.n - first), phase, head, window=self.window)
 

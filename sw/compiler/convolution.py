@@ -40,7 +40,7 @@ class ConvolutionPasses(Tiling):
         steps = {"nine": 9 * self.steps}
         if 2 * self.config.dim == self.width and self.chunks % 2 == 0:
             steps["pairs"] = 5
-        # The output of an attention within windows comes window by window, and a token's neighbour in another.
+        # An attention within windows writes window by window: a neighbour may be in one that comes later.
         whole = not self.config.stage.window
         if self.machine.windows and whole and self.dense and 3 * self.config.dim <= self.width:
             steps["window"] = 3

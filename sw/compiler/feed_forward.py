@@ -32,7 +32,7 @@ class FeedForwardPasses(ConvolutionPasses):
 
     @property
     def _sums(self) -> int:
-        """Where partial sums lie in bank A, behind the mean of u."""
+        """Where partial sums lie in bank A, after the mean of u."""
         return self.tiles * self.n
 
     def _hidden(self, repeat: int, tile: int) -> tuple[int, int]:

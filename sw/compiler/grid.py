@@ -47,13 +47,13 @@ def inside(fields: Mapping[str, int], machine: AcceleratorConfig, chunks: slice)
 
 
 def window_places(fields: Mapping[str, int], count: int) -> np.ndarray:
-    """Where the first ``count`` tokens of a window are on the whole grid: tokens behind the first of them."""
+    """Where the first ``count`` tokens of a window are on the whole grid: tokens after the first of them."""
     numbers = np.arange(count)
     return numbers + numbers // max(1, fields["columns"]) * fields.get("jump", 0)
 
 
 def merged_places(fields: Mapping[str, int]) -> np.ndarray:
-    """Where a merge puts the results of each token: words behind those of token 0."""
+    """Where a merge puts the results of each token: words after those of token 0."""
     rows, columns = rows_and_columns(fields)
     among = rows // 2 * (fields["columns"] // 2) + columns // 2
     return among + rows % 2 * fields.get("odd_row", 0) + columns % 2 * fields.get("odd_column", 0)

@@ -85,7 +85,7 @@ class _Lowering:
             self.work.token_base[f"{place.name}.{name}"] = self.work.tables.add_token_offsets(offsets)
 
     def _first_signs(self, index: int) -> Signs:
-        """Where the signs of x lie for the first operation of a layer behind its merge. Convolutions read
+        """Where the signs of x lie for the first operation of a layer after its merge. Convolutions read
         from and write to two places in turn.
         """
         place = self.places[index]

@@ -74,7 +74,7 @@ class Uses:
     signs_1: int = 0
     bank_a: int = 0
     bank_b: int = 0
-    """Of the one of two regions that an image has."""
+    """In each of its two regions, of which an image has one."""
     rows: int = 0
 
     def grow(self, **words: int) -> None:

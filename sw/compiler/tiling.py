@@ -134,14 +134,14 @@ class Tiling:
         merged: tuple[int, int] | None = None,
         window: Window | None = None,
     ) -> list[Result]:
-        """What the trace shows of a tile, (port, tensor) each; ``before`` is how many channels are before
+        """The tile of each (port, tensor) that the trace shows; ``before`` is how many channels are before
         those of the tiles.
         """
         first, valid = before + self.channels(tile).start, self.valid(tile)
         return [Result(port, name, first, valid, phase, merged=merged, window=window) for port, name in shown]
 
     def writes(self, signs: Signs, tile: int, first: int = 0) -> dict[str, int]:
-        """The fields of a pass that writes a tile of signs, of token ``first`` and those behind it."""
+        """The fields of a pass that writes a tile of signs, of token ``first`` and those after it."""
         word, chunk = self.word_of(tile)
         base = signs.base + word * self.n + first
         fields = {signs.memory.writes: 1, "bits_base": base, "bits_chunk": chunk}

@@ -10,7 +10,7 @@ from haarlequin.sw.compiler.regions import Signs
 
 
 class StagePasses(MergePasses):
-    """All passes of a stage, those of the head behind the last one included."""
+    """All passes of a stage, those of the head after the last one included."""
 
     def head_signs(self) -> Signs:
         """Where the signs of x lie for the head."""

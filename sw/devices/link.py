@@ -16,6 +16,7 @@ import numpy as np
 
 from haarlequin.hw.link.protocol import (
     COUNTERS_MEMORY,
+    PROTECTED,
     RESULT_BYTES,
     Decoder,
     ErrorCode,
@@ -38,9 +39,6 @@ any frame that the accelerator believes to be in the middle of."""
 IN_FLIGHT = 2
 """Images that are sent without a result yet: one is being computed, and one waits for it to be done. The
 accelerator always has room for this many, so a line without flow control may carry them."""
-
-PIECE = 4096
-"""The most bytes of a payload that its CRC protects well."""
 
 MOST_NOISE = 1 << 18
 """After this many bytes without a frame, more than the largest payload, a line is taken to be all noise."""
@@ -335,6 +333,6 @@ def load_frames(tables: Compiled) -> list[Frame]:
 def _pieces(tables: Compiled) -> Iterator[tuple[int, Memory, int, bytes]]:
     """Cut the tables into pieces: (number of the memory, memory, first word, payload)."""
     for number, memory in enumerate(tables.memories):
-        words, count = tables.words.get(memory.name, []), max(1, PIECE // memory.word_bytes)
+        words, count = tables.words.get(memory.name, []), max(1, PROTECTED // memory.word_bytes)
         for first in range(0, len(words), count):
             yield number, memory, first, memory.pack(words[first : first + count])

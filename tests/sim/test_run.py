@@ -1,16 +1,22 @@
 """`make sim` as a person meets it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from haarlequin.hw.config import CONFIGS
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.onnx.graph import export, save
 from haarlequin.models.presets import preset
 from haarlequin.sim import run
 from haarlequin.sim.faults import FAULTS
+from haarlequin.sim.simulate import Expected, Outcome, Result
+from haarlequin.sim.workload import Workload
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +105,26 @@ def test_an_onnx_file_on_the_machine_it_fits(tmp_path, capsys):
     save(export(freeze(random_model(model, 0))), path)
     run.main(["--model", str(path), "--config", "16x64", "--gaps", "3", "--stalls", "5"])
     assert capsys.readouterr().out.splitlines()[-1].startswith("PASS mine: 1/1 images bit-exact, ")
+
+
+def test_lines_of_a_network_of_masks(capsys):
+    """In place of a label and of top-1 it says the share of each class, also where there are true masks."""
+    config = preset("digits").with_(name="masks", classes=("a", "b", "c"), segmentation=True)
+    model = SimpleNamespace(config=config)
+    program = SimpleNamespace(model=model, machine=CONFIGS["16x64"], cycles=7)
+    logits = np.eye(3, dtype=np.int64)[[2] * 8 + [0] * 4 + [2] * 4]
+    what = Workload("masks", model, np.zeros((2, 8, 8, 1)), np.zeros((2, 8, 8), np.uint8), "by hand")
+    expected = [Expected({"logits": logits[None]}, 0)] * 2
+    right = logits.argmax(-1).tolist()
+    results = [Result(right, 7, 0, done, None) for done in (10, 20)]
+    results[1] = replace(results[1], logits=[*right[:5], 1, *right[6:]])
+    outcome = Outcome(results, {}, 30)
+    assert run._report_images(what, program, expected, outcome) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "image 0: predicted c 75.0%, a 25.0%, 7 cycles, bit-exact (48 values)"
+    assert second.startswith("image 1: predicted c 68.8%, a 25.0%, b 6.2%, 7 cycles, DIFFERS: ")
+    assert "token 5" in second
+    assert run._summary(what, program, outcome, 1, 1.0, 1.0)["top1"] is None
 
 
 def test_an_interrupt_is_one_line(monkeypatch, capsys):

@@ -6,13 +6,14 @@ import pytest
 
 from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import CONFIGS
-from haarlequin.hw.timing import timing
+from haarlequin.hw.timing import HIGH_AFTER_LOW, READ_BEFORE_WRITE, timing
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import embedding_cycles, ideal_cycles
 from haarlequin.sw.compiler.schedule import schedule
+from tests.small_machines import MACHINES
 
 
 @pytest.mark.parametrize(
@@ -44,61 +45,172 @@ def test_tiny_uses_70_percent_of_64_lanes():
     assert ideal_cycles(model, machine) / cycles > 0.70
 
 
+def grid_place(item, token):
+    """Of a token of a window, on the whole grid."""
+    return token + token // item["columns"] * item["jump"] if item["columns"] else token
+
+
+def result_place(item, token):
+    """Where a token's results go among those of its pass."""
+    if item["merge"]:
+        row, column = divmod(token, item["columns"])
+        among = row // 2 * (item["columns"] // 2) + column // 2
+        return among + row % 2 * item["odd_row"] + column % 2 * item["odd_column"]
+    return grid_place(item, token) if item["place_out"] else token
+
+
 def writes(item, start, stages):
-    """(cycle, memory, word) of a pass's results, from its fields alone."""
-    interval = 1 + item["double"]
+    """(cycle, memory, word, whether it takes the port) of a pass's results, from its fields alone."""
+    interval = 1 + item["interval"]
     for token in range(item["skip"], item["stop"]):
-        cycle = start + token * interval + stages.write
+        cycle, place = start + token * interval + stages.write, result_place(item, token)
         for memory in SignMemory:
             if item[memory.writes]:
-                yield cycle, memory, item["bits_base"] + token
+                yield cycle, memory, item["bits_base"] + place, True
+                if item["window"] and memory == SignMemory.SIGNS_0:
+                    # Each neighbour has the token in another chunk, in the same cycle.
+                    if token > item["skip"]:
+                        yield cycle, memory, item["bits_base"] + place - 1, False
+                    if token < item["stop"] - 1:
+                        yield cycle, memory, item["bits_base"] + place + 1, False
+                if item["haar"]:
+                    yield cycle + HIGH_AFTER_LOW, memory, item["token_base"] + token, True
         if item["write_a"]:
-            yield cycle, "bank A", item["base_a"] + token
+            yield cycle, "bank A", item["base_a"] + place, True
+        if item["haar"]:
+            yield cycle + HIGH_AFTER_LOW, "bank A", item["base_b"] + token, True
         if item["write_b"]:
-            yield cycle, "bank B", item["base_b"] + token
+            at = grid_place(item, token) if item["place_b"] else token
+            yield cycle, "bank B", item["base_b"] + at, True
 
 
-def reads(item, start, stages):
-    """(cycle, memory, word) of a pass's operands."""
-    interval = 1 + item["double"]
+def seen(item, token, chunks, machine):
+    """Whether a token sees something of these chunks of its word."""
+    row, column = divmod(token, max(1, item["columns"]))
+    edges = {
+        "above": row == 0,
+        "below": token >= item["stop"] - item["columns"],
+        "left": column == 0,
+        "right": column == item["columns"] - 1,
+    }
+
+    def beyond(chunk):
+        half = int(chunk >= machine.chunks // 2)
+        bits = {"above": half, "below": half} | dict.fromkeys(("left", "right"), half)
+        if machine.windows:
+            bits |= dict.fromkeys(("left", "right"), chunk)
+        return any(edge and item[name] >> bits[name] & 1 for name, edge in edges.items())
+
+    return not all(beyond(chunk) for chunk in chunks)
+
+
+def reads(item, start, stages, machine):
+    """(cycle, memory, word, whether anything of it counts) of a pass's operands."""
+    interval, half = 1 + item["interval"], machine.chunks // 2
+    if item["load_keys"]:
+        for lane in range(machine.lanes):
+            word = min(item["weights_base"] + lane, machine.signs - 1)
+            yield start + stages.load + lane, SignMemory.SIGNS_1, word, True
+    if item["haar"]:
+        for token in range(item["stop"] - item["skip"]):
+            cycle = start + token * interval + stages.residual
+            yield cycle, "bank B", item["residual_base"] + grid_place(item, token), True
+        return
+    for token in range(item["stop"] - item["skip"] if item["differential"] or item["local"] else 0):
+        yield start + token * interval, SignMemory.SIGNS_1, item["signs_1"] + token, True
+    pairs = item["activation"] == Activation.PAIRS
     for token in range(item["skip"], item["stop"]):
-        cycle = start + token * interval
-        if item["activation"] == Activation.SIGNS_0 or item["row_mask"]:
-            yield cycle, SignMemory.SIGNS_0, item["signs_0"] + token
-        if item["activation"] == Activation.SIGNS_1:
-            yield cycle, SignMemory.SIGNS_1, item["signs_1"] + token
+        cycle, place = start + token * interval, grid_place(item, token)
+        in_signs, in_b = (place if item[name] else token for name in ("place_in", "place_b"))
+        if item["activation"] in (Activation.SIGNS_0, Activation.PAIRS) or item["row_mask"]:
+            chunks = range(half if pairs else machine.chunks)
+            yield cycle, SignMemory.SIGNS_0, item["signs_0"] + in_signs, seen(item, token, chunks, machine)
+        if item["activation"] in (Activation.SIGNS_1, Activation.PAIRS):
+            chunks = range(half if pairs else 0, machine.chunks)
+            yield cycle, SignMemory.SIGNS_1, item["signs_1"] + in_signs, seen(item, token, chunks, machine)
         if item["partial"]:
-            yield cycle + stages.partial, "bank A", item["partial_base"] + token
+            yield cycle + stages.partial, "bank A", item["partial_base"] + token, True
         if item["shortcut"] != Operand.NONE:
             bank = {Operand.BANK_A: "bank A", Operand.BANK_B: "bank B"}[item["shortcut"]]
-            yield cycle + stages.shortcut, bank, item["shortcut_base"] + token
+            at = in_b if bank == "bank B" else token
+            yield cycle + stages.shortcut, bank, item["shortcut_base"] + at, True
         if item["residual"]:
-            yield cycle + stages.residual, "bank B", item["residual_base"] + token
+            yield cycle + stages.residual, "bank B", item["residual_base"] + in_b, True
+        if item["accumulate"] and not (item["merge"] and token // item["columns"] % 2 == 0):
+            yield cycle + stages.mean, "bank A", item["base_a"] + result_place(item, token), True
 
 
-@pytest.mark.parametrize("change", [{}, {"hfsc": False}, {"dim": 96, "heads": 3}, {"mlp_ratio": 1}])
-def test_ports_and_order(change):
-    """Told once more, without the softmax: a port serves one access a cycle, in the order of the passes."""
-    machine = CONFIGS["16x64"]
-    model = preset("digits").with_(layers=2, **change)
-    if model.dim > machine.max_channels:
-        machine = CONFIGS["32x128"]
-    lowered, stages = lower(GoldenModel.blank(model), machine), timing(machine)
-    starts = schedule(lowered)
-    taken, written = Counter(), {}
+def check(lowered, machine):
+    """A port serves one access a cycle. Words are read after they are written, and overwritten after they are
+    read, in the order of the passes.
+    """
+    starts, stages = schedule(lowered), timing(machine)
+    taken, written, last_read = Counter(), {}, {}
     for number, (item, start) in enumerate(zip(lowered.passes, starts, strict=True)):
-        assert item["cycles"] >= item["tokens"] * (1 + item["double"])
+        assert item["cycles"] >= item["tokens"] * (1 + item["interval"])
         # The next pass is read meanwhile, one update per cycle. After the last pass comes the first, all new.
         last = number == len(lowered.passes) - 1
         before, after = (None, 0) if last else (item.fields, number + 1)
         updates = changed_groups(machine, before, lowered.passes[after].fields)
         assert item["cycles"] > len(updates)
-        for cycle, memory, word in reads(item, start, stages):
+        where = f"pass {number}, {item.name},"
+        own_reads = {}
+        for cycle, memory, word, counts in reads(item, start, stages, machine):
             taken[memory, "read", cycle] += 1
-            # Written by the pass that the order of passes says, and early enough.
-            assert written.get((memory, word), (-1, -1))[1] <= cycle, f"pass {number} reads {memory} early"
-        for cycle, memory, word in writes(item, start, stages):
-            taken[memory, "write", cycle] += 1
-            assert written.get((memory, word), (-1, -1))[1] < cycle
-            written[memory, word] = number, cycle
+            if counts:
+                # Written by the pass that the order of passes says, and early enough.
+                assert written.get((memory, word), -1) <= cycle, (
+                    f"{where} reads word {word} of {memory} early"
+                )
+                own_reads[memory, word] = max(cycle, own_reads.get((memory, word), -1))
+        own_writes = {}
+        for cycle, memory, word, alone in writes(item, start, stages):
+            taken[memory, "write", cycle] += alone
+            assert written.get((memory, word), -1) < cycle
+            early = last_read.get((memory, word), -READ_BEFORE_WRITE) + READ_BEFORE_WRITE > cycle
+            assert not early, f"{where} overwrites word {word} of {memory} early"
+            own_writes.setdefault((memory, word), cycle)
+            written[memory, word] = cycle
+        for place, cycle in own_reads.items():
+            last_read[place] = max(cycle, last_read.get(place, -1))
+        if item["merge"] and item["accumulate"]:
+            # Rows that are added to the one above read what that one has written.
+            again = [
+                (cycle, word)
+                for cycle, memory, word, _ in reads(item, start, stages, machine)
+                if memory == "bank A"
+            ]
+            assert len(again) == item["stop"] // 2
+            for cycle, word in again:
+                assert own_writes["bank A", word] <= cycle, f"{where} adds to word {word} early"
     assert max(taken.values()) == 1
+
+
+@pytest.mark.parametrize("change", [{}, {"hfsc": False}, {"dim": 96, "heads": 3}, {"mlp_ratio": 1}])
+def test_ports_and_order(change):
+    """Told once more, without the softmax."""
+    machine = CONFIGS["16x64"]
+    model = preset("digits").with_(layers=2, **change)
+    if model.dim > machine.max_channels:
+        machine = CONFIGS["32x128"]
+    check(lower(GoldenModel.blank(model), machine), machine)
+
+
+@pytest.mark.parametrize(
+    ("stages", "machine"),
+    [
+        ("/1 c3x2 a12x1w2", "3x24"),  # words of three tokens, pairs of taps, windows; tokens repeated
+        ("/1 c6x3 c6x2 a6x1", "3x24"),  # windows of two tiles; four tokens summed
+        ("/1 c6x2 c12x2", "3x24"),  # two tokens summed
+        ("/2 c8x2 =a8x1 t16x1", "4x16"),
+        ("p1 c20x2 t40x1w2", "4x16"),
+        ("p1 c8x2 t32x2w4n", "4x16"),
+        ("/1 c8x2 t8x1h2 c8x1", "8x8"),
+        ("/2 c32x2 a128x1", "32x128"),
+    ],
+)
+@pytest.mark.parametrize("changes", [{}, {"hfsc": False, "segmentation": True}])
+def test_ports_and_order_of_stages(stages, machine, changes):
+    machine = MACHINES.get(machine) or CONFIGS[machine]
+    config = preset("digits").with_(stages=stages, mlp_ratio=2, classes=("a", "b", "c"), **changes)
+    check(lower(GoldenModel.blank(config), machine), machine)
