@@ -13,7 +13,7 @@ from haarlequin.hw.link.protocol import CLASS_BITS
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.widths import Widths
 
-FORMAT = 1
+FORMAT = 2
 """The version of the tables that the host loads. It is part of the digest: raise it when the words of a table
 get another meaning, and older bitstreams refuse the new tables.
 """
@@ -315,7 +315,7 @@ CONFIGS: dict[str, AnyConfig] = {
             signs=512,
             bank_a=1024,
             bank_b=1024,
-            program=3584,
+            program=4096,
             macs=8,
             pixels=2 * 3072,
         ),

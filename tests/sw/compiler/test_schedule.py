@@ -202,6 +202,9 @@ def test_ports_and_order(change):
         ("/1 c3x2 a12x1w2", "3x24"),  # words of three tokens, pairs of taps, windows; tokens repeated
         ("/1 c6x3 c6x2 a6x1", "3x24"),  # windows of two tiles; four tokens summed
         ("/1 c6x2 c12x2", "3x24"),  # two tokens summed
+        ("/2 c6x1 c6x1 c6x1", "3x24"),  # rows so short that sums have to wait
+        ("/2 c24x1 c24x1 c48x1", "3x24"),
+        ("/2 t4x1w1 c4x1 c16x1", "4x16"),
         ("/2 c8x2 =a8x1 t16x1", "4x16"),
         ("p1 c20x2 t40x1w2", "4x16"),
         ("p1 c8x2 t32x2w4n", "4x16"),

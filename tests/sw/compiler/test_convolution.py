@@ -1,0 +1,117 @@
+"""The passes of binary 3×3 convolutions: which way is taken, and how many passes and cycles it takes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from haarlequin.hw.codes import Activation, OperationCode
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.golden import GoldenModel
+from haarlequin.models.presets import preset
+from haarlequin.sw.compiler import compile_model
+from haarlequin.sw.compiler.convolution import ConvolutionPasses
+from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.resources import operations
+from haarlequin.sw.compiler.schedule import schedule
+from haarlequin.sw.compiler.tiling import Work
+
+
+def machine(lanes, width, windows):
+    """One with room for everything here."""
+    sizes = {
+        "weights": 1 << 14,
+        "constants": 1 << 12,
+        "program": 1 << 12,
+        "signs": 1 << 12,
+        "bank_a": 1 << 12,
+    }
+    limits = {"max_columns": 32, "max_tokens": 256, "max_channels": 256, "max_patch_length": 27}
+    return replace(
+        CONFIGS["2x64"], lanes=lanes, width=width, windows=windows, bank_b=1 << 13, **sizes, **limits
+    )
+
+
+def network(stages, side=8):
+    config = preset("digits").with_(name="network", stages=stages, image=(side, side))
+    return GoldenModel.blank(config)
+
+
+def first_stage(model, config):
+    return ConvolutionPasses(model.config.alone(0), Work(model, config))
+
+
+WAYS = [  # channels, lanes, width, windows: way, steps
+    (16, 32, 128, False, "nine", 9),  # a tile that is not full
+    (32, 32, 128, False, "nine", 9),
+    (32, 32, 128, True, "window", 3),
+    (64, 32, 128, False, "pairs", 5),
+    (64, 32, 128, True, "pairs", 5),  # three tokens do not fit into a word
+    (128, 32, 128, True, "nine", 9),
+    (192, 32, 128, True, "nine", 18),  # two words
+    (64, 32, 192, True, "window", 3),
+    (64, 32, 192, False, "nine", 9),
+    (96, 32, 192, True, "pairs", 5),
+    (32, 8, 96, True, "window", 3),  # four tiles of a window
+    (48, 8, 96, True, "pairs", 5),
+    (30, 8, 96, True, "nine", 9),  # no whole tiles
+    (48, 32, 96, False, "nine", 9),  # half of a word, but a word has three chunks
+    (8, 8, 16, True, "pairs", 5),
+    (8, 8, 24, True, "window", 3),  # as wide as a word
+    (8, 8, 8, True, "nine", 9),
+    (1, 1, 4, True, "window", 3),
+    (1, 1, 2, True, "pairs", 5),
+]
+
+
+@pytest.mark.parametrize(("channels", "lanes", "width", "windows", "way", "steps"), WAYS)
+def test_the_way_with_the_fewest_steps(channels, lanes, width, windows, way, steps):
+    model, config = network(f"/1 c{channels}x2"), machine(lanes, width, windows)
+    assert first_stage(model, config).way == way
+    passes = [item for item in lower(model, config).passes if item["operation"] == OperationCode.CONVOLUTION]
+    assert len(passes) == 2 * steps * -(-channels // lanes)
+    activation = Activation.PAIRS if way == "pairs" else Activation.SIGNS_0
+    assert {item["activation"] for item in passes} == {activation}
+    assert {item["tokens"] for item in passes} == {64}
+
+
+def test_after_an_attention_within_windows_there_is_no_word_of_three_tokens():
+    """A token's neighbours come with other windows."""
+    config = machine(8, 96, True)
+    assert first_stage(network("/1 a32x1"), config).way == "window"
+    assert first_stage(network("/1 a32x1w4"), config).way == "nine"
+
+
+@pytest.mark.parametrize(("channels", "lanes", "width", "windows", "way", "steps"), WAYS)
+def test_each_product_is_in_one_step(channels, lanes, width, windows, way, steps):
+    """The weights of all steps, below their bounds, are those of the convolution and nothing else."""
+    model, config = network(f"/1 c{channels}x1"), machine(lanes, width, windows)
+    stage = first_stage(model, config)
+    name = "layers.0.convolution"
+    weight = model.constants[f"{name}.weight"]
+    weight[...] = np.random.default_rng(0).choice([-1, 1], weight.shape)
+    signs = stage.tap_signs(name, 0)
+    for tile in range(stage.tiles):
+        rows = weight[stage.channels(tile)]
+        found = stage._tap_steps(signs, tile)
+        assert sum(step.bound for step in found) == 9 * channels
+        ones = sum(int(step.weights[:, : step.bound].sum()) for step in found)
+        assert ones == sum(int(step.weights.sum()) for step in found) == int((rows > 0).sum())
+
+
+def test_four_blocks_of_32_channels_take_as_long_as_their_passes_and_the_end_of_the_image():
+    """Twelve passes of 256 tokens, and little more."""
+    lowered = lower(network("/2 c32x4", side=32), CONFIGS["32x128"])
+    schedule(lowered)
+    (convolution,) = (op for op in operations(lowered) if op.name == OperationCode.CONVOLUTION.title)
+    assert convolution.passes == 12
+    assert 12 * 256 <= convolution.cycles <= 3100
+
+
+def test_signs_of_neighbours_are_in_words_of_their_own_where_there_is_no_room():
+    """A machine without windows computes the same in three times as many passes."""
+    model = network("/1 c8x2 c8x1")
+    for windows, passes in ((True, 9), (False, 27)):
+        program = compile_model(model, machine(8, 32, windows))
+        code = OperationCode.CONVOLUTION
+        assert sum(item["operation"] == code for item in program.lowered.passes) == passes

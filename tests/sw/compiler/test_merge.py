@@ -1,0 +1,91 @@
+"""The passes of merges of 2×2 tokens, and the merges that no machine has."""
+
+from dataclasses import replace
+
+import pytest
+
+from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.config import CONFIGS
+from haarlequin.models.golden import GoldenModel
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.models.presets import preset
+from haarlequin.sw.compiler import compile_model
+from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.resources import DoesNotFit
+
+MACHINE = replace(
+    CONFIGS["2x64"],
+    name="4x16",
+    lanes=4,
+    width=16,
+    weights=1 << 15,
+    constants=1 << 12,
+    program=1 << 13,
+    signs=1 << 11,
+    bank_a=1 << 11,
+    bank_b=1 << 12,
+    max_columns=8,
+    max_tokens=64,
+    max_channels=128,
+    max_patch_length=9,
+)
+
+
+def network(stages):
+    return preset("digits").with_(name="network", stages=stages)
+
+
+@pytest.mark.parametrize(
+    ("stages", "inputs", "outputs"),
+    [
+        ("/1 c6x1 c24x1", 6, 24),  # a tile that is not full
+        ("/1 c3x1 c12x1", 3, 12),
+        ("/1 c2x1 c4x1", 2, 4),
+        ("/1 c8x1 c4x1", 8, 4),  # fewer than those of a token
+        ("/1 c4x1 c8x1 c4x1", 8, 4),  # the second one
+    ],
+)
+def test_a_merge_that_no_machine_has_is_refused_in_one_line(stages, inputs, outputs):
+    said = "network: 4x16 merges multiples of 4 channels, its lanes, into as many or more, not {} into {}"
+    with pytest.raises(DoesNotFit) as caught:
+        compile_model(GoldenModel.blank(network(stages)), MACHINE)
+    assert str(caught.value) == said.format(inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "packed", "groups"),
+    [
+        (4, 4, 4, 4),
+        (4, 8, 4, 2),
+        (4, 16, 4, 1),
+        (4, 32, 4, 1),  # tokens are repeated
+        (8, 8, 2, 4),
+        (8, 16, 2, 2),
+        (8, 32, 2, 1),
+        (12, 12, 1, 4),
+        (16, 32, 1, 2),
+        (20, 40, 1, 2),  # two words
+        (20, 80, 1, 1),
+    ],
+)
+@pytest.mark.parametrize(("kind", "image"), [("c", (8, 8)), ("t", (2, 6)), ("c", (4, 2))])
+def test_merged_tokens_are_exact(image, kind, inputs, outputs, packed, groups):
+    """However many tokens have their signs in one word, and however many are summed. The number of passes
+    is that of the tiles: signs of tokens, x of tokens, sums over columns, and the steps of the projection.
+    """
+    heads = "h4" if kind == "t" else ""
+    config = network(f"/1 c{inputs}x1 {kind}{outputs}x1{heads}").with_(image=image)
+    model = freeze(random_model(config, seed=inputs + outputs))
+    program = compile_model(model, MACHINE)  # raises where a tensor differs
+    passes = [item for item in program.lowered.passes if item["operation"] == OperationCode.MERGE]
+    tiles, words = inputs // 4, -(-inputs // 16)
+    steps = 4 // packed * words
+    assert len(passes) == 2 * tiles + (tiles if groups == 4 else 0) + outputs // 4 * steps
+
+
+def test_a_merge_makes_the_signs_for_the_layer_after_it():
+    """There is no pass that only makes signs, but for the first layer of all and those of the merge."""
+    lowered = lower(GoldenModel.blank(network("/1 c8x2 c16x2")), MACHINE)
+    names = [item.name for item in lowered.passes if item["operation"] == OperationCode.SIGNS]
+    assert names == ["begin", *2 * ["layers.0.convolution.signs"]]
