@@ -239,12 +239,12 @@ def check_shapes(golden: GoldenModel, machine: AcceleratorConfig) -> None:
     attending = [place.config for place in model.places if place.config.stage.kind == ATTENTION]
     if attending:
         # The machine adds halves of each band's scores, rounded up.
-        weights = {
-            place.config: golden.constants[f"{place.name}.attention.score_weight"]
+        weights = [
+            (place.config.head_dim, golden.constants[f"{place.name}.attention.score_weight"])
             for place in model.places
             if place.config.stage.kind == ATTENTION
-        }
-        scores = [int(((value * config.head_dim + 1) // 2).sum()) for config, value in weights.items()]
+        ]
+        scores = [int(((value * channels + 1) // 2).sum()) for channels, value in weights]
         local = model.theta**2 << ((1 << w.local_shift) - 1) if model.diba else 0
         keys = max(config.tokens for config in attending)
         needs |= {
