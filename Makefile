@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 PRESET ?= digits
-MODEL ?= digits
+MODEL ?=
 CONFIG ?=
 BOARD ?=
 FREQ ?=
@@ -29,11 +29,11 @@ help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
 	@echo 'PYTHON=… chooses the interpreter of .venv, ARGS=… adds options to most of them.'
 
-sim: $(STAMP)  ## real images through the real RTL, bit for bit; MODEL=digits, CONFIG=… by default the model's own
-	$(RUN) haarlequin sim --model $(MODEL) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+sim: $(STAMP)  ## real images through the real RTL, bit for bit; MODEL=…, CONFIG=… by default the model's own
+	$(RUN) haarlequin sim $(if $(MODEL),--model $(MODEL)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 infer: $(STAMP)  ## label images: ARGS="photo.jpg …", the model's own test images by default; MODEL=digits
-	.venv/bin/python sw/infer.py --model $(MODEL) $(ARGS)
+	.venv/bin/python sw/infer.py $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 noise: $(STAMP)  ## a thousand faults on the link of the real RTL: no wrong logits (minutes)
 	$(RUN) haarlequin noise $(ARGS)
@@ -48,7 +48,7 @@ flash: $(STAMP)  ## put it on the board; PERSIST=1 into its flash, ARGS="--table
 	$(RUN) haarlequin flash $(if $(BOARD),--board $(BOARD)) $(if $(PERSIST),--persist) $(ARGS)
 
 gatesim: $(STAMP)  ## the netlist of BOARD=… against the golden model, through its UART pins; MODEL=digits
-	$(RUN) haarlequin gatesim $(if $(BOARD),--board $(BOARD)) --model $(MODEL) $(ARGS)
+	$(RUN) haarlequin gatesim $(if $(BOARD),--board $(BOARD)) $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 lint: $(STAMP)  ## check style and format
 	$(RUN) ruff check

@@ -33,9 +33,14 @@ PLANNED = (
     ("digits", "16x64"),
     ("cifar10-nano", "8x64"),
     ("cifar10-nano", "16x64"),
+    ("cifar10-hybrid", "8x64-hybrid"),
+    ("cifar10-hybrid", "16x64"),
+    ("cifar10-hybrid", "32x128"),
+    ("cifar10-hybrid-large", "32x128"),
     ("cifar10-tiny", "16x128"),
     ("cifar10-tiny", "32x128"),
     ("cifar10-tiny", "64x128"),
+    ("camvid-16x12", "32x128-masks"),
 )
 """Models and accelerators of the table of what fits."""
 

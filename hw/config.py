@@ -286,7 +286,7 @@ CONFIGS: dict[str, AnyConfig] = {
             max_patch_length=27,
             positions=1,
         ),
-        # for digits and cifar10-nano
+        # for digits, cifar10-nano and cifar10-hybrid, in simulation
         AcceleratorConfig(
             name="16x64",
             lanes=16,
@@ -294,14 +294,18 @@ CONFIGS: dict[str, AnyConfig] = {
             weights=4096,
             constants=4096,
             local=512,
-            tokens=1024,
+            tokens=1536,
             signs=512,
             bank_a=1024,
-            bank_b=512,
+            bank_b=1024,
             program=1536,
             macs=16,
             pixels=2 * 3072,
+            max_tokens=256,
+            max_keys=64,
             max_channels=64,
+            max_values=8192,
+            positions=4096,
         ),
         # for cifar10-tiny, at a higher clock
         AcceleratorConfig(
@@ -332,7 +336,7 @@ CONFIGS: dict[str, AnyConfig] = {
             bank_a=512,
             bank_b=1024,
             program=2048,
-            macs=16,
+            macs=22,
             pixels=2 * 3072,
             max_tokens=256,
             max_keys=64,

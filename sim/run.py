@@ -28,18 +28,28 @@ from haarlequin.sw.resolve import machine_for
 from haarlequin.sw.targets import AnyProgram, compile_model
 from haarlequin.sw.verilated import build
 
+SHOWN = (("digits", "16x64"), ("cifar10-hybrid", "16x64"))
+"""Models and the accelerator that run where a person asks for nothing else: one simulator for both."""
+
 
 @command(interrupted="a simulator that was built is kept")
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     arguments = _arguments(argv)
-    began = time.perf_counter()
     # An accelerator is made only to ask for its shapes.
     warnings.simplefilter("ignore", UnusedElaboratable)
     with one_line_errors(arguments.verbose, failures=(build.SimulationError,)):
-        passed = _run(arguments, began)
-    if not passed:
+        passed = [_run(arguments, model, config) for model, config in _asked(arguments)]
+    if not all(passed):
         sys.exit(1)
+
+
+def _asked(arguments: argparse.Namespace) -> tuple[tuple[str, str | None], ...]:
+    """The models to run, each with its accelerator."""
+    special = arguments.config or arguments.settings or arguments.fault or arguments.data
+    if arguments.model or special:
+        return ((arguments.model or SHOWN[0][0], arguments.config),)
+    return SHOWN
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -48,9 +58,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         description="A model in the real RTL, image by image and bit by bit against the golden model.",
         epilog="faults: " + "; ".join(f"{name}: {text}" for name, text in faults.FAULTS.items()),
     )
-    parser.add_argument("--model", default="digits", help="a preset or an ONNX file (default: digits)")
+    shown = " and ".join(model for model, _ in SHOWN)
+    parser.add_argument("--model", help=f"a preset or an ONNX file (default: {shown})")
     parser.add_argument("--config", help="an accelerator (default: what the model is meant for)")
-    parser.add_argument("--images", type=int, help="how many (default: 16 test images, or 1 random one)")
+    parser.add_argument(
+        "--images", type=int, help="how many (default: 16 test images, 3 drawings or 1 random one)"
+    )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="the data set of a trained model, for its test images"
     )
@@ -76,10 +89,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _run(arguments: argparse.Namespace, began: float) -> bool:
+def _run(arguments: argparse.Namespace, model: str, config: str | None) -> bool:
     """Simulate and report; returns whether every image is bit-exact."""
-    what = workload(arguments.model, arguments.settings, arguments.images, arguments.data)
-    machine = machine_for(what.model, arguments.config)
+    began = time.perf_counter()
+    what = workload(model, arguments.settings, arguments.images, arguments.data)
+    machine = machine_for(what.model, config)
     program = compile_model(what.model, machine)
     lanes = f"{machine.lanes} lanes" if machine.lanes > 1 else "one lane"
     print(

@@ -38,7 +38,7 @@ class Board:
     config: str
     """The name of the accelerator's configuration, one of `hw.config`."""
     model: str
-    """The largest model of the zoo that fits the accelerator."""
+    """The most accurate model of the zoo that fits the accelerator."""
     capacity: Mapping[str, int]
     """How many of each of `hw.families.family.RESOURCES` the FPGA has."""
     clock_hz: int

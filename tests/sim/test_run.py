@@ -22,8 +22,18 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 
-MIDDLE = "layers.2."
-"""Where faults in tables and program of a model of four layers are."""
+BROKEN = [
+    ("digits", "weight", "layers.2."),
+    ("digits", "threshold", "layers.2."),
+    ("digits", "shift", "layers.2."),
+    ("cifar10-hybrid", "weight", "layers.4."),
+    ("cifar10-hybrid", "threshold", "layers."),
+    ("cifar10-hybrid", "shift", "layers.4."),
+    ("cifar10-hybrid", "edge", "layers.4."),
+    ("cifar10-hybrid", "merge", "merge."),
+    ("cifar10-hybrid", "border", "embedding"),
+]
+"""A model, a fault in its tables or its program, and where that is: in the middle layer if possible."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +43,7 @@ def at_the_root(monkeypatch):
 
 
 def test_digits_pass(capsys):
-    run.main(["--images", "3"])
+    run.main(["--model", "digits", "--images", "3"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "PASS digits: 3/3 images bit-exact, top-1 3/3, 5482 cycles/image"
     assert sum("bit-exact (164,938 values)" in line for line in lines) == 3
@@ -49,15 +59,66 @@ def test_digits_pass(capsys):
     assert set(summary) == {*expected, "wall_s", "sim_cycles_per_s"}
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "saturation"])
-def test_a_fault_in_the_words_is_seen_where_it_is(fault, capsys):
+def test_digits_and_drawings_pass_where_nothing_is_asked_for(capsys):
+    run.main(["--images", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("PASS")] == [
+        "PASS digits: 2/2 images bit-exact, top-1 2/2, 5482 cycles/image",
+        "PASS cifar10-hybrid: 2/2 images bit-exact, top-1 2/2, 20904 cycles/image",
+    ]
+    assert any("trained weights, 2 drawings" in line for line in lines)
+
+
+@pytest.mark.parametrize("fault", ["edge", "merge", "border"])
+def test_a_fault_that_a_model_has_no_part_for_is_refused(fault, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        run.main(["--images", "2", "--fault", fault])
+        run.main(["--model", "digits", "--fault", fault, "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_every_fault_is_tried():
+    assert {fault for _, fault, _ in BROKEN} == set(FAULTS) - {"saturation"}
+
+
+@pytest.mark.parametrize("failing", ["digits", "cifar10-hybrid"])
+def test_one_model_of_two_that_fails_makes_the_command_fail(failing, monkeypatch):
+    ran = []
+
+    def one(_arguments, model, config):
+        ran.append((model, config))
+        return model != failing
+
+    monkeypatch.setattr(run, "_run", one)
+    with pytest.raises(SystemExit) as stop:
+        run.main([])
+    assert stop.value.code == 1
+    assert ran == list(run.SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ran"),
+    [
+        (["--config", "2x64"], ("digits", "2x64")),
+        (["--set", "layers=1"], ("digits", None)),
+        (["--fault", "weight"], ("digits", None)),
+        (["--model", "cifar10-nano"], ("cifar10-nano", None)),
+    ],
+)
+def test_who_asks_for_something_gets_one_model(arguments, ran, monkeypatch):
+    monkeypatch.setattr(run, "_run", lambda _arguments, model, config: (model, config) == ran)
+    run.main(arguments)
+
+
+@pytest.mark.parametrize(("model", "fault", "where"), BROKEN)
+def test_a_fault_in_the_words_is_seen_where_it_is(model, fault, where, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run.main(["--model", model, "--config", "16x64", "--images", "2", "--fault", fault])
     assert stop.value.code == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("FAIL digits: 0/2" if fault != "threshold" else "FAIL digits: ")
+    assert lines[-1].startswith(f"FAIL {model}: 0/2" if fault != "threshold" else f"FAIL {model}: ")
     first = next(line for line in lines if "DIFFERS" in line)
-    assert f"DIFFERS: {MIDDLE}" in first
+    assert f"DIFFERS: {where}" in first
     assert "token" in first
     assert "expected" in first
     assert "got" in first
