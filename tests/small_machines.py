@@ -125,7 +125,8 @@ def _random_stages(machine: AcceleratorConfig, generator: random.Random, shared:
     if any(merges):
         dim = lanes * generator.randint(1, min(4, most // lanes))
     factor = 1 << sum(merges)
-    columns = generator.randint(1, machine.max_columns // factor) * factor
+    widest = min(machine.max_columns, machine.max_tokens // factor)
+    columns = generator.randint(1, widest // factor) * factor
     grid = [generator.randint(1, machine.max_tokens // columns // factor) * factor, columns]
     stem = generator.choice([Stem(1), Stem(2), Stem(3), Stem(stride=1), Stem(stride=2)])
     image, channels = tuple(size * stem.step for size in grid), generator.choice([1, 3])

@@ -45,9 +45,9 @@ def assert_exact(jobs, outcomes):
     [("4x16", 0, 0), ("3x24", 3, 4), ("6x18", 9, 0), ("8x8", 0, 12), ("24x72", 5, 9)],
 )
 def test_random_models_on_small_machines(name, gaps, stalls):
-    """One after the other on a machine that is never reset: 44 models, two images each."""
+    """One after the other on a machine that is never reset: 84 models, two images each."""
     machine = MACHINES[name]
-    models = itertools.islice(random_models(machine, seed=len(name) + gaps), 44)
+    models = itertools.islice(random_models(machine, seed=len(name) + gaps), 84)
     jobs = [random_job(model, machine, images=2, seed=i) for i, model in enumerate(models)]
     assert_exact(jobs, simulate(simulator(machine, build_folder("sim")), jobs, gaps, stalls))
 
