@@ -28,8 +28,8 @@ from haarlequin.sw.resolve import machine_for
 from haarlequin.sw.targets import AnyProgram, compile_model
 from haarlequin.sw.verilated import build
 
-SHOWN = (("digits", "16x64"), ("cifar10-hybrid", "16x64"))
-"""Models and the accelerator that run where a person asks for nothing else: one simulator for both."""
+SHOWN = ("digits", "cifar10-hybrid")
+"""The models that run where a person asks for nothing else. Both are meant for one accelerator."""
 
 
 @command(interrupted="a simulator that was built is kept")
@@ -39,17 +39,17 @@ def main(argv: list[str] | None = None) -> None:
     # An accelerator is made only to ask for its shapes.
     warnings.simplefilter("ignore", UnusedElaboratable)
     with one_line_errors(arguments.verbose, failures=(build.SimulationError,)):
-        passed = [_run(arguments, model, config) for model, config in _asked(arguments)]
+        passed = [_run(arguments, model) for model in _asked(arguments)]
     if not all(passed):
         sys.exit(1)
 
 
-def _asked(arguments: argparse.Namespace) -> tuple[tuple[str, str | None], ...]:
-    """The models to run, each with its accelerator."""
+def _asked(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The models to run."""
+    if arguments.model:
+        return (arguments.model,)
     special = arguments.config or arguments.settings or arguments.fault or arguments.data
-    if arguments.model or special:
-        return ((arguments.model or SHOWN[0][0], arguments.config),)
-    return SHOWN
+    return SHOWN[:1] if special else SHOWN
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -58,8 +58,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         description="A model in the real RTL, image by image and bit by bit against the golden model.",
         epilog="faults: " + "; ".join(f"{name}: {text}" for name, text in faults.FAULTS.items()),
     )
-    shown = " and ".join(model for model, _ in SHOWN)
-    parser.add_argument("--model", help=f"a preset or an ONNX file (default: {shown})")
+    parser.add_argument("--model", help=f"a preset or an ONNX file (default: {' and '.join(SHOWN)})")
     parser.add_argument("--config", help="an accelerator (default: what the model is meant for)")
     parser.add_argument(
         "--images", type=int, help="how many (default: 16 test images, 3 drawings or 1 random one)"
@@ -89,11 +88,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _run(arguments: argparse.Namespace, model: str, config: str | None) -> bool:
+def _run(arguments: argparse.Namespace, model: str) -> bool:
     """Simulate and report; returns whether every image is bit-exact."""
     began = time.perf_counter()
     what = workload(model, arguments.settings, arguments.images, arguments.data)
-    machine = machine_for(what.model, config)
+    machine = machine_for(what.model, arguments.config)
     program = compile_model(what.model, machine)
     lanes = f"{machine.lanes} lanes" if machine.lanes > 1 else "one lane"
     print(

@@ -32,7 +32,7 @@ USUAL = {
     "digits": "16x64",
     "cifar10-nano": "16x64",
     "cifar10-tiny": "32x128",
-    "cifar10-hybrid": "8x64-hybrid",
+    "cifar10-hybrid": "16x64",
     "cifar10-hybrid-large": "32x128",
     "camvid-16x12": "32x128-masks",
     "deit-tiny-224": "64x128-large",

@@ -85,8 +85,8 @@ def test_every_fault_is_tried():
 def test_one_model_of_two_that_fails_makes_the_command_fail(failing, monkeypatch):
     ran = []
 
-    def one(_arguments, model, config):
-        ran.append((model, config))
+    def one(_arguments, model):
+        ran.append(model)
         return model != failing
 
     monkeypatch.setattr(run, "_run", one)
@@ -99,14 +99,14 @@ def test_one_model_of_two_that_fails_makes_the_command_fail(failing, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "ran"),
     [
-        (["--config", "2x64"], ("digits", "2x64")),
-        (["--set", "layers=1"], ("digits", None)),
-        (["--fault", "weight"], ("digits", None)),
-        (["--model", "cifar10-nano"], ("cifar10-nano", None)),
+        (["--config", "2x64"], "digits"),
+        (["--set", "layers=1"], "digits"),
+        (["--fault", "weight"], "digits"),
+        (["--model", "cifar10-nano"], "cifar10-nano"),
     ],
 )
 def test_who_asks_for_something_gets_one_model(arguments, ran, monkeypatch):
-    monkeypatch.setattr(run, "_run", lambda _arguments, model, config: (model, config) == ran)
+    monkeypatch.setattr(run, "_run", lambda _arguments, model: model == ran)
     run.main(arguments)
 
 
