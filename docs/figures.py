@@ -178,8 +178,8 @@ def density_table() -> list[str]:
         gops = giga_operations(model.name, found["clock_mhz"] * 1e6 / took)
         busy = f"{ideal_cycles(model, machine) / took:.1%}"
         rows.append(
-            f"| {found['part']} | `{machine.name}` | `{model.name}` | {products:,} | {took:,} | {busy} | {gops:,.3g} "
-            f"| {1000 * gops / found['lut4']:.2g} |"
+            f"| {found['part']} | `{machine.name}` | `{model.name}` | {products:,} | {took:,} | {busy} "
+            f"| {gops:,.3g} | {1000 * gops / found['lut4']:.2g} |"
         )
     return rows
 
