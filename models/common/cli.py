@@ -6,7 +6,9 @@
 import functools
 import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO, overload
@@ -28,9 +30,9 @@ def command(main: Main | None = None, *, interrupted: str = "") -> Main | Callab
     """Decorate a ``main`` so that it ends well, whatever its streams and its environment are.
 
     Every stream is UTF-8, whatever the locale; one that the shell has closed is replaced by the null device.
-    Tools keep their caches in the build folder. After Ctrl-C there is one line, to which ``interrupted`` adds
-    what is kept, and the exit code is `INTERRUPTED`. When a reader closes its end of a pipe, the command ends
-    silently with exit code 1. Any other OSError is one line and exit code 2.
+    Tools keep their caches in the build folder. After Ctrl-C or SIGTERM there is one line, to which
+    ``interrupted`` adds what is kept, and the exit code is `INTERRUPTED`. When a reader closes its end of a
+    pipe, the command ends silently with exit code 1. Any other OSError is one line and exit code 2.
     """
     if main is None:
         return functools.partial(_decorated, interrupted=interrupted)
@@ -44,7 +46,8 @@ def _decorated(main: Main, interrupted: str) -> Main:
         os.environ.update(tool_variables())
         try:
             try:
-                main(argv)
+                with _interrupted_by_sigterm():
+                    main(argv)
             finally:
                 sys.stdout.flush()
         except KeyboardInterrupt:
@@ -60,6 +63,21 @@ def _decorated(main: Main, interrupted: str) -> Main:
             sys.exit(2)
 
     return run
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does. Otherwise it would end this process alone, and a tool that it has
+    started, for example a router, would go on for an hour.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others have no signal handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -41,6 +42,7 @@ for name in {list(COMMANDS)}:
 
 SAYING = """
 import sys
+import threading
 from haarlequin.models.common.cli import command
 @command
 def main(argv=None):
@@ -78,14 +80,16 @@ def test_a_reader_that_has_had_enough_and_a_full_disk():
     assert shown.stderr.removeprefix("said\n") == "error: No space left on device\n"
 
 
-def test_ctrl_c_is_a_line():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_a_line(number):
+    """After SIGTERM, too: a tool that a command has started would go on without it."""
     code = SAYING.replace('print("said", file=sys.stderr)', "import time; sys.stdout.flush(); time.sleep(60)")
     code = code.replace("@command", '@command(interrupted="all is kept")')
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate()
     assert (process.returncode, errors.decode()) == (130, "interrupted: all is kept\n")
 
@@ -109,3 +113,11 @@ def test_a_stream_that_is_no_file_is_left_alone(monkeypatch):
     command(lambda argv: print("→"))([])
     assert stream.getvalue() == "→\n"
     assert cli.INTERRUPTED == 130
+
+
+def test_a_command_in_a_thread_leaves_signals_alone():
+    ran = []
+    thread = threading.Thread(target=command(lambda argv: ran.append(argv)), args=([],))
+    thread.start()
+    thread.join()
+    assert ran == [[]]
