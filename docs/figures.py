@@ -179,7 +179,7 @@ def density_table() -> list[str]:
         busy = f"{ideal_cycles(model, machine) / took:.1%}"
         rows.append(
             f"| {found['part']} | `{machine.name}` | `{model.name}` | {products:,} | {took:,} | {busy} "
-            f"| {gops:,.3g} | {1000 * gops / found['lut4']:.2g} |"
+            f"| {gops:,.3g} | {1000 * gops / found['lut4']:#.2g} |"
         )
     return rows
 

@@ -27,6 +27,7 @@ BOARDS = (
         family="ecp5",
         capacity=ECP5_25F,
         config="8x64-hybrid",
+        placer="static",
         model="cifar10-hybrid",
         clock_hz=60_000_000,
         baud=3_000_000,

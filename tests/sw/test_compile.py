@@ -39,11 +39,11 @@ def test_stages_are_planned_for_the_next_machine(capsys):
     assert "27674 cycles an image" in out  # of the stem: 16 multipliers are too few
 
 
-def test_a_preset_of_stages_is_planned_like_its_stages(capsys):
+def test_a_preset_of_stages_is_planned_for_the_machine_that_there_is(capsys):
     command.main(["--plan", "cifar10-tiny", "--set", "stages=/2 c32x4 a128x5", "--config", "32x128"])
-    preset = capsys.readouterr().out
-    command.main(["--plan", "/2 c32x4 a128x5", "--config", "32x128"])
-    assert preset == capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("cifar10-tiny on 32x128 (32 lanes × 128 bits)")
+    assert "31196 cycles an image" in out
 
 
 def test_a_plan_of_what_is_set(capsys):
@@ -117,12 +117,12 @@ def test_tables_that_are_not_intact(onnx_file, tmp_path, capsys, damage, machine
         (["--plan", "letters", "--config", "16x64"], "unknown preset 'letters'"),
         (
             ["--plan", "digits", "--config", "3x3"],
-            "unknown accelerator '3x3': there are 2x64, 4x64, 8x64, 16x64",
+            "unknown accelerator '3x3': there are 2x64, 4x64, 8x64, 8x64-hybrid, 16x64",
         ),
         (["--plan", "nothing.safetensors", "--config", "16x64"], "no such checkpoint"),
         (
             ["--plan", "deit-tiny-224", "--config", "16x64"],
-            "deit-tiny-224 is too large for 16x64: tokens 196, 64 at most",
+            "deit-tiny-224 is too large for 16x64: channels 192, 64 at most",
         ),
         (
             ["digits", "--config", "16x64"],

@@ -317,7 +317,7 @@ def test_labels_need_no_references(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_real_network_from_its_file(run, tmp_path, monkeypatch):
-    """Its mask is that of the golden model; there are no cycles, because no accelerator runs it."""
+    """Its mask is that of the golden model, and the cycles those of the first accelerator that it fits."""
     config = preset("camvid-8x6").with_(
         name="small", image=(16, 24), stages="/2 c32x1 c64x1", classes=("a", "b")
     )
@@ -333,7 +333,7 @@ def test_a_real_network_from_its_file(run, tmp_path, monkeypatch):
     arguments = tmp_path / "image.png", "--check", "--mask", tmp_path / "mask.png"
     code, out, error = run(*arguments, model=tmp_path / "small.onnx")
     assert (code, error) == (0, [])
-    assert re.fullmatch(r"1 image, [0-9.]+ images/s, 1 of 1 equal to the golden model", out[1])
+    assert re.fullmatch(r"1 image, 1184 cycles an image predicted, [0-9.]+ images/s, 1 of 1 equal to the golden model", out[1])
     shown = np.array(Image.open(tmp_path / "mask.png"))[8 : 8 + 16 * 11 : 11, 8 + 24 * 11 + 8 :][
         :, : 24 * 11 : 11
     ]
