@@ -77,7 +77,7 @@ SEEN = {
 @pytest.mark.parametrize("name", MACHINES)
 def test_random_models(name):
     machine, seen = MACHINES[name], Counter()
-    for model in itertools.islice(random_models(machine, seed=1), 80):
+    for model in itertools.islice(random_models(machine, seed=1), 100):
         # Raises where a tensor, a logit or a saturation differs.
         seen.update(shapes_of(compile_model(model, machine)))
     assert not SEEN[name] - seen.keys()
