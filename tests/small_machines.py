@@ -100,7 +100,7 @@ def random_config(machine: AcceleratorConfig, generator: random.Random) -> Model
         "mlp_ratio": generator.choice([1, 2, 4, 8]),
         "theta": generator.choice([theta for theta in (1, 3, 5) if theta <= machine.theta]),
     }
-    if generator.random() < 0.75:
+    if generator.random() < 0.9:
         return _random_stages(machine, generator, shared)
     patch, channels = generator.choice([(1, 1), (1, 3), (2, 1), (3, 3)])
     grid = [generator.randint(1, 7) for _ in range(2)]
