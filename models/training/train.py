@@ -42,8 +42,8 @@ REAL_VALUED = TEACHERS | SEGMENTERS
 """Networks without binary weights."""
 
 _RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "steps", "batch", "lr", "seed")
-_MEASURED = 0.02
-"""Proportion of the time of --within for which each phase is measured."""
+_MEASURED, _ENOUGH = 0.02, 60.0
+"""Proportion of the time of --within for which each phase is measured, and seconds that are enough for it."""
 _SWITCH = {"auto": None, "on": True, "off": False}
 
 
@@ -212,10 +212,11 @@ def _planned(
     """The recipe that ends ``seconds`` after ``begin``, how the computer is used, and the speeds measured."""
     if computer.compile is None and computer.device.type == "cpu" and seconds < 2 * WORTH_TRYING:
         computer = replace(computer, compile=False)
+    print("measuring how fast each phase runs here, to plan the schedule", flush=True)
     with TemporaryDirectory() as folder:
         trial = Run(config, recipe, data, Path(folder), computer=computer, teacher=teacher)
         natural = trial.steps
-        speeds = measure(trial, seconds * _MEASURED)
+        speeds = measure(trial, min(_ENOUGH, seconds * _MEASURED))
     recipe = plan(recipe, seconds - (time.monotonic() - begin), speeds, natural)
     rates = ", ".join(f"{recipe.batch / speed.step:.0f} images/s in {name}" for name, speed in speeds.items())
     print(
