@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
+
+# For `make mutate`: whether a test fails, not on which of the smallest inputs.
+settings.register_profile("mutate", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 
 ALL_SLOW = "\npytestmark = pytest.mark.slow\n"
 

@@ -1,0 +1,95 @@
+"""Which files are broken, how many of their mutants are drawn, and which tests are asked.
+
+Folders are found, not listed: a block that is added to one of them takes part without a change here.
+"""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.mutation.mutants import Mutant, mutants
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PARTS = ("models/arithmetic", "hw", "sw/compiler", "sw/devices", "sw/scalar")
+"""Folders whose files, and those of the folders below, are broken."""
+
+LEFT_OUT = {
+    "hw/area.py": "a report on what the blocks cost",
+    "hw/verilog.py": "a tool; Icarus runs what it writes",
+    "hw/bitstream": "runs tools, and computes nothing",
+    "hw/boards": "pins, of which every one is in a test that has the same table",
+    "sw/compiler/report.py": "text for a person",
+}
+
+DRAWN = {"hw/lanes": 100, "hw/link": 100, "sw/compiler": 100, "sw/devices": 100}
+"""Mutants that are drawn from a folder; from another one `OTHERS`."""
+OTHERS = 40
+
+SIMULATION = "tests/sim/test_simulate.py"
+LANES = (SIMULATION, "-k", "small_machines and (3x24 or 4x16)")
+SCALAR = (SIMULATION, "-k", "scalar_machine")
+COMPILED = ("tests/sw/compiler/test_compile_model.py",)
+
+OWN = {
+    "hw/link/frames.py": "tests/hw/link/test_link.py",
+    "sw/devices/link.py": "tests/sw/devices/test_link_device.py",
+}
+"""Tests of files whose test has another name."""
+
+WHOLE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "models/arithmetic": (("tests/models/test_golden.py",), ("tests/models/test_golden_stages.py",)),
+    "hw/scalar": (SCALAR,),
+    "hw/families": (("tests/hw/families",), ("tests/sw/verilated/test_cells.py",)),
+    "sw/scalar": (("tests/sw/scalar",), SCALAR),
+    "sw/compiler": (COMPILED, LANES),
+    "sw/devices": (("tests/sw/devices",),),
+    "hw": (LANES,),
+}
+"""By the beginning of a path, the tests of the whole that are asked after a file's own, in this order."""
+
+
+def files() -> list[str]:
+    """The files that take part, as paths from `ROOT`."""
+    found = sorted(
+        path.relative_to(ROOT).as_posix() for part in PARTS for path in (ROOT / part).rglob("*.py")
+    )
+    return [
+        path for path in found if not any(path == each or path.startswith(f"{each}/") for each in LEFT_OUT)
+    ]
+
+
+def folder_of(path: str) -> str:
+    """The folder of a file, by which mutants are drawn and counted."""
+    return path.rpartition("/")[0]
+
+
+def benches(path: str) -> list[tuple[str, ...]]:
+    """Arguments for pytest that name a file's own tests, then those of the whole; no test is asked twice."""
+    folder, stem = folder_of(path), Path(path).stem
+    own = OWN.get(path, f"tests/{folder}/test_{stem}.py")
+    known = next(prefix for prefix in WHOLE if path.startswith(f"{prefix}/"))
+    whole = [each for each in WHOLE[known] if each != (own,)]
+    return [*([(own,)] if (ROOT / own).exists() else []), *whole]
+
+
+def drawn(seed: int) -> Iterator[tuple[str, Mutant]]:
+    """(file, mutant) of each folder in turn, as many as `DRAWN` says; every file gives at least one."""
+    by_folder: dict[str, list[str]] = {}
+    for path in files():
+        by_folder.setdefault(folder_of(path), []).append(path)
+    for folder, paths in by_folder.items():
+        generator = random.Random(f"{seed} {folder}")
+        shuffled = []
+        for path in paths:
+            some = mutants((ROOT / path).read_text(encoding="utf-8"))
+            generator.shuffle(some)
+            # Long files are asked more often than short ones: their next place is earlier in the order.
+            shuffled += [
+                ((rank + generator.random()) / len(some), path, each) for rank, each in enumerate(some)
+            ]
+            if some:
+                shuffled[-len(some)] = (-1.0, path, some[0])
+        shuffled.sort(key=lambda item: item[:2])
+        for _, path, mutant in shuffled[: DRAWN.get(folder, OTHERS)]:
+            yield path, mutant
