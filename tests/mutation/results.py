@@ -1,4 +1,4 @@
-"""The outcome of every mutant: kept in a file, with which a campaign goes on where it stopped; and a table."""
+"""The outcome of every mutant: a file, with which a campaign goes on where it stopped, and a table."""
 
 import json
 import tomllib

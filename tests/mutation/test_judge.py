@@ -1,0 +1,75 @@
+"""The judge: a mutant is killed by the test that fails, survives tests that pass, and does not hang."""
+
+import pytest
+
+from tests.mutation import judge
+from tests.mutation.judge import BrokenBench, Tree
+from tests.mutation.results import Result, Results, table
+
+BENCH = ("tests/models/arithmetic/test_shortcut.py",)
+PATH = "models/arithmetic/shortcut.py"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return Tree(tmp_path_factory.mktemp("tree"))
+
+
+def source(tree):
+    return (tree.folder / PATH).read_text(encoding="utf-8")
+
+
+def test_a_mutant_is_killed_by_a_test_and_the_tree_is_whole_again(tree):
+    before = source(tree)
+    broken = before.replace("[x] * repeats", "[-x] * repeats")
+    assert broken != before
+    verdict = tree.judge(PATH, broken, BENCH)
+    assert verdict.failed.startswith(BENCH[0])
+    assert source(tree) == before
+
+
+def test_what_changes_nothing_survives(tree):
+    verdict = tree.judge(PATH, source(tree) + "\n# nothing\n", BENCH)
+    assert (verdict.failed, verdict.timed_out) == ("", False)
+
+
+def test_what_cannot_be_loaded_is_said_to_be_so(tree):
+    assert tree.judge(PATH, "1 / 0\n", BENCH).failed == "import"
+
+
+def test_a_hang_survives_unless_the_bench_has_a_limit(tree, monkeypatch):
+    monkeypatch.setattr(judge, "LEAST", 1.0)
+    tree.baseline[BENCH] = 1.0
+    verdict = tree.judge(PATH, "while True:\n    pass\n", BENCH)
+    assert verdict.timed_out
+    assert not verdict.failed
+
+
+def test_tests_that_fail_anyway_stop_the_campaign(tree):
+    (tree.folder / "tests" / "test_red.py").write_text("def test_red():\n    assert False\n")
+    with pytest.raises(BrokenBench, match="fails without a mutant"):
+        tree.judge(PATH, source(tree), ("tests/test_red.py",))
+
+
+def result(key, outcome, tests="now"):
+    return Result("hw/lanes/haar.py", "number: 1 → 2", key, outcome, "", 1.0, tests)
+
+
+def test_results_are_kept_and_survivors_meet_new_tests(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    for key, outcome in (("a", "own bench"), ("b", "survived")):
+        results.add(result(key, outcome))
+    with (tmp_path / "results.jsonl").open("a") as file:
+        file.write('{"path": "half a line')
+    again = Results(tmp_path / "results.jsonl")
+    assert again.get("a", "other").outcome == "own bench"
+    assert again.get("b", "now").outcome == "survived"
+    assert again.get("b", "other") is None
+
+
+def test_the_score_is_of_those_that_differ():
+    some = [result("a", "own bench"), result("b", "whole"), result("c", "import"), result("d", "survived")]
+    expected = ("4", "1", "1", "1", "1", "0", "75.0 %")
+    assert table(some) == [("hw/lanes", *expected), ("all", *expected)]
