@@ -1,5 +1,6 @@
 """Small accelerators, and random models that fit them: every shape and switch, quick to simulate."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,6 +49,16 @@ MACHINES: dict[str, AcceleratorConfig] = {
         replace(_SMALL, name="24x72", lanes=24, width=72, windows=True, theta=1, macs=15, max_channels=24),
     )
 }
+
+
+SIMULATED = {"4x16": (0, 0), "3x24": (3, 4), "6x18": (9, 0), "8x8": (0, 12), "24x72": (5, 9)}
+"""By the name of a machine, the gaps and stalls with which `simulated_models` run on it in the tests."""
+
+
+def simulated_models(name: str) -> list[GoldenModel]:
+    """The random models that the tests run on a machine, one after the other."""
+    seed = len(name) + SIMULATED[name][0]
+    return list(itertools.islice(random_models(MACHINES[name], seed), 84))
 
 
 SMALLEST = replace(

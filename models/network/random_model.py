@@ -4,8 +4,16 @@ import torch
 from torch import Tensor
 
 from haarlequin.models.config import ModelConfig
-from haarlequin.models.network.didb_vit import DIDBViT
-from haarlequin.models.network.layers import Affine, IRPReLU, SignProjection, fitting_shift
+from haarlequin.models.network.attention import BinaryAttention
+from haarlequin.models.network.didb_vit import Attention, DIDBViT
+from haarlequin.models.network.layers import (
+    Affine,
+    BinaryConvolution,
+    IRPReLU,
+    SignProjection,
+    fitting_shift,
+)
+from haarlequin.models.network.patch_embed import Embedding
 
 _BEYOND = 1e4
 """A real constant that rounds to the edge of any range."""
@@ -16,6 +24,7 @@ def random_model(config: ModelConfig, seed: int) -> DIDBViT:
 
     Most constants are drawn so that signals neither vanish nor always saturate. About one in eight is the
     largest or the smallest of its range, or zero; the shifts of the lanes are drawn from their whole windows.
+    In some layers constants agree with each other, for sums and scores that independent ones never come to.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -37,7 +46,38 @@ def random_model(config: ModelConfig, seed: int) -> DIDBViT:
         _fitting_affine(model.head.affine, signs if config.segmentation else pooled, generator)
         for name, parameter in model.named_parameters():
             _randomise(name.rpartition(".")[2], parameter, generator)
+        _take_to_corners(model, torch.Generator().manual_seed(seed + 1))
     return model
+
+
+def _take_to_corners(model: DIDBViT, generator: torch.Generator) -> None:
+    """Let constants agree with each other in one layer in four: for the largest sums of a convolution, heads
+    in which all scores are the largest or the smallest, shares of a softmax that are exactly the threshold,
+    and neighbours that are so far apart that their high band saturates.
+    """
+
+    def chosen() -> bool:
+        return _draw((0, 3), generator) == 0
+
+    for layer in model.modules():
+        if isinstance(layer, BinaryConvolution) and chosen():
+            layer.move.fill_(_BEYOND)
+            weight = layer.convolution.weight
+            weight.copy_(weight[:, :1, :1, :1].clone().expand_as(weight))
+        elif isinstance(layer, Attention) and chosen():
+            projections = [*layer.query.values(), *layer.key.values()]
+            row = projections[0].linear.linear.weight[:1].clone()
+            for projection in projections:
+                projection.linear.linear.weight.copy_(row.expand_as(projection.linear.linear.weight))
+                projection.affine.multiplier.fill_(_BEYOND)
+                projection.affine.bias.zero_()
+                projection.output_move.zero_()
+                projection.affine.shift.fill_(projection.affine.window[0])
+            layer.attention.alpha.fill_(1)
+        elif isinstance(layer, BinaryAttention) and chosen():
+            layer.beta.fill_(2.0 ** -_draw((0, 4), generator))
+        elif isinstance(layer, Embedding) and layer.position is not None and chosen():
+            layer.position.copy_(_edged(layer.position, generator, probability=0.7))
 
 
 def _draw(window: tuple[int, int], generator: torch.Generator) -> int:

@@ -12,12 +12,10 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.sim.simulate import Job, expect, faults_of, simulate, simulator
 from haarlequin.sim.workload import workload
 from haarlequin.sw.targets import compile_model
-from tests.small_machines import MACHINES, random_models
+from tests.small_machines import MACHINES, SIMULATED, random_models, simulated_models
 from tests.sw.scalar.models import random_models as scalar_models
 
 pytestmark = pytest.mark.slow
-
-"""Where `make sim` builds too."""
 
 
 def job(model, machine, pixels):
@@ -30,6 +28,18 @@ def random_job(model, machine, images, seed):
     return job(model, machine, np.random.default_rng(seed).integers(0, 256, shape, np.uint8))
 
 
+def small_jobs(name):
+    """The models of a small machine, two images each."""
+    models = enumerate(simulated_models(name))
+    return [random_job(model, MACHINES[name], images=2, seed=i) for i, model in models]
+
+
+def scalar_jobs(seed):
+    """Models of the scalar machine, three images each, the next one coming while one is computed."""
+    models = enumerate(itertools.islice(scalar_models(seed), 6))
+    return [random_job(model, CONFIGS["scalar"], images=3, seed=i) for i, model in models]
+
+
 def assert_exact(jobs, outcomes):
     for number, (one, outcome) in enumerate(zip(jobs, outcomes, strict=True)):
         where = f"job {number}, {one.program.model.config}"
@@ -40,24 +50,17 @@ def assert_exact(jobs, outcomes):
             assert spent == len(one.pixels) * operation.cycles, f"{where}, {operation.name}"
 
 
-@pytest.mark.parametrize(
-    ("name", "gaps", "stalls"),
-    [("4x16", 0, 0), ("3x24", 3, 4), ("6x18", 9, 0), ("8x8", 0, 12), ("24x72", 5, 9)],
-)
-def test_random_models_on_small_machines(name, gaps, stalls):
-    """One after the other on a machine that is never reset: 84 models, two images each."""
-    machine = MACHINES[name]
-    models = itertools.islice(random_models(machine, seed=len(name) + gaps), 84)
-    jobs = [random_job(model, machine, images=2, seed=i) for i, model in enumerate(models)]
-    assert_exact(jobs, simulate(simulator(machine, build_folder("sim")), jobs, gaps, stalls))
+@pytest.mark.parametrize("name", SIMULATED)
+def test_random_models_on_small_machines(name):
+    """One after the other on a machine that is never reset."""
+    jobs = small_jobs(name)
+    assert_exact(jobs, simulate(simulator(MACHINES[name], build_folder("sim")), jobs, *SIMULATED[name]))
 
 
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (7, 11)])
 def test_random_models_on_the_scalar_machine(gaps, stalls):
-    """Three images each, the next one coming while one is computed."""
-    machine, models = CONFIGS["scalar"], itertools.islice(scalar_models(gaps), 6)
-    jobs = [random_job(model, machine, images=3, seed=i) for i, model in enumerate(models)]
-    assert_exact(jobs, simulate(simulator(machine, build_folder("sim")), jobs, gaps, stalls))
+    jobs = scalar_jobs(gaps)
+    assert_exact(jobs, simulate(simulator(CONFIGS["scalar"], build_folder("sim")), jobs, gaps, stalls))
 
 
 def test_a_wrong_word_shows_where_it_is_used():
