@@ -23,7 +23,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate data train bench area clean distclean
+.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage data train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -67,8 +67,11 @@ check: lint types  ## lint, types, and the tests that build and train nothing (a
 test: lint types  ## lint, types, then all tests on every core
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
-mutate: $(STAMP)  ## break every arithmetic function in turn: its tests must notice (minutes)
-	$(RUN) tests.mutate
+mutate: $(STAMP)  ## break the sources in 720 places, one at a time: tests must notice; ARGS="--minutes 30" (hours)
+	$(RUN) tests.mutation $(ARGS)
+
+coverage: $(STAMP)  ## corners, statements of the RTL and branches that the tests come to; ARGS=corners (an hour)
+	$(RUN) tests.coverage $(ARGS)
 
 data: $(STAMP)  ## fetch CIFAR-10 into data/ and check it, for `make train PRESET=cifar10-nano ARGS="--data data"`
 	$(RUN) haarlequin data $(ARGS)
