@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from haarlequin.hw.boards import BOARDS
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.link.protocol import Frame, FrameType, encode
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import PRESETS

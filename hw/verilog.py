@@ -13,7 +13,7 @@ from amaranth.hdl import Const, Value
 from amaranth.lib import wiring
 
 from haarlequin.hw.accelerator import Accelerator
-from haarlequin.hw.config import CONFIGS, accelerator
+from haarlequin.hw.presets import CONFIGS, accelerator
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import write_text

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from haarlequin.hw.bitstream.flow import Flow
 from haarlequin.hw.boards import BOARDS, board
-from haarlequin.hw.config import accelerator
+from haarlequin.hw.presets import accelerator
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, write_text

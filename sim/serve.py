@@ -14,7 +14,7 @@ from typing import Self
 
 from amaranth.hdl import UnusedElaboratable
 
-from haarlequin.hw.config import accelerator
+from haarlequin.hw.presets import accelerator
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
 from haarlequin.sw.verilated.accelerator import simulator

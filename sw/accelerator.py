@@ -75,7 +75,7 @@ class Accelerator:
         device: one of `sw.devices.KINDS`. ``sim`` is the RTL itself and needs no board; its first use builds
             the simulator, in about a minute.
         model: name of a trained model, an ONNX file, a checkpoint, or a folder that sw/compile.py wrote.
-        config: the hardware configuration to simulate, one of `hw.config.CONFIGS`; by default the one that
+        config: the hardware configuration to simulate, one of `hw.presets.CONFIGS`; by default the one that
             the model is meant for. A board has its own.
         notice: is told, in one line each, what takes long.
         progress: is told how many bytes of how many of the tables are loaded.

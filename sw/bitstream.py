@@ -9,9 +9,9 @@ from haarlequin.hw.bitstream.flow import SUMMARY, Flow
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import PLACERS, Board
 from haarlequin.hw.boards.top import clocks
-from haarlequin.hw.config import accelerator
 from haarlequin.hw.families.family import PLACED, RESOURCES
 from haarlequin.hw.families.pll import decimal
+from haarlequin.hw.presets import accelerator
 from haarlequin.models.common import stamps
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError

@@ -14,8 +14,9 @@ from pathlib import Path
 from haarlequin.sw.start import imports
 
 with imports():
-    from haarlequin.hw.config import AnyConfig, ScalarConfig, accelerator
+    from haarlequin.hw.config import AnyConfig, ScalarConfig
     from haarlequin.hw.families import FAMILIES, Family
+    from haarlequin.hw.presets import accelerator
     from haarlequin.models.common import cli
     from haarlequin.models.common.errors import UsageError
     from haarlequin.models.common.places import build_folder

@@ -10,8 +10,8 @@ from haarlequin.hw.bitstream.flow import SUMMARY
 from haarlequin.hw.bitstream.tools import tool
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import Board
-from haarlequin.hw.config import accelerator
 from haarlequin.hw.families import FAMILIES
+from haarlequin.hw.presets import accelerator
 from haarlequin.models.common import cli, stamps
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, replacing

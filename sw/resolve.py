@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from haarlequin import hw, models, sw
-from haarlequin.hw.config import CONFIGS, AnyConfig, accelerator
+from haarlequin.hw.config import AnyConfig
+from haarlequin.hw.presets import CONFIGS, accelerator
 from haarlequin.models.common import stamps
 from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import write_text

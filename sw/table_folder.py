@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from haarlequin.hw.config import CONFIGS, AnyConfig
+from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.protocol import Memory, ProtocolError
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import locked, replacing
 from haarlequin.models.config import ModelConfig

@@ -5,7 +5,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.config import ModelConfig, vit
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze

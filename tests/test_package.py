@@ -135,7 +135,7 @@ import haarlequin.hw, importlib, pkgutil
 for found in pkgutil.walk_packages(haarlequin.hw.__path__, "haarlequin.hw."):
     importlib.import_module(found.name)
 from haarlequin.hw.accelerator import Accelerator
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 print(len(Accelerator(CONFIGS["2x64"], 50_000_000, 8192).identity.memories) > 5)
 """
     assert child(code) == (0, "True\n", "")

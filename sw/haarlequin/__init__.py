@@ -46,7 +46,7 @@ def compile(model: "str | Path", config: str) -> "Compiled":
     Raises `haarlequin.models.common.errors.UsageError` if there is no such model or configuration, or if the
     model does not fit the accelerator.
     """
-    from haarlequin.hw.config import accelerator
+    from haarlequin.hw.presets import accelerator
     from haarlequin.sw.targets import compile_model
 
     return compile_model(load(model), accelerator(config)).compiled()

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 
 from haarlequin.hw.attention.attention import attention_latency
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.binary_lane import lane_latency
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 
 GROUP = 8

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from haarlequin.hw.config import CONFIGS, AnyConfig
+from haarlequin.hw.config import AnyConfig
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.simulate import Job, simulate
 from haarlequin.sw.verilated import build

@@ -15,7 +15,7 @@ import haarlequin
 from docs import figures
 from haarlequin.__main__ import COMMANDS, main
 from haarlequin.hw.boards import BOARDS
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models import data
 from haarlequin.models.network.teacher import TEACHERS
 from haarlequin.models.presets import PRESETS, override

@@ -6,8 +6,8 @@ import pytest
 
 from docs import figures
 from haarlequin.hw.boards import BOARDS
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.presets import PRESETS
 from tests.docs.pages import ROOT, tables, text
 

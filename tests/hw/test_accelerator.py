@@ -2,8 +2,8 @@ import pytest
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 
 from haarlequin.hw.accelerator import Accelerator
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import Decoder, Frame, FrameType, encode
+from haarlequin.hw.presets import CONFIGS
 from tests.hw.bench import simulate
 from tests.small_machines import SMALLEST
 

@@ -1,7 +1,7 @@
 import pytest
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import pass_layout
 
 LAYOUT = pass_layout(CONFIGS["2x64"])

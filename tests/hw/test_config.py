@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode
-from haarlequin.hw.config import CONFIGS, FORMAT, accelerator
+from haarlequin.hw.config import FORMAT
 from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.presets import CONFIGS, accelerator
 from haarlequin.hw.program import (
     constants_layout,
     group_slices,
@@ -45,13 +46,6 @@ def test_an_illegal_configuration(changes, message):
         replace(SMALL, **changes)
 
 
-def test_presets_go_by_their_shape():
-    for name, config in CONFIGS.items():
-        assert accelerator(name) is config
-        shape = f"{config.lanes}x{config.width}" if config.lanes > 1 else "scalar"
-        assert name.split("-")[0] == shape
-
-
 @pytest.mark.parametrize(
     ("name", "bits"), [("2x64", 16), ("16x64", 64), ("32x128", 64), ("64x128-large", 128)]
 )
@@ -89,8 +83,3 @@ def test_a_format_of_tables_has_a_number():
         *(repr(list(names)) for names in (isa.Source, isa.Alu, isa.Control)),
     ]
     assert (FORMAT, zlib.crc32("".join(words).encode())) == (2, 0x994D7993)
-
-
-def test_an_unknown_preset():
-    with pytest.raises(ConfigError, match=f"unknown accelerator 'huge': there are {', '.join(CONFIGS)}"):
-        accelerator("huge")

@@ -7,12 +7,13 @@ from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.common.tables import SlicedMemory
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.binary_lane import lane_latency
 from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.hw.lanes.postprocess import PostProcess
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.timing import FETCH, READ_BEFORE_WRITE, WRITE_BEFORE_READ, attention_written, timing
 from tests.hw.bench import simulate
 

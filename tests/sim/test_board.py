@@ -10,7 +10,7 @@ import pytest
 from haarlequin.hw.bitstream import report
 from haarlequin.hw.bitstream.flow import Flow
 from haarlequin.hw.boards import board
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.gatesim import simulator

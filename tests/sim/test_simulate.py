@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.simulate import Job, expect, faults_of, simulate, simulator
 from haarlequin.sim.workload import workload

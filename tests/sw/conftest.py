@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models import arithmetic, data
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model

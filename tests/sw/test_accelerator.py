@@ -13,7 +13,7 @@ from PIL import Image
 
 import haarlequin
 from haarlequin import Accelerator
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.pictures import PictureError
 from haarlequin.models.common.places import build_folder

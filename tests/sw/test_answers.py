@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import Memory
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import SETTINGS_WORD, settings_layout
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.presets import preset

@@ -7,7 +7,7 @@ from haarlequin.hw.bitstream import floorplan, report, tools
 from haarlequin.hw.bitstream.flow import SUMMARY, Flow
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.top import BoardTop
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common import stamps
 from haarlequin.models.common.cli import INTERRUPTED
 from haarlequin.models.common.files import locked

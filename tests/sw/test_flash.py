@@ -9,7 +9,7 @@ import pytest
 
 from haarlequin.hw.bitstream.flow import SUMMARY
 from haarlequin.hw.boards import board
-from haarlequin.hw.config import accelerator
+from haarlequin.hw.presets import accelerator
 from haarlequin.models.common import stamps
 from haarlequin.models.common.cli import INTERRUPTED
 from haarlequin.models.common.files import locked

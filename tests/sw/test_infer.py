@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from haarlequin.hw.config import CONFIGS, accelerator
+from haarlequin.hw.presets import CONFIGS, accelerator
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator

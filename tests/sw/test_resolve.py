@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from haarlequin.hw.config import CONFIGS, accelerator
+from haarlequin.hw.presets import CONFIGS, accelerator
 from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.didb_vit import DIDBViT

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models import data
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import vit

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import Memory
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.presets import preset

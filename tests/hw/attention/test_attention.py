@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from haarlequin.hw.attention.attention import Attention
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import pass_layout
 from haarlequin.models import arithmetic
 from tests.hw.bench import simulate

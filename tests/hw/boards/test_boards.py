@@ -3,8 +3,9 @@ import pytest
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import PLACERS, BoardError
 from haarlequin.hw.boards.top import BoardTop
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig
+from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.families import FAMILIES
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.presets import PRESETS
 from tests.small_machines import SMALLEST
 

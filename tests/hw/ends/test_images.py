@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.images import Images
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 from tests.hw.ends.test_embedding import golden, shape, sizes_of, tables

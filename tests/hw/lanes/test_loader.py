@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.lanes.loader import Loader, local_layout
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import constants_layout
 from haarlequin.hw.timing import FETCH
 from haarlequin.models.widths import Widths

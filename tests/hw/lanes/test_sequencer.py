@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from haarlequin.hw.codes import OperationCode
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.lanes.sequencer import Sequencer
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import CONTEXTS, pass_groups, pass_layout
 from haarlequin.sw.compiler.encode import program_words
 from tests.hw.bench import simulate

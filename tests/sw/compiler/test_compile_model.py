@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.codes import Activation
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.presets import preset

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.codes import Activation, OperationCode
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import compile_model

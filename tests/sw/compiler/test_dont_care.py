@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import pass_layout
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.arithmetic import merge_tokens, to_windows
 from haarlequin.sw.compiler.grid import (
     EDGES,

@@ -8,12 +8,12 @@ from amaranth.hdl import Elaboratable, Fragment, Module, Signal
 
 from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.common.tables import SlicedMemory, sized_memory
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.gowin import GOWIN
 from haarlequin.hw.families.ice40 import ICE40
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, SETTINGS_MEMORY
 from haarlequin.hw.machine import memories as host_memories
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import PRESETS, preset
 from haarlequin.models.widths import Widths

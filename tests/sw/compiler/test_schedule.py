@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from haarlequin.hw.codes import Activation, Operand, SignMemory
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.timing import HIGH_AFTER_LOW, READ_BEFORE_WRITE, timing
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import preset

@@ -20,7 +20,7 @@ import pytest
 import serial
 from serial.tools import list_ports
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.serve import Board

@@ -1,6 +1,6 @@
 import pytest
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.timing import timing
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw.plan.machine import Machine, machine_of

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.scalar.isa import memories
 from haarlequin.models.config import vit
 from haarlequin.models.golden import GoldenModel

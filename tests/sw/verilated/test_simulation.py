@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.protocol import Frame, FrameType, Identity, encode
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.simulate import simulator
 from haarlequin.sw.verilated.simulation import CHUNK, Simulation
