@@ -66,9 +66,8 @@ def _take_to_corners(model: DIDBViT, generator: torch.Generator) -> None:
             weight.copy_(weight[:, :1, :1, :1].clone().expand_as(weight))
         elif isinstance(layer, Attention) and chosen():
             projections = [*layer.query.values(), *layer.key.values()]
-            row = projections[0].linear.linear.weight[:1].clone()
             for projection in projections:
-                projection.linear.linear.weight.copy_(row.expand_as(projection.linear.linear.weight))
+                projection.linear.linear.weight.fill_(1)
                 projection.affine.multiplier.fill_(_BEYOND)
                 projection.affine.bias.zero_()
                 projection.output_move.zero_()
@@ -77,7 +76,8 @@ def _take_to_corners(model: DIDBViT, generator: torch.Generator) -> None:
         elif isinstance(layer, BinaryAttention) and chosen():
             layer.beta.fill_(2.0 ** -_draw((0, 4), generator))
         elif isinstance(layer, Embedding) and layer.position is not None and chosen():
-            layer.position.copy_(_edged(layer.position, generator, probability=0.7))
+            ends = torch.randint(2, (len(layer.position), 1), generator=generator) * 2 - 1
+            layer.position.copy_((ends * _BEYOND).expand_as(layer.position))
 
 
 def _draw(window: tuple[int, int], generator: torch.Generator) -> int:
