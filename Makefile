@@ -9,6 +9,7 @@ BOARD ?=
 FREQ ?=
 SEED ?=
 PERSIST ?=
+MINUTES ?=
 
 STAMP := .venv/installed
 RUN := .venv/bin/python -m
@@ -23,7 +24,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage data train bench area clean distclean
+.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage fuzz data train bench area clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -72,6 +73,9 @@ mutate: $(STAMP)  ## break the sources in 720 places, one at a time: tests must 
 
 coverage: $(STAMP)  ## corners, statements of the RTL and branches that the tests come to; ARGS=corners (an hour)
 	$(RUN) tests.coverage $(ARGS)
+
+fuzz: $(STAMP)  ## random models × machines through all that computes them; MINUTES=10, ARGS=--report
+	OMP_NUM_THREADS=1 $(RUN) tests.differential $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 data: $(STAMP)  ## fetch CIFAR-10 into data/ and check it, for `make train PRESET=cifar10-nano ARGS="--data data"`
 	$(RUN) haarlequin data $(ARGS)

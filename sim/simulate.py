@@ -179,3 +179,17 @@ def faults_of(program: AnyProgram, expected: Expected, result: Result) -> list[s
     if result.saturations != expected.saturations:
         found.append(f"saturations: expected {expected.saturations}, counted {result.saturations}")
     return found
+
+
+def faults_of_job(job: Job, outcome: Outcome) -> list[str]:
+    """List everything that is wrong with a job's results: its images, then the cycles of its operations."""
+    found = [
+        f"image {image}: {fault}"
+        for image, (expected, result) in enumerate(zip(job.expected, outcome.results, strict=True))
+        for fault in faults_of(job.program, expected, result)
+    ]
+    for operation in job.program.operations():
+        spent, due = outcome.counters[operation.name], len(job.pixels) * operation.cycles
+        if spent != due:
+            found.append(f"{operation.name}: predicted {due} cycles, counted {spent}")
+    return found

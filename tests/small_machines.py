@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from haarlequin.hw.config import AcceleratorConfig
@@ -111,6 +111,7 @@ def random_config(machine: AcceleratorConfig, generator: random.Random) -> Model
         "classes": tuple("abcde"[: generator.randint(2, 5)]),
         "mlp_ratio": generator.choice([1, 2, 4, 8]),
         "theta": generator.choice([theta for theta in (1, 3, 5) if theta <= machine.theta]),
+        "widths": machine.widths,
     }
     if generator.random() < 0.9:
         return _random_stages(machine, generator, shared)
@@ -171,12 +172,21 @@ def _random_stage(generator: random.Random, dim: int, grid: list[int], merge: bo
     return Stage(ATTENTION, dim, generator.randint(1, 2), heads, feed_forward, window=window, **rest)
 
 
-def random_models(machine: AcceleratorConfig, seed: int) -> Iterator[GoldenModel]:
-    """Models without end that fit."""
-    generator = random.Random(seed)
+def random_configs(
+    machine: AcceleratorConfig,
+    generator: random.Random,
+    fits: Callable[[GoldenModel, AcceleratorConfig], bool] = fits,
+) -> Iterator[tuple[ModelConfig, int]]:
+    """Configurations without end that fit, as far as their sizes tell; each with a seed for its constants."""
     while True:
         config, constants = random_config(machine, generator), generator.randrange(1 << 30)
-        if fits(GoldenModel.blank(config), machine):  # most of those that do not are known by their sizes
-            model = freeze(random_model(config, constants))
-            if fits(model, machine):
-                yield model
+        if fits(GoldenModel.blank(config), machine):
+            yield config, constants
+
+
+def random_models(machine: AcceleratorConfig, seed: int) -> Iterator[GoldenModel]:
+    """Models without end that fit."""
+    for config, constants in random_configs(machine, random.Random(seed)):
+        model = freeze(random_model(config, constants))
+        if fits(model, machine):
+            yield model

@@ -120,13 +120,14 @@ def random_image(config: ModelConfig, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (1, *config.image, config.channels), np.uint8)
 
 
-def check_words(program: Program, seed: int = 0) -> None:
-    """Run a random image through encoded words, pass by pass, and compare every tensor.
+def check_words(program: Program, pixels: np.ndarray | None = None) -> None:
+    """Run an image through encoded words, pass by pass, and compare every tensor.
 
-    Raises `CompilerError` with the first difference.
+    ``pixels`` are (1, H, W, channels), by default random ones. Raises `CompilerError` with the first
+    difference.
     """
-    lowered, config = program.lowered, program.lowered.model.config
-    pixels = random_image(config, seed)
+    lowered = program.lowered
+    pixels = random_image(lowered.model.config, seed=0) if pixels is None else pixels
     trace: Trace = {}
     with arithmetic.count_saturations() as counter:
         lowered.model(pixels, trace)

@@ -1,0 +1,153 @@
+"""Shrink a case that fails to one that is as small and as simple as can be, greedily."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from haarlequin.models.common.errors import ConfigError
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.stages import ATTENTION, CONVOLUTION, Stage, Stem
+from haarlequin.models.widths import Widths
+from tests.differential.case import BLACK, KNOWN, WHITE, Case, Pair
+from tests.differential.compare import Comparisons
+from tests.small_machines import MACHINES
+
+AT_ONCE = 8
+"""Cases that are tried together: to start a simulation takes longer than a small case."""
+
+Fails = Callable[[Sequence[Case]], list[bool]]
+"""Which of the cases fail as the original one does."""
+
+
+def failing(compare: Comparisons, name: str) -> Fails:
+    """The cases whose last pair fails in the comparison of that name."""
+
+    def fails(cases: Sequence[Case]) -> list[bool]:
+        first, *others = cases
+        alike = all(replace(one, pairs=()) == replace(first, pairs=()) for one in others)
+        if alike and all(len(case.pairs) == 1 for case in cases):
+            together = first.with_(*(case.pairs[0] for case in cases))
+            return [bool(verdict) for verdict in compare(together, [name])[name]]
+        return [bool(compare(case, [name])[name][-1]) for case in cases]
+
+    return fails
+
+
+def shrink(case: Case, fails: Fails) -> Case:
+    """The smallest case that is found and still fails; ``case`` itself fails by its last pair."""
+    while found := next(_smaller_that_fail(case, fails), None):
+        case = found
+    return _plainer(case, fails)
+
+
+def _plainer(case: Case, fails: Fails) -> Case:
+    """The case with as many parameters of the last network as possible at zero: all, or halves of them, or
+    quarters and so on.
+    """
+    network = case.pairs[-1].network
+    parts = [[name for name, _ in network.named_parameters() if name not in case.pairs[-1].plain]]
+    while parts := [part for part in parts if part]:
+        useful = [part for part, failed in zip(parts, fails(_all_zero(case, parts)), strict=True) if failed]
+        for part in [[name for part in useful for name in part], *useful]:
+            (tried,) = _all_zero(case, [part])
+            if tried != case and fails([tried])[0]:
+                case = tried
+        left = [part for part in parts if not case.pairs[-1].plain.issuperset(part) and len(part) > 1]
+        parts = [half for part in left for half in (part[: len(part) // 2], part[len(part) // 2 :])]
+    return case
+
+
+def _all_zero(case: Case, parts: Sequence[list[str]]) -> list[Case]:
+    *before, last = case.pairs
+    return [case.with_(*before, replace(last, plain=last.plain.union(part))) for part in parts]
+
+
+def _smaller_that_fail(case: Case, fails: Fails) -> Iterator[Case]:
+    candidates = _smaller(case)
+    while tried := list(islice(candidates, AT_ONCE)):
+        alone = [[one] for one in tried] if len(case.pairs) > 1 else [tried]
+        for cases in alone:
+            yield from (one for one, failed in zip(cases, fails(cases), strict=True) if failed)
+
+
+def _smaller(case: Case) -> Iterator[Case]:
+    """Cases that are smaller or simpler in one thing, the boldest first."""
+    *before, last = case.pairs
+    if before:
+        yield case.with_(last)
+        for size in (len(before) // 2, len(before) // 4, 1):
+            for start in range(0, len(before), max(1, size)) if size else ():
+                yield case.with_(*before[:start], *before[start + size :], last)
+    for pair in _smaller_pairs(last):
+        yield case.with_(*before, pair)
+    for name in ("gaps", "stalls"):
+        if getattr(case, name):
+            yield replace(case, **{name: 0})
+    if case.machine and case.machine.name not in KNOWN:
+        yield from (replace(case, machine=machine) for machine in MACHINES.values())
+
+
+def _smaller_pairs(pair: Pair) -> Iterator[Pair]:
+    if len(pair.images) > 1:
+        yield from (replace(pair, images=(number,)) for number in dict.fromkeys(pair.images))
+    elif pair.images[0] not in (BLACK, WHITE):
+        yield from (replace(pair, images=(number,)) for number in (BLACK, WHITE))
+    for changes in _simpler(pair.config):
+        try:
+            config = pair.config.with_(**changes)
+        except ConfigError:
+            continue
+        if config != pair.config:
+            yield replace(pair, config=config)
+
+
+def _simpler(config: ModelConfig) -> Iterator[dict[str, Any]]:
+    """Changes that make a model smaller or simpler. Not all of them are legal."""
+    stages, stem, (height, width) = config.stages, config.stem, config.image
+    if len(stages) > 1:
+        yield {"stages": stages[:-1]}
+        (rows, columns), step = config.grids[1], stem.step
+        yield {"stages": stages[1:], "image": (rows * step, columns * step)}
+    for i, stage in enumerate(stages):
+        for simpler in _simpler_stages(stage):
+            yield {"stages": (*stages[:i], simpler, *stages[i + 1 :])}
+    unit = stem.step << sum(stage.merge for stage in stages)
+    for rows in dict.fromkeys((unit, height // 2 // unit * unit, height - unit)):
+        yield from [{"image": (rows, width)}] if unit <= rows < height else []
+    for columns in dict.fromkeys((unit, width // 2 // unit * unit, width - unit)):
+        yield from [{"image": (height, columns)}] if unit <= columns < width else []
+    for dims in ([stage.dim // 2 for stage in stages], [stage.heads for stage in stages]):
+        parts = list(zip(stages, dims, strict=True))
+        if all(0 < dim < stage.dim and dim % stage.heads == 0 for stage, dim in parts):
+            yield {"stages": tuple(replace(stage, dim=dim) for stage, dim in parts)}
+    if stem != Stem(1):
+        yield {"stem": Stem(1), "image": config.grids[0]}
+    for name, value in {
+        "segmentation": False,
+        "classes": config.classes[:2],
+        "mlp_ratio": 1,
+        "theta": 1,
+        "hfsc": False,
+        "diba": False,
+        "irprelu": False,
+        "own": "fixed",
+        "widths": Widths(),
+    }.items():
+        yield {name: value}
+    if config.channels > 1:
+        yield {"channels": 1, "mean": config.mean[:1]}
+
+
+def _simpler_stages(stage: Stage) -> Iterator[Stage]:
+    if stage.layers > 1:
+        yield from (replace(stage, layers=layers) for layers in dict.fromkeys((1, stage.layers - 1)))
+    if stage.kind == ATTENTION:
+        yield Stage(CONVOLUTION, stage.dim, stage.layers, merge=stage.merge)
+        yield from [replace(stage, heads=1)] if stage.heads > 1 else []
+        yield from [replace(stage, window=0, shifted=False)] if stage.window else []
+        yield from [replace(stage, shifted=False)] if stage.shifted else []
+    if stage.merge:
+        yield replace(stage, merge=False)
+    if stage.token_offsets:
+        yield replace(stage, token_offsets=False)
