@@ -55,7 +55,7 @@ def smallest(compare: Comparisons, case: Case, index: int, comparison: str) -> C
     """The smallest case that fails as that pair of a batch does."""
     fails = failing(compare, comparison)
     whole = case.with_(*case.pairs[: index + 1])
-    return shrink(whole, fails) if fails([whole])[0] else case
+    return shrink(whole, fails) if any(fails([whole])) else case
 
 
 def save(compare: Comparisons, case: Case, comparison: str, folder: Path) -> Path:

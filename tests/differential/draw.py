@@ -1,5 +1,6 @@
 """What the campaign goes through: machines, known ones first and then new ones, and models for each."""
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,7 +9,7 @@ from itertools import count, islice
 from haarlequin.hw.config import CONFIGS, AcceleratorConfig, AnyConfig, ScalarConfig
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.config import OWN_TERMS, ModelConfig
-from haarlequin.models.golden import GoldenModel
+from haarlequin.models.golden import GoldenModel, specs
 from haarlequin.models.stages import ATTENTION, CONVOLUTION
 from haarlequin.models.widths import Widths
 from haarlequin.sw.targets import fits
@@ -39,11 +40,13 @@ def batch(machine: AnyConfig | None, seed: int, number: int, pairs: int = BATCH)
     name = machine.name if machine else "none"
     generator = random.Random(f"{seed}/{name}/{number}")
     if machine is None:
-        made = [(unlimited_config(generator), generator.randrange(1 << 30)) for _ in range(pairs)]
+        most = generator.choice([500, 1000, 2000, 8000])
+        configs = (config for config in iter(lambda: unlimited_config(generator), 0) if size(config) <= most)
+        made = [(config, generator.randrange(1 << 30)) for config in islice(configs, pairs)]
     elif isinstance(machine, ScalarConfig):  # hundreds of thousands of cycles for an image
         made = [(scalar_config(generator), generator.randrange(1 << 30)) for _ in range(min(pairs, 4))]
     else:
-        most = generator.choice([10, 20, 40, 160]) * machine.lanes * machine.width
+        most = generator.choice([8, 8, 15, 30, 120]) * machine.lanes * machine.width
         made = list(islice(random_configs(machine, generator, limited(most)), pairs))
     images = [tuple(_image(generator) for _ in range(generator.choice([1, 2]))) for _ in made]
     gaps, stalls = (generator.choice([0, 0, generator.randint(1, 12)]) for _ in range(2))
@@ -54,13 +57,18 @@ def _image(generator: random.Random) -> int:
     return generator.choice([BLACK, WHITE, *[generator.randint(2, 1 << 30)] * 6])
 
 
+def size(config: ModelConfig) -> int:
+    """How many constants a model of that configuration has."""
+    return sum(math.prod(spec.shape) for spec in specs(config).values())
+
+
 def limited(most: int) -> Callable[[GoldenModel, AcceleratorConfig], bool]:
     """Whether a model has at most so many constants, and fits. Where the compiler fails, it may: the
     comparison will say how.
     """
 
     def may_fit(model: GoldenModel, machine: AcceleratorConfig) -> bool:
-        if sum(constant.size for constant in model.constants.values()) > most:
+        if size(model.config) > most:
             return False
         try:
             return fits(model, machine)

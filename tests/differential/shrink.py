@@ -1,8 +1,8 @@
 """Shrink a case that fails to one that is as small and as simple as can be, greedily."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 from haarlequin.models.common.errors import ConfigError
@@ -13,23 +13,25 @@ from tests.differential.case import BLACK, KNOWN, WHITE, Case, Pair
 from tests.differential.compare import Comparisons
 from tests.small_machines import MACHINES
 
-AT_ONCE = 8
+AT_ONCE = 12
 """Cases that are tried together: to start a simulation takes longer than a small case."""
 
-Fails = Callable[[Sequence[Case]], list[bool]]
-"""Which of the cases fail as the original one does."""
+Fails = Callable[[Sequence[Case]], Iterable[bool]]
+"""Which of the cases fail as the original one does: one after another, or all at once."""
 
 
 def failing(compare: Comparisons, name: str) -> Fails:
     """The cases whose last pair fails in the comparison of that name."""
 
-    def fails(cases: Sequence[Case]) -> list[bool]:
-        first, *others = cases
-        alike = all(replace(one, pairs=()) == replace(first, pairs=()) for one in others)
-        if alike and all(len(case.pairs) == 1 for case in cases):
-            together = first.with_(*(case.pairs[0] for case in cases))
-            return [bool(verdict) for verdict in compare(together, [name])[name]]
-        return [bool(compare(case, [name])[name][-1]) for case in cases]
+    def fails(cases: Sequence[Case]) -> Iterator[bool]:
+        if name == "RTL" and all(len(case.pairs) == 1 for case in cases):
+            for _, alike in groupby(cases, lambda case: replace(case, pairs=())):
+                first, *others = alike
+                together = first.with_(first.pairs[0], *(case.pairs[0] for case in others))
+                yield from map(bool, compare(together, [name])[name])
+        else:
+            for case in cases:
+                yield bool(compare(case, [name])[name][-1])
 
     return fails
 
@@ -42,33 +44,28 @@ def shrink(case: Case, fails: Fails) -> Case:
 
 
 def _plainer(case: Case, fails: Fails) -> Case:
-    """The case with as many parameters of the last network as possible at zero: all, or halves of them, or
-    quarters and so on.
-    """
-    network = case.pairs[-1].network
-    parts = [[name for name, _ in network.named_parameters() if name not in case.pairs[-1].plain]]
-    while parts := [part for part in parts if part]:
-        useful = [part for part, failed in zip(parts, fails(_all_zero(case, parts)), strict=True) if failed]
-        for part in [[name for part in useful for name in part], *useful]:
-            (tried,) = _all_zero(case, [part])
-            if tried != case and fails([tried])[0]:
-                case = tried
-        left = [part for part in parts if not case.pairs[-1].plain.issuperset(part) and len(part) > 1]
-        parts = [half for part in left for half in (part[: len(part) // 2], part[len(part) // 2 :])]
-    return case
-
-
-def _all_zero(case: Case, parts: Sequence[list[str]]) -> list[Case]:
+    """The case with as many parameters of the last network as possible at zero."""
     *before, last = case.pairs
-    return [case.with_(*before, replace(last, plain=last.plain.union(part))) for part in parts]
+
+    def with_zero(names: Iterable[str]) -> Case:
+        return case.with_(*before, replace(last, plain=last.plain.union(names)))
+
+    names = [name for name, _ in last.network.named_parameters() if name not in last.plain]
+    useful = [
+        name for name, failed in zip(names, fails([with_zero([n]) for n in names]), strict=True) if failed
+    ]
+    if any(fails([with_zero(useful)])):
+        return with_zero(useful)
+    zero: list[str] = []
+    for name in useful:
+        zero += [name] * any(fails([with_zero([*zero, name])]))
+    return with_zero(zero)
 
 
 def _smaller_that_fail(case: Case, fails: Fails) -> Iterator[Case]:
     candidates = _smaller(case)
     while tried := list(islice(candidates, AT_ONCE)):
-        alone = [[one] for one in tried] if len(case.pairs) > 1 else [tried]
-        for cases in alone:
-            yield from (one for one, failed in zip(cases, fails(cases), strict=True) if failed)
+        yield from (one for one, failed in zip(tried, fails(tried), strict=True) if failed)
 
 
 def _smaller(case: Case) -> Iterator[Case]:
