@@ -133,6 +133,8 @@ def random_config(machine: AcceleratorConfig, generator: random.Random) -> Model
 def _random_stages(machine: AcceleratorConfig, generator: random.Random, shared: dict) -> ModelConfig:
     """A network of one to three stages. Where tokens are merged, its channels are multiples of the lanes."""
     merges = [False] + [generator.random() < 0.75 for _ in range(generator.choice([0, 1, 1, 1, 2]))]
+    while 4 ** sum(merges) > machine.max_tokens:
+        merges.pop()
     lanes, most = machine.lanes, machine.max_channels
     dim = generator.choice([generator.randint(1, 30), lanes, 2 * lanes, machine.width // 2])
     if any(merges):

@@ -91,14 +91,16 @@ def firmware(pair: Pair, program: AnyProgram | None) -> Verdict:
     return ""
 
 
-def faults_of_answers(device: Device, program: AnyProgram, pair: Pair, expected: list[Expected]) -> list[str]:
+def faults_of_answers(
+    device: Device, program: AnyProgram, pixels: np.ndarray, expected: list[Expected]
+) -> list[str]:
     """Load a program into a device and list what is wrong with its answers: logits, cycles, saturations.
 
     The cycles count for the first image only: later ones may wait for a slow line.
     """
     device.load(CompiledModel(program.compiled()))
     found = []
-    for i, (result, wanted) in enumerate(zip(device.run(pair.pixels), expected, strict=True)):
+    for i, (result, wanted) in enumerate(zip(device.run(pixels), expected, strict=True)):
         cycles = program.cycles if i else result.cycles
         answered = Result(result.answer.tolist(), cycles, result.saturations, 0, None)
         found += [f"image {i}: {fault}" for fault in faults_of(program, wanted, answered)]
@@ -192,7 +194,8 @@ class Comparisons:
 
 
 def _first_answer(device: Device, program: AnyProgram, pair: Pair) -> Verdict:
-    return next(iter(faults_of_answers(device, program, pair, expect(pair.golden, pair.pixels))), "")
+    found = faults_of_answers(device, program, pair.pixels, expect(pair.golden, pair.pixels))
+    return next(iter(found), "")
 
 
 def _compiled(pair: Pair, machine: AnyConfig) -> AnyProgram | Verdict:

@@ -46,7 +46,7 @@ def batch(machine: AnyConfig | None, seed: int, number: int, pairs: int = BATCH)
     elif isinstance(machine, ScalarConfig):  # hundreds of thousands of cycles for an image
         made = [(scalar_config(generator), generator.randrange(1 << 30)) for _ in range(min(pairs, 4))]
     else:
-        most = generator.choice([8, 8, 15, 30, 120]) * machine.lanes * machine.width
+        most = max(400, generator.choice([8, 8, 15, 30, 120]) * machine.lanes * machine.width)
         made = list(islice(random_configs(machine, generator, limited(most)), pairs))
     images = [tuple(_image(generator) for _ in range(generator.choice([1, 2]))) for _ in made]
     gaps, stalls = (generator.choice([0, 0, generator.randint(1, 12)]) for _ in range(2))
