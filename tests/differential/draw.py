@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count, islice
 
@@ -10,7 +10,7 @@ from haarlequin.hw.config import CONFIGS, AcceleratorConfig, AnyConfig, ScalarCo
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.config import OWN_TERMS, ModelConfig
 from haarlequin.models.golden import GoldenModel, specs
-from haarlequin.models.stages import ATTENTION, CONVOLUTION
+from haarlequin.models.stages import CONVOLUTION, Stage
 from haarlequin.models.widths import Widths
 from haarlequin.sw.targets import fits
 from tests.differential.case import BLACK, WHITE, Case, Pair
@@ -19,6 +19,9 @@ from tests.sw.scalar.models import random_config as scalar_config
 
 BATCH = 40
 """Pairs that go through a machine in one simulation, at most."""
+
+FEWER: Mapping[str, int] = {"scalar": 4, SMALLEST.name: 12}
+"""The same where an image takes hundreds of thousands of cycles, or few of the drawn models fit."""
 
 FIRST: tuple[AnyConfig | None, ...] = (*MACHINES.values(), None, CONFIGS["scalar"], SMALLEST)
 """The machines of every round."""
@@ -39,12 +42,13 @@ def batch(machine: AnyConfig | None, seed: int, number: int, pairs: int = BATCH)
     """
     name = machine.name if machine else "none"
     generator = random.Random(f"{seed}/{name}/{number}")
+    pairs = min(pairs, FEWER.get(name, pairs))
     if machine is None:
         most = generator.choice([500, 1000, 2000, 8000])
-        configs = (config for config in iter(lambda: unlimited_config(generator), 0) if size(config) <= most)
+        configs = (config for config in unlimited_configs(generator) if size(config) <= most)
         made = [(config, generator.randrange(1 << 30)) for config in islice(configs, pairs)]
-    elif isinstance(machine, ScalarConfig):  # hundreds of thousands of cycles for an image
-        made = [(scalar_config(generator), generator.randrange(1 << 30)) for _ in range(min(pairs, 4))]
+    elif isinstance(machine, ScalarConfig):
+        made = [(scalar_config(generator), generator.randrange(1 << 30)) for _ in range(pairs)]
     else:
         most = max(400, generator.choice([8, 8, 15, 30, 120]) * machine.lanes * machine.width)
         made = list(islice(random_configs(machine, generator, limited(most)), pairs))
@@ -152,21 +156,16 @@ def random_widths(generator: random.Random) -> Widths:
     )
 
 
-def unlimited_config(generator: random.Random) -> ModelConfig:
-    """A model with anything that a model can have, whether or not a machine has it."""
+def unlimited_configs(generator: random.Random) -> Iterator[ModelConfig]:
+    """Models with anything that a model can have, whether or not a machine has it."""
     while True:
         config = random_config(generator.choice(list(MACHINES.values())), generator)
-        stages = [
-            replace(stage, shifted=generator.random() < 0.5)
-            if stage.kind == ATTENTION and stage.window and stage.window % 2 == 0
-            else stage
-            for stage in config.stages
-        ]
+        stages = [_shifted(stage) if generator.random() < 0.5 else stage for stage in config.stages]
         if len(stages) > 1 and stages[-1].merge and generator.random() < 0.3:  # to fewer channels
             dim = 4 * stages[-2].dim // generator.choice([2, 4, 8])
             stages[-1] = replace(stages[-1], dim=max(1, dim), heads=1)
         try:
-            return replace(
+            yield replace(
                 config,
                 stages=tuple(stages),
                 own=generator.choice(OWN_TERMS),
@@ -175,3 +174,8 @@ def unlimited_config(generator: random.Random) -> ModelConfig:
             )
         except ConfigError:
             continue
+
+
+def _shifted(stage: Stage) -> Stage:
+    """The stage with shifted windows, if it has windows that can be shifted."""
+    return replace(stage, shifted=True) if stage.window and stage.window % 2 == 0 else stage
