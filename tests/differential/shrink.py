@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from haarlequin.models.common.errors import ConfigError
@@ -37,35 +37,36 @@ def failing(compare: Comparisons, name: str) -> Fails:
 
 
 def shrink(case: Case, fails: Fails) -> Case:
-    """The smallest case that is found and still fails; ``case`` itself fails by its last pair."""
-    while found := next(_smaller_that_fail(case, fails), None):
-        case = found
-    return _plainer(case, fails)
+    """The smallest case that is found and still fails; ``case`` itself fails by its last pair.
+
+    After a case that fails, the search goes on with the next thing to make smaller, and does not begin again.
+    """
+    place, failed_all = 0, False
+    while not failed_all:
+        candidates = list(_smaller(case))
+        place %= max(1, len(candidates))
+        around = [*range(place, len(candidates)), *range(place)]
+        failed_all = True
+        for some in (around[i : i + AT_ONCE] for i in range(0, len(around), AT_ONCE)):
+            failed = zip(some, fails([candidates[i] for i in some]), strict=False)
+            if (found := next((i for i, yes in failed if yes), None)) is not None:
+                case, place, failed_all = candidates[found], found, False
+                break
+    return _with_zeros(case, [name for name, _ in case.pairs[-1].network.named_parameters()], fails)
 
 
-def _plainer(case: Case, fails: Fails) -> Case:
-    """The case with as many parameters of the last network as possible at zero."""
+def _with_zeros(case: Case, names: list[str], fails: Fails) -> Case:
+    """The case with as many of these parameters of the last network at zero as possible: all, or else as many
+    of one half and of the other one.
+    """
     *before, last = case.pairs
-
-    def with_zero(names: Iterable[str]) -> Case:
-        return case.with_(*before, replace(last, plain=last.plain.union(names)))
-
-    names = [name for name, _ in last.network.named_parameters() if name not in last.plain]
-    useful = [
-        name for name, failed in zip(names, fails([with_zero([n]) for n in names]), strict=True) if failed
-    ]
-    if any(fails([with_zero(useful)])):
-        return with_zero(useful)
-    zero: list[str] = []
-    for name in useful:
-        zero += [name] * any(fails([with_zero([*zero, name])]))
-    return with_zero(zero)
-
-
-def _smaller_that_fail(case: Case, fails: Fails) -> Iterator[Case]:
-    candidates = _smaller(case)
-    while tried := list(islice(candidates, AT_ONCE)):
-        yield from (one for one, failed in zip(tried, fails(tried), strict=True) if failed)
+    zero = case.with_(*before, replace(last, plain=last.plain.union(names)))
+    if any(fails([zero])):
+        return zero
+    if len(names) > 1:
+        for half in (names[len(names) // 2 :], names[: len(names) // 2]):
+            case = _with_zeros(case, half, fails)
+    return case
 
 
 def _smaller(case: Case) -> Iterator[Case]:

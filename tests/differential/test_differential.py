@@ -36,7 +36,7 @@ def test_what_failed_once_is_equal(path, compare):
 
 @pytest.mark.parametrize("machine", [MACHINES["4x16"], MACHINES["8x8"], None], ids=["4x16", "8x8", "none"])
 def test_a_sample_is_equal(machine, compare):
-    case = batch(machine, seed=1000, number=0, pairs=8)
+    case = batch(machine, seed=1000, number=0, pairs=6)
     verdicts = compare(case)
     assert wrong(verdicts) == {}
     assert None not in verdicts["deploy"]
