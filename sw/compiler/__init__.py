@@ -123,8 +123,7 @@ def random_image(config: ModelConfig, seed: int) -> np.ndarray:
 def check_words(program: Program, pixels: np.ndarray | None = None) -> None:
     """Run an image through encoded words, pass by pass, and compare every tensor.
 
-    ``pixels`` are (1, H, W, channels), by default random ones. Raises `CompilerError` with the first
-    difference.
+    ``pixels`` are (1, H, W, channels), by default random. Raises `CompilerError` with the first difference.
     """
     lowered = program.lowered
     pixels = random_image(lowered.model.config, seed=0) if pixels is None else pixels
