@@ -17,6 +17,7 @@ from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.widths import Widths
+from haarlequin.sim.simulate import Expected, expect
 from tests.small_machines import MACHINES, SMALLEST
 
 BLACK, WHITE = 0, 1
@@ -55,6 +56,11 @@ class Pair:
     def pixels(self) -> np.ndarray:
         """The images, uint8 (B, H, W, channels)."""
         return np.stack([self._image(number) for number in self.images])
+
+    @cached_property
+    def expected(self) -> list[Expected]:
+        """Every tensor of each image, and its saturations."""
+        return expect(self.golden, self.pixels)
 
     def _image(self, number: int) -> np.ndarray:
         shape = *self.config.image, self.config.channels

@@ -20,7 +20,6 @@ from haarlequin.sim.simulate import (
     Expected,
     Job,
     Result,
-    expect,
     faults_of,
     faults_of_job,
     simulate,
@@ -101,7 +100,7 @@ def faults_of_answers(
     device.load(CompiledModel(program.compiled()))
     found = []
     for i, (result, wanted) in enumerate(zip(device.run(pixels), expected, strict=True)):
-        cycles = program.cycles if i else result.cycles
+        cycles = result.cycles if i == 0 else program.cycles
         answered = Result(result.answer.tolist(), cycles, result.saturations, 0, None)
         found += [f"image {i}: {fault}" for fault in faults_of(program, wanted, answered)]
     return found
@@ -154,7 +153,7 @@ class Comparisons:
         jobs: dict[int, Job] = {}
         for i, (pair, program) in enumerate(zip(case.pairs, programs, strict=True)):
             if not isinstance(program, str | None):
-                expected = expect(pair.golden, pair.pixels)
+                expected = pair.expected
                 try:
                     jobs[i] = Job(self._faulty(program, expected), pair.pixels, expected)
                 except UsageError:  # nothing in it that the fault would break
@@ -194,7 +193,7 @@ class Comparisons:
 
 
 def _first_answer(device: Device, program: AnyProgram, pair: Pair) -> Verdict:
-    found = faults_of_answers(device, program, pair.pixels, expect(pair.golden, pair.pixels))
+    found = faults_of_answers(device, program, pair.pixels, pair.expected)
     return next(iter(found), "")
 
 

@@ -5,11 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.stages import ATTENTION, Stage, Stem
+from haarlequin.sim.simulate import simulator
+from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.simulated import SimulatedLine
+from haarlequin.sw.targets import compile_model
 from tests.differential import __main__ as fuzz
 from tests.differential.case import Case, Pair
-from tests.differential.compare import Comparisons
+from tests.differential.compare import Comparisons, faults_of_answers
 from tests.differential.draw import batch, random_machine
 from tests.differential.record import KINDS, Record
 from tests.differential.shrink import shrink
@@ -79,6 +84,20 @@ def test_faults_of_a_machine_are_found_in_its_rtl():
     """In the tables and in the program of each pair."""
     case = batch(MACHINES["4x16"], seed=1000, number=0, pairs=6)
     assert sum(map(bool, Comparisons("weight", netlist=False)(case, ["RTL"])["RTL"])) >= 3
+
+
+def test_answers_of_a_device_are_compared_as_those_of_a_netlist():
+    """On the RTL, which needs no synthesis: all is equal, and other cycles and saturations are not."""
+    machine = MACHINES["4x16"]
+    pairs = batch(machine, seed=1000, number=0, pairs=3).pairs
+    with LinkDevice(SimulatedLine(simulator(machine, build_folder("sim")))) as device:
+        for pair in pairs:
+            program, expected = compile_model(pair.golden, machine, check=False), pair.expected
+            assert faults_of_answers(device, program, pair.pixels, expected) == []
+            other = [replace(one, saturations=one.saturations + 1) for one in expected]
+            slower = replace(program, cycles=program.cycles + 1)
+            found = faults_of_answers(device, slower, pair.pixels, other)
+            assert [line.split(": ")[1] for line in found[:2]] == ["cycles", "saturations"]
 
 
 def test_a_pair_that_fails_only_after_another_keeps_it():
