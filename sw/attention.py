@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from haarlequin.models import arithmetic, data
-from haarlequin.models.common.cli import command, one_line_errors, printable
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.errors import UsageError, printable
 from haarlequin.models.config import LayerPlace
 from haarlequin.models.golden import GoldenModel, Trace
 from haarlequin.models.stages import ATTENTION

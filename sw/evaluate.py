@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from haarlequin.models import data
-from haarlequin.models.common.cli import command, one_line_errors, printable
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.cli import command, one_line_errors
+from haarlequin.models.common.errors import UsageError, printable
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.presets import PRESETS
 from haarlequin.models.segmentation import Score, centre, constant, score, vote

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from haarlequin.models.common.cli import printable
+from haarlequin.models.common.errors import printable
 from haarlequin.sw.accelerator import Accelerator, scores
 from haarlequin.sw.devices import Result
 

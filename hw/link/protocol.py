@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from haarlequin.models.common.errors import OneLine
+
 VERSION = 1
 SYNC = 0xA5
 """The first byte of every frame."""
@@ -83,7 +85,7 @@ class ErrorCode(IntEnum):
     TIMEOUT = 8
 
 
-class ProtocolError(ValueError):
+class ProtocolError(OneLine, ValueError):
     """A frame or an identity that cannot be encoded, or bytes that cannot be decoded as one."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO, overload
 
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.errors import UsageError, printable
 from haarlequin.models.common.places import tool_variables
 
 INTERRUPTED = 130
@@ -104,13 +104,6 @@ def line_of(error: Exception) -> str:
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return printable(f"{where}{error.strerror}")
     return printable(str(error))
-
-
-def printable(text: str) -> str:
-    """``text`` with its control characters, and all others that have no shape, as escape sequences."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _ready_streams() -> None:

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from haarlequin.models.common.cli import printable
+from haarlequin.models.common.errors import printable
 from haarlequin.models.common.pictures import files_below, has_picture_suffix, is_hidden
 from haarlequin.models.data.split import DataError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.errors import OneLine, UsageError
 from haarlequin.sw.table_folder import Compiled
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 """A function that takes two numbers: the bytes that are done, and all bytes."""
 
 
-class DeviceError(Exception):
+class DeviceError(OneLine):
     """A device failed or does not answer; the message is one line and says what to look at."""
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from haarlequin.__main__ import COMMANDS
 from haarlequin.models.common import cli
-from haarlequin.models.common.cli import command, line_of, one_line_errors, printable
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.cli import command, line_of, one_line_errors
+from haarlequin.models.common.errors import UsageError, printable
 
 
 def run(code, *options, shell="{}", **variables):
