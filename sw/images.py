@@ -35,6 +35,8 @@ def find(names: Sequence[str]) -> list[Found]:
             several = _named(name, seen)
         except OSError as error:
             several = [_unreadable(Path(name), error)]
+        except ValueError:  # a NUL is in it
+            several = [Found(Path(name), "no such file or folder")]
         for each in several:
             found.setdefault(each.path.absolute(), each)
     return list(found.values())
@@ -49,7 +51,7 @@ def class_of(path: Path, classes: Sequence[str]) -> int | None:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # for example, its name is too long
+    except (OSError, ValueError):  # for example, its name is too long, or a NUL is in it
         return False
 
 
@@ -88,6 +90,8 @@ def _matches(pattern: str) -> list[Path]:
     if "**" not in parts:
         return sorted(map(Path, glob.glob(pattern)), key=natural)  # noqa: PTH207 (Path.glob takes hidden ones)
     # For ``**``, `glob` would follow links in circles.
+    # Several ** in a row match the same as one, but would be tried in every combination.
+    parts = tuple(part for i, part in enumerate(parts) if part != "**" or parts[i - 1 : i] != ("**",))
     at = parts.index("**")
     tops = sorted(map(Path, glob.glob(str(Path(*parts[:at])))), key=natural)  # noqa: PTH207
     seen = {top.resolve() for top in tops}

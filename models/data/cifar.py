@@ -7,9 +7,10 @@ run any code; the reader here lets them make arrays and nothing else.
 import hashlib
 import io
 import pickle
+import pickletools
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -96,7 +97,7 @@ def read_splits(path: Path, image: tuple[int, int], channels: int) -> tuple[Spli
         train, test = (
             _split(layout, [content[name] for name in names]) for names in (layout.train, layout.test)
         )
-    except (pickle.UnpicklingError, KeyError, ValueError, TypeError, EOFError, AttributeError) as error:
+    except (pickle.UnpicklingError, KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} is not what was published: {error}") from None
     for split, name in ((train, "train"), (test, "test")):
         counts = np.bincount(split.labels, minlength=len(classes))
@@ -174,27 +175,53 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_ALLOWED: Mapping[tuple[str, str], Callable] = {
-    ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
+_ARRAY = "numpy.ndarray"
+"""Stands in for the class, which can be called with a shape that no memory holds."""
+
+
+def _empty(kind: object, shape: object, dtype: object) -> np.ndarray:
+    """Stands in for numpy's function that begins an array. The pickle then gives it its shape and content,
+    and numpy checks that they agree.
+    """
+    if kind != _ARRAY or shape != (0,):
+        raise pickle.UnpicklingError("an array that numpy did not write")
+    return np.empty(0, np.int8)
+
+
+_ALLOWED: Mapping[tuple[str, str], object] = {
+    ("numpy.core.multiarray", "_reconstruct"): _empty,
+    ("numpy._core.multiarray", "_reconstruct"): _empty,
+    ("numpy", "ndarray"): _ARRAY,
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
 }
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Callable:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"a pickle that wants {module}.{name}, which no array needs")
         return _ALLOWED[module, name]
 
 
+def _check_sizes(content: bytes) -> None:
+    """Raise UnpicklingError or ValueError for a pickle that says it is larger than it is: the unpickler would
+    allocate what it says.
+    """
+    for operation, argument, _ in pickletools.genops(content):
+        if "PUT" in operation.name and int(argument) > len(content):
+            raise pickle.UnpicklingError(f"a place {argument} in {len(content)} bytes")
+
+
 def unpickle(content: bytes) -> dict:
     """The dictionary in a pickle of Python 2, with texts as bytes. Raises UnpicklingError for a pickle that
-    holds more than numbers, texts and arrays of numbers.
+    is damaged, or holds more than numbers, texts and arrays of numbers.
     """
-    value = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    try:
+        _check_sizes(content)
+        value = _Unpickler(io.BytesIO(content), encoding="bytes").load()
+    except Exception as error:  # a damaged pickle can raise any
+        raise pickle.UnpicklingError(str(error) or type(error).__name__) from error
     if not isinstance(value, dict):
         raise pickle.UnpicklingError("not a dictionary")
     return value

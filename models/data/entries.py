@@ -30,6 +30,9 @@ _SPLITS = {
 _REASONS = 5
 """Largest number of reasons in the line that tells which files were passed over."""
 
+MOST_BYTES = 1 << 28
+"""A larger file is refused unread: none of `models.common.pictures.MAX_PIXELS` pixels of 4 bytes is so large."""
+
 Place: TypeAlias = tuple[str, str, str]
 """The first three fields of an `Entry`."""
 
@@ -123,11 +126,20 @@ def _reader(file: Path) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
             # Reading a pipe would wait for ever.
-            return file.read_bytes() if file.is_file() else b""
+            if not file.is_file():
+                return b""
+            _check_size(str(file), file.stat().st_size)
+            return file.read_bytes()
         except OSError as error:
             raise _unreadable(file, error) from None
 
     return read
+
+
+def _check_size(name: str, size: int) -> None:
+    """Raise `DataError` for a file that is too large to be a picture, or says so."""
+    if size > MOST_BYTES:
+        raise DataError(f"{name} has {size:,} bytes, {MOST_BYTES:,} at most: take it out")
 
 
 def _suffix_reason(name: str) -> str:
@@ -145,6 +157,7 @@ def _tar_entries(path: Path, passed: Counter[str], beside: str | None) -> Iterat
     """
 
     def entry(member: tarfile.TarInfo, place: Place, name: str) -> Entry:
+        _check_size(f"{path}: {name}", member.size)
         file = archive.extractfile(member)
         data = file.read() if file else b""  # there is a file for everything but folders
         return Entry(*place, f"{path}: {name}", lambda: data)
@@ -166,7 +179,10 @@ def _tar_entries(path: Path, passed: Counter[str], beside: str | None) -> Iterat
             there = [(target, place, name) for target, place, name in links if target]
             for target, place, name in sorted(there, key=lambda link: link[0].offset_data):
                 yield entry(target, place, name)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, MemoryError) as error:
+        if isinstance(error, DataError):
+            raise
+        # A header may say that it is longer than memory.
         reason = (str(error) or "it ends too soon").splitlines()[0].rstrip(":")
         raise DataError(f"{path} is truncated or no tar archive ({reason}): fetch it again") from None
     except OSError as error:

@@ -97,7 +97,9 @@ def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
         )
     try:
         network, configuration = _KINDS[header.pop("kind", "didb-vit")]
-        model = network(configuration.from_json(header.pop("config")))
+        config = configuration.from_json(header.pop("config"))
+        _check_size(path, config, tensors)
+        model = network(config)
         if header.pop("deployed"):
             model.deploy()
         state = model.state_dict()
@@ -129,6 +131,20 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except (SafetensorError, ValueError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or no safetensors file ({error})") from None
+
+
+def _check_size(path: Path, config: ModelConfig | TeacherConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `CheckpointError` where the tensors are too few or too small for the network: building it would
+    take time and memory without a limit. Each layer has several tensors and at least C² weights, each of them
+    a bit or more.
+    """
+    if isinstance(config, ModelConfig):
+        layers = sum(stage.layers for stage in config.stages)
+        weights = sum(stage.layers * stage.dim**2 for stage in config.stages)
+    else:
+        layers, weights = config.blocks, 9 * (64 * config.width) ** 2 * config.blocks
+    if layers > len(tensors) or weights > 8 * sum(tensor.nbytes for tensor in tensors.values()):
+        raise CheckpointError(f"{path}: not a whole checkpoint, it has too few tensors for {config.name}")
 
 
 def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:

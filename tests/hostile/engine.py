@@ -51,6 +51,8 @@ class Reader:
     """Makes checksums right again, which half of the damaged files get, so that what they protect is read."""
     seconds: float = 5.0
     """Processor time that a file may take."""
+    lazy: bool = False
+    """Whether a MemoryError may refuse a file: where a library allocates what a header says, before it reads."""
     megabytes: int = 1024
     """Address space that a file may take beside that of the process, and growth of the process in a hunt."""
 
@@ -142,9 +144,9 @@ class Hunt:
             return f"a message that is not one line: {text!r:.2000}"
         if len(text) > LONGEST_LINE:
             return f"a message of {len(text):,} characters: {text:.200} …"
-        before: BaseException | None = error
-        while before := before and (before.__cause__ or before.__context__):
-            if isinstance(before, MemoryError):
+        before: BaseException = error
+        while before := before.__cause__ or before.__context__:
+            if isinstance(before, MemoryError) and not self.reader.lazy:
                 return f"more than {self.reader.megabytes} MB of memory, refused as: {text}"
         return None
 

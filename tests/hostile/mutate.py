@@ -111,7 +111,7 @@ def altered(value: Any, random: Random) -> Any:
         case 3 if type(holder[key]) is int:
             holder[key] += random.choice((-1, 1, 1 << 16, -(1 << 40)))
         case 3 if isinstance(holder[key], str):
-            text = damaged(holder[key].encode(errors="surrogatepass"), random)
+            text = damaged(holder[key].encode(errors="replace"), random)
             holder[key] = text.decode(errors="replace")
         case _:
             holder[key] = random.choice(_VALUES)

@@ -16,7 +16,7 @@ from tests.hostile.engine import Hunt, Reader, Tally
 from tests.hostile.limits import limit_memory
 from tests.hostile.mutate import LARGEST
 
-HANGS = 12
+HANGS = 4
 """A process that is busy with one file for so many times its limit of seconds is ended."""
 
 STARTED = 300.0

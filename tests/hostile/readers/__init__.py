@@ -10,9 +10,15 @@ COUNTS = {
     "tables": 50_000,
     "archives": 30_000,
     "cifar": 20_000,
+    "checkpoints": 20_000,
+    "onnx": 2_000,
+    "names": 20_000,
     "configs": 100_000,
     "stamps": 50_000,
 }
 """How many damaged files each of them has to read."""
 
-PLACES = {name: f"tests.hostile.readers.{name}:READER" for name in COUNTS}
+FILES = {"onnx": "onnx_files"}
+"""Files that have another name than their reader."""
+
+PLACES = {name: f"tests.hostile.readers.{FILES.get(name, name)}:READER" for name in COUNTS}

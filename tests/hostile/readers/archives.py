@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 import zlib
+from contextlib import redirect_stderr
 from pathlib import Path
 from random import Random
 
@@ -39,7 +40,8 @@ def _tar(files: dict[str, bytes], links: dict[str, str] | None = None, form: int
             member = tarfile.TarInfo(name)
             member.type, member.linkname = (tarfile.LNKTYPE, tarfile.SYMTYPE)[number % 2], target
             archive.addfile(member)
-    return whole.getvalue()[: -(-whole.tell() // _BLOCK) * _BLOCK].rstrip(b"\0") + bytes(2 * _BLOCK)
+    # tarfile fills the archive up to 10 KB with zeros; two blocks of them are its end.
+    return whole.getvalue().rstrip(b"\0")
 
 
 def _corpus(folder: Path) -> list[bytes]:
@@ -57,7 +59,7 @@ def _corpus(folder: Path) -> list[bytes]:
 
 
 def _padded(archive: bytes) -> bytes:
-    return archive + bytes(-len(archive) % _BLOCK)
+    return archive + bytes(-len(archive) % _BLOCK + 2 * _BLOCK)
 
 
 def _mutate(data: bytes, random: Random, others) -> bytes:
@@ -94,11 +96,15 @@ def _read(data: bytes, folder: Path) -> None:
     """It is read as images with classes and, where they are refused, as images with masks."""
     path = folder / ("data.tar.gz" if data[:2] == b"\x1f\x8b" else "data.tar")
     path.write_bytes(data)
-    masks = b"/masks/" in data
-    try:
-        found = data_sets.load(_MASKS if masks else _CONFIG, path, own_classes=True)
-    finally:
-        path.unlink()
+    masks = False
+    with redirect_stderr(io.StringIO()):
+        try:
+            found = data_sets.load(_CONFIG, path, own_classes=True)
+        except DataError as error:
+            masks = "choose a segmentation network" in str(error)
+            if not masks:
+                raise
+            found = data_sets.load(_MASKS, path, own_classes=True)
     for split in (found.train, found.validation, found.test):
         shape = (len(split), 4, 4)
         if not len(split) or split.pixels.shape != (*shape, 1) or split.pixels.dtype != np.uint8:
@@ -112,4 +118,4 @@ def _read(data: bytes, folder: Path) -> None:
             raise Wrong(f"labels {split.labels} of {found.classes}")
 
 
-READER = Reader("archives", 30_000, (DataError,), _corpus, _read, _mutate, seconds=5, megabytes=2048)
+READER = Reader("archives", 30_000, (DataError,), _corpus, _read, _mutate, seconds=5, lazy=True)

@@ -1,22 +1,31 @@
 """The files of CIFAR's archives, unpacked: pickles and the binary version, and the unpickler alone."""
 
+import os
 import pickle
 from pathlib import Path
+from random import Random
 
 import numpy as np
 
 from haarlequin.models.data import DataError, cifar
 from tests.hostile.engine import Reader, Wrong
+from tests.hostile.mutate import damaged
 
 _BETWEEN = b"\0cifar\0"
 _PYTHON, _BINARY = b"cifar-100-python", b"cifar-100-binary"
 
 
-class Evil:
-    """Its pickle asks for a function that writes a file."""
+class _Evil:
+    """Its pickle asks for a function that makes a folder, or for one that takes all memory."""
+
+    def __init__(self, function: object, *arguments: object):
+        self._reduced = function, arguments
 
     def __reduce__(self):
-        return Path.write_text, (Path("/tmp/evil"), "evil", "utf-8")
+        return self._reduced
+
+
+_EVIL = [_Evil(os.mkdir, "evil"), _Evil(np.ndarray, (1 << 40,)), _Evil(eval, "1"), _Evil(bytearray, 1 << 40)]
 
 
 def _pickled(content: object, protocol: int) -> bytes:
@@ -39,6 +48,21 @@ def _corpus(folder: Path) -> list[bytes]:
     return [*found, _BETWEEN.join([_BINARY, rows, rows, b"a\nb\n"])]
 
 
+def _mutate(data: bytes, random: Random, others) -> bytes:
+    """A file is damaged, or holds something that a pickle may not do."""
+    parts = data.split(_BETWEEN)
+    at = random.randrange(1, len(parts)) if len(parts) > 1 else 0
+    if random.random() < 0.05:
+        parts[at] = _pickled({b"data": random.choice(_EVIL), b"fine_label_names": []}, random.choice((0, 2, 4)))
+    else:
+        # The pixels are most of a file: what is before and after them is damaged more often.
+        size = random.choice((60, 300, len(parts[at])))
+        front = random.random() < 0.5
+        first, rest = (parts[at][:size], parts[at][size:]) if front else (parts[at][:-size], parts[at][-size:])
+        parts[at] = damaged(first, random, others) + rest if front else first + damaged(rest, random, others)
+    return _BETWEEN.join(parts)
+
+
 def _read(data: bytes, folder: Path) -> None:
     """Every file is put where the archive has it; a pickle is read alone, too."""
     name, *files = data.split(_BETWEEN)
@@ -58,4 +82,4 @@ def _read(data: bytes, folder: Path) -> None:
             raise Wrong(f"{split.labels} of {classes}")
 
 
-READER = Reader("cifar", 20_000, (DataError,), _corpus, _read, seconds=2, megabytes=1024)
+READER = Reader("cifar", 20_000, (DataError,), _corpus, _read, _mutate, seconds=2, megabytes=1024)
