@@ -12,8 +12,8 @@ def printable(text: str) -> str:
 
 
 class OneLine(Exception):
-    """An exception whose text is one line of at most `LONGEST` characters, whatever it quotes. Of a longer one
-    the middle is left out, because it begins with the cause and ends with what to do.
+    """An exception whose text is one line of at most `LONGEST` characters, whatever it quotes. Of a longer
+    one the middle is left out, because it begins with the cause and ends with what to do.
     """
 
     def __str__(self) -> str:

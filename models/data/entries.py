@@ -31,7 +31,7 @@ _REASONS = 5
 """Largest number of reasons in the line that tells which files were passed over."""
 
 MOST_BYTES = 1 << 28
-"""A larger file is refused unread: none of `models.common.pictures.MAX_PIXELS` pixels of 4 bytes is so large."""
+"""A larger file is refused unread: `models.common.pictures.MAX_PIXELS` pixels of 4 bytes are smaller."""
 
 Place: TypeAlias = tuple[str, str, str]
 """The first three fields of an `Entry`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from haarlequin.models.common.cli import command
+from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder
 from tests.hostile import readers, watched
 from tests.hostile.engine import Tally
@@ -17,7 +18,7 @@ from tests.hostile.engine import Tally
 ORDER = ("read", "accepted", "refused", "messages", "failures", "seconds")
 
 
-def main_table(rows: dict[str, dict]) -> str:
+def table(rows: dict[str, dict]) -> str:
     """The counts of every reader, as Markdown."""
     lines = ["| reader | inputs | accepted | refused | distinct messages | failures | seconds |"]
     lines.append("|---|" + "---:|" * len(ORDER))
@@ -50,7 +51,7 @@ class Counts:
         row["messages"] = sorted({*row["messages"], *tally.messages})
         for why, data in tally.failures:
             self.keep(name, "failures", data, why)
-        self._path.write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
+        write_text(self._path, json.dumps(self.rows, indent=1))
 
     def keep(self, name: str, kind: str, data: bytes, why: str = "") -> None:
         """Write a file into a folder of that reader."""
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> None:
         if time.monotonic() < deadline:
             hunt(name, arguments.count or readers.COUNTS[name], counts, deadline)
     rows = {name: counts.of(name) for name in names}
-    print(main_table(rows))
+    print(table(rows))
     sys.exit(1 if any(row["failures"] for row in rows.values()) else 0)
 
 

@@ -52,7 +52,7 @@ class Reader:
     seconds: float = 5.0
     """Processor time that a file may take."""
     lazy: bool = False
-    """Whether a MemoryError may refuse a file: where a library allocates what a header says, before it reads."""
+    """Whether a MemoryError may refuse a file: a library allocates what a header says, before it reads."""
     megabytes: int = 1024
     """Address space that a file may take beside that of the process, and growth of the process in a hunt."""
 
@@ -82,14 +82,15 @@ class Hunt:
     """
 
     def __init__(self, reader: Reader, folder: Path, seed: int = 0, kept: Sequence[bytes] = ()):
-        self.reader, self.folder, self.tally = reader, folder, Tally()
+        self.reader, self.folder, self.tally = reader, folder.resolve(), Tally()
+        self._within = str(self.folder)
         self._random = Random(f"{reader.name} {seed}")
         for name in ("corpus", "files", "empty"):
-            (folder / name).mkdir()
-        self._valid = reader.corpus(folder / "corpus")
+            (self.folder / name).mkdir()
+        self._valid = reader.corpus(self.folder / "corpus")
         self.kept = list(kept)
         self._resident: float | None = None
-        os.chdir(folder / "empty")
+        os.chdir(self.folder / "empty")
 
     def undamaged(self) -> None:
         """Read the valid files themselves. Raises AssertionError where one is not accepted."""
@@ -114,15 +115,13 @@ class Hunt:
         tally, start = self.tally, time.process_time()
         wrong = None
         try:
-            with writing_only_below(self.folder):
+            with writing_only_below(self._within):
                 self.reader.read(data, self.folder / "files")
             tally.accepted += 1
         except self.reader.refusals as error:
             wrong = self._refused(error, data)
-        except RecursionError:
+        except (Exception, Written):  # noqa: BLE001 (whatever it is, it is a failure)
             wrong = f"a crash: {_shortened(traceback.format_exc())}"
-        except (Exception, Written):
-            wrong = f"a crash: {traceback.format_exc()}"
         took = time.process_time() - start
         tally.read += 1
         tally.seconds += took

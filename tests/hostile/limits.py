@@ -5,11 +5,19 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
+_CHANGES = {
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+}
 _PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.startfile"}
 _NETWORK = {"socket.connect", "socket.bind", "socket.getaddrinfo"}
 
@@ -44,15 +52,15 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def writing_only_below(folder: Path) -> Iterator[None]:
-    """Raise `Written` in this block where anything outside ``folder`` is changed through Python's functions,
-    and where a program or a connection is started. Threads are watched, too.
+def writing_only_below(folder: str) -> Iterator[None]:
+    """Raise `Written` in this block where anything outside ``folder``, an absolute path, is changed through
+    Python's functions, and where a program or a connection is started. Threads are watched, too.
     """
     global _allowed, _installed
     if not _installed:
         sys.addaudithook(_watch)
         _installed = True
-    _allowed = f"{folder.resolve()}{os.sep}"
+    _allowed = f"{folder}{os.sep}"
     try:
         yield
     finally:

@@ -13,7 +13,20 @@ _EDGES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 1 << 24, (1 << 31) - 1
 _EDGES += [1 << 33, (1 << 63) - 1, (1 << 64) - 1]
 _NUMBERS = ["0", "-1", "1e999", "65536", "4294967296", "9" * 25, "9" * 5000, "NaN", "0x7f", "07", "1.5", ""]
 _VALUES: list[Any] = [None, True, False, 0, 1, -1, 2, 3, 7, 255, 65536, 1 << 31, 1 << 63, 10**400, 0.5, 1e308]
-_VALUES += [float("nan"), float("inf"), "", "a", "a\nb", "\ud800", "\x1b[2J", "x" * 5000, [], {}, [[]], [1, 2]]
+_VALUES += [
+    float("nan"),
+    float("inf"),
+    "",
+    "a",
+    "a\nb",
+    "\ud800",
+    "\x1b[2J",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    [1, 2],
+]
 _VALUES += [{"a": 1}, [None] * 3000, ["", ""], "0"]
 
 Mutator = Callable[[bytes, Random, Sequence[bytes]], bytes]

@@ -75,14 +75,15 @@ def hunt(
     kept: Sequence[bytes] = (),
     tell: Callable[[Report], bool] = lambda report: True,
 ) -> Tally:
-    """Let the reader at ``place`` read ``count`` damaged files; ``tell`` gets every report, and returns whether
-    to go on. A process that has died or was ended is begun again, with another seed.
+    """Let the reader at ``place`` read ``count`` damaged files; ``tell`` gets every report, and returns
+    whether to go on. A process that has died or was ended is begun again, with another seed.
     """
     whole, kept, restarts = Tally(), list(kept), 0
     while whole.read < count and len(whole.failures) < MOST_FAILURES:
-        with tempfile.TemporaryDirectory() as folder, _Process(
-            place, seed + restarts, count - whole.read, kept, Path(folder)
-        ) as process:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            _Process(place, seed + restarts, count - whole.read, kept, Path(folder)) as process,
+        ):
             for report in process.reports():
                 _add(whole, report.tally)
                 kept += report.kept

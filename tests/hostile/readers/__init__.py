@@ -1,20 +1,20 @@
-"""Every reader of a stranger's bytes, one per file. They are imported only in the processes that hunt, because
-some of them import torch.
+"""Every reader of a stranger's bytes, one per file. They are imported only in the processes that hunt,
+because some of them import torch.
 """
 
 COUNTS = {
     "frames": 500_000,
-    "answers": 20_000,
+    "answers": 5_000,
     "pictures": 200_000,
     "boot": 50_000,
     "tables": 50_000,
-    "archives": 30_000,
-    "cifar": 20_000,
+    "archives": 20_000,
+    "cifar": 30_000,
     "checkpoints": 20_000,
     "onnx": 2_000,
-    "names": 20_000,
-    "configs": 100_000,
-    "stamps": 50_000,
+    "names": 5_000,
+    "configs": 20_000,
+    "stamps": 10_000,
 }
 """How many damaged files each of them has to read."""
 

@@ -29,7 +29,9 @@ def _picture(value: int, mode: str = "L") -> bytes:
     return file.getvalue()
 
 
-def _tar(files: dict[str, bytes], links: dict[str, str] | None = None, form: int = tarfile.USTAR_FORMAT) -> bytes:
+def _tar(
+    files: dict[str, bytes], links: dict[str, str] | None = None, form: int = tarfile.USTAR_FORMAT
+) -> bytes:
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w", format=form) as archive:
         for name, content in files.items():
@@ -113,7 +115,9 @@ def _read(data: bytes, folder: Path) -> None:
             known = (split.labels < len(found.classes)) | (split.labels == IGNORE)
             fine = split.labels.shape == shape and known.all()
         else:
-            fine = split.labels.shape == shape[:1] and {*split.labels.tolist()} <= {*range(len(found.classes))}
+            fine = split.labels.shape == shape[:1] and {*split.labels.tolist()} <= {
+                *range(len(found.classes))
+            }
         if not fine:
             raise Wrong(f"labels {split.labels} of {found.classes}")
 

@@ -53,12 +53,16 @@ def _mutate(data: bytes, random: Random, others) -> bytes:
     parts = data.split(_BETWEEN)
     at = random.randrange(1, len(parts)) if len(parts) > 1 else 0
     if random.random() < 0.05:
-        parts[at] = _pickled({b"data": random.choice(_EVIL), b"fine_label_names": []}, random.choice((0, 2, 4)))
+        parts[at] = _pickled(
+            {b"data": random.choice(_EVIL), b"fine_label_names": []}, random.choice((0, 2, 4))
+        )
     else:
         # The pixels are most of a file: what is before and after them is damaged more often.
         size = random.choice((60, 300, len(parts[at])))
         front = random.random() < 0.5
-        first, rest = (parts[at][:size], parts[at][size:]) if front else (parts[at][:-size], parts[at][-size:])
+        first, rest = (
+            (parts[at][:size], parts[at][size:]) if front else (parts[at][:-size], parts[at][-size:])
+        )
         parts[at] = damaged(first, random, others) + rest if front else first + damaged(rest, random, others)
     return _BETWEEN.join(parts)
 

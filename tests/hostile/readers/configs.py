@@ -1,4 +1,4 @@
-"""Configurations as JSON: of networks, of teachers and of segmenters, as checkpoints and ONNX files have them."""
+"""Configurations as JSON, which checkpoints and ONNX files have: of networks, teachers and segmenters."""
 
 import json
 from pathlib import Path

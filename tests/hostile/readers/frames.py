@@ -1,5 +1,6 @@
 """The host's receiver: bytes from a line become frames, and the payload of an IDENTITY an identity."""
 
+from binascii import crc_hqx
 from pathlib import Path
 from random import Random
 
@@ -21,6 +22,11 @@ _IDENTITY = Identity(0x12345678, 12_000_000, (Memory("weights", 12, 512), Memory
 _HEADER, _CRC = 10, 2
 
 
+def crc(data: bytes) -> int:
+    """CRC-16/IBM-3740."""
+    return crc_hqx(data, 0xFFFF)
+
+
 def _corpus(folder: Path) -> list[bytes]:
     alone = [
         Frame(FrameType.IDENTIFY, 1),
@@ -39,28 +45,6 @@ def _corpus(folder: Path) -> list[bytes]:
     return [*map(encode, alone), line, b"\xa5" * 5 + line[:60], within]
 
 
-def _table() -> list[int]:
-    """CRC-16 of every byte, worked out bit by bit."""
-    table = []
-    for byte in range(256):
-        value = byte << 8
-        for _ in range(8):
-            value = (value << 1 ^ (0x1021 if value & 0x8000 else 0)) & 0xFFFF
-        table.append(value)
-    return table
-
-
-_TABLE = _table()
-
-
-def crc(data: bytes) -> int:
-    """CRC-16/IBM-3740, a second time."""
-    value = 0xFFFF
-    for byte in data:
-        value = (value << 8 & 0xFF00) ^ _TABLE[value >> 8 ^ byte]
-    return value
-
-
 def expected(data: bytes) -> list[bytes]:
     """The bytes of every frame that a receiver finds in ``data``, if nothing comes after it."""
     found, at = [], 0
@@ -70,7 +54,9 @@ def expected(data: bytes) -> list[bytes]:
         whole = end <= len(data) and crc(data[at + 1 : end - _CRC]) == int.from_bytes(data[end - _CRC : end])
         if whole and data[at + 1] & PAYLOAD:
             start, end = end, end + int.from_bytes(data[at + 7 : at + 10], "little") + _CRC
-            whole = end <= len(data) and crc(data[start : end - _CRC]) == int.from_bytes(data[end - _CRC : end])
+            whole = end <= len(data) and crc(data[start : end - _CRC]) == int.from_bytes(
+                data[end - _CRC : end]
+            )
         if whole and data[at + 1] in kinds:
             found.append(data[at:end])
             at = end

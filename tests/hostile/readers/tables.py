@@ -67,13 +67,16 @@ def mend(data: bytes) -> bytes:
 
 
 def _read(data: bytes, folder: Path) -> None:
-    """What is accepted is the same once it is written and read again, and becomes a boot image or is refused."""
+    """What is accepted is the same once it is written and read again. It makes a boot image or is refused."""
     manifest, _, tables = data.partition(_BETWEEN)
     (folder / MANIFEST).write_bytes(manifest)
     (folder / TABLES).write_bytes(tables)
     compiled = table_folder.load(folder)
-    if sum(len(words) * memory.word_bytes for memory in compiled.memories
-           for words in [compiled.words.get(memory.name, [])]) != len(tables):
+    if sum(
+        len(words) * memory.word_bytes
+        for memory in compiled.memories
+        for words in [compiled.words.get(memory.name, [])]
+    ) != len(tables):
         raise Wrong(f"{len(tables)} bytes became {compiled.words}")
     table_folder.save(compiled, folder / "again")
     if table_folder.load(folder / "again") != compiled:
