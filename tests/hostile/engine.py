@@ -7,7 +7,6 @@ where it hangs.
 
 import os
 import re
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +53,7 @@ class Reader:
     lazy: bool = False
     """Whether a MemoryError may refuse a file: a library allocates what a header says, before it reads."""
     megabytes: int = 1024
-    """Address space that a file may take beside that of the process, and growth of the process in a hunt."""
+    """Address space that a file may take beside that of the process. It may grow by half of it in a hunt."""
 
 
 @dataclass
@@ -155,7 +154,7 @@ class Hunt:
             return f"files in the working directory: {left}"
         now = rss()
         self._resident = self._resident or now
-        if now - self._resident > self.reader.megabytes:
+        if now - self._resident > self.reader.megabytes / 2:
             before, self._resident = self._resident, now
             return f"the process has grown from {before:.0f} MB to {now:.0f} MB by now"
         return None
@@ -171,8 +170,3 @@ def _shortened(text: str) -> str:
     """The first and the last lines of a traceback."""
     lines = text.splitlines()
     return "\n".join(lines if len(lines) < 40 else [*lines[:20], "…", *lines[-8:]])
-
-
-def say(line: str) -> None:
-    """Print a line for a person who waits."""
-    print(line, file=sys.stderr, flush=True)

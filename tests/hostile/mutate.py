@@ -1,5 +1,6 @@
 """Damage to valid files: flips, cuts, splices, altered lengths and numbers, and other values in JSON."""
 
+import copy
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -28,6 +29,12 @@ _VALUES += [
     [1, 2],
 ]
 _VALUES += [{"a": 1}, [None] * 3000, ["", ""], "0"]
+
+
+def _value(random: Random) -> Any:
+    """One of `_VALUES`, which the caller may alter."""
+    return copy.deepcopy(random.choice(_VALUES))
+
 
 Mutator = Callable[[bytes, Random, Sequence[bytes]], bytes]
 """From a file, a generator and other files of the same reader to a damaged file."""
@@ -108,26 +115,26 @@ def altered(value: Any, random: Random) -> Any:
     """What JSON holds with another value at one place, or with a key or an item more or less."""
     places = list(_places(value))
     if not places:
-        return random.choice(_VALUES)
+        return _value(random)
     holder, key = random.choice(places)
     match random.randrange(6):
         case 0:
             del holder[key]
         case 1 if isinstance(holder, list):
-            holder.insert(key, random.choice(_VALUES))
+            holder.insert(key, _value(random))
         case 1:
-            holder[random.choice(("", "name", "x", "__class__"))] = random.choice(_VALUES)
+            holder[random.choice(("", "name", "x", "__class__"))] = _value(random)
         case 2:
             other, where = random.choice(places)
             if where in other if isinstance(other, dict) else where < len(other):
-                holder[key] = json.loads(json.dumps(other[where]))
+                holder[key] = copy.deepcopy(other[where])
         case 3 if type(holder[key]) is int:
             holder[key] += random.choice((-1, 1, 1 << 16, -(1 << 40)))
         case 3 if isinstance(holder[key], str):
             text = damaged(holder[key].encode(errors="replace"), random)
             holder[key] = text.decode(errors="replace")
         case _:
-            holder[key] = random.choice(_VALUES)
+            holder[key] = _value(random)
     return value
 
 

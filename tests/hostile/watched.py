@@ -2,6 +2,7 @@
 
 import mmap
 import multiprocessing
+import os
 import struct
 import sys
 import tempfile
@@ -17,7 +18,10 @@ from tests.hostile.limits import limit_memory
 from tests.hostile.mutate import LARGEST
 
 HANGS = 4
-"""A process that is busy with one file for so many times its limit of seconds is ended."""
+"""A process that has computed for so many times its limit of seconds on one file is ended."""
+
+SLEEPS = 40
+"""The same for seconds of the clock: it may have to wait for a processor, but not for ever."""
 
 STARTED = 300.0
 """Seconds within which a process has to have read its valid files."""
@@ -122,10 +126,10 @@ class _Process:
         if not self._pipe.poll(STARTED):
             raise RuntimeError("a hunt did not begin")
         try:
-            patience = HANGS * self._pipe.recv()
+            seconds = self._pipe.recv()
         except EOFError:
             raise RuntimeError("a hunt did not begin: its error is above") from None
-        before, since, told = 0, time.monotonic(), 0
+        before, since, computed, told = 0, time.monotonic(), self._computed(), 0
         while True:
             try:
                 if self._pipe.poll(0.2):
@@ -140,15 +144,25 @@ class _Process:
                 return
             number, _ = self._current()
             if number != before:
-                before, since = number, time.monotonic()
-            elif time.monotonic() - since > patience:
-                yield self._broken(f"it hangs: nothing in {patience:g} s", told)
+                before, since, computed = number, time.monotonic(), self._computed()
+            busy, waited = self._computed() - computed, time.monotonic() - since
+            if busy > HANGS * seconds or waited > SLEEPS * seconds:
+                yield self._broken(f"it hangs: nothing in {waited:.0f} s, of {seconds:g} s", told)
                 return
 
     def _broken(self, why: str, told: int) -> Report:
         """A report on the file that is being read, and on those read since the last report."""
         number, data = self._current()
         return Report(Tally(read=max(1, number - told), failures=[(why, data)]), [])
+
+    def _computed(self) -> float:
+        """Seconds of processor time that the process has had."""
+        try:
+            text = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii")
+        except OSError:  # it has just ended
+            return 0.0
+        fields = text.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _current(self) -> tuple[int, bytes]:
         """The number of the file that is being read, and the file."""
