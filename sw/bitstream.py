@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from haarlequin.hw.bitstream import floorplan, report, tools
-from haarlequin.hw.bitstream.flow import SUMMARY, Flow
+from haarlequin.hw.bitstream.flow import MADE, SUMMARY, Flow
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import PLACERS, Board
 from haarlequin.hw.boards.top import clocks
@@ -118,8 +118,9 @@ def built() -> str:
         path = build_folder("boards", target.name) / SUMMARY
         if not path.exists():
             continue
-        found = stamps.facts(path)
-        if found is None:
+        kinds = MADE | {"part": str, "available": dict} | dict.fromkeys(RESOURCES, int)
+        found = stamps.facts(path, **kinds)
+        if found is None or any(type(found["available"].get(resource)) is not int for resource in RESOURCES):
             say(f"{path} is cut off, or belongs to another bitstream: make bitstream BOARD={target.name}")
             continue
         used = (f"{found[resource]:,} of {found['available'][resource]:,}" for resource in RESOURCES)

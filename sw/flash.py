@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from haarlequin.hw.bitstream.flow import SUMMARY
+from haarlequin.hw.bitstream.flow import MADE, SUMMARY
 from haarlequin.hw.bitstream.tools import tool
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import Board
@@ -55,7 +55,7 @@ def built(target: Board, missed_clock: bool) -> dict[str, Any]:
     bitstream, again = _bitstream(target), f"make bitstream BOARD={target.name}"
     if not (bitstream.exists() and bitstream.stat().st_size):
         raise FlashError(f"{bitstream} is gone or empty; build it again: {again}")
-    found = stamps.facts(bitstream.with_name(SUMMARY))
+    found = stamps.facts(bitstream.with_name(SUMMARY), **MADE, met=bool, baud=int)
     if found is None:
         raise FlashError(f"{bitstream} is not what {SUMMARY} beside it says; build it again: {again}")
     if not found["met"] and not missed_clock:

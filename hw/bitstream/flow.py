@@ -20,6 +20,9 @@ NEXTPNR_MILESTONES = r"(^Preparing|Packing|Placed|placement|Running|Routing|arcs
 SUMMARY = "summary.json"
 """The name of the bitstream's stamp. Its facts are what was built, and what that took."""
 
+MADE = {"config": str, "clock_mhz": float, "fmax_mhz": float}
+"""Facts that every reader of a `SUMMARY` needs, with their types."""
+
 
 class Flow:
     """The stages of one design, which run one after the other in a folder of its own.
@@ -91,7 +94,7 @@ class Flow:
         """Run ``program`` in the folder, unless it has already made the outputs from the same inputs."""
         by, stamp = tools.version(program), self.folder / f"{name.replace(' ', '-')}.stamp"
         made_from = stamps.digest(by, *arguments, *inputs)
-        before = stamps.facts(stamp, made_from)
+        before = stamps.facts(stamp, made_from, seconds=float)
         if before is not None:
             print(f"{name}: as before, by {by}", flush=True)
             self.seconds += before["seconds"]

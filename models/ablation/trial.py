@@ -73,7 +73,7 @@ class Trial:
             return found
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise UsageError(f"{self.result_file} is damaged: delete it") from None
 
     def train(

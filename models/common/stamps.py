@@ -14,6 +14,9 @@ from types import ModuleType
 
 from haarlequin.models.common.files import write_text
 
+_ALIKE = {float: (float, int)}
+"""Types that may stand for one another."""
+
 
 def digest(*inputs: str | bytes | Path) -> str:
     """A hash of texts, bytes and the contents of files, in that order."""
@@ -45,9 +48,10 @@ def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:
     write_text(stamp, json.dumps(content, indent=1) + "\n")
 
 
-def facts(stamp: Path, inputs: str | None = None) -> dict | None:
+def facts(stamp: Path, inputs: str | None = None, **kinds: type) -> dict | None:
     """The facts of a stamp whose outputs are all there and unchanged and, where ``inputs`` is given, were
-    made from those; otherwise None.
+    made from those; otherwise None. ``kinds`` are types that facts must have, by their names: without them,
+    or with others, a stamp counts as none. An integer is a float, too.
     """
     try:
         content = json.loads(stamp.read_text(encoding="utf-8"))
@@ -57,7 +61,9 @@ def facts(stamp: Path, inputs: str | None = None) -> dict | None:
             path = stamp.parent / name
             if path.stat().st_size != size or _hash_file(path) != hashed:
                 return None
-        return dict(content["facts"])
+        found = dict(content["facts"])
+        right = all(type(found[name]) in _ALIKE.get(kind, (kind,)) for name, kind in kinds.items())
+        return found if right else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

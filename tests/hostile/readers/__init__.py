@@ -13,6 +13,8 @@ COUNTS = {
     "checkpoints": 20_000,
     "onnx": 2_000,
     "names": 5_000,
+    "results": 10_000,
+    "summaries": 10_000,
     "configs": 20_000,
     "stamps": 10_000,
 }
