@@ -63,7 +63,15 @@ def test_the_table_has_what_was_built(built, capsys):
     assert row == f"| ULX3S, LFE5U-85F | `2x64` | {cells} | 67.4 of 60 |"
 
 
-@pytest.mark.parametrize("content", ["", '{"inputs": "", "outp', '{"part": "of an older version"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        '{"inputs": "", "outp',
+        '{"part": "of an older version"}',
+        '{"inputs": "", "outputs": {}, "facts": {"part": "of an older version"}}',
+    ],
+)
 def test_the_table_passes_over_a_summary_that_is_cut_off(built, capsys, content):
     (built / SUMMARY).write_text(content)
     with pytest.raises(SystemExit) as exit_:

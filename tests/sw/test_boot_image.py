@@ -35,3 +35,11 @@ def test_an_image_that_is_too_long(monkeypatch):
     monkeypatch.setattr("haarlequin.sw.boot_image.MOST_BYTES", size - 1)
     with pytest.raises(TablesError, match=f"at most {size - 1} bytes of frames, not {size}"):
         boot_image(TABLES)
+
+
+def test_tables_of_an_accelerator_that_cannot_be():
+    """Found with damaged files: a digest of more than 32 bits was a traceback."""
+    with pytest.raises(TablesError, match="for no accelerator: config_hash must be 0 to 4294967295"):
+        boot_image(replace(TABLES, digest=1 << 32))
+    with pytest.raises(TablesError, match="for no accelerator: there must be 1 to 16 memories, not 0"):
+        boot_image(replace(TABLES, memories=(), words={}))

@@ -121,6 +121,11 @@ AGAIN = "build it again: make bitstream BOARD=ulx3s-85f"
         (SUMMARY, b"", f"{BITSTREAM} is not what summary.json beside it says; {AGAIN}"),
         (SUMMARY, b'{"inputs": ', f"{BITSTREAM} is not what summary.json beside it says; {AGAIN}"),
         (SUMMARY, b'{"config": "16x64"}', f"{BITSTREAM} is not what summary.json beside it says; {AGAIN}"),
+        (
+            SUMMARY,
+            b'{"inputs": "", "outputs": {}, "facts": {"config": "16x64"}}',
+            f"{BITSTREAM} is not what summary.json beside it says; {AGAIN}",
+        ),
     ],
 )
 def test_a_bitstream_that_is_not_whole_is_refused(built, capfd, name, content, error):

@@ -117,3 +117,15 @@ def test_the_class_is_the_folder(tmp_path, monkeypatch):
     (tmp_path / "dog").mkdir()
     monkeypatch.chdir(tmp_path / "dog")
     assert class_of(Path("1.jpg"), ["dog", "cat"]) == 0
+
+
+def test_a_name_with_a_nul_is_no_file(tmp_path):
+    for name in (f"{tmp_path}/a\0b", f"{tmp_path}/*\0"):
+        assert find([name])[0].problem in ("no such file or folder", "no images match this pattern")
+
+
+def test_many_stars_in_a_row_are_as_fast_as_two(tmp_path):
+    folder = tmp_path.joinpath(*"abcdefghijklmnopqrst")
+    [image] = touch(folder / "1.png")
+    assert find([f"{tmp_path}/{'**/' * 40}1.png"]) == [Found(image)]
+    assert find([f"{tmp_path}/{'**/' * 40}2.png"])[0].problem == "no images match this pattern"

@@ -99,8 +99,10 @@ def test_a_result_of_other_images_is_refused(data, tmp_path):
         lambda text: "[]",
         lambda text: json.dumps({**json.loads(text), "accuracy": {"float": 0.5}}),
         lambda text: json.dumps({**json.loads(text), "config": {}}),
+        lambda text: "[" * 100_000,
+        lambda text: json.dumps({**json.loads(text), "accuracy": {"float": 10**400, "deploy": 1}}),
     ],
-    ids=["cut off", "a list", "no deploy mode", "no configuration"],
+    ids=["cut off", "a list", "no deploy mode", "no configuration", "nested too deep", "no float"],
 )
 def test_a_damaged_result_is_named(data, tmp_path, damage):
     assert train(trial(tmp_path), data)

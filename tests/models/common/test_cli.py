@@ -12,7 +12,7 @@ import pytest
 from haarlequin.__main__ import COMMANDS
 from haarlequin.models.common import cli
 from haarlequin.models.common.cli import command, line_of, one_line_errors
-from haarlequin.models.common.errors import UsageError, printable
+from haarlequin.models.common.errors import UsageError
 
 
 def run(code, *options, shell="{}", **variables):
@@ -95,8 +95,6 @@ def test_an_interrupt_is_a_line(number):
 
 
 def test_words_of_a_file_give_a_terminal_no_orders(capsys):
-    assert printable("grün → \U0001f600") == "grün → \U0001f600"
-    assert printable("a\x1b]0;x\7\n\x9b2J\u202e") == r"a\x1b]0;x\x07\n\x9b2J\u202e"
     with pytest.raises(SystemExit), one_line_errors(verbose=False):
         raise UsageError("class '\x1b[31m'")
     assert capsys.readouterr().err == "error: class '\\x1b[31m'\n"

@@ -58,3 +58,11 @@ def test_inputs_are_told_apart(tmp_path):
     same = [stamps.digest(each) for each in ("ab", b"ab", tmp_path / "file")]
     assert len(set(same)) == 1
     assert len({stamps.digest("ab"), stamps.digest("a", "b"), stamps.digest("b", "a"), stamps.digest()}) == 4
+
+
+def test_facts_must_be_of_their_kinds(tmp_path):
+    stamps.write(tmp_path / "stamp", "", [], seconds=3, met=True, part=None)
+    assert stamps.facts(tmp_path / "stamp", seconds=float, met=bool) is not None
+    assert stamps.facts(tmp_path / "stamp", seconds=int) is not None
+    for kinds in ({"met": int}, {"part": str}, {"baud": int}):
+        assert stamps.facts(tmp_path / "stamp", **kinds) is None

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from haarlequin.models import data
-from haarlequin.models.data import DataError
+from haarlequin.models.data import DataError, entries
 from haarlequin.models.data.folder import read_splits
 from haarlequin.models.presets import preset
 
@@ -318,3 +318,22 @@ def test_a_picture_of_200_megapixels_is_a_line_with_its_name(tmp_path, files):
     files["train/ant/huge.png"] = b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
     with pytest.raises(DataError, match=r"ant/huge\.png: more than 64 million pixels: scale it down first"):
         read_splits(write_folder(tmp_path, files), (4, 4), 3)
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_a_file_that_is_too_large_is_not_read(tmp_path, files, form, monkeypatch):
+    monkeypatch.setattr(entries, "MOST_BYTES", 1000)
+    files["train/ant/large.png"] = bytes(1001)
+    with pytest.raises(DataError, match=r"train/ant/large\.png has 1,001 bytes, 1,000 at most: take it out"):
+        data.load(CONFIG, written(form, tmp_path, files))
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_member_that_says_it_is_larger_than_memory(tmp_path, files, kind):
+    """Found with damaged files: a MemoryError, or a member that was read to its end however long it is."""
+    member = tarfile.TarInfo("train/ant/large.png")
+    member.type, member.size = kind, 1 << 60
+    path = write_tar(tmp_path / "images.tar", files)
+    path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + path.read_bytes())
+    with pytest.raises(DataError, match=r"at most: take it out|truncated or no tar archive"):
+        data.load(CONFIG, path)

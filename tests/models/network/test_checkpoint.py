@@ -1,6 +1,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from haarlequin.models.network import checkpoint
 from haarlequin.models.network.checkpoint import CheckpointError
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.random_model import random_model
-from haarlequin.models.network.teacher import TeacherConfig
+from haarlequin.models.network.teacher import Teacher, TeacherConfig
 from haarlequin.models.onnx import export
 from haarlequin.models.presets import preset
 from haarlequin.models.training import train
@@ -246,3 +247,24 @@ def test_a_file_that_must_not_be_read_says_so(file, monkeypatch):
         checkpoint.load(file)
     with pytest.raises(CheckpointError, match=r"Is a directory; give the path|Permission denied"):
         checkpoint.load(file.parent)
+
+
+@pytest.mark.parametrize("changes", [{"layers": 65536}, {"dim": 60_000, "mlp_ratio": 1}])
+def test_a_configuration_that_is_larger_than_the_file_is_not_built(file, changes):
+    """It would take hours, or all memory."""
+    with safe_open(file, "pt") as opened:
+        header = opened.metadata()
+    config = json.loads(json.loads(header["config"])) | changes
+    save_file(load_file(file), file, header | {"config": json.dumps(json.dumps(config))})
+    with pytest.raises(CheckpointError, match="not a whole checkpoint, it has too few tensors for digits"):
+        checkpoint.load(file)
+
+
+def test_a_teacher_that_is_larger_than_its_file_is_not_built(tmp_path):
+    model = Teacher(TeacherConfig("tiny", (8, 8), 1, (78.0,), ("a", "b"), blocks=1, width=1))
+    checkpoint.save(tmp_path / "teacher.safetensors", model)
+    model.config = replace(model.config, blocks=64, width=64)
+    checkpoint.save(tmp_path / "huge.safetensors", model)
+    checkpoint.load_teacher(tmp_path / "teacher.safetensors")
+    with pytest.raises(CheckpointError, match="it has too few tensors for tiny"):
+        checkpoint.load_teacher(tmp_path / "huge.safetensors")

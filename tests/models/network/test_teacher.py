@@ -51,6 +51,6 @@ def test_an_illegal_teacher(settings, message):
 
 def test_a_text_that_is_no_configuration():
     assert TeacherConfig.from_json(TINY.to_json()) == TINY
-    for text in ("{", "[1]", "{}", '{"name": "x", "depth": 3}'):
+    for text in ("{", "[1]", "{}", '{"name": "x", "depth": 3}', "[" * 100_000):
         with pytest.raises(ConfigError, match="no configuration of a teacher"):
             TeacherConfig.from_json(text)
