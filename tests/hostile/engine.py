@@ -88,7 +88,7 @@ class Hunt:
             (self.folder / name).mkdir()
         self._valid = reader.corpus(self.folder / "corpus")
         self.kept = list(kept)
-        self._resident: float | None = None
+        self._resident = rss()
         os.chdir(self.folder / "empty")
 
     def undamaged(self) -> None:
@@ -98,7 +98,7 @@ class Hunt:
             self.one(data)
             wrong = self.tally.failures or self.tally.messages
             assert self.tally.accepted > before, f"{self.reader.name}: valid file {number}: {wrong}"
-        self.tally = Tally()
+        self.tally, self._resident = Tally(), rss()
 
     def files(self) -> Iterator[bytes]:
         """Damaged files, without an end."""
@@ -153,7 +153,6 @@ class Hunt:
         if left := os.listdir(self.folder / "empty"):  # noqa: PTH208 (much faster)
             return f"files in the working directory: {left}"
         now = rss()
-        self._resident = self._resident or now
         if now - self._resident > self.reader.megabytes / 2:
             before, self._resident = self._resident, now
             return f"the process has grown from {before:.0f} MB to {now:.0f} MB by now"

@@ -191,7 +191,7 @@ class Reduced:
             pickle.dumps({b"data": Reduced(np._core.multiarray._reconstruct, np.ndarray, (1 << 45,), b"b")}),
             "an array that numpy did not write",
         ),
-        (b"\x80\x02}r\xff\xff\xff\x7f.", "a place 2147483647 in 8 bytes"),
+        (b"\x80\x02}r\xff\xff\xff\x7f.", "a place 2147483647 in 9 bytes"),
         (b"\x80\x02T\xff\xff\xff\x7fabc.", "expected 2147483647 bytes"),
         (b"\x80\x02}J\x01\0\0\0K\x01(s.", "."),
         (b"\x80\x02]K\x01.", "."),
@@ -205,6 +205,6 @@ def test_a_pickle_that_wants_more_memory_than_it_has_bytes_or_is_damaged(content
 
 def test_labels_beyond_64_bits(tmp_path, monkeypatch):
     files, _, _ = contents("cifar-10-batches-py")
-    files["test_batch"] = python2_pickle({"labels": [1 << 70], "data": np.zeros((1, 3072), np.uint8)})
+    files["test_batch"] = pickle.dumps({b"labels": [1 << 70], b"data": np.zeros((1, 3072), np.uint8)}, 2)
     with pytest.raises(DataError, match="not what was published"):
         data.load(NANO, unpacked("cifar-10-batches-py", tmp_path, files, monkeypatch))
