@@ -14,7 +14,7 @@ from haarlequin.hw.families.pll import decimal
 from haarlequin.hw.presets import accelerator
 from haarlequin.models.common import stamps
 from haarlequin.models.common.cli import command, one_line_errors
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.errors import UsageError, printable
 from haarlequin.models.common.files import locked, say
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.golden import GoldenModel
@@ -125,7 +125,7 @@ def built() -> str:
             continue
         used = (f"{found[resource]:,} of {found['available'][resource]:,}" for resource in RESOURCES)
         clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
-        rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
+        rows.append(printable(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |"))
     if len(rows) == 2:
         raise UsageError("nothing was built here yet: make bitstream BOARD=…")
     return "\n".join(rows)

@@ -13,7 +13,7 @@ from haarlequin.hw.boards.board import Board
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.presets import accelerator
 from haarlequin.models.common import cli, stamps
-from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.errors import UsageError, printable
 from haarlequin.models.common.files import locked, replacing
 from haarlequin.models.common.places import build_folder
 from haarlequin.sw.boot_image import boot_image
@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
             found = built(target, arguments.missed_clock)
             todo = commands(target, arguments.persist, tables)
             made = f"{found['config']} at {found['clock_mhz']:g} MHz, {found['baud']:,} baud"
-            print(f"{target.title}: {made}", flush=True)
+            print(f"{target.title}: {printable(made)}", flush=True)
             if tables:
                 write_tables(tables, arguments.tables, found["config"])
             for command in todo:

@@ -36,8 +36,6 @@ class Reader:
     """A reader of files, or of other bytes, that come from a stranger."""
 
     name: str
-    count: int
-    """How many damaged files it has to read."""
     refusals: tuple[type[Exception], ...]
     """The project's exceptions that refuse a file in one line. Every other exception is a failure."""
     corpus: Callable[[Path], list[bytes]]
@@ -88,7 +86,7 @@ class Hunt:
             (self.folder / name).mkdir()
         self._valid = reader.corpus(self.folder / "corpus")
         self.kept = list(kept)
-        self._resident = rss()
+        self._resident, self._read = rss(), 0
         os.chdir(self.folder / "empty")
 
     def undamaged(self) -> None:
@@ -126,7 +124,8 @@ class Hunt:
         tally.seconds += took
         if not wrong and took > self.reader.seconds:
             wrong = f"it took {took:.1f} s of {self.reader.seconds:g} s"
-        wrong = wrong or (self._grown() if tally.read % MEASURED == 0 else None)
+        self._read += 1
+        wrong = wrong or (self._grown() if self._read % MEASURED == 0 else None)
         if wrong:
             tally.failures.append((wrong, data))
 

@@ -23,7 +23,6 @@ def _body(data: bytes) -> bytes:
 def _reader(fault: Callable[[bytes, Path], object]) -> Reader:
     return Reader(
         fault.__name__.strip("_"),
-        1000,
         (Refused,),
         lambda folder: [b"\0\4abcd", b"\0\0"],
         lambda data, folder: (fault(data, folder), _body(data))[1] and None,

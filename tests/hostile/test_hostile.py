@@ -10,7 +10,7 @@ from tests.hostile import __main__ as command
 from tests.hostile import watched
 from tests.hostile.engine import Hunt
 from tests.hostile.mutate import damaged, damaged_json
-from tests.hostile.readers import COUNTS, PLACES
+from tests.hostile.readers import PLACES
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +87,7 @@ def test_a_sample_of_every_reader(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module, _, attribute = PLACES[name].partition(":")
     reader = getattr(import_module(module), attribute)
-    assert (reader.name, reader.count) == (name, COUNTS[name])
+    assert reader.name == name
     hunt = Hunt(reader, tmp_path, seed=1)
     hunt.undamaged()
     for _, data in zip(range(SAMPLES.get(name, 500)), hunt.files(), strict=False):

@@ -57,4 +57,4 @@ def _read(data: bytes, folder: Path) -> None:
         raise Wrong(f"{came}")
 
 
-READER = Reader("answers", 20_000, (DeviceError,), _corpus, _read, seconds=2, megabytes=256)
+READER = Reader("answers", (DeviceError,), _corpus, _read, seconds=2, megabytes=256)

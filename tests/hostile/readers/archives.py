@@ -122,4 +122,4 @@ def _read(data: bytes, folder: Path) -> None:
             raise Wrong(f"labels {split.labels} of {found.classes}")
 
 
-READER = Reader("archives", 30_000, (DataError,), _corpus, _read, _mutate, seconds=5, lazy=True)
+READER = Reader("archives", (DataError,), _corpus, _read, _mutate, seconds=5, lazy=True)

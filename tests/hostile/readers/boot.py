@@ -74,4 +74,4 @@ def _read(data: bytes, folder: Path) -> None:
         raise Wrong(f"{words} and {again}")
 
 
-READER = Reader("boot", 100_000, (ProtocolError,), _corpus, _read, mend=mend, seconds=1, megabytes=256)
+READER = Reader("boot", (ProtocolError,), _corpus, _read, mend=mend, seconds=1, megabytes=256)

@@ -159,4 +159,4 @@ def _read(data: bytes, folder: Path) -> None:
             raise Wrong(f"logits {logits.shape} of {len(config.classes)} classes")
 
 
-READER = Reader("checkpoints", 20_000, (CheckpointError,), _corpus, _read, mutate, seconds=5, megabytes=2048)
+READER = Reader("checkpoints", (CheckpointError,), _corpus, _read, mutate, seconds=5, megabytes=2048)

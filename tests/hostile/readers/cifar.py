@@ -86,4 +86,4 @@ def _read(data: bytes, folder: Path) -> None:
             raise Wrong(f"{split.labels} of {classes}")
 
 
-READER = Reader("cifar", 20_000, (DataError,), _corpus, _read, _mutate, seconds=2, megabytes=1024)
+READER = Reader("cifar", (DataError,), _corpus, _read, _mutate, seconds=2, megabytes=1024)

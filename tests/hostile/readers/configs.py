@@ -38,4 +38,4 @@ def _read(data: bytes, folder: Path) -> None:
         raise refusals[len(data) % len(_KINDS)]
 
 
-READER = Reader("configs", 100_000, (ConfigError,), _corpus, _read, damaged_json, seconds=1, megabytes=512)
+READER = Reader("configs", (ConfigError,), _corpus, _read, damaged_json, seconds=1, megabytes=512)

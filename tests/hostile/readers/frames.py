@@ -107,4 +107,4 @@ def _read(data: bytes, folder: Path) -> None:
                 raise Wrong(f"{identity} of {frame.payload.hex()}")
 
 
-READER = Reader("frames", 500_000, (ProtocolError,), _corpus, _read, mend=mend, seconds=1, megabytes=256)
+READER = Reader("frames", (ProtocolError,), _corpus, _read, mend=mend, seconds=1, megabytes=256)

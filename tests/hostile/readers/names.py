@@ -42,4 +42,4 @@ def _read(data: bytes, folder: Path) -> None:
             raise Wrong(f"{each.path} of {name!r}")
 
 
-READER = Reader("names", 20_000, (UsageError,), _corpus, _read, _mutate, seconds=2, megabytes=256)
+READER = Reader("names", (UsageError,), _corpus, _read, _mutate, seconds=2, megabytes=256)

@@ -129,4 +129,4 @@ def _read(data: bytes, folder: Path) -> None:
         raise Wrong("onnxruntime gives other logits")
 
 
-READER = Reader("onnx", 2_000, (ReadError,), _corpus, _read, _mutate, mend, seconds=10, megabytes=2048)
+READER = Reader("onnx", (ReadError,), _corpus, _read, _mutate, mend, seconds=10, megabytes=2048)

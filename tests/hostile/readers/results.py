@@ -36,8 +36,8 @@ def _read(data: bytes, folder: Path) -> None:
     found = trial.result(_INPUTS)
     if not found or {type(found["accuracy"][phase]) for phase in trial.phases} != {float}:
         raise Wrong(f"{found}")
-    if found["recipe"] != asdict(_RECIPE) or found["inputs"] != _INPUTS:
+    if Recipe(**found["recipe"]) != _RECIPE or found["inputs"] != _INPUTS:
         raise Wrong(f"{found}")
 
 
-READER = Reader("results", 10_000, (UsageError,), _corpus, _read, damaged_json, seconds=1, megabytes=512)
+READER = Reader("results", (UsageError,), _corpus, _read, damaged_json, seconds=1, megabytes=512)

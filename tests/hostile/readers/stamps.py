@@ -30,4 +30,4 @@ def _read(data: bytes, folder: Path) -> None:
         raise Wrong(f"{outputs}")
 
 
-READER = Reader("stamps", 50_000, (UsageError,), _corpus, _read, damaged_json, seconds=1, megabytes=256)
+READER = Reader("stamps", (UsageError,), _corpus, _read, damaged_json, seconds=1, megabytes=256)

@@ -48,4 +48,4 @@ def _read(data: bytes, folder: Path) -> None:
         raise Wrong(f"{said}: {table}")
 
 
-READER = Reader("summaries", 10_000, (UsageError,), _corpus, _read, damaged_json, seconds=1, megabytes=512)
+READER = Reader("summaries", (UsageError,), _corpus, _read, damaged_json, seconds=1, megabytes=512)

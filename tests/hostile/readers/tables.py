@@ -84,4 +84,4 @@ def _read(data: bytes, folder: Path) -> None:
     boot_image(compiled)
 
 
-READER = Reader("tables", 50_000, (TablesError,), _corpus, _read, _mutate, mend, seconds=2, megabytes=512)
+READER = Reader("tables", (TablesError,), _corpus, _read, _mutate, mend, seconds=2, megabytes=512)
