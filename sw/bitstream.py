@@ -119,7 +119,7 @@ def built() -> str:
         if not path.exists():
             continue
         kinds = MADE | {"part": str, "available": dict} | dict.fromkeys(RESOURCES, int)
-        found = stamps.facts(path, **kinds)
+        found = stamps.facts(path, kinds=kinds)
         if found is None or any(type(found["available"].get(resource)) is not int for resource in RESOURCES):
             say(f"{path} is cut off, or belongs to another bitstream: make bitstream BOARD={target.name}")
             continue

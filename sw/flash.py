@@ -55,7 +55,7 @@ def built(target: Board, missed_clock: bool) -> dict[str, Any]:
     bitstream, again = _bitstream(target), f"make bitstream BOARD={target.name}"
     if not (bitstream.exists() and bitstream.stat().st_size):
         raise FlashError(f"{bitstream} is gone or empty; build it again: {again}")
-    found = stamps.facts(bitstream.with_name(SUMMARY), **MADE, met=bool, baud=int)
+    found = stamps.facts(bitstream.with_name(SUMMARY), kinds=MADE | {"met": bool, "baud": int})
     if found is None:
         raise FlashError(f"{bitstream} is not what {SUMMARY} beside it says; build it again: {again}")
     if not found["met"] and not missed_clock:

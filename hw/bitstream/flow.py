@@ -94,7 +94,7 @@ class Flow:
         """Run ``program`` in the folder, unless it has already made the outputs from the same inputs."""
         by, stamp = tools.version(program), self.folder / f"{name.replace(' ', '-')}.stamp"
         made_from = stamps.digest(by, *arguments, *inputs)
-        before = stamps.facts(stamp, made_from, seconds=float)
+        before = stamps.facts(stamp, made_from, {"seconds": float})
         if before is not None:
             print(f"{name}: as before, by {by}", flush=True)
             self.seconds += before["seconds"]

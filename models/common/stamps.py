@@ -8,13 +8,13 @@ as none, and so does one that cannot be read.
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 from haarlequin.models.common.files import write_text
 
-_ALIKE = {float: (float, int)}
+_ALIKE: dict[type, tuple[type, ...]] = {float: (float, int)}
 """Types that may stand for one another."""
 
 
@@ -48,7 +48,7 @@ def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:
     write_text(stamp, json.dumps(content, indent=1) + "\n")
 
 
-def facts(stamp: Path, inputs: str | None = None, **kinds: type) -> dict | None:
+def facts(stamp: Path, inputs: str | None = None, kinds: Mapping[str, type] | None = None) -> dict | None:
     """The facts of a stamp whose outputs are all there and unchanged and, where ``inputs`` is given, were
     made from those; otherwise None. ``kinds`` are types that facts must have, by their names: without them,
     or with others, a stamp counts as none. An integer is a float, too.
@@ -62,7 +62,7 @@ def facts(stamp: Path, inputs: str | None = None, **kinds: type) -> dict | None:
             if path.stat().st_size != size or _hash_file(path) != hashed:
                 return None
         found = dict(content["facts"])
-        right = all(type(found[name]) in _ALIKE.get(kind, (kind,)) for name, kind in kinds.items())
+        right = all(type(found[name]) in _ALIKE.get(kind, (kind,)) for name, kind in (kinds or {}).items())
         return found if right else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

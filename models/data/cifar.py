@@ -209,7 +209,7 @@ def _check_sizes(content: bytes) -> None:
     allocate what it says.
     """
     for operation, argument, _ in pickletools.genops(content):
-        if "PUT" in operation.name and int(argument) > len(content):
+        if "PUT" in operation.name and int(argument or 0) > len(content):
             raise pickle.UnpicklingError(f"a place {argument} in {len(content)} bytes")
 
 

@@ -62,7 +62,7 @@ def test_inputs_are_told_apart(tmp_path):
 
 def test_facts_must_be_of_their_kinds(tmp_path):
     stamps.write(tmp_path / "stamp", "", [], seconds=3, met=True, part=None)
-    assert stamps.facts(tmp_path / "stamp", seconds=float, met=bool) is not None
-    assert stamps.facts(tmp_path / "stamp", seconds=int) is not None
+    assert stamps.facts(tmp_path / "stamp", kinds={"seconds": float, "met": bool}) is not None
+    assert stamps.facts(tmp_path / "stamp", kinds={"seconds": int}) is not None
     for kinds in ({"met": int}, {"part": str}, {"baud": int}):
-        assert stamps.facts(tmp_path / "stamp", **kinds) is None
+        assert stamps.facts(tmp_path / "stamp", kinds=kinds) is None
