@@ -86,14 +86,23 @@ class Design:
         self.flags[name] = flag = Signal(name=f"flag_{len(self.flags)}")
         self.m.d.comb += flag.eq(value)
 
+    def before(self, value: Value) -> Signal:
+        """``value`` as it was in the cycle before; anything in the first cycle."""
+        register = Signal.like(Value.cast(value), name=f"before_{len(self._unknown)}", reset_less=True)
+        self._unknown.add(register)
+        register.attrs["free"] = 1
+        self.m.d.sync += register.eq(value)
+        return register
+
     def signal(self, path: str) -> Signal:
         """A signal of the block, by its name, after the names of the submodules on the way, if any."""
         *way, name = path.split(".")
         fragment = self.fragment
         for step in way:
             fragment = fragment.find_subfragment(step)
-        known = _union(driven(fragment), read(fragment))
-        found = [signal for signal in known if signal.name == name]
+        found = [signal for signal in driven(fragment) if signal.name == name]
+        if len(found) > 1:
+            found = [signal for signal in found if signal in registers(fragment)]
         assert len(found) == 1, f"{len(found)} signals are called {path}"
         return found[0]
 
@@ -111,11 +120,12 @@ class Design:
             outputs.append(Signal(name=f"bad_{number}"))
             m.d.comb += outputs[-1].eq(now & flag)
         for fragment in below(self.fragment):
-            for domain, statements in fragment.statements.items():
-                for signal in statements._lhs_signals() if domain != "comb" else ():
-                    if arbitrary or signal.reset_less or signal in self._unknown:
-                        signal.attrs["free"] = 1
-        ports = {f"{signal.name}${number}": (signal, None) for number, signal in enumerate(self._free)}
+            for signal in registers(fragment):
+                if arbitrary or signal.reset_less or signal in self._unknown:
+                    signal.attrs["free"] = 1
+        wanted = _union(read(Fragment.get(m, None)), *map(read, below(self.fragment)))
+        free = [signal for signal in self._free if signal in wanted]
+        ports = {f"{signal.name}${number}": (signal, None) for number, signal in enumerate(free)}
         ports |= {signal.name: (signal, None) for signal in (*outputs, self._clock.clk)}
         return rtlil.convert(m, ports=ports, emit_src=False)
 
@@ -130,6 +140,12 @@ def below(fragment: Fragment) -> Iterator[Fragment]:
 def driven(fragment: Fragment) -> SignalSet:
     """What the fragment itself drives."""
     return _union(*(statements._lhs_signals() for statements in fragment.statements.values()))
+
+
+def registers(fragment: Fragment) -> SignalSet:
+    """The registers among what the fragment itself drives."""
+    clocked = (each for domain, each in fragment.statements.items() if domain != "comb")
+    return _union(*(statements._lhs_signals() for statements in clocked))
 
 
 def read(fragment: Fragment) -> SignalSet:
