@@ -16,6 +16,8 @@ from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
+from haarlequin.hw.common.tables import TableRead
+
 
 class Design:
     """A block of the RTL, with assumptions about its inputs and flags that must never rise.
@@ -86,6 +88,13 @@ class Design:
         self.flags[name] = flag = Signal(name=f"flag_{len(self.flags)}")
         self.m.d.comb += flag.eq(value)
 
+    def lemma(self, name: str, value: Value) -> None:
+        """``value`` is always 1, which has a flag of its own; all that comes after it may rely on it."""
+        was = Signal(init=1, name=f"lemma_{len(self.flags)}")
+        self.never(name, ~value)
+        self.m.d.sync += was.eq(value)
+        self.assume(was)
+
     def before(self, value: Value) -> Signal:
         """``value`` as it was in the cycle before; anything in the first cycle."""
         register = Signal.like(Value.cast(value), name=f"before_{len(self._unknown)}", reset_less=True)
@@ -137,6 +146,18 @@ def below(fragment: Fragment) -> Iterator[Fragment]:
         yield from below(part)
 
 
+def _name(name: str, value: object) -> None:
+    if isinstance(value, data.View):
+        value = value.as_value()
+    if isinstance(value, Signal) and value.name.startswith("$"):
+        value.name = name
+    elif isinstance(value, TableRead):
+        _name(f"{name}_addr", value.addr)
+    elif isinstance(value, wiring.PureInterface):
+        for path, _, port in value.signature.flatten(value):
+            _name("__".join((name, *map(str, path))), port)
+
+
 def driven(fragment: Fragment) -> SignalSet:
     """What the fragment itself drives."""
     return _union(*(statements._lhs_signals() for statements in fragment.statements.values()))
@@ -167,10 +188,7 @@ def names() -> Iterator[None]:
     def returned(frame: FrameType, event: str, _: object) -> None:
         if event == "return" and "/hw/" in frame.f_code.co_filename:
             for name, value in frame.f_locals.items():
-                if isinstance(value, data.View):
-                    value = value.as_value()
-                if isinstance(value, Signal) and value.name.startswith("$"):
-                    value.name = name
+                _name(name, value)
 
     before = sys.getprofile()
     sys.setprofile(returned)

@@ -17,6 +17,7 @@ from tests.formal.design import Design
 SCRIPT = """\
 read_rtlil design.il
 setattr -unset init w:* a:free %i
+proc -norom
 prep -flatten -top top
 opt -full
 techmap
