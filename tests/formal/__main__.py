@@ -8,11 +8,15 @@ import argparse
 import shutil
 import sys
 import time
+import warnings
 from fnmatch import fnmatch
 
+from amaranth.hdl import UnusedElaboratable
+
 from haarlequin.models.common.places import build_folder
+from tests.formal.allowed import MODULO
 from tests.formal.engine import Outcome, Verdict, prove
-from tests.formal.overflow import MODULO, OverflowDesign
+from tests.formal.overflow import OverflowDesign
 from tests.formal.properties import Property, properties
 from tests.formal.streams import MAY_CHANGE, StreamDesign
 
@@ -36,11 +40,15 @@ def check(one: Property, seconds: int) -> list[Verdict]:
     verdicts = prove(design, folder, one.arbitrary, seconds)
     failed = [each for each in verdicts if each.outcome is not Outcome.PROVEN]
     spent = time.monotonic() - start
-    print(f"{'FAIL' if failed else 'proven'} {spent:6.1f} s   {one.name} ({one.kind}, {len(verdicts)}): {one.says}")
+    result = "FAIL  " if failed else "proven"
+    print(f"{result} {spent:6.1f} s   {one.name} ({one.kind}, {len(verdicts)}): {one.says}")
     for each in failed:
         print(f"       {each.flag}: {each.outcome.value}, after {len(each.cycles)} cycles, with", flush=True)
         for number, values in list(enumerate(each.cycles))[-SHOWN:]:
-            print(f"         {number}:", ", ".join(f"{name}={value:#x}" for name, value in values.items() if value))
+            print(
+                f"         {number}:",
+                ", ".join(f"{name}={value:#x}" for name, value in values.items() if value),
+            )
     if not failed:
         shutil.rmtree(folder)
     sys.stdout.flush()
@@ -54,6 +62,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="name them and what they show, and prove nothing")
     parser.add_argument("--seconds", type=int, default=300, help="the most for each flag (default: 300)")
     arguments = parser.parse_args()
+    warnings.simplefilter("ignore", UnusedElaboratable)  # a design without flags is not converted
     chosen = [one for one in properties() if any(fnmatch(one.name, name) for name in arguments.names)]
     if not chosen:
         parser.error(f"no property is called {' or '.join(arguments.names)}")

@@ -1,7 +1,7 @@
-"""Yosys and the ABC within it as a model checker: property-directed reachability, PDR.
+"""Yosys and the ABC within it as a model checker: induction, then property-directed reachability, PDR.
 
-PDR finds an inductive invariant of its own that excludes every flag, or a counterexample. There is no bound on
-the number of cycles.
+Induction shows that no flag rises in the first cycles, nor in the cycle after one without it. PDR finds an
+invariant of its own that excludes the flag, or a counterexample. Neither has a bound on the number of cycles.
 """
 
 import os
@@ -27,10 +27,16 @@ simplemap
 aigmap
 write_aiger -zinit -map design.map design.aig
 design -reset
+"""
+
+CHECK = """\
 read_rtlil carrier.il
 techmap
 abc -script check.abc
 """
+
+BASE_CYCLES = 4
+"""The first cycles that are looked at one by one."""
 
 CARRIER = """\
 module \\top
@@ -68,6 +74,8 @@ class Verdict:
     outcome: Outcome
     cycles: list[dict[str, int]] = field(default_factory=list)
     """The inputs of the counterexample, cycle by cycle."""
+    looked: int = 0
+    """How many first cycles are known to be without the flag."""
 
 
 class EngineError(Exception):
@@ -81,36 +89,69 @@ def prove(design: Design, folder: Path, arbitrary: bool = False, seconds: int = 
     and ABC read and write.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checks = []
-    for number in range(len(design.flags)):
-        (folder / f"{number}.status").unlink(missing_ok=True)
-        checks += ["&r design.aig", f"&cone -a -O {number} -R 1", "&put"]
-        # Registers that are always equal become one first, which alone decides many flags.
-        checks += ["scorr -F 2", f"write_aiger {number}.aig"]
-        checks += [f"pdr -T {seconds}", f"write_status {number}.status"]
-    texts = {"design.il": design.rtlil(arbitrary), "carrier.il": CARRIER, "script.ys": SCRIPT}
-    for name, text in (texts | {"check.abc": "\n".join(checks) + "\n"}).items():
+    for old in folder.glob("*.status"):
+        old.unlink()
+    for name, text in {"design.il": design.rtlil(arbitrary), "carrier.il": CARRIER}.items():
         (folder / name).write_text(text, encoding="utf-8")
+    flags = range(len(design.flags))
+    _run(folder, SCRIPT + CHECK, [line for number in flags for line in (*_cone(number), *_induction(number))])
+    verdicts = [_induced(folder, flag, number) for number, flag in enumerate(design.flags)]
+    undecided = [number for number in flags if verdicts[number] is None]
+    if undecided:
+        lines = [line for number in undecided for line in (*_cone(number), *_reachability(number, seconds))]
+        _run(folder, CHECK, lines)
+    return [
+        one or _status(folder, flag, f"{number}.pdr.status")
+        for number, (flag, one) in enumerate(zip(design.flags, verdicts, strict=True))
+    ]
+
+
+def _cone(number: int) -> list[str]:
+    """Read what a flag depends on. Registers that are always equal become one, which alone decides many."""
+    return ["&r design.aig", f"&cone -a -O {number} -R 1", "&put", "scorr -F 2"]
+
+
+def _induction(number: int) -> list[str]:
+    base = f"bmc3 -F {BASE_CYCLES}", f"write_status {number}.base.status"
+    return [f"write_aiger {number}.aig", *base, "ind -F 2", f"write_status {number}.step.status"]
+
+
+def _reachability(number: int, seconds: int) -> list[str]:
+    return [f"pdr -T {seconds}", f"write_status {number}.pdr.status"]
+
+
+def _run(folder: Path, script: str, checks: list[str]) -> None:
+    (folder / "script.ys").write_text(script, encoding="utf-8")
+    (folder / "check.abc").write_text("\n".join(checks) + "\n", encoding="utf-8")
     command, environment = [*tool("yosys"), "-q", "script.ys"], os.environ | tool_variables()
     # ABC ends yosys when its script has ended, with a code that tells nothing.
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
     )
-    if not all((folder / f"{number}.status").exists() for number in range(len(design.flags))):
+    last = checks[-1].split()[-1]
+    if not (folder / last).exists():
         raise EngineError(f"{folder}: {(done.stdout + done.stderr)[-500:]}")
-    return [_verdict(folder, flag, number) for number, flag in enumerate(design.flags)]
 
 
-def _verdict(folder: Path, flag: str, number: int) -> Verdict:
-    """Read what ABC's ``write_status`` has written: a word, and a counterexample as one bit for each input."""
-    _, _, _, latches, _, gates = (folder / f"{number}.aig").read_bytes().split(b"\n")[0].split()
-    if latches == gates == b"0" and (folder / f"{number}.aig").read_bytes().split(b"\n")[1] == b"0":
-        return Verdict(flag, Outcome.PROVEN)
-    status, _, bits, *_ = (folder / f"{number}.status").read_text(encoding="utf-8").splitlines()
-    outcome, *rest = status.split()
+def _induced(folder: Path, flag: str, number: int) -> Verdict | None:
+    """The verdict, if the first cycles and one step of induction give one."""
+    header, output, *_ = (folder / f"{number}.aig").read_bytes().split(b"\n")
+    if header.split()[3:] == [b"0", b"1", b"0"] and output == b"0":
+        return Verdict(flag, Outcome.PROVEN)  # no register and no gate is left, and the flag is 0
+    base = _status(folder, flag, f"{number}.base.status")
+    step = (folder / f"{number}.step.status").read_text(encoding="utf-8")
+    if base.outcome is Outcome.REFUTED:
+        return base
+    return Verdict(flag, Outcome.PROVEN) if step.startswith("snl_UNSAT") and base.looked >= 2 else None
+
+
+def _status(folder: Path, flag: str, name: str) -> Verdict:
+    """Read what ABC has written of a flag: a word, and of a counterexample the bits of all inputs."""
+    status, _, bits, *_ = (folder / name).read_text(encoding="utf-8").splitlines()
+    outcome, frames, *rest = status.split()
     if outcome == "snl_SAT":
         return Verdict(flag, Outcome.REFUTED, _cycles(folder / "design.map", bits, int(rest[-1]) + 1))
-    return Verdict(flag, Outcome.PROVEN if outcome == "snl_UNSAT" else Outcome.OPEN)
+    return Verdict(flag, Outcome.PROVEN if outcome == "snl_UNSAT" else Outcome.OPEN, looked=int(frames))
 
 
 def _cycles(names: Path, bits: str, count: int) -> list[dict[str, int]]:

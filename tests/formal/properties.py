@@ -13,7 +13,7 @@ from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.boot import FlashBoot
 from haarlequin.hw.link.protocol import Identity, Memory
 from haarlequin.hw.link.uart import Uart
-from tests.formal import overflow, receiver, streams, thresholds
+from tests.formal import overflow, receiver, sums, thresholds
 from tests.formal.design import Design, below, names
 from tests.formal.streams import PRECONDITIONS, StreamDesign, blocks, origin
 from tests.small_machines import SMALLEST
@@ -87,13 +87,19 @@ def properties() -> Iterator[Property]:
         receiver.receiver,
         arbitrary=True,
     )
-    yield Property("threshold.counter", "an end found ahead is count + step ≥ limit", UNBOUNDED,
-                   lambda: thresholds.counting(3))
-    yield Property("threshold.rounding", "sat(((v + half) >> s) + b) in one addition", ALL_INPUTS,
-                   thresholds.rounding)
+    yield Property(
+        "threshold.counter",
+        "an end found ahead is count + step ≥ limit",
+        UNBOUNDED,
+        lambda: thresholds.counting(3),
+    )
+    yield Property(
+        "threshold.rounding", "sat(((v + half) >> s) + b) in one addition", ALL_INPUTS, thresholds.rounding
+    )
     yield Property("threshold.sign", "the sign bit is y ≥ −move", ANY_STATE, thresholds.sign, arbitrary=True)
-    yield Property("threshold.softmax", "e ≥ ⌈τ·Σ / 2^F⌉ is e << F ≥ τ·Σ", ANY_STATE, thresholds.softmax,
-                   arbitrary=True)
+    yield Property(
+        "threshold.softmax", "e ≥ ⌈τ·Σ / 2^F⌉ is e << F ≥ τ·Σ", ANY_STATE, thresholds.softmax, arbitrary=True
+    )
     for name, block in with_streams().items():
         says = "what waits stays"
         if name in PRECONDITIONS:
@@ -101,6 +107,8 @@ def properties() -> Iterator[Property]:
         yield Property(f"stream.{name}", says, UNBOUNDED, lambda block=block: StreamDesign(block))
     for name, block in components().items():
         says = "no sum or counter is cut off"
-        if name in overflow.PREPARE:
-            says += f", as long as {overflow.RELIES[name]}"
-        yield Property(f"overflow.{name}", says, UNBOUNDED, lambda block=block: overflow.OverflowDesign(block))
+        if name in sums.PREPARE:
+            says += f", as long as {sums.RELIES[name]}"
+        yield Property(
+            f"overflow.{name}", says, UNBOUNDED, lambda block=block: overflow.OverflowDesign(block)
+        )

@@ -10,8 +10,8 @@ PATIENCE = 4
 """The link's ``proceed`` comes after at most so many cycles of ``begun`` or ``ended``."""
 
 STATES = 6
-BOUND = TIMEOUT + 2 * PATIENCE + 1
-"""Cycles until the search goes on: both waits for the link, the silence, and the cycle that leaves it."""
+BOUND = TIMEOUT + 2 * PATIENCE
+"""Cycles until the search goes on: both waits for the link, and the silence between them."""
 
 
 def receiver(bound: int = BOUND, timeout: int = TIMEOUT) -> Design:

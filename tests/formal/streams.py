@@ -49,7 +49,7 @@ def origin(part: Fragment) -> wiring.Component | None:
 
 
 def broken(m: Module, one: stream.Interface, name: str) -> Signal:
-    """High where ``one`` breaks the rule: a payload that waited in the cycle before is gone or has changed."""
+    """High where ``one`` breaks the rule: a payload that waited a cycle before is gone or has changed."""
     waited, payload = Signal(name=f"{name}_waited"), Signal.like(Value.cast(one.payload), name=f"{name}_was")
     found = Signal(name=f"{name}_broken")
     m.d.sync += [waited.eq(one.valid & ~one.ready), payload.eq(one.payload)]
@@ -90,12 +90,10 @@ def _core(design: Design, core: ScalarCore) -> Value:
 
 
 PRECONDITIONS = {
-    "Pool": Precondition(
-        "no token comes while sums wait (schedule: a pass with sums waits for the head)", _pool
-    ),
+    "Pool": Precondition("no token comes while sums wait (`wait_head` of the compiler's passes)", _pool),
     "Machine": Precondition(
-        "an image ends only when the result before it was sent (schedule: a pass with sums waits for the "
-        "head), and settings hold still",
+        "an image ends only when the result before it was sent (`wait_head` of the "
+        "compiler's passes), and settings hold still",
         _machine,
     ),
     "ScalarCore": Precondition("the code does not change while an image is computed", _core),

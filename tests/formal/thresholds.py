@@ -1,4 +1,4 @@
-"""Where the hardware compares instead of computing, or computes in another order, the results are the same."""
+"""Where the hardware compares instead of computing, or computes in another order, the result is the same."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -37,9 +37,7 @@ def sign(off: int = 0) -> Design:
     """The bit of a result is 1 just where y ≥ −move, for every y and every move."""
     block = PostProcess(WIDTHS, WIDTHS.wide, 2)
     design = Design(block)
-    (bit,) = (
-        each.rhs for each in design.fragment.statements["comb"] if block.bit in each._lhs_signals()
-    )
+    (bit,) = (each.rhs for each in design.fragment.statements["comb"] if block.bit in each._lhs_signals())
     (sets,) = (each for each in design.fragment.statements["sync"] if bit in each._lhs_signals())
     y, move = sets.rhs.operands[0].operands
     expected = Signal(init=1)

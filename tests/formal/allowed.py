@@ -1,0 +1,67 @@
+"""The assignments of the RTL that may cut off what they compute."""
+
+MODULO = {
+    "FrameReceiver.silence": "it is looked at within a frame only, where it ends the frame at its limit",
+    "FrameSender.count": "it runs on within a payload, where it is not looked at",
+    "Words.address": "a word outside of the memory was noticed before",
+    "SyncFIFO.produce": "a place in a ring of a power of two",
+    "SyncFIFO.consume": "a place in a ring of a power of two",
+    "Machine.cycles": "an image takes less than 2^32 cycles; between images it is not looked at",
+    "Machine.own_clipped": "an image has less than 2^31 saturations: `Images.clipped`, `Layers.clipped`",
+    "Machine.number": "it ends at `result_words` − 3, of the same width; the compiler sets that (tables)",
+    "Machine.flying": "`Link.IN_FLIGHT` images at most, whose numbers the link keeps: 4 of 15",
+    "Machine.results__payload": "the same saturations, and those of the head's features",
+    "Layers.clipped": "four saturations per lane and cycle at most, in less than 2^20 cycles of an image",
+    "Layers.stored": "a mean of values that fit; the compiler runs every tensor (check.Checker)",
+    "Layers.write__en": "a chunk is below the chunks of a word (schedule)",
+    "LaneArray.others": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
+    "LaneArray.acc": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
+    "LocalConvolution.sum": "the sum of θ² signs in its width, shifted by at most the largest shift",
+    "Loader.constants": "the shift of a load is in its window: `Widths` and the compiler's tables",
+    "Sequencer.index": "the program ends with the memory (resources.check_memories)",
+    "Sequencer.token": "contexts are modulo 4; places and numbers are below their tensors' (schedule)",
+    "Sequencer.grid_end": "of a pass without tokens it is not looked at",
+    "Sequencer.last_row_from": "of a pass without a grid it is not looked at",
+    "Sequencer.place": "addresses are modulo their memory",
+    "Sequencer.column": "a grid has at most max_columns columns (resources.check_shapes)",
+    "Attention.row": "a head has at most `keys` rows (resources.check_shapes); it ends with them",
+    "Attention.tile": "a row has at most its `key_tiles` (schedule); it ends with them",
+    "Attention.chunk": "it begins again at the last chunk; `key_chunk` is one (schedule)",
+    "BinarySoftmax.bound": "what it cuts off is kept in `none`: a threshold property has that",
+    "BinarySoftmax.index": "`beyond` says that it was cut off, and replaces it",
+    "LineBuffer.following": "a grid has at most max_columns columns (resources.check_shapes)",
+    "Images.tile": "the address of a word in bank B (resources.check_memories)",
+    "Loader.lane": "it ends with the last lane, and begins at 0",
+    "Embedding.clipped": "two saturations at most for each value of an image (resources.check_shapes)",
+    "Embedding.index": "while no group leaves it runs on, and begins at 0",
+    "Head.clipped": "one saturation at most for each of the `dim` sums of an image",
+    "SyncFIFOBuffered.produce": "a place in a ring",
+    "SyncFIFOBuffered.consume": "a place in a ring",
+    "Pool.left": "it counts down to 0 and stops: a stream property has that",
+    "Head.weight": "classes · dim weights are in the table (resources.check_memories)",
+    "Counters.write__data": "they wrap around, as documented",
+    "ScalarMachine.spent": "it wraps around, as documented",
+    "ScalarMachine.result_words": "there are at most 1000 classes",
+    "ScalarCore._left": "it runs on after the last word or place, where it is not looked at",
+    "ScalarCore.ones": "a sum of 16 bits, whose width Amaranth takes as one more for each",
+    "ScalarCore.cycles": "an image takes less than 2^32 cycles",
+    "ScalarCore.saturations": "an image takes less than 2^32 cycles",
+    "ScalarCore.looked_up": "registers are numbered modulo 64",
+    "ScalarCore.following": "the code ends with a HALT or a jump (the compiler's firmware)",
+    "Answers.rest": "a word of whole logits has two places, which is what `place` reaches then",
+}
+"""Assignments that may cut something off, or that something outside of their block keeps from it, and why.
+
+``Block.target`` names all assignments of a block to that target."""
+
+
+def address(name: str) -> bool:
+    """Whether a target is an address, which is modulo its memory by contract: `hw.program.pass_layout`."""
+    last = name.rpartition("__")[2]
+    words = ("corner", "line", "row_start", "word", "done_row", "query", "row_corner", "addr")
+    return (
+        last in words
+        or last.startswith("address")
+        or last.endswith(("_address", "_addr"))
+        or (name == "tiles__payload")
+    )
