@@ -57,17 +57,34 @@ def assignments(statements: list[Statement]) -> Iterator[Assign]:
             yield statement
 
 
-def flagged(statements: list[Statement], flags: dict[int, Signal]) -> list[Statement]:
-    """The statements with only the assignments in ``flags``, each of which sets its flag instead."""
+Flag = tuple[Assign, Signal]
+
+
+def flagged(statements: list[Statement], flags: dict[int, Flag]) -> list[Statement]:
+    """The statements with only the assignments in ``flags``, each of which sets its flag instead.
+
+    An assignment that a later one overrides does not count.
+    """
     kept: list[Statement] = []
     for statement in statements:
         if isinstance(statement, Switch):
             cases = [(patterns, flagged(inner, flags), at) for patterns, inner, at in statement.cases]
             if any(inner for _, inner, _ in cases):
                 kept.append(Switch(statement.test, cases))
-        elif id(statement) in flags:
-            kept.append(flags[id(statement)].eq(cut_off(statement)))
+        elif isinstance(statement, Assign):
+            for number, (at, flag) in flags.items():
+                if number == id(statement):
+                    kept.append(flag.eq(cut_off(statement)))
+                elif (
+                    repr(at.lhs) == repr(statement.lhs)
+                    and at.lhs._lhs_signals() == statement.lhs._lhs_signals()
+                ):
+                    kept.append(flag.eq(0))
     return kept
+
+
+def _same(one: Value, other: Value) -> bool:
+    return repr(one) == repr(other) and one._lhs_signals() == other._lhs_signals()
 
 
 def target(statement: Assign) -> str:
@@ -111,14 +128,15 @@ class OverflowDesign(Design):
                     self.m.d.sync += late.eq(flag)
                     self.never(name, late)
 
-    def _flags(self, block: str, found: Iterator[Assign]) -> dict[int, Signal]:
+    def _flags(self, block: str, found: Iterator[Assign]) -> dict[int, Flag]:
         flags, self._late = {}, {}
         for statement in found:
             name = f"{block}.{target(statement)}"
             if name in MODULO or address(target(statement)):
                 self.meant.add(name)
                 continue
-            flags[id(statement)] = flag = Signal(name=f"cut_{name}_{len(self.flags) + len(flags)}")
+            flag = Signal(name=f"cut_{name}_{len(self.flags) + len(flags)}")
+            flags[id(statement)] = statement, flag
             again = sum(each.partition("#")[0] == name for each in (*self.flags, *self._late))
             self._late[f"{name}#{again + 1}" if again else name] = flag
         return flags

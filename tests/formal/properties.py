@@ -55,10 +55,14 @@ def machines(lanes=SMALLEST) -> list[Accelerator]:
     return [Accelerator(config, CLOCK, TIMEOUT) for config in (lanes, CONFIGS["scalar"])]
 
 
+def boot(clock_hz: int) -> FlashBoot:
+    """The block that loads tables from a flash."""
+    return FlashBoot(Identity(0, clock_hz, (Memory("pixels", 8, 4),)), 0)
+
+
 def with_streams() -> dict[str, wiring.Component]:
     """Every block that has streams, by its class."""
-    boot = FlashBoot(Identity(0, CLOCK, (Memory("pixels", 8, 4),)), 0)
-    found = {"SkidBuffer": SkidBuffer(), "Uart": Uart(4), "FlashBoot": boot}
+    found = {"SkidBuffer": SkidBuffer(), "Uart": Uart(4), "FlashBoot": boot(CLOCK)}
     for machine in machines(replace(SMALLEST, answers=8)):
         found |= blocks(machine)
     return found
@@ -66,7 +70,7 @@ def with_streams() -> dict[str, wiring.Component]:
 
 def components() -> dict[str, wiring.Component]:
     """Every block of the two machines, by its class, with sizes of `overflow.SIZES`."""
-    found: dict[str, wiring.Component] = {"Uart": Uart(434)}
+    found: dict[str, wiring.Component] = {"Uart": Uart(434), "FlashBoot": boot(50 * CLOCK)}
     for machine in machines(overflow.SIZES):
         with names():
             whole = Fragment.get(machine, None)

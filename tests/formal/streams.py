@@ -97,15 +97,18 @@ PRECONDITIONS = {
         _machine,
     ),
     "ScalarCore": Precondition("the code does not change while an image is computed", _core),
-    "Link": Precondition("no RESET, which ends results at once", lambda design, link: ~link.reset),
 }
 """By the name of the block."""
 
 MAY_CHANGE: dict[str, tuple[str, Callable[["StreamDesign"], Value]]] = {
     "Link: FrameSender.frame": ("a header is read only in the cycle that takes it", lambda design: Const(1)),
     "Link: FrameSender.payload": (
-        "it counts from the cycle on that takes its header",
-        lambda design: design.before(design.signal("sender.frame__ready")),
+        "it counts from the cycle on that takes its header, to a RESET, which spoils the frame",
+        lambda design: (
+            design.before(design.signal("sender.frame__ready"))
+            | design.before(design.component.reset)
+            | design.signal("aborted")
+        ),
     ),
 }
 """Streams whose contract allows a payload that waits to change, and when."""
