@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig, AnyConfig
+from haarlequin.hw.config import AcceleratorConfig, AnyConfig
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.didb_vit import DIDBViT

@@ -9,7 +9,8 @@ import torch
 
 from haarlequin.hw.bitstream.flow import Flow
 from haarlequin.hw.boards import board
-from haarlequin.hw.config import CONFIGS, AnyConfig
+from haarlequin.hw.config import AnyConfig
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked
 from haarlequin.models.common.places import build_folder

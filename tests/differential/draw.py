@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count, islice
 
-from haarlequin.hw.config import CONFIGS, AcceleratorConfig, AnyConfig, ScalarConfig
+from haarlequin.hw.config import AcceleratorConfig, AnyConfig, ScalarConfig
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.config import OWN_TERMS, ModelConfig
 from haarlequin.models.golden import GoldenModel, specs

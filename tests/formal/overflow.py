@@ -15,7 +15,7 @@ from amaranth.hdl._ast import Assign, Operator, Statement, Switch, SwitchValue
 from amaranth.hdl._xfrm import TransformedElaboratable
 from amaranth.lib import wiring
 
-from haarlequin.hw.config import CONFIGS
+from haarlequin.hw.presets import CONFIGS
 from tests.formal.allowed import MODULO, address
 from tests.formal.design import Design, below
 from tests.formal.streams import origin

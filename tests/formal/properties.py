@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.common.flow_control import skid_buffer
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.link.boot import FlashBoot
 from haarlequin.hw.link.protocol import Identity, Memory
 from haarlequin.hw.link.uart import Uart
+from haarlequin.hw.presets import CONFIGS
 from tests.formal import overflow, receiver, sums, thresholds
 from tests.formal.design import Design, below, names
 from tests.formal.streams import PRECONDITIONS, StreamDesign, blocks, origin

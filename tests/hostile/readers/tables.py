@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from haarlequin.hw.config import CONFIGS
 from haarlequin.hw.machine import memories
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.presets import PRESETS
 from haarlequin.sw import table_folder
 from haarlequin.sw.boot_image import boot_image
