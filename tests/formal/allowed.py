@@ -13,7 +13,6 @@ MODULO = {
     "Machine.results__payload": "the same saturations, and those of the head's features",
     "Layers.clipped": "four saturations per lane and cycle at most, in less than 2^20 cycles of an image",
     "Layers.stored": "a mean of values that fit; the compiler runs every tensor (check.Checker)",
-    "Layers.write__en": "a chunk is below the chunks of a word (schedule)",
     "LaneArray.others": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
     "LaneArray.acc": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
     "LocalConvolution.sum": "the sum of θ² signs in its width, shifted by at most the largest shift",
@@ -38,7 +37,6 @@ MODULO = {
     "SyncFIFOBuffered.produce": "a place in a ring",
     "SyncFIFOBuffered.consume": "a place in a ring",
     "Pool.left": "it counts down to 0 and stops: a stream property has that",
-    "Head.weight": "classes · dim weights are in the table (resources.check_memories)",
     "FlashBoot.expected": "numbers of frames are modulo 256 (docs/protocol.md)",
     "Uart.timer": "the receiver's runs on while it waits for a start bit, which sets it",
     "Uart.left": "the receiver's goes on with the last bit, and is set with the first",
@@ -49,7 +47,6 @@ MODULO = {
     "ScalarCore.ones": "a sum of 16 bits, whose width Amaranth takes as one more for each",
     "ScalarCore.cycles": "an image takes less than 2^32 cycles",
     "ScalarCore.saturations": "an image takes less than 2^32 cycles",
-    "ScalarCore.looked_up": "registers are numbered modulo 64",
     "ScalarCore.following": "the code ends with a HALT or a jump (the compiler's firmware)",
     "Answers.rest": "a word of whole logits has two places, which is what `place` reaches then",
 }

@@ -18,6 +18,9 @@ from amaranth.lib.wiring import In
 
 from haarlequin.hw.common.tables import TableRead
 
+ALIVE = 3
+"""Assumptions that cannot hold for so many cycles contradict each other."""
+
 
 class Design:
     """A block of the RTL, with assumptions about its inputs and flags that must never rise.
@@ -116,7 +119,8 @@ class Design:
         return found[0]
 
     def rtlil(self, arbitrary: bool = False) -> str:
-        """The design as RTLIL, module ``top``. Its outputs are the flags, in their order.
+        """The design as RTLIL, module ``top``. Its outputs are the flags, in their order, and one more, which
+        rises after `ALIVE` cycles in which all assumptions held.
 
         Registers begin at their initial values, those without a reset with any value; with ``arbitrary`` all
         registers of the block begin with any value.
@@ -128,6 +132,10 @@ class Design:
         for number, flag in enumerate(self.flags.values()):
             outputs.append(Signal(name=f"bad_{number}"))
             m.d.comb += outputs[-1].eq(now & flag)
+        age = Signal(range(ALIVE + 1))
+        m.d.sync += age.eq(age + (age != ALIVE))
+        outputs.append(Signal(name="alive"))
+        m.d.comb += outputs[-1].eq(now & (age == ALIVE))
         for fragment in below(self.fragment):
             for signal in registers(fragment):
                 if arbitrary or signal.reset_less or signal in self._unknown:

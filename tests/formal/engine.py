@@ -86,7 +86,7 @@ def prove(design: Design, folder: Path, arbitrary: bool = False, seconds: int = 
     """A verdict for each flag of the design, within so many ``seconds`` for each.
 
     With ``arbitrary`` all registers of the block begin with any value. The folder gets the files that yosys
-    and ABC read and write.
+    and ABC read and write. Raises `EngineError` if the assumptions of the design contradict each other.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.status"):
@@ -94,7 +94,10 @@ def prove(design: Design, folder: Path, arbitrary: bool = False, seconds: int = 
     for name, text in {"design.il": design.rtlil(arbitrary), "carrier.il": CARRIER}.items():
         (folder / name).write_text(text, encoding="utf-8")
     flags = range(len(design.flags))
-    _run(folder, SCRIPT + CHECK, [line for number in flags for line in (*_cone(number), *_induction(number))])
+    checks = [line for number in (*flags, len(flags)) for line in (*_cone(number), *_induction(number))]
+    _run(folder, SCRIPT + CHECK, checks)
+    if _status(folder, "alive", f"{len(flags)}.base.status").outcome is not Outcome.REFUTED:
+        raise EngineError(f"{folder}: no run meets what is assumed, so that anything could be proven")
     verdicts = [_induced(folder, flag, number) for number, flag in enumerate(design.flags)]
     undecided = [number for number in flags if verdicts[number] is None]
     if undecided:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 from amaranth.hdl import Fragment, Module
 from amaranth.lib import stream, wiring
@@ -60,6 +61,7 @@ def boot(clock_hz: int) -> FlashBoot:
     return FlashBoot(Identity(0, clock_hz, (Memory("pixels", 8, 4),)), 0)
 
 
+@cache
 def with_streams() -> dict[str, wiring.Component]:
     """Every block that has streams, by its class."""
     found = {"SkidBuffer": SkidBuffer(), "Uart": Uart(4), "FlashBoot": boot(CLOCK)}
@@ -68,6 +70,7 @@ def with_streams() -> dict[str, wiring.Component]:
     return found
 
 
+@cache
 def components() -> dict[str, wiring.Component]:
     """Every block of the two machines, by its class, with sizes of `overflow.SIZES`."""
     found: dict[str, wiring.Component] = {"Uart": Uart(434), "FlashBoot": boot(50 * CLOCK)}

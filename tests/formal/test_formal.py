@@ -14,13 +14,14 @@ from haarlequin.hw.link.protocol import Memory
 from tests.formal import receiver, thresholds
 from tests.formal.allowed import MODULO
 from tests.formal.design import Design
-from tests.formal.engine import Outcome, prove
+from tests.formal.engine import EngineError, Outcome, prove
 from tests.formal.overflow import OverflowDesign
 from tests.formal.properties import SkidBuffer, components, with_streams
 from tests.formal.streams import PRECONDITIONS, StreamDesign
 from tests.formal.sums import PREPARE, RELIES
 
-slow = pytest.mark.slow
+pytestmark = pytest.mark.slow
+
 HW = Path(__file__).resolve().parents[2] / "hw"
 
 
@@ -100,19 +101,16 @@ def any_state(name: str) -> bool:
     return "receiver" in name or "bound" in name or "sign" in name
 
 
-@slow
 @pytest.mark.parametrize("name", PROOFS)
 def test_proven(name, tmp_path):
     assert outcomes(PROOFS[name](), tmp_path, any_state(name)) == {Outcome.PROVEN}
 
 
-@slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_refuted(name, tmp_path):
     assert Outcome.REFUTED in outcomes(FAULTS[name](), tmp_path, any_state(name))
 
 
-@slow
 def test_a_counterexample_is_told_cycle_by_cycle(tmp_path):
     design = StreamDesign(Shy())
     (verdict,) = prove(design, tmp_path)
@@ -121,11 +119,23 @@ def test_a_counterexample_is_told_cycle_by_cycle(tmp_path):
     assert waits["out__ready"] == 0
 
 
-def test_a_precondition_is_needed(monkeypatch):
-    """Each belongs to a block that there is; what it says is in the table."""
-    known = {**with_streams(), **components()}
-    assert PRECONDITIONS.keys() <= known.keys()
-    assert RELIES.keys() == PREPARE.keys() <= known.keys()
+def test_assumptions_that_contradict_each_other_prove_nothing(tmp_path):
+    design = StreamDesign(Shy())
+    waits = design.component.out.valid & ~design.component.out.ready
+    design.assume(waits)
+    design.assume(~waits)
+    with pytest.raises(EngineError, match="no run meets what is assumed"):
+        prove(design, tmp_path)
+
+
+def test_a_precondition_is_needed(tmp_path, monkeypatch):
+    monkeypatch.delitem(PRECONDITIONS, "Pool")
+    assert outcomes(StreamDesign(Pool(2, 12, 4)), tmp_path) == {Outcome.REFUTED}
+
+
+def test_every_precondition_is_of_a_block():
+    assert PRECONDITIONS.keys() <= with_streams().keys()
+    assert RELIES.keys() == PREPARE.keys() <= components().keys()
 
 
 def without_property(text: str, known: set[str]) -> set[str]:
