@@ -6,12 +6,15 @@ import os
 import struct
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from tqdm import tqdm
 
 from tests.hostile.engine import Hunt, Reader, Tally
 from tests.hostile.limits import limit_memory
@@ -57,6 +60,7 @@ def _hunt(
 ) -> None:
     """The whole life of the process."""
     sys.dont_write_bytecode = True
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that is killed would leave
     hunt = Hunt(found(place), Path(folder), seed, kept)
     with Path(shared).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         hunt.undamaged()
