@@ -34,9 +34,9 @@ def wrong(verdicts):
     return {name: each for name, each in verdicts.items() if any(each)}
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_what_failed_once_is_equal(path, compare):
-    assert wrong(compare(Case.load(path))) == {}
+def test_what_failed_once_is_equal(compare):
+    """There may be none yet."""
+    assert {path.stem: found for path in CASES if (found := wrong(compare(Case.load(path))))} == {}
 
 
 @pytest.mark.parametrize("machine", [MACHINES["4x16"], MACHINES["8x8"], None], ids=["4x16", "8x8", "none"])

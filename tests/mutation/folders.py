@@ -83,7 +83,7 @@ def drawn(seed: int) -> Iterator[tuple[str, Mutant]]:
         generator = random.Random(f"{seed} {folder}")
         shuffled = []
         for path in paths:
-            some = mutants((ROOT / path).read_text(encoding="utf-8"))
+            some = list(mutants((ROOT / path).read_text(encoding="utf-8")))
             generator.shuffle(some)
             # Long files are asked more often than short ones: their next place is earlier in the order.
             shuffled += [

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 COMPARISONS = {
     ast.Lt: ast.LtE,
@@ -69,7 +70,8 @@ class Mutant:
         return f"{self.kind}: {old} → {new}"
 
 
-def mutants(source: str) -> list[Mutant]:
+@cache
+def mutants(source: str) -> tuple[Mutant, ...]:
     """All mutants of a file, in the order of its lines; each changes the tree, and none is there twice."""
     tree = ast.parse(source)
     starts = [0]
@@ -96,7 +98,7 @@ def mutants(source: str) -> list[Mutant]:
                 text = f"({text})"
             if text != old:
                 found.setdefault((start, end, text), Mutant(node.lineno, kind, start, end, old, text))
-    return sorted(found.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.new))
+    return tuple(sorted(found.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.new)))
 
 
 def _executed(node: ast.AST) -> Iterator[ast.stmt | ast.expr]:

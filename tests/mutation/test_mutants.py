@@ -79,6 +79,7 @@ def test_what_decides_nothing_is_left_alone():
     assert not {"number: 8 → 9", "number: 12 → 13"} & {*changes(BLOCK)}
 
 
+@pytest.mark.slow
 def test_a_mutant_differs_in_its_place_and_can_be_read():
     for path in files():
         source = (ROOT / path).read_text(encoding="utf-8")
@@ -88,6 +89,7 @@ def test_a_mutant_differs_in_its_place_and_can_be_read():
             assert text.startswith(source.encode()[: mutant.start].decode())
 
 
+@pytest.mark.slow
 def test_every_file_is_broken_and_the_same_seed_draws_the_same():
     once, again = list(drawn(1)), list(drawn(1))
     assert once == again != list(drawn(2))
