@@ -15,7 +15,7 @@ from tests.coverage.rtl import Branch, Lines, instrument
 
 FOUND = Lines()
 _simulations: list[tuple[Simulator, list[Branch]]] = []
-"""Those that the present test has made."""
+"""The simulations that the present test has made, each with its branches."""
 _make = Simulator.__init__
 
 

@@ -131,7 +131,7 @@ class Covered(Accelerator):
         return fragment
 
     def lines(self) -> Lines:
-        """What the simulations that have ended since ``file`` was removed came to."""
+        """The statements in force in the simulations that have ended since ``file`` was removed."""
         found = Lines({*self.always}, {*self.always})
         texts = self.file.read_text(encoding="utf-8").split()
         for i, branch in enumerate(self.branches):
