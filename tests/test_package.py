@@ -67,6 +67,7 @@ def installed(wheel) -> Path:
 
 
 def test_the_wheel_has_every_file_of_the_four_parts(wheel):
+    """Except what only those who train here go on from."""
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     parts = {part: Path("haarlequin", part) for part in ("hw", "models", "sim", "sw")}
@@ -79,7 +80,7 @@ def test_the_wheel_has_every_file_of_the_four_parts(wheel):
     )
     wanted = set()
     for name in map(Path, listed.stdout.split("\n")[:-1]):
-        if (ROOT / name).exists():
+        if (ROOT / name).exists() and not name.is_relative_to("models/starts"):
             inside = name.is_relative_to("sw/haarlequin")
             wanted.add(name.relative_to("sw").as_posix() if inside else f"haarlequin/{name.as_posix()}")
     assert packed == wanted
