@@ -23,6 +23,7 @@ from tests.mutation.mutants import Mutant
 from tests.mutation.results import (
     COLUMNS,
     KILLERS,
+    MISSED,
     Result,
     Results,
     digest,
@@ -35,11 +36,11 @@ from tests.mutation.results import (
 RESULTS = ROOT / "build" / "mutation" / "results.jsonl"
 
 
-def outcome(tree: Tree, path: str, mutant: Mutant, tests: str) -> Result:
-    """Ask the tests of a file, then the whole, until one fails."""
+def outcome(tree: Tree, path: str, mutant: Mutant, tests: str, own: bool = False) -> Result:
+    """Ask the tests of a file, then, unless only its ``own`` are asked, the whole, until one fails."""
     source = mutant.apply((ROOT / path).read_text(encoding="utf-8"))
-    seconds, name, test = 0.0, "survived", ""
-    for i, bench in enumerate(benches(path)):
+    seconds, name, test = 0.0, MISSED if own else "survived", ""
+    for i, bench in enumerate(benches(path)[: 1 if own else None]):
         verdict = tree.judge(path, source, bench)
         seconds += verdict.seconds
         if verdict.failed or verdict.timed_out:
@@ -58,6 +59,9 @@ def main() -> int:
         "--jobs", type=int, default=os.cpu_count() or 1, help="mutants at once (default: all cores)"
     )
     parser.add_argument("--minutes", type=float, help="stop after that time")
+    parser.add_argument(
+        "--own", action="store_true", help="ask only a file's own tests: quick, and shows what these miss"
+    )
     parser.add_argument("--report", action="store_true", help="try nothing: the table of what is known")
     arguments = parser.parse_args()
 
@@ -71,23 +75,24 @@ def main() -> int:
     missing: list[tuple[str, Mutant]] = []
     for path, mutant in chosen:
         source = mutant.apply((ROOT / path).read_text(encoding="utf-8"))
-        known = results.get(digest(path, source), tests)
+        known = results.get(digest(path, source), tests, arguments.own)
         if known:
             found.append(known)
         else:
             missing.append((path, mutant))
     if not arguments.report:
         end = time.monotonic() + 60 * (arguments.minutes or 1e9)
-        found += campaign(missing, results, tests, arguments.jobs, end)
+        found += campaign(missing, results, tests, arguments.jobs, end, arguments.own)
     return report(found, len(chosen))
 
 
 def campaign(
-    missing: list[tuple[str, Mutant]], results: Results, tests: str, jobs: int, end: float
+    missing: list[tuple[str, Mutant]], results: Results, tests: str, jobs: int, end: float, own: bool
 ) -> list[Result]:
     """Try mutants, ``jobs`` at once, until none is missing or the time is over."""
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
-        all_trees = [Tree(Path(scratch) / str(i)) for i in range(min(jobs, len(missing)))]
+        baseline: dict[tuple[str, ...], float] = {}
+        all_trees = [Tree(Path(scratch) / str(i), baseline) for i in range(min(jobs, len(missing)))]
         trees: SimpleQueue[Tree] = SimpleQueue()
         for tree in all_trees:
             trees.put(tree)
@@ -97,7 +102,7 @@ def campaign(
                 return None
             tree = trees.get()
             try:
-                return outcome(tree, *item, tests)
+                return outcome(tree, *item, tests, own)
             finally:
                 trees.put(tree)
 
@@ -115,9 +120,10 @@ def campaign(
                         progress.write(f"{result.outcome}: {result.path}: {result.mutant}")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            finally:
                 for tree in all_trees:
                     tree.stop()
-                raise
         return found
 
 

@@ -1,8 +1,11 @@
 """Runs tests on one mutant, in a copy of the tree, and says which of them noticed."""
 
+import compileall
+import json
 import os
+import py_compile
 import re
-import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -18,8 +21,9 @@ COPIED = ("hw", "models", "sim", "sw", "tests")
 LEAST, TIMES = 60.0, 5.0
 """A run of tests may take `TIMES` as long as without the mutant, and `LEAST` seconds more."""
 OPTIONS = ("-x", "-q", "-rfE", "-p", "no:cacheprovider", "--hypothesis-profile=mutate")
-MEMORY = 8 << 30
-"""Bytes of address space that the tests of a mutant may have."""
+LOADED = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""Pytest would have changed the assertions of hypothesis as well, had that not been loaded before."""
+SERVER = Path(__file__).with_name("fork_server.py")
 
 
 class BrokenBench(Exception):
@@ -37,16 +41,23 @@ class Verdict:
 
 
 class Tree:
-    """A copy of the sources in which files are broken, with a build folder of its own."""
+    """A copy of the sources in which files are broken, with a build folder of its own.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.baseline: dict[tuple[str, ...], float] = {}
-        self.process: subprocess.Popen | None = None
+    ``baseline`` has the seconds that benches take without a mutant. One that is not there yet is measured.
+    """
+
+    def __init__(self, folder: Path, baseline: dict[tuple[str, ...], float]):
+        self.folder, self.baseline = folder, baseline
+        self._server: subprocess.Popen[bytes] | None = None
+        self._group = 0
         ignored = shutil.ignore_patterns("__pycache__")
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", folder)
+        # Otherwise every run would compile all that it imports. Going by the time of a source is not enough: two
+        # mutants may have the same.
+        checked = py_compile.PycInvalidationMode.CHECKED_HASH
+        compileall.compile_dir(folder, quiet=2, invalidation_mode=checked)
 
     def judge(self, path: str, source: str, bench: tuple[str, ...]) -> Verdict:
         """Run a bench while the file has this source."""
@@ -64,49 +75,69 @@ class Tree:
             file.write_text(original, encoding="utf-8")
 
     def stop(self) -> None:
-        """End the tests that run, and everything that they started."""
-        process, self.process = self.process, None
-        if process:
+        """End the tests that run, everything that they started, and the process that they are forks of."""
+        self._end()
+        server, self._server = self._server, None
+        if server:
+            server.kill()
+            with server:  # closes its pipes
+                pass
+
+    def _end(self) -> None:
+        group, self._group = self._group, 0
+        if group:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(group, signal.SIGKILL)
 
     def _run(self, bench: tuple[str, ...], limit: float) -> Verdict:
         """The first failure of a bench, or that it took longer than ``limit`` seconds."""
+        file = self.folder / "output.txt"
+        start = time.monotonic()
+        status = self._status([*OPTIONS, *LOADED, *bench], file, limit)
+        seconds = time.monotonic() - start
+        if status is None:
+            return Verdict("", seconds, timed_out=True)
+        if status == 0:
+            return Verdict("", seconds)
+        output = file.read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^(FAILED|ERROR) ([^\s]+)", output, re.MULTILINE)
+        if status == 1 and found:
+            return Verdict(found[2], seconds)
+        if status in (1, 2, 3, 4) and re.search(r"Error|error", output):
+            return Verdict("import", seconds)  # pytest itself stops at modules that it cannot load
+        if status < 0:
+            return Verdict("crash", seconds)
+        raise BrokenBench(f"pytest {' '.join(bench)}: exit status {status}\n{output[-2000:]}")
+
+    def _status(self, arguments: list[str], output: Path, limit: float) -> int | None:
+        """The exit status of pytest, as `subprocess` counts it, or None if it took too long."""
+        if not self._server:
+            self._server = self._start()
+        assert self._server.stdin
+        assert self._server.stdout
+        request = json.dumps({"arguments": arguments, "output": str(output)})
+        self._server.stdin.write(f"{request}\n".encode())
+        try:
+            self._group = int(self._server.stdout.readline())
+            in_time, _, _ = select.select([self._server.stdout], [], [], limit)
+            self._end()  # also what a test has started and left
+            status = os.waitstatus_to_exitcode(int(self._server.stdout.readline()))
+        except ValueError:
+            raise BrokenBench("stopped") from None
+        return status if in_time else None
+
+    def _start(self) -> subprocess.Popen[bytes]:
         variables = {
             "PYTHONPATH": os.pathsep.join([str(self.folder / "sw"), str(self.folder)]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
             "HAARLEQUIN_BUILD": str(self.folder / "build"),
         }
-        command = [sys.executable, "-m", "pytest", *OPTIONS, *bench]
-        start = time.monotonic()
-        with subprocess.Popen(
-            command,
+        return subprocess.Popen(
+            [sys.executable, "-P", SERVER],
             cwd=self.folder,
             env=os.environ | variables,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
-        ) as process:
-            self.process = process
-            try:
-                output, _ = process.communicate(timeout=limit)
-            except subprocess.TimeoutExpired:
-                return Verdict("", time.monotonic() - start, timed_out=True)
-            finally:
-                self.stop()
-        seconds = time.monotonic() - start
-        if process.returncode == 0:
-            return Verdict("", seconds)
-        found = re.search(r"^(FAILED|ERROR) ([^\s]+)", output, re.MULTILINE)
-        if process.returncode == 1 and found:
-            return Verdict(found[2], seconds)
-        if process.returncode in (1, 2, 3, 4) and re.search(r"Error|error", output):
-            return Verdict("import", seconds)  # pytest itself stops at modules that it cannot load
-        if process.returncode < 0:
-            return Verdict("crash", seconds)
-        raise BrokenBench(f"pytest {' '.join(bench)}: exit status {process.returncode}\n{output[-2000:]}")
+            bufsize=0,  # so that nothing is read before it is waited for
+        )

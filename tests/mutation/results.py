@@ -13,6 +13,8 @@ from tests.mutation.mutants import Mutant
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 KILLERS = ("own bench", "whole", "import")
+MISSED = "own bench missed it"
+"""The outcome of a mutant for which the whole has not been asked."""
 COLUMNS = ("folder", "mutants", *(f"killed by {name}" for name in KILLERS), "survived", "equivalent", "score")
 
 
@@ -25,7 +27,9 @@ class Result:
     key: str
     """A digest of the file as it is when broken."""
     outcome: str
-    """One of `KILLERS`, "survived" or "timeout": longer than the bench takes, with no limit of its own."""
+    """One of `KILLERS`, `MISSED`, "survived", or "timeout": longer than it takes without the mutant, and the
+    bench has no limit of its own.
+    """
     test: str
     """The test that noticed it."""
     seconds: float
@@ -53,10 +57,14 @@ class Results:
         rows = [json.loads(line) for line in lines if line.endswith("}")]
         self._by_key = {row["key"]: Result(**row) for row in rows}
 
-    def get(self, key: str, tests: str) -> Result | None:
-        """The result of a mutant, unless it survived other tests than those of now."""
+    def get(self, key: str, tests: str, own: bool = False) -> Result | None:
+        """The result of a mutant, unless it survived other tests than those of now, or not all of them where
+        more than a file's ``own`` are asked.
+        """
         found = self._by_key.get(key)
-        return found if found and (found.outcome in KILLERS or found.tests == tests) else None
+        if not found or found.outcome in KILLERS:
+            return found
+        return found if found.tests == tests and (own or found.outcome != MISSED) else None
 
     def add(self, result: Result) -> None:
         self._by_key[result.key] = result

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.mutation import judge
+from tests.mutation import fork_server, judge
 from tests.mutation.judge import BrokenBench, Tree
-from tests.mutation.results import Result, Results, table
+from tests.mutation.results import MISSED, Result, Results, table
 
 BENCH = ("tests/models/arithmetic/test_shortcut.py",)
 PATH = "models/arithmetic/shortcut.py"
@@ -14,7 +14,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    return Tree(tmp_path_factory.mktemp("tree"))
+    tree = Tree(tmp_path_factory.mktemp("tree"), {})
+    yield tree
+    tree.stop()
 
 
 def source(tree):
@@ -53,6 +55,11 @@ def test_tests_that_fail_anyway_stop_the_campaign(tree):
         tree.judge(PATH, source(tree), ("tests/test_red.py",))
 
 
+def test_memory_is_bounded(tree):
+    broken = f"rows = bytearray({fork_server.MEMORY})\n{source(tree)}"
+    assert tree.judge(PATH, broken, BENCH).failed == "import"
+
+
 def result(key, outcome, tests="now"):
     return Result("hw/lanes/haar.py", "number: 1 → 2", key, outcome, "", 1.0, tests)
 
@@ -67,6 +74,13 @@ def test_results_are_kept_and_survivors_meet_new_tests(tmp_path):
     assert again.get("a", "other").outcome == "own bench"
     assert again.get("b", "now").outcome == "survived"
     assert again.get("b", "other") is None
+
+
+def test_the_whole_is_asked_for_what_the_own_bench_missed(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    results.add(result("a", MISSED))
+    assert results.get("a", "now", own=True).outcome == MISSED
+    assert results.get("a", "now") is None
 
 
 def test_the_score_is_of_those_that_differ():

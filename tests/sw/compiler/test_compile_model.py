@@ -16,7 +16,7 @@ from haarlequin.models.stages import ATTENTION, MLP
 from haarlequin.sw.compiler import CompilerError, check_words, compile_model
 from haarlequin.sw.compiler.dont_care import USED
 from haarlequin.sw.compiler.encode import program_words
-from tests.small_machines import MACHINES, random_models
+from tests.small_machines import MACHINES, SMALLEST, SMALLEST_MODEL, random_models
 
 pytestmark = pytest.mark.slow
 
@@ -148,3 +148,11 @@ def test_the_check_notices_a_wrong_field(digits, field, which):
     passes = [item.fields for item in digits.lowered.passes]
     passes[number] = passes[number] | {field: passes[number][field] ^ 1}
     assert noticed(digits, "program", program_words(CONFIGS["16x64"], passes))
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_it_is_checked_unless_the_caller_does_not_want_to(monkeypatch, check):
+    checked = []
+    monkeypatch.setattr("haarlequin.sw.compiler.check_words", checked.append)
+    program = compile_model(freeze(random_model(SMALLEST_MODEL, seed=0)), SMALLEST, check=check)
+    assert checked == [program] * check
