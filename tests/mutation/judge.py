@@ -54,8 +54,8 @@ class Tree:
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", folder)
-        # Otherwise every run would compile all that it imports. Going by the time of a source is not enough: two
-        # mutants may have the same.
+        # Otherwise every run would compile all that it imports. To go by the time of a source is not enough:
+        # two mutants may have the same.
         checked = py_compile.PycInvalidationMode.CHECKED_HASH
         compileall.compile_dir(folder, quiet=2, invalidation_mode=checked)
 
