@@ -7,6 +7,8 @@ compiler has done so (`sw.compiler.schedule`). While a pass runs, the sequencer 
 update per cycle.
 """
 
+from functools import cache
+
 from amaranth.hdl import ShapeLike, signed, unsigned
 from amaranth.lib import data
 from amaranth.utils import bits_for, ceil_log2
@@ -116,6 +118,7 @@ the size of `32x128`. An update then takes 36 bits, which is the width of a bloc
 """
 
 
+@cache
 def pass_groups(config: AcceleratorConfig) -> tuple[dict[str, ShapeLike], ...]:
     """The fields of a pass and their shapes, in the groups in which updates change them."""
     fields = _pass_fields(config)

@@ -12,6 +12,8 @@ from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.stages import ATTENTION, CONVOLUTION, MLP, Stage, Stem
+from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.resources import DoesNotFit, check_memories, check_shapes
 from haarlequin.sw.targets import fits
 
 _SMALL = replace(
@@ -186,9 +188,19 @@ def random_configs(
             yield config, constants
 
 
+def _fits_unscheduled(model: GoldenModel, machine: AcceleratorConfig) -> bool:
+    """Whether a model fits, but for what its schedule adds to the program."""
+    try:
+        check_shapes(model, machine)
+        check_memories(lower(model, machine))
+    except DoesNotFit:
+        return False
+    return True
+
+
 def random_models(machine: AcceleratorConfig, seed: int) -> Iterator[GoldenModel]:
     """Models without end that fit."""
-    for config, constants in random_configs(machine, random.Random(seed)):
+    for config, constants in random_configs(machine, random.Random(seed), _fits_unscheduled):
         model = freeze(random_model(config, constants))
         if fits(model, machine):
             yield model

@@ -1,6 +1,7 @@
 """Encode passes, tables and settings as the words of every memory that the host loads."""
 
 import math
+from functools import cache
 
 import numpy as np
 from amaranth.lib import data
@@ -34,19 +35,29 @@ class FieldError(ValueError):
     """A number does not fit its field of a word; the message names both."""
 
 
-def pack(layout: data.StructLayout, values: dict[str, int]) -> int:
-    """Pack fields into a word; fields that are not given are 0."""
-    word = 0
-    for name, field in layout:
-        bits, value = field.width, int(values.get(name, 0))
-        signed = getattr(field.shape, "signed", False)
-        low, high = (-(1 << bits >> 1), 1 << bits >> 1) if signed else (0, 1 << bits)
-        if not (low <= value < high or any(part in name for part in WRAPPED)):
-            raise FieldError(f"{name} = {value} does not fit its {bits} bits")
-        word |= (value & (1 << bits) - 1) << field.offset
-    if unknown := values.keys() - {name for name, _ in layout}:
-        raise FieldError(f"no field {min(unknown)}")
-    return word
+class Packer:
+    """Packs fields into words of a layout; fields that are not given are 0."""
+
+    def __init__(self, layout: data.StructLayout):
+        # Offset, number of bits, the least value and the first beyond the greatest.
+        self._places: dict[str, tuple[int, int, int, int]] = {}
+        for name, field in layout:
+            bits, half = field.width, 1 << field.width >> 1
+            signed = getattr(field.shape, "signed", False)
+            self._places[name] = (field.offset, bits, *((-half, half) if signed else (0, 1 << bits)))
+
+    def __call__(self, values: dict[str, int]) -> int:
+        """The word with these values; raises `FieldError`."""
+        word = 0
+        for name, given in values.items():
+            if name not in self._places:
+                raise FieldError(f"no field {name}")
+            offset, bits, low, high = self._places[name]
+            value = int(given)
+            if not (low <= value < high or any(part in name for part in WRAPPED)):
+                raise FieldError(f"{name} = {value} does not fit its {bits} bits")
+            word |= (value & (1 << bits) - 1) << offset
+        return word
 
 
 def changed_groups(
@@ -57,24 +68,32 @@ def changed_groups(
     There is at least one, because every pass needs an update. Where there is no pass before, it is
     all groups.
     """
-    groups = pass_groups(machine)
+    groups = _group_numbers(machine)
     if before is None:
-        return list(range(len(groups)))
-    changed = [i for i, g in enumerate(groups) if any(before.get(n, 0) != fields.get(n, 0) for n in g)]
-    return changed or [0]
+        return sorted(set(groups.values()))
+    names = {name for name, _ in before.items() ^ fields.items()}
+    changed = {groups[name] for name in names if before.get(name, 0) != fields.get(name, 0)}
+    return sorted(changed) or [0]
+
+
+@cache
+def _group_numbers(machine: AcceleratorConfig) -> dict[str, int]:
+    """The number of its group, for each field of a pass."""
+    return {name: number for number, group in enumerate(pass_groups(machine)) for name in group}
 
 
 def program_words(machine: AcceleratorConfig, passes: list[dict[str, int]]) -> list[int]:
     """The program: the updates that make each pass, given by its fields, out of the pass before."""
-    whole, update, parts = pass_layout(machine), update_layout(machine), group_slices(machine)
+    whole, update = Packer(pass_layout(machine)), Packer(update_layout(machine))
+    parts = group_slices(machine)
     words: list[int] = []
     before: dict[str, int] | None = None
     for fields in passes:
-        word, changed = pack(whole, fields), changed_groups(machine, before, fields)
+        word, changed = whole(fields), changed_groups(machine, before, fields)
         for number in changed:
             part = parts[number]
             bits = word >> part.start & (1 << part.stop - part.start) - 1
-            words.append(pack(update, {"group": number, "last": number == changed[-1], "fields": bits}))
+            words.append(update({"group": number, "last": number == changed[-1], "fields": bits}))
         before = fields
     return words
 
@@ -87,14 +106,14 @@ def packed_bits(bits: np.ndarray) -> int:
 def encode(lowered: Lowered) -> Words:
     """The words of every memory that a model fills."""
     model, machine, tables = lowered.model, lowered.machine, lowered.tables
-    constants, local = constants_layout(machine), local_layout(machine)
-    moves = data.StructLayout({f"move_{i}": machine.widths.offset for i in range(4)})
+    constants, local = Packer(constants_layout(machine)), Packer(local_layout(machine))
+    moves = Packer(data.StructLayout({f"move_{i}": machine.widths.offset for i in range(4)}))
     mask = (1 << machine.widths.offset) - 1
 
     def constant(row: dict[str, int]) -> int:
         if "a" in row:
-            return pack(constants, row)
-        return pack(moves, {f"move_{i}": value & mask for i, value in enumerate(row.values())})
+            return constants(row)
+        return moves({f"move_{i}": value & mask for i, value in enumerate(row.values())})
 
     return {
         "settings": packed_settings(machine, settings(model, machine)),
@@ -102,7 +121,7 @@ def encode(lowered: Lowered) -> Words:
         "weights": [packed_bits(row) for row in tables.weights],
         "constants": [constant(row) for row in tables.constants],
         "local": [
-            pack(local, {"weights": packed_bits(weights), "shift": shift}) for weights, shift in tables.local
+            local({"weights": packed_bits(weights), "shift": shift}) for weights, shift in tables.local
         ],
         "tokens": [value & mask for value in tables.token_offsets],
         **_ends(model, machine),
@@ -144,7 +163,7 @@ def settings(model: GoldenModel, machine: AcceleratorConfig) -> dict[str, int]:
 def packed_settings(machine: AcceleratorConfig, values: dict[str, int]) -> list[int]:
     """The words of settings with these values."""
     layout = settings_layout(machine)
-    bits = pack(layout, values)
+    bits = Packer(layout)(values)
     return [bits >> first & (1 << SETTINGS_WORD) - 1 for first in range(0, layout.size, SETTINGS_WORD)]
 
 
@@ -155,19 +174,19 @@ def _ends(model: GoldenModel, machine: AcceleratorConfig) -> Words:
     groups = [weight[start : start + macs] for start in range(0, len(weight), macs)]
     taps = [np.pad(tap, (0, macs - len(tap))) for group in groups for tap in group.T]
     positions = c.get("embedding.position", np.zeros(0, np.int64))
-    embedding = embedding_layout(machine.widths, machine.max_patch_length)
-    head = head_layout(machine.widths)
+    embedding = Packer(embedding_layout(machine.widths, machine.max_patch_length))
+    head = Packer(head_layout(machine.widths))
     classifier = {}
     if not model.config.segmentation:
         classifier = {
-            "head": [pack(head, {"a": a, "b": b}) for a, b in zip(c["head.a"], c["head.b"], strict=True)],
+            "head": [head({"a": a, "b": b}) for a, b in zip(c["head.a"], c["head.b"], strict=True)],
             "head weights": [int(v) & 0xFF for v in c["head.weight"].ravel()],
             "head biases": [int(v) & 0xFFFF_FFFF for v in c["head.bias"]],
         }
     return classifier | {
         "patch weights": [int.from_bytes(tap.astype(np.int8).tobytes(), "little") for tap in taps],
         "embedding": [
-            pack(embedding, {"bias": bias, "a": a, "b": b})
+            embedding({"bias": bias, "a": a, "b": b})
             for bias, a, b in zip(c["embedding.bias"], c["embedding.a"], c["embedding.b"], strict=True)
         ],
         "positions": [int(v) & (1 << machine.widths.wide) - 1 for v in positions.ravel()],

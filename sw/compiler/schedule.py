@@ -131,16 +131,16 @@ class _Scheduler:
 
     def _words(self, reads: list[_Access], writes: list[_Access]) -> int:
         """The earliest beginning for which every word is read and overwritten in the order of the passes."""
-        bounds = [0]
+        bounds = [np.zeros(1, int)]
         for access in reads:
             memory = self.memories[access.memory]
-            bounds += (memory.written[access.words] + WRITE_BEFORE_READ - access.cycles).tolist()
+            bounds.append(memory.written[access.words] + WRITE_BEFORE_READ - access.cycles)
         for access in writes:
             memory = self.memories[access.memory]
             read = memory.read[access.words] + READ_BEFORE_WRITE
             written = memory.written[access.words] + WRITE_BEFORE_WRITE
-            bounds += (np.maximum(read, written) - access.cycles).tolist()
-        return max(bounds)
+            bounds.append(np.maximum(read, written) - access.cycles)
+        return int(np.concatenate(bounds).max())
 
     def _registers(self, item: Pass) -> int:
         """The earliest beginning for which the registers that the pass needs or changes are free."""

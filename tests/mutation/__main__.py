@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 from tqdm import tqdm
 
-from tests.mutation.folders import ROOT, benches, drawn
+from tests.mutation.folders import ROOT, benches, drawn, own_bench
 from tests.mutation.judge import BrokenBench, Tree
 from tests.mutation.mutants import Mutant
 from tests.mutation.results import (
@@ -40,11 +40,14 @@ def outcome(tree: Tree, path: str, mutant: Mutant, tests: str, own: bool = False
     """Ask the tests of a file, then, unless only its ``own`` are asked, the whole, until one fails."""
     source = mutant.apply((ROOT / path).read_text(encoding="utf-8"))
     seconds, name, test = 0.0, MISSED if own else "survived", ""
-    for i, bench in enumerate(benches(path)[: 1 if own else None]):
+    for bench in benches(path):
+        is_own = bench == own_bench(path)
+        if own and not is_own:
+            break
         verdict = tree.judge(path, source, bench)
         seconds += verdict.seconds
         if verdict.failed or verdict.timed_out:
-            killer = "import" if verdict.failed == "import" else KILLERS[i > 0]
+            killer = "import" if verdict.failed == "import" else KILLERS[not is_own]
             name = "timeout" if verdict.timed_out else killer
             test = verdict.failed or " ".join(bench)
             break

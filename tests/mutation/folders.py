@@ -65,13 +65,17 @@ def folder_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def own_bench(path: str) -> tuple[str, ...]:
+    """Arguments for pytest that name a file's own tests; none where it has none."""
+    bench = OWN.get(path, f"tests/{folder_of(path)}/test_{Path(path).stem}.py")
+    return (bench,) if (ROOT / bench).exists() else ()
+
+
 def benches(path: str) -> list[tuple[str, ...]]:
     """Arguments for pytest that name a file's own tests, then those of the whole; no test is asked twice."""
-    folder, stem = folder_of(path), Path(path).stem
-    own = OWN.get(path, f"tests/{folder}/test_{stem}.py")
+    own = own_bench(path)
     known = next(prefix for prefix in WHOLE if path.startswith(f"{prefix}/"))
-    whole = [each for each in WHOLE[known] if each != (own,)]
-    return [*([(own,)] if (ROOT / own).exists() else []), *whole]
+    return [bench for bench in (own, *(each for each in WHOLE[known] if each != own)) if bench]
 
 
 def drawn(seed: int) -> Iterator[tuple[str, Mutant]]:

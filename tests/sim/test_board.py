@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 DIVISOR = 4
 
-ACCELERATORS = {"ulx3s-85f": SMALLEST, "icebreaker": CONFIGS["scalar"]}
+ACCELERATORS = {"ulx3s-25f": SMALLEST, "icebreaker": CONFIGS["scalar"]}
 """By board."""
 
 

@@ -6,21 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haarlequin.sw.compiler.emulate import unpack, unpack_bits
-from haarlequin.sw.compiler.encode import FieldError, pack, packed_bits
+from haarlequin.sw.compiler.encode import FieldError, Packer, packed_bits
 
 LAYOUT = data.StructLayout({"a": signed(5), "count": 7, "base": 6, "signs_0": 3})
 
 
 @given(st.integers(-16, 15), st.integers(0, 127), st.integers(-200, 200))
 def test_fields_come_back(a, count, base):
-    word = pack(LAYOUT, {"a": a, "count": count, "base": base})
+    word = Packer(LAYOUT)({"a": a, "count": count, "base": base})
     assert 0 <= word < 1 << LAYOUT.size
     # Addresses wrap around.
     assert unpack(LAYOUT, word) == {"a": a, "count": count, "base": base % 64, "signs_0": 0}
 
 
 def test_the_lowest_field_comes_first():
-    assert pack(LAYOUT, {"a": -1, "count": 1, "base": 0, "signs_0": 0}) == 0b1_11111
+    assert Packer(LAYOUT)({"a": -1, "count": 1, "base": 0, "signs_0": 0}) == 0b1_11111
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_lowest_field_comes_first():
 )
 def test_what_does_not_fit(values, message):
     with pytest.raises(FieldError, match=message):
-        pack(LAYOUT, values)
+        Packer(LAYOUT)(values)
 
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=70))
