@@ -79,7 +79,7 @@ def test_receives_what_is_sent(divisor, gap):
 @pytest.mark.parametrize("rate", [1 - MISMATCH, 1 + MISMATCH])
 def test_clocks_that_differ_do_not_drift_apart(divisor, rate):
     """Byte upon byte without a gap."""
-    data = some(3000 // divisor)
+    data = some(1000 // divisor)
     assert receive(divisor, levels(data, divisor, rate=rate)) == (data, [])
 
 

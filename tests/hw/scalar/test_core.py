@@ -210,7 +210,7 @@ def test_drawn_programs(seed, stalls):
         return code
 
     some = [drawn, drawn, drawn, drawn, lambda _: telling(generator)]
-    check([lambda _: filling(generator), *some * 15], words(seed), stalls)
+    check([lambda _: filling(generator), *some * 6], words(seed), stalls)
     assert drawn_ones >= {*EVERY, *((op, Source.NONE) for op in SKIPS)}
 
 

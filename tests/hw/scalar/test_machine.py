@@ -205,7 +205,7 @@ def test_reset_in_the_middle(seed):
     async def testbench(context, host):
         generator, code = random.Random(seed), firmware(BYTES, 2)
         await host.load(code, 2)
-        for _ in range(12):
+        for _ in range(6):
             await host.commit(drawn_image(generator))
             # Results are taken, or wait when the reset comes.
             context.set(host.machine.results.ready, generator.getrandbits(1))
