@@ -7,7 +7,7 @@ from amaranth.sim import Simulator, SimulatorContext
 
 
 def simulate(
-    design: Elaboratable, testbench: Callable[[SimulatorContext], Awaitable[None]], cycles: int = 100_000
+    design: Elaboratable, testbench: Callable[[SimulatorContext], Awaitable[None]], cycles: int = 50_000
 ) -> None:
     """Clock ``design`` until the testbench returns; AssertionError if that takes more than ``cycles``
     cycles.

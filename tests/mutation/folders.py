@@ -30,13 +30,19 @@ OTHERS = 40
 SIMULATION = "tests/sim/test_simulate.py"
 LANES = (SIMULATION, "-k", "small_machines and (3x24 or 4x16)")
 SCALAR = (SIMULATION, "-k", "scalar_machine")
-COMPILED = ("tests/sw/compiler/test_compile_model.py",)
+COMPILED = ("tests/sw/compiler/test_compile_model.py", "-k", "not random_models or 3x24 or 4x16")
 
-OWN = {
-    "hw/link/frames.py": "tests/hw/link/test_link.py",
-    "sw/devices/link.py": "tests/sw/devices/test_link_device.py",
+OWN: dict[str, tuple[str, ...]] = {
+    "hw/lanes/layers.py": ("tests/hw/test_machine.py",),
+    "hw/program.py": ("tests/hw/test_machine.py",),
+    "hw/link/frames.py": ("tests/hw/link/test_link.py",),
+    "hw/families/": ("tests/hw/families",),
+    "sw/compiler/": COMPILED,
+    "sw/devices/link.py": ("tests/sw/devices/test_link_device.py",),
+    "sw/devices/": ("tests/sw/devices",),
+    "sw/scalar/": ("tests/sw/scalar",),
 }
-"""Tests of files whose test has another name."""
+"""By the beginning of a path, the tests of files without one of their name."""
 
 WHOLE: dict[str, tuple[tuple[str, ...], ...]] = {
     "models/arithmetic": (("tests/models/test_golden.py",), ("tests/models/test_golden_stages.py",)),
@@ -67,8 +73,10 @@ def folder_of(path: str) -> str:
 
 def own_bench(path: str) -> tuple[str, ...]:
     """Arguments for pytest that name a file's own tests; none where it has none."""
-    bench = OWN.get(path, f"tests/{folder_of(path)}/test_{Path(path).stem}.py")
-    return (bench,) if (ROOT / bench).exists() else ()
+    bench = f"tests/{folder_of(path)}/test_{Path(path).stem}.py"
+    if (ROOT / bench).exists():
+        return (bench,)
+    return next((tests for prefix, tests in OWN.items() if path.startswith(prefix)), ())
 
 
 def benches(path: str) -> list[tuple[str, ...]]:

@@ -1,0 +1,100 @@
+"""Images through the smallest accelerator in Amaranth's own simulator: a first look at all of it together.
+
+`tests/sim/test_simulate.py` has what takes more models, and machines of more lanes.
+"""
+
+import numpy as np
+import pytest
+
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, Decoder, Frame, FrameType, encode
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
+from haarlequin.sim.simulate import expect
+from haarlequin.sw.devices.link import load_frames
+from haarlequin.sw.targets import compile_model
+from tests.hw.bench import simulate
+from tests.small_machines import SMALLEST, SMALLEST_MODEL
+
+pytestmark = pytest.mark.slow
+
+IMAGES = 3
+
+
+@pytest.fixture(scope="module")
+def program():
+    return compile_model(freeze(random_model(SMALLEST_MODEL, seed=1)), SMALLEST)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    shape = IMAGES, *SMALLEST_MODEL.image, SMALLEST_MODEL.channels
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def answers(program, pixels):
+    """The frames that come back for tables, for images on the way at once, and for each table and counter."""
+    accelerator, tables = Accelerator(SMALLEST, 1_000_000, 10_000), program.compiled()
+    images = [Frame(FrameType.IMAGE, i, payload=image.tobytes()) for i, image in enumerate(pixels)]
+    reads = [
+        Frame(FrameType.READ, 0, number, 0, asked=memory.word_bytes * len(read_back(program, memory)))
+        for number, memory in enumerate(tables.memories)
+    ]
+    frames, decoder = [], Decoder()
+
+    async def testbench(context):
+        async def receive():
+            if context.get(accelerator.tx.valid):
+                frames.extend(decoder.feed(bytes([context.get(accelerator.tx.payload)])))
+            await context.tick()
+
+        async def send(some, at_once):
+            before = len(frames)
+            for count, frame in enumerate(some, 1):
+                for byte in encode(frame):
+                    context.set(accelerator.rx.payload, byte)
+                    context.set(accelerator.rx.valid, 1)
+                    while not context.get(accelerator.rx.ready):
+                        await receive()
+                    await receive()
+                context.set(accelerator.rx.valid, 0)
+                while len(frames) < before + count - (at_once - 1) * (count < len(some)):
+                    await receive()
+
+        context.set(accelerator.tx.ready, 1)
+        await send(load_frames(tables), 1)
+        await send(images, 2)
+        await send(reads, 1)
+
+    simulate(accelerator, testbench, cycles=40_000)
+    return frames
+
+
+def read_back(program, memory):
+    """What a memory must have at its beginning, where it is not the pixels."""
+    if memory.name == COUNTERS_MEMORY:
+        cycles = {operation.name: operation.cycles for operation in program.operations()}
+        return [IMAGES * cycles.get(code.title, 0) for code in OperationCode if code != OperationCode.WAITING]
+    return program.words.get(memory.name, [0])[:64]
+
+
+def test_tables_are_taken(program, answers):
+    loads = load_frames(program.compiled())
+    assert {frame.type for frame in answers[: len(loads)]} == {FrameType.ACK}
+
+
+def test_logits_cycles_and_saturations(program, pixels, answers):
+    results = [frame for frame in answers if frame.type == FrameType.RESULT]
+    for frame, expected in zip(results, expect(program.model, pixels), strict=True):
+        words = np.frombuffer(frame.payload, "<i4").tolist()
+        assert words == [*expected.trace["logits"][0], program.cycles, expected.saturations]
+
+
+def test_tables_and_counters_are_read_back(program, answers):
+    memories = program.compiled().memories
+    for memory, frame in zip(memories, answers[-len(memories) :], strict=True):
+        assert frame.type == FrameType.DATA
+        if memory.name in {COUNTERS_MEMORY, *program.words}:
+            assert memory.unpack(frame.payload) == read_back(program, memory), memory.name
