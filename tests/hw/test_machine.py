@@ -43,11 +43,14 @@ def answers(program, pixels):
         for number, memory in enumerate(tables.memories)
     ]
     frames, decoder = [], Decoder()
+    valid = [name for name, _ in accelerator.trace.shape() if name.endswith("_valid")]
 
     async def testbench(context):
         async def receive():
             if context.get(accelerator.tx.valid):
                 frames.extend(decoder.feed(bytes([context.get(accelerator.tx.payload)])))
+            parts = [context.get(accelerator.trace[name]) for name in valid]
+            assert context.get(accelerator.trace_valid) == any(parts)
             await context.tick()
 
         async def send(some, at_once):

@@ -2,13 +2,16 @@
 
 import importlib
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from haarlequin.hw.codes import Activation
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
+from haarlequin.models.stages import ATTENTION, MLP
 from haarlequin.sim.simulate import Job, expect, faults_of, faults_of_job, simulate, simulator
 from haarlequin.sim.workload import workload
 from haarlequin.sw.targets import compile_model
@@ -46,10 +49,66 @@ def assert_exact(jobs, outcomes):
         assert not faults_of_job(one, outcome), where
 
 
+def shapes_of(program):
+    """What is special of a program: of its sizes, its switches and its operations."""
+    config, machine, found = program.model.config, program.machine, set()
+    for place in config.places:
+        c, stage = place.config, place.config.stage
+        found |= {f"stage of {stage.kind}", f"token offsets {c.irprelu:d}"}
+        if stage.kind == ATTENTION:
+            head = c.head_dim
+            words = [
+                (h * head // machine.width, ((h + 1) * head - 1) // machine.width) for h in range(c.heads)
+            ]
+            tokens = c.window_alone().tokens
+            found |= {
+                "tokens beyond a word" if tokens > machine.width else "",
+                "tokens beyond the lanes" if tokens > machine.lanes else "",
+                "a head in two words" if any(first != last for first, last in words) else "",
+                f"feed-forward {stage.feed_forward}",
+                f"switches {c.hfsc:d}{c.diba:d}",
+            }
+        if stage.feed_forward == MLP:
+            found.add(f"r = {c.mlp_ratio}")
+        if stage.window and stage.window**2 < c.tokens:
+            found.add("windows")
+        if c.dim > machine.width:
+            found.add("channels beyond a word")
+        if c.dim % machine.lanes:
+            found.add("a tile that is not full")
+        if place.merged:
+            found.add(f"merge to {c.dim / place.merged.dim:g}")
+    for item in program.lowered.passes:
+        if item["activation"] == Activation.PAIRS:
+            found.add("pairs of taps")
+        if item["window"] and item["bits_0"]:
+            found.add(f"windows of {item['window']} chunks")
+    found |= {f"stem {config.stem}", f"segmentation {config.segmentation}"}
+    return found | ({"several stages"} if len(config.stages) > 1 else set())
+
+
+WANTED = {f"switches {i:02b}" for i in range(4)} | {f"stem {stem}" for stem in ("p1", "p2", "p3", "/1", "/2")}
+WANTED |= {"token offsets 0", "token offsets 1"}
+WANTED |= {"r = 1", "r = 2", "r = 4", "r = 8", "a tile that is not full", "windows", "merge to 1"}
+WANTED |= {"stage of convolution", "feed-forward mlp", "feed-forward convolution", "segmentation True"}
+WIDE = {"tokens beyond a word", "tokens beyond the lanes", "channels beyond a word", "a head in two words"}
+WIDE |= {"merge to 2", "merge to 4"}
+SEEN = {
+    "4x16": WANTED | WIDE | {"pairs of taps", "merge to 8"},
+    "3x24": WANTED | WIDE | {"pairs of taps", "windows of 1 chunks", "windows of 2 chunks", "merge to 8"},
+    "6x18": WANTED | WIDE,
+    "8x8": WANTED | WIDE,
+    "24x72": WANTED | {"tokens beyond the lanes", "windows of 1 chunks"},
+}
+
+
 @pytest.mark.parametrize("name", SIMULATED)
 def test_random_models_on_small_machines(name):
     """One after the other on a machine that is never reset."""
     jobs = small_jobs(name)
+    seen = Counter(shape for one in jobs for shape in shapes_of(one.program))
+    assert not SEEN[name] - seen.keys()
+    assert seen["several stages"] >= 20
     assert_exact(jobs, simulate(simulator(MACHINES[name], build_folder("sim")), jobs, *SIMULATED[name]))
 
 

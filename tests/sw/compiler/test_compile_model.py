@@ -1,18 +1,15 @@
 """Lowering and encoding, checked by running the words: every tensor of random models on small machines."""
 
 import itertools
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from haarlequin.hw.codes import Activation
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.presets import preset
-from haarlequin.models.stages import ATTENTION, MLP
 from haarlequin.sw.compiler import CompilerError, check_words, compile_model
 from haarlequin.sw.compiler.dont_care import USED
 from haarlequin.sw.compiler.encode import program_words
@@ -21,67 +18,11 @@ from tests.small_machines import MACHINES, SMALLEST, SMALLEST_MODEL, random_mode
 pytestmark = pytest.mark.slow
 
 
-def shapes_of(program):
-    """What is special of a program: of its sizes, its switches and its operations."""
-    config, machine, found = program.model.config, program.machine, set()
-    for place in config.places:
-        c, stage = place.config, place.config.stage
-        found |= {f"stage of {stage.kind}", f"token offsets {c.irprelu:d}"}
-        if stage.kind == ATTENTION:
-            head = c.head_dim
-            words = [
-                (h * head // machine.width, ((h + 1) * head - 1) // machine.width) for h in range(c.heads)
-            ]
-            tokens = c.window_alone().tokens
-            found |= {
-                "tokens beyond a word" if tokens > machine.width else "",
-                "tokens beyond the lanes" if tokens > machine.lanes else "",
-                "a head in two words" if any(first != last for first, last in words) else "",
-                f"feed-forward {stage.feed_forward}",
-                f"switches {c.hfsc:d}{c.diba:d}",
-            }
-        if stage.feed_forward == MLP:
-            found.add(f"r = {c.mlp_ratio}")
-        if stage.window and stage.window**2 < c.tokens:
-            found.add("windows")
-        if c.dim > machine.width:
-            found.add("channels beyond a word")
-        if c.dim % machine.lanes:
-            found.add("a tile that is not full")
-        if place.merged:
-            found.add(f"merge to {c.dim / place.merged.dim:g}")
-    for item in program.lowered.passes:
-        if item["activation"] == Activation.PAIRS:
-            found.add("pairs of taps")
-        if item["window"] and item["bits_0"]:
-            found.add(f"windows of {item['window']} chunks")
-    found |= {f"stem {config.stem}", f"segmentation {config.segmentation}"}
-    return found | ({"several stages"} if len(config.stages) > 1 else set())
-
-
-WANTED = {f"switches {i:02b}" for i in range(4)} | {f"stem {stem}" for stem in ("p1", "p2", "p3", "/1", "/2")}
-WANTED |= {"token offsets 0", "token offsets 1"}
-WANTED |= {"r = 1", "r = 2", "r = 4", "r = 8", "a tile that is not full", "windows", "merge to 1"}
-WANTED |= {"stage of convolution", "feed-forward mlp", "feed-forward convolution", "segmentation True"}
-WIDE = {"tokens beyond a word", "tokens beyond the lanes", "channels beyond a word", "a head in two words"}
-WIDE |= {"merge to 2", "merge to 4"}
-SEEN = {
-    "4x16": WANTED | WIDE | {"pairs of taps", "merge to 8"},
-    "3x24": WANTED | WIDE | {"pairs of taps", "windows of 1 chunks", "windows of 2 chunks", "merge to 8"},
-    "6x18": WANTED | WIDE,
-    "8x8": WANTED | WIDE,
-    "24x72": WANTED | {"tokens beyond the lanes", "windows of 1 chunks"},
-}
-
-
 @pytest.mark.parametrize("name", MACHINES)
 def test_random_models(name):
-    machine, seen = MACHINES[name], Counter()
-    for model in itertools.islice(random_models(machine, seed=1), 52):
-        # Raises where a tensor, a logit or a saturation differs.
-        seen.update(shapes_of(compile_model(model, machine)))
-    assert not SEEN[name] - seen.keys()
-    assert seen["several stages"] >= 10
+    """Raises where a tensor, a logit or a saturation differs. `tests/sim/test_simulate.py` has more."""
+    for model in itertools.islice(random_models(MACHINES[name], seed=1), 12):
+        compile_model(model, MACHINES[name])
 
 
 @pytest.mark.parametrize(
