@@ -148,7 +148,7 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "lane's post-processing": PostProcess(widths, widths.wide, slots=16),
         "eight lanes' Haar split": HaarSplit(8, widths.wide, max_columns=16),
         "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
-        "softmax, 32 scores per cycle": BinarySoftmax(32, widths, max_tiles=4),
+        "softmax, 32 scores per cycle": BinarySoftmax(32, widths, 4, widths.wide),
         "row maximum, 64 lanes": RowMaximum(64, widths.wide, max_rows=64),
         "embedding of cifar10-tiny, 13 at once": Embedding(13, widths, 64, 128, 48, 2 * 3072, 8192, 8192),
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),

@@ -144,7 +144,7 @@ class BinarySoftmax(wiring.Component):
         lanes: int,
         widths: Widths,
         max_tiles: int,
-        score_bits: int = 12,
+        score_bits: int,
         shifts: tuple[int, int] = SHIFTS,
     ):
         _check_positive("BinarySoftmax", lanes=lanes, max_tiles=max_tiles, score_bits=score_bits)

@@ -18,7 +18,7 @@ def softmax(off: int = 0) -> Design:
 
     ``off`` is added to τ·Σ: with anything but 0 it is another condition.
     """
-    block = BinarySoftmax(2, WIDTHS, 2)
+    block = BinarySoftmax(2, WIDTHS, 2, WIDTHS.wide)
     design = Design(block)
     bound, entries = design.signal("bound"), design.signal("read__data")
     (taken,) = (each for each in design.fragment.statements["sync"] if bound in each._lhs_signals())

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from haarlequin.hw.attention.softmax import BinarySoftmax, RowMaximum
+from haarlequin.hw.attention.softmax import SHIFTS, BinarySoftmax, RowMaximum
 from haarlequin.models import arithmetic
+from haarlequin.models.presets import preset
 from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 
@@ -232,10 +233,15 @@ def test_rows_of_heads_one_behind_the_other(lanes, tiles, gaps):
     keys = generator.randint(lanes * (tiles - 1) + 1, lanes * tiles)
     thresholds = [1, 65535, 65536 // keys - (keys == 1), 3000, 500, 40]
     heads = [drawn_head(generator, keys, 2 + h % 4, tau, DEFAULT) for h, tau in enumerate(thresholds)]
-    check(BinarySoftmax(lanes, DEFAULT, tiles), heads, generator, gaps)
+    check(BinarySoftmax(lanes, DEFAULT, tiles, 12), heads, generator, gaps)
 
 
-@pytest.mark.parametrize("shifts", [(0, 7), (5, 5), (4, 5)])
+def test_the_shifts_are_those_of_heads_of_1_to_64_channels():
+    shifts = [preset("digits").with_(dim=own, heads=1).score_shift for own in (64, 1)]
+    assert tuple(sorted(shifts)) == SHIFTS
+
+
+@pytest.mark.parametrize("shifts", [(0, 7), (0, 4), (5, 5), (4, 5)])
 def test_every_shift_of_the_window(shifts):
     generator = random.Random(shifts[1])
     low, high = shifts
@@ -245,7 +251,7 @@ def test_every_shift_of_the_window(shifts):
         )
         for r in range(low, high + 1)
     ]
-    check(BinarySoftmax(3, DEFAULT, 3, shifts=shifts), heads, generator)
+    check(BinarySoftmax(3, DEFAULT, 3, 12, shifts), heads, generator)
 
 
 @pytest.mark.parametrize("shift", [2, 5])
@@ -258,7 +264,7 @@ def test_every_entry_of_the_table(shift):
         for passing in (entry, entry + 1):
             threshold = (passing << 16) // (table[0] + entry)
             heads.append(Head([[2000, 2000 - distance]], shift, min(max(threshold, 1), 65535)))
-    check(BinarySoftmax(2, DEFAULT, 1), heads, random.Random(0))
+    check(BinarySoftmax(2, DEFAULT, 1, 12), heads, random.Random(0))
 
 
 def test_ties_with_the_threshold():
@@ -279,7 +285,7 @@ def test_ties_with_the_threshold():
                 passing.append([int(e >= least) for e in entries])
     assert [golden(head, DEFAULT) for head in heads] == [[bits] for bits in passing]
     longest = max(len(head.scores[0]) for head in heads)
-    assert binarise(BinarySoftmax(4, DEFAULT, -(-longest // 4)), heads, random.Random(0)) == [
+    assert binarise(BinarySoftmax(4, DEFAULT, -(-longest // 4), 12), heads, random.Random(0)) == [
         [bits] for bits in passing
     ]
 
@@ -294,7 +300,7 @@ def test_the_smallest_and_the_largest_threshold(keys):
     entries = [[table[min(2 * (max(row) - score) >> 5, 63)] for score in row] for row in rows]
     every = [[int(e > 0) for e in row] for row in entries]
     only = [[int(e == sum(row)) for e in row] for row in entries]
-    assert binarise(BinarySoftmax(4, DEFAULT, 3), heads, generator) == [every, only]
+    assert binarise(BinarySoftmax(4, DEFAULT, 3, 12), heads, generator) == [every, only]
 
 
 @pytest.mark.parametrize("score_bits", [3, 8, 12])
@@ -314,14 +320,16 @@ def test_no_tile_overtakes_another_however_full_the_memory_is(lanes, max_tiles):
     """The longest rows there may be, one right behind the other, for more rows than the memory has words."""
     generator = random.Random(max_tiles)
     rows = [drawn_row(generator, lanes * max_tiles, 12, 5, DEFAULT) for _ in range(24)]
-    check(BinarySoftmax(lanes, DEFAULT, max_tiles), [Head(rows, 5, 65536 // len(rows[0]) // 2)], generator)
+    check(
+        BinarySoftmax(lanes, DEFAULT, max_tiles, 12), [Head(rows, 5, 65536 // len(rows[0]) // 2)], generator
+    )
 
 
 def test_rows_of_other_lengths():
     generator = random.Random(0)
     lengths = [1, 2, 5, 5, 4, 1, 1, 3, 2, 1, 5, 1]
     heads = [Head([drawn_row(generator, n, 12, 5, DEFAULT)], 5, 9000) for n in lengths * 3]
-    check(BinarySoftmax(1, DEFAULT, 5), heads, generator)
+    check(BinarySoftmax(1, DEFAULT, 5, 12), heads, generator)
 
 
 def test_scores_of_queries_and_keys():
@@ -339,7 +347,7 @@ def test_scores_of_queries_and_keys():
     popcounts = (agreements[0] * weights[0] + agreements[1] * weights[1]).tolist()
     maxima = row_maxima(RowMaximum(lanes, 12, tokens), [popcounts], generator, gaps=0)
     assert maxima == [[max(row) for row in popcounts]]
-    bits = binarise(BinarySoftmax(lanes, DEFAULT, 3), [Head(popcounts, shift, threshold)], generator)
+    bits = binarise(BinarySoftmax(lanes, DEFAULT, 3, 12), [Head(popcounts, shift, threshold)], generator)
     assert bits == [expected.tolist()]
     assert 0 < expected.sum() < expected.numel()
 
@@ -347,7 +355,7 @@ def test_scores_of_queries_and_keys():
 @pytest.mark.parametrize("argument", ["lanes", "max_tiles", "score_bits"])
 @pytest.mark.parametrize("value", [0, -3, 2.0, "4"])
 def test_binary_softmax_refuses(argument, value):
-    arguments = {"lanes": 2, "max_tiles": 4, argument: value}
+    arguments = {"lanes": 2, "max_tiles": 4, "score_bits": 12, argument: value}
     with pytest.raises(
         ValueError, match=rf"BinarySoftmax {argument} must be a positive integer, not {value!r}"
     ):
@@ -359,4 +367,4 @@ def test_binary_softmax_refuses_a_window_that_is_none(shifts):
     with pytest.raises(
         ValueError, match=r"BinarySoftmax shifts must be a window \(low, high\) from 0 on, not "
     ):
-        BinarySoftmax(2, DEFAULT, 4, shifts=shifts)
+        BinarySoftmax(2, DEFAULT, 4, 12, shifts)

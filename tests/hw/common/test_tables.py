@@ -7,12 +7,14 @@ from amaranth.lib.wiring import In
 
 from haarlequin.hw.common.tables import (
     BANK_SPARE,
+    block_rams,
     shallow,
     sized_memory,
     slice_bits,
     table_memories,
     table_ports,
 )
+from haarlequin.hw.families.ecp5 import ECP5
 from tests.hw.bench import simulate
 
 
@@ -132,3 +134,8 @@ def test_what_goes_into_lookup_tables(width, depth, is_shallow):
     assert shallow(width, depth) == is_shallow
     style = sized_memory(width, depth).attrs["ram_style"]
     assert style == ("distributed" if is_shallow else "block")
+
+
+def test_every_read_port_takes_block_rams_of_its_own():
+    assert [block_rams(ECP5, 36, 2048), block_rams(ECP5, 36, 2048, reads=2)] == [4, 8]
+    assert block_rams(ECP5, 8, 128, reads=2) == 0
