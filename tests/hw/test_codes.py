@@ -13,6 +13,7 @@ LAYOUT = pass_layout(CONFIGS["2x64"])
 def test_a_field_has_the_shape_of_its_code(field, code):
     assert LAYOUT[field].shape is code
     assert max(code) < 1 << LAYOUT[field].width
+    assert len({*code}) == len(code.__members__)  # no two of the same number
 
 
 @pytest.mark.parametrize("memory", SignMemory)

@@ -64,6 +64,18 @@ def test_image_memory_of_a_scalar_machine(pixels):
         replace(CONFIGS["scalar"], pixels=pixels)
 
 
+@pytest.mark.parametrize("data", [0, (1 << 16) + 1, 64.0])
+def test_data_memory_of_a_scalar_machine(data):
+    with pytest.raises(ConfigError, match="data must be 1 to 65536 words, not"):
+        replace(CONFIGS["scalar"], data=data)
+
+
+@pytest.mark.parametrize(("windows", "parts"), [(False, (0, 0, 0, 1, 1, 1)), (True, (0, 1, 2, 3, 4, 5))])
+def test_every_chunk_of_a_word_has_a_bit_of_its_edge(windows, parts):
+    machine = replace(SMALL, lanes=8, width=48, windows=windows)
+    assert machine.edge_parts == parts
+
+
 def test_each_has_a_digest_of_its_own():
     changed = replace(CONFIGS["scalar"], pixels=64)
     assert len({config.digest for config in (*CONFIGS.values(), changed)}) == len(CONFIGS) + 1

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -80,7 +81,7 @@ def main() -> int:
         source = mutant.apply((ROOT / path).read_text(encoding="utf-8"))
         known = results.get(digest(path, source), tests, arguments.own)
         if known:
-            found.append(known)
+            found.append(replace(known, mutant=str(mutant)))
         else:
             missing.append((path, mutant))
     if not arguments.report:

@@ -8,8 +8,9 @@ syntax tree.
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 COMPARISONS = {
@@ -59,6 +60,8 @@ class Mutant:
     """Which bytes of the file are replaced."""
     old: str
     new: str
+    number: int = 1
+    """Which of those that read alike, from the beginning of the file."""
 
     def apply(self, source: str) -> str:
         """The file with this place broken."""
@@ -67,7 +70,7 @@ class Mutant:
 
     def __str__(self) -> str:
         old, new = (" ".join(text.split()) for text in (self.old, self.new))
-        return f"{self.kind}: {old} → {new}"
+        return f"{self.kind}: {old} → {new}" + (f" (number {self.number})" if self.number > 1 else "")
 
 
 @cache
@@ -98,7 +101,12 @@ def mutants(source: str) -> tuple[Mutant, ...]:
                 text = f"({text})"
             if text != old:
                 found.setdefault((start, end, text), Mutant(node.lineno, kind, start, end, old, text))
-    return tuple(sorted(found.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.new)))
+    counts: Counter[str] = Counter()
+    numbered = []
+    for mutant in sorted(found.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.new)):
+        counts[str(mutant)] += 1
+        numbered.append(replace(mutant, number=counts[str(mutant)]))
+    return tuple(numbered)
 
 
 def _executed(node: ast.AST) -> Iterator[ast.stmt | ast.expr]:

@@ -71,6 +71,13 @@ def test_registers_and_statements():
     ]
 
 
+def test_places_that_read_alike_are_numbered():
+    assert changes("x = Signal(), Signal()\n") == [
+        "reset: Signal() → Signal(init=1)",
+        "reset: Signal() → Signal(init=1) (number 2)",
+    ]
+
+
 def test_what_decides_nothing_is_left_alone():
     """Docstrings, messages, types of Python, and registers that are wider than they need be."""
     broken = [mutant.apply(BLOCK) for mutant in mutants(BLOCK)]
