@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from haarlequin.models.common.places import build_folder, writable
 from tests.mutation.folders import ROOT
 
 COPIED = ("hw", "models", "sim", "sw", "tests")
@@ -54,6 +55,8 @@ class Tree:
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", folder)
+        (folder / "build").mkdir()
+        (folder / "build" / "cache").symlink_to(writable(build_folder("cache").absolute()))  # of tools
         # Otherwise every run would compile all that it imports. To go by the time of a source is not enough:
         # two mutants may have the same.
         checked = py_compile.PycInvalidationMode.CHECKED_HASH
