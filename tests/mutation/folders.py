@@ -33,6 +33,7 @@ SCALAR = (SIMULATION, "-k", "scalar_machine")
 COMPILED = ("tests/sw/compiler/test_compile_model.py", "-k", "not random_models or 3x24 or 4x16")
 
 OWN: dict[str, tuple[str, ...]] = {
+    "hw/accelerator.py": ("tests/hw/test_accelerator.py", "tests/hw/test_machine.py"),
     "hw/lanes/layers.py": ("tests/hw/test_machine.py",),
     "hw/program.py": ("tests/hw/test_config.py", "tests/hw/test_machine.py"),
     "hw/link/frames.py": ("tests/hw/link/test_link.py",),
@@ -42,7 +43,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "sw/devices/": ("tests/sw/devices",),
     "sw/scalar/": ("tests/sw/scalar",),
 }
-"""By the beginning of a path, the tests of files without one of their name."""
+"""By the beginning of a path, the tests of files without one of their name, or with further ones."""
 
 WHOLE: dict[str, tuple[tuple[str, ...], ...]] = {
     "models/arithmetic": (("tests/models/test_golden.py",), ("tests/models/test_golden_stages.py",)),
@@ -74,7 +75,7 @@ def folder_of(path: str) -> str:
 def own_bench(path: str) -> tuple[str, ...]:
     """Arguments for pytest that name a file's own tests; none where it has none."""
     bench = f"tests/{folder_of(path)}/test_{Path(path).stem}.py"
-    if (ROOT / bench).exists():
+    if (ROOT / bench).exists() and path not in OWN:
         return (bench,)
     return next((tests for prefix, tests in OWN.items() if path.startswith(prefix)), ())
 

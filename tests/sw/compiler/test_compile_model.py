@@ -25,6 +25,17 @@ def test_random_models(name):
         compile_model(model, MACHINES[name])
 
 
+STAGES = "/2 c16x1 t16x1w2 a32x1h2", "p2 c24x2 =a24x1h3", "/1 c16x1 =c16x1 t32x1h4"
+
+
+@pytest.mark.parametrize("stages", STAGES)
+@pytest.mark.parametrize("segmentation", [False, True])
+def test_every_kind_of_stage(stages, segmentation):
+    config = preset("digits").with_(stages=stages, segmentation=segmentation)
+    machine = replace(CONFIGS["16x64"], answers=128, local=1024, windows=True, signs=1024)
+    compile_model(freeze(random_model(config, seed=1)), machine)
+
+
 @pytest.mark.parametrize(
     ("model", "machine"),
     [

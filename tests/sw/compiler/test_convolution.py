@@ -97,6 +97,11 @@ def test_each_product_is_in_one_step(channels, lanes, width, windows, way, steps
         assert sum(step.bound for step in found) == 9 * channels
         ones = sum(int(step.weights[:, : step.bound].sum()) for step in found)
         assert ones == sum(int(step.weights.sum()) for step in found) == int((rows > 0).sum())
+        for step in found if way == "nine" else ():
+            word, place = divmod(step.fields["signs_0"] - signs.base + 9, 64)  # the first tap is at −9
+            (row, column), first = divmod(place, 8), word * width
+            tap = rows[:, first : first + width, row, column]
+            assert step.weights[: len(tap), : tap.shape[1]].tolist() == (tap > 0).tolist()
 
 
 def test_four_blocks_of_32_channels_take_as_long_as_their_passes_and_the_end_of_the_image():

@@ -73,6 +73,11 @@ def test_chunks_beyond_an_edge(machine, rows, columns, data):
     ]
 
 
+def test_a_merge_that_says_nothing_of_moves_has_none():
+    assert merged_chunks(grid(2, 4)).tolist() == [0] * 8
+    assert merged_places(grid(2, 4)).tolist() == [0, 0, 1, 1] * 2
+
+
 def test_a_pass_that_says_nothing_of_edges_has_none():
     assert not outside(grid(2, 3))
     assert not beyond(grid(2, 3), MACHINES[0]).any()
