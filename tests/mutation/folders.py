@@ -34,6 +34,7 @@ COMPILED = ("tests/sw/compiler/test_compile_model.py", "-k", "not random_models 
 
 OWN: dict[str, tuple[str, ...]] = {
     "hw/accelerator.py": ("tests/hw/test_accelerator.py", "tests/hw/test_machine.py"),
+    "hw/timing.py": ("tests/hw/test_timing.py", "tests/sw/compiler/test_schedule.py"),
     "hw/lanes/layers.py": ("tests/hw/test_machine.py",),
     "hw/program.py": ("tests/hw/test_config.py", "tests/hw/test_machine.py"),
     "hw/link/frames.py": ("tests/hw/link/test_link.py",),
