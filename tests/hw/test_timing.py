@@ -12,9 +12,19 @@ from haarlequin.hw.lanes.binary_lane import lane_latency
 from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
+from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess
 from haarlequin.hw.presets import CONFIGS
-from haarlequin.hw.timing import FETCH, READ_BEFORE_WRITE, WRITE_BEFORE_READ, attention_written, timing
+from haarlequin.hw.timing import (
+    CLIPS_COUNTED,
+    COUNT_TAKEN,
+    FETCH,
+    READ_BEFORE_WRITE,
+    WRITE_BEFORE_READ,
+    attention_written,
+    clips_counted,
+    timing,
+)
 from tests.hw.bench import simulate
 
 ARRAYS = [config for config in CONFIGS.values() if isinstance(config, AcceleratorConfig)]
@@ -46,6 +56,11 @@ def test_the_lanes_take_their_operands_when_the_array_wants_them(config):
     assert stages.residual + FETCH == stages.acc + PostProcess.RESIDUAL
     assert stages.mean + FETCH == stages.result == stages.acc + PostProcess.LATENCY
     assert stages.write == stages.result + 1
+
+
+def test_the_program_ends_when_both_saturations_of_every_lane_are_counted(config):
+    counted = Popcount(2 * config.lanes).latency
+    assert clips_counted(config.lanes) == CLIPS_COUNTED + counted + COUNT_TAKEN
 
 
 def test_signs_and_convolution_are_there_in_time_and_no_later_than_they_need(config):
