@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from haarlequin.models.common.places import tool_variables
+
 # For `make mutate`: whether a test fails, not on which of the smallest inputs.
 settings.register_profile("mutate", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
+
+# A command that runs within a test leaves the caches that it chose, which may be a folder of that test alone.
+os.environ.update(tool_variables())
 
 ALL_SLOW = "\npytestmark = pytest.mark.slow\n"
 
