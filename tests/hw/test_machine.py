@@ -76,7 +76,7 @@ def answers(program, pixels):
 
 
 def read_back(program, memory):
-    """What a memory must have at its beginning, where it is not the pixels."""
+    """The first words that a memory must hold after the images; nothing is expected of the pixels."""
     if memory.name == COUNTERS_MEMORY:
         cycles = {operation.name: operation.cycles for operation in program.operations()}
         return [IMAGES * cycles.get(code.title, 0) for code in OperationCode if code != OperationCode.WAITING]

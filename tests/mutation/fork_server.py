@@ -14,7 +14,7 @@ import traceback
 import pytest
 
 LIBRARIES = ("amaranth.back.rtlil", "amaranth.sim", "hypothesis", "numpy", "torch")
-"""What most benches import, and no mutant changes."""
+"""Packages that most benches import. No mutant is in them."""
 
 MEMORY = 8 << 30
 """Bytes of address space that the tests of a mutant may have."""

@@ -50,7 +50,7 @@ def assert_exact(jobs, outcomes):
 
 
 def shapes_of(program):
-    """What is special of a program: of its sizes, its switches and its operations."""
+    """Names of the special cases in a program: of sizes, switches and operations."""
     config, machine, found = program.model.config, program.machine, set()
     for place in config.places:
         c, stage = place.config, place.config.stage

@@ -11,7 +11,7 @@ VALUES = [3, -7, 0, 15, -16, 1, -1, 9, 2, -3]
 
 
 def seen(m, value, delayed, given=VALUES):
-    """What is delayed in each cycle, while the values are given."""
+    """Give one value a cycle, and return the delayed values of each cycle."""
     found = []
 
     async def testbench(context):
