@@ -64,11 +64,7 @@ class Tree:
 
     def judge(self, path: str, source: str, bench: tuple[str, ...]) -> Verdict:
         """Run a bench while the file has this source."""
-        if bench not in self.baseline:
-            verdict = self._run(bench, 3600.0)
-            if verdict.failed or verdict.timed_out:
-                raise BrokenBench(f"{' '.join(bench)} fails without a mutant: {verdict.failed}")
-            self.baseline[bench] = verdict.seconds
+        self.measure(bench)
         file = self.folder / path
         original = file.read_text(encoding="utf-8")
         file.write_text(source, encoding="utf-8")
@@ -76,6 +72,15 @@ class Tree:
             return self._run(bench, LEAST + TIMES * self.baseline[bench])
         finally:
             file.write_text(original, encoding="utf-8")
+
+    def measure(self, bench: tuple[str, ...]) -> None:
+        """Run a bench without a mutant, once. Raises `BrokenBench` if it fails."""
+        if bench in self.baseline:
+            return
+        verdict = self._run(bench, 3600.0)
+        if verdict.failed or verdict.timed_out:
+            raise BrokenBench(f"{' '.join(bench)} fails without a mutant: {verdict.failed}")
+        self.baseline[bench] = verdict.seconds
 
     def stop(self) -> None:
         """End the tests that run, everything that they started, and the process that they are forks of."""
@@ -103,7 +108,7 @@ class Tree:
         if status == 0:
             return Verdict("", seconds)
         output = file.read_text(encoding="utf-8", errors="replace")
-        found = re.search(r"^(FAILED|ERROR) ([^\s]+)", output, re.MULTILINE)
+        found = re.search(r"^(FAILED|ERROR) (.+?)(?= - |$)", output, re.MULTILINE)
         if status == 1 and found:
             return Verdict(found[2], seconds)
         if status in (1, 2, 3, 4) and re.search(r"Error|error", output):
