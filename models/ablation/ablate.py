@@ -25,7 +25,7 @@ from haarlequin.models.common.cli import one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.data import DataSet
 from haarlequin.models.presets import PRESETS, override, preset
-from haarlequin.models.training.computer import Computer, open_device
+from haarlequin.models.training.computer import SWITCH, Computer, open_device
 from haarlequin.models.training.recipe import RECIPES, Recipe
 from haarlequin.models.training.train import Stop, open_data, takes_own_classes
 
@@ -58,6 +58,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option("--only", nargs="+", metavar="CELL", help="train these cells only: full, no-diba, …")
     option("--jobs", type=int, default=1, help="train this many at once (default: %(default)s)")
     option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
+    option(
+        "--compile",
+        choices=tuple(SWITCH),
+        default="auto",
+        help="torch.compile, except in deploy mode; auto: on a GPU, and on a CPU where it is faster",
+    )
     option("--minutes", type=float, help="stop after that time")
     option("--out", type=Path, help="folder of the results (default: runs/ablate/PRESET)")
     option("--report", action="store_true", help="train nothing: write the table of what is finished")
@@ -74,7 +80,8 @@ def run(argv: list[str] | None = None, cost_of: CostOf | None = None) -> None:
         config = override(preset(arguments.preset), arguments.set)
         config.check_deployable()
         recipe = _recipe(arguments)
-        computer = _computer(arguments.device)
+        device = open_device(arguments.device)
+        computer = Computer(device, bfloat16=device.type == "cuda", compile=SWITCH[arguments.compile])
         # Other processes read the data, too, with this configuration, whose classes have no names yet.
         own_classes = takes_own_classes(arguments.set)
         read = partial(open_data, config, arguments.data, arguments.images, own_classes)
@@ -90,12 +97,6 @@ def run(argv: list[str] | None = None, cost_of: CostOf | None = None) -> None:
 
 def _folder(name: str, grid: str) -> Path:
     return Path("runs") / "ablate" / (name if grid == PARTS else f"{name}-{grid}")
-
-
-def _computer(device: str) -> Computer:
-    opened = open_device(device)
-    cuda = opened.type == "cuda"
-    return Computer(opened, bfloat16=cuda, compile=cuda)
 
 
 def _train(
@@ -156,6 +157,7 @@ def _command_to_go_on(arguments: argparse.Namespace) -> str:
         if (value := getattr(arguments, name)) is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     words += [f"--device={arguments.device}"] if arguments.device != "auto" else []
+    words += [f"--compile={arguments.compile}"] if arguments.compile != "auto" else []
     words += ["--only", *arguments.only] if arguments.only else []
     return shlex.join(words)
 

@@ -10,6 +10,9 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.training.distributed import World
 
+SWITCH = {"auto": None, "on": True, "off": False}
+"""What the option ``--compile`` may be, and `Computer.compile` for each."""
+
 
 @dataclass(frozen=True)
 class Computer:

@@ -30,7 +30,7 @@ from haarlequin.models.network.segmenter import SEGMENTERS
 from haarlequin.models.network.teacher import TEACHERS, Teacher, TeacherConfig
 from haarlequin.models.presets import override, preset
 from haarlequin.models.training.card import FILES, NotExact, finish
-from haarlequin.models.training.computer import Computer, DeviceDiffers, open_device
+from haarlequin.models.training.computer import SWITCH, Computer, DeviceDiffers, open_device
 from haarlequin.models.training.distributed import join, leave
 from haarlequin.models.training.plan import Deadline, plan
 from haarlequin.models.training.recipe import RECIPES, Recipe
@@ -44,7 +44,6 @@ REAL_VALUED = TEACHERS | SEGMENTERS
 _RECIPE_OPTIONS = ("stages", "epochs", "deploy_epochs", "steps", "batch", "lr", "seed")
 _MEASURED, _ENOUGH = 0.02, 60.0
 """Proportion of the time of --within for which each phase is measured, and seconds that are enough for it."""
-_SWITCH = {"auto": None, "on": True, "off": False}
 
 
 class Stop:
@@ -99,7 +98,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     option(
         "--compile",
-        choices=tuple(_SWITCH),
+        choices=tuple(SWITCH),
         default="auto",
         help="torch.compile, except in deploy mode; auto: on a GPU, and on a CPU where it is faster",
     )
@@ -122,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
         stop = Stop(arguments.minutes)
         try:
             bfloat16 = arguments.bf16 == "on" or (arguments.bf16 == "auto" and device.type == "cuda")
-            computer = Computer(device, world, bfloat16, _SWITCH[arguments.compile])
+            computer = Computer(device, world, bfloat16, SWITCH[arguments.compile])
             run = _open_run(arguments, computer, begin)
             finished = run.train(stop)
             if world.first:
