@@ -23,7 +23,7 @@ from tqdm import tqdm
 from haarlequin.models.common.places import ROOT, build_folder
 from tests.coverage import corners, whole
 from tests.coverage.rtl import Line, Lines
-from tests.small_machines import MACHINES, SIMULATED, simulated_models
+from tests.small_machines import SIMULATED, simulated_programs
 
 EXPLAINED = Path(__file__).with_name("explained.toml")
 RTL_MARK, PYTHON_MARK = 98.0, 90.0
@@ -33,9 +33,10 @@ RTL_MARK, PYTHON_MARK = 98.0, 90.0
 def count_corners(names: list[str]) -> Counter[str]:
     """The corners of all models that are simulated on these machines, with two images each."""
     found: Counter[str] = Counter()
-    models = [(name, i, model) for name in names for i, model in enumerate(simulated_models(name))]
-    for name, i, model in tqdm(models, unit="model", disable=None):
-        found.update(corners.sizes(model, MACHINES[name]))
+    programs = [(i, program) for name in names for i, program in enumerate(simulated_programs(name))]
+    for i, program in tqdm(programs, unit="model", disable=None):
+        model = program.model
+        found.update(corners.sizes(model, program.machine))
         shape = 2, *model.config.image, model.config.channels
         pixels = np.random.default_rng(i).integers(0, 256, shape, np.uint8)
         with corners.watched(found):

@@ -2,8 +2,9 @@ import random
 
 import pytest
 import torch
+from amaranth.hdl import Module, Signal, signed
 
-from haarlequin.hw.lanes.postprocess import PostProcess
+from haarlequin.hw.lanes.postprocess import PostProcess, saturate
 from haarlequin.models import arithmetic
 from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
@@ -97,3 +98,18 @@ def test_irprelu_of_an_affine_tile_after_tile_without_a_gap(widths, slots):
 def test_too_few_slots(slots):
     with pytest.raises(ValueError, match="PostProcess slots must be an integer of at least 2, not "):
         PostProcess(Widths(), 11, slots)
+
+
+def test_saturation_of_every_value():
+    m, value, clipped, y = Module(), Signal(signed(6)), Signal(), Signal(signed(4))
+    m.d.comb += y.eq(saturate(m, value, 4, clipped))
+    m.d.sync += Signal(name="clock").eq(0)
+
+    async def testbench(context):
+        for given in range(-32, 32):
+            context.set(value, given)
+            await context.delay(0)
+            expected = max(-8, min(given, 7))
+            assert (context.get(y), context.get(clipped)) == (expected, given != expected)
+
+    simulate(m, testbench)

@@ -12,7 +12,7 @@ from haarlequin.models.network.random_model import random_model
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler.check import Checker
 from haarlequin.sw.compiler.lower import lower
-from tests.small_machines import MACHINES, random_models
+from tests.small_machines import MACHINES, random_programs
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +38,10 @@ def traced(model):
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_every_value_of_the_trace_is_shown_once(name):
-    machine = MACHINES[name]
-    for model in itertools.islice(random_models(machine, seed=2), 15):
+    for program in itertools.islice(random_programs(MACHINES[name], seed=2), 15):
+        model = program.model
         trace = traced(model)
-        checker = Checker(lower(model, machine), trace)
+        checker = Checker(program.lowered, trace)
         shown = Counter()
         for result in checker.due.values():
             shown[result.tensor] += checker._expected(result).size
