@@ -70,6 +70,9 @@ class Machine(wiring.Component):
         The number of bytes of an image, from the settings.
     commit : In(1)
         Hands over the image whose pixels were written; allowed while ``room`` is high.
+    again : In(1)
+        While it is high, ``commit`` hands over the image of the last ``commit`` before it once more. It may
+        change only while ``idle`` is high.
     results : Out(stream.Signature(RESULT))
         For each image its logits, or the answers of its tokens, then its cycles, then its saturations.
     result_words : Out(16)
@@ -131,6 +134,7 @@ class Machine(wiring.Component):
             self.result_words.eq(settings.result_words),
             # Images go into the layers, and sums into the head.
             images.commit.eq(self.commit),
+            images.again.eq(self.again),
             self.room.eq(images.room),
             layers.start.eq(images.waiting),
             images.begin.eq(layers.begin),
@@ -239,6 +243,7 @@ class Machine(wiring.Component):
                     Mux(part == ResultPart.CYCLES, own_cycles, own_clipped + of_head),
                 )
             ),
+            results.p.answer.eq(part == ResultPart.ANSWERS),
             results.p.last.eq(part == ResultPart.SATURATIONS),
             layers.head_free.eq(~holding),
         ]

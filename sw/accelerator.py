@@ -67,9 +67,8 @@ class Accelerator:
     """A device with a model loaded, ready to classify. Use it in a ``with`` block, or `close` it.
 
     Threads may share it. The device serves one call of `classify`, or one iterator of `stream`, at a time,
-    and the others wait: each gets the results of its own images, in their order. `sw.devices.Device`
-        says more
-    of turns and of closing.
+    and the others wait: each gets the results of its own images, in their order. `sw.devices.Device` says
+    more of turns and of closing.
 
     Arguments:
         device: one of `sw.devices.KINDS`. ``sim`` is the RTL itself and needs no board; its first use builds

@@ -101,6 +101,21 @@ def run(
             report.error(f"{item.path}: {difference}")
 
 
+def benchmark(accelerator: Accelerator, item: Item, count: int, report: Report, check: bool) -> bool:
+    """Compute an image ``count`` times and report it; returns whether it is as the golden model says, if that
+    was to be checked. Raises `DeviceError` where the device fails, and `PictureError` for its picture.
+    """
+    image, note = accelerator.pixels(item.image)
+    if note:
+        report.note(item.path, note)
+    found = accelerator.device.benchmark(image, count, report.progress)
+    report.image(item, found.result, found)
+    difference = accelerator.check(image, found.result) if check else None
+    if difference:
+        report.error(f"{item.path}: {difference}")
+    return not difference
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python sw/infer.py",
@@ -125,6 +140,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--mask", type=Path, metavar="OUT.png", help="draw the mask of one image, with a legend"
     )
+    parser.add_argument(
+        "--benchmark",
+        type=int,
+        metavar="N",
+        help="compute the first image N times within the accelerator: what it does without its cable",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line, for programs")
     parser.add_argument("--logits", action="store_true", help="logits of each token, for --json and --check")
     parser.add_argument("--check", action="store_true", help="compare with the golden model")
@@ -132,7 +153,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first images")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the traceback of an error")
     arguments = parser.parse_args(argv)
-    for name in ("top", "limit"):
+    for name in ("top", "limit", "benchmark"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f"--{name} must be at least 1, not {value}")
@@ -168,6 +189,10 @@ def _run(arguments: argparse.Namespace) -> int:
         tally.refused = len(problems)
         for problem in problems:
             report.error(problem)
+        if arguments.benchmark:
+            if not wanted:
+                return 2
+            return int(not benchmark(accelerator, wanted[0], arguments.benchmark, report, arguments.check))
         try:
             run(accelerator, wanted, report, tally, arguments.check, arguments.mask)
         except DeviceError as error:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from haarlequin.models.common.errors import printable
 from haarlequin.sw.accelerator import Accelerator, scores
-from haarlequin.sw.devices import Result
+from haarlequin.sw.devices import Benchmark, Result
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,13 @@ class Report:
         self._bar = tqdm(total=total, unit=" images", disable=None, leave=False, delay=1, smoothing=0.1)
         self._noted = False
 
-    def image(self, item: Item, result: Result) -> None:
-        """Print one line for an image."""
+    def progress(self, done: int, total: int) -> None:
+        """Move the progress bar to ``done`` of ``total``."""
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def image(self, item: Item, result: Result, benchmark: Benchmark | None = None) -> None:
+        """Print one line for an image, and another one for what it took to compute it many times."""
         config, labels = self._accelerator.model_config, result.labels
         classes = config.classes
         cycles_predicted = bool(result.cycles) and self._accelerator.device.predicts
@@ -83,6 +88,9 @@ class Report:
             entry |= {"logits": result.logits.tolist()} if self._logits else {}
             entry |= {"cycles": result.cycles} if result.cycles else {}
             entry |= {"target": item.target} if item.target is not None else {}
+            if benchmark:
+                facts = {name: getattr(benchmark, name) for name in ("images", "cycles", "clock_hz")}
+                entry["benchmark"] = facts | {"images_per_second": round(benchmark.images_per_second, 1)}
             self._print(json.dumps(entry | ({"cycles_predicted": True} if cycles_predicted else {})))
         else:
             said = shares(labels, classes) if config.segmentation else self._guesses(item, result.logits)
@@ -90,7 +98,15 @@ class Report:
                 result.cycles
             )
             self._print(printable(f"{item.path}: {said}{cycles}"))
-        self._bar.update()
+            if benchmark:
+                self._print(
+                    f"{benchmark.images} times: {benchmark.cycles / benchmark.images:,.1f} cycles an image, "
+                    f"{benchmark.images_per_second:,.1f} images/s at {benchmark.clock_hz / 1e6:g} MHz"
+                )
+        if benchmark:
+            self._bar.close()
+        else:
+            self._bar.update()
 
     def _guesses(self, item: Item, logits: np.ndarray) -> str:
         """The likeliest classes of an image, and the true one where that is known and another."""

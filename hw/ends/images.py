@@ -17,7 +17,8 @@ class Images(wiring.Component):
     The tables are the `Embedding`'s. The host writes an image's bytes into half ``half`` of ``pixels``, from
     address half · `AcceleratorConfig.pixels` / 2 on, then strobes ``commit``; both only while ``room`` is
     high, that is while less than two images are being embedded or wait for it. ``settings`` hold still from
-    a model's first ``commit`` to its last ``done``.
+    a model's first ``commit`` to its last ``done``. While ``again`` is high, a ``commit`` means the image of
+    the last ``commit`` before it, whose bytes are still there; ``again`` changes only while no image is here.
 
     ``waiting`` says that the oldest image's x is complete; ``begin`` takes it into the program, whose
     ``region`` of bank B it is from the cycle after on, and ``done``, in the program's last cycle, frees that.
@@ -50,6 +51,7 @@ class Images(wiring.Component):
                 "half": Out(1),
                 "room": Out(1),
                 "commit": In(1),
+                "again": In(1),
                 "waiting": Out(1),
                 "begin": In(1),
                 "done": In(1),
@@ -85,14 +87,15 @@ class Images(wiring.Component):
             self.room.eq(committed != 2),
             self.waiting.eq(complete != 0),
             embedding.start.eq((committed != 0) & (held != 2) & ~self.busy),
-            embedding.image.eq(Mux(embedded_half, self.config.pixels // 2, 0)),
+            # The halves of the next image to be embedded and to be written are the same while none is here.
+            embedding.image.eq(Mux(embedded_half ^ self.again, self.config.pixels // 2, 0)),
         ]
         m.d.sync += [
             committed.eq(committed + self.commit - done),
             held.eq(held + embedding.start - self.done),
             complete.eq(complete + done - self.begin),
-            self.half.eq(self.half ^ self.commit),
-            embedded_half.eq(embedded_half ^ done),
+            self.half.eq(self.half ^ (self.commit & ~self.again)),
+            embedded_half.eq(embedded_half ^ (done & ~self.again)),
             embedded_region.eq(embedded_region ^ done),
             self.busy.eq(Mux(self.busy, ~done, embedding.start)),
         ]

@@ -11,6 +11,8 @@ from amaranth.utils import ceil_log2
 from haarlequin.hw.link.frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
 from haarlequin.hw.link.protocol import (
     ADDRESS_BITS,
+    BENCHED,
+    COUNT_BITS,
     LENGTH_BITS,
     ErrorCode,
     FrameType,
@@ -21,8 +23,8 @@ from haarlequin.hw.link.protocol import (
 
 RESULT_BYTES = 4
 
-RESULT = data.StructLayout({"word": 8 * RESULT_BYTES, "last": 1})
-"""A word of an image's result: its logits, then its cycles, then its saturations."""
+RESULT = data.StructLayout({"word": 8 * RESULT_BYTES, "answer": 1, "last": 1})
+"""A word of an image's result: its answers, then its cycles, then its saturations."""
 
 
 def machine_ports(memories: Sequence[Memory]) -> dict[str, Member]:
@@ -39,6 +41,7 @@ def machine_ports(memories: Sequence[Memory]) -> dict[str, Member]:
         "room": Out(1),
         "image_bytes": Out(LENGTH_BITS),
         "commit": In(1),
+        "again": In(1),
         "results": Out(stream.Signature(RESULT)),
         "result_words": Out(16),
     }
@@ -57,17 +60,20 @@ class Link(wiring.Component):
       looked at when the image begins to come, at least a cycle behind the ``commit`` before it, and must
       then stay until its own.
     - ``commit``, one cycle: the image that was written is intact, its pixels all there.
-    - ``results``: of each image committed, in order, ``result_words`` ≥ 1 words, the last one marked; a frame
-      in which another one is gets a wrong CRC. Once the first is offered the others must follow without a
-      further byte from the host. Both sizes hold still while images are in flight, of which there may be
-      `IN_FLIGHT`.
+    - ``again``: while it is high, a ``commit`` means the image of the last ``commit`` before it, whose pixels
+      are still there. It rises and falls only while ``idle`` is high.
+    - ``results``: of each image committed, in order, ``result_words`` ≥ 1 words. The last one is marked, and
+      those that are answers; a frame in which another one is the last gets a wrong CRC. Once the first is
+      offered the others must follow without a further byte from the host. Both sizes hold still while images
+      are in flight, of which there may be `IN_FLIGHT`.
     - ``reset``, one cycle: the machine forgets its images, and from the next cycle on offers no results but
       those of later ones.
     - ``sealed``: the tables are whole. ``error``: the latest answer was an ERROR. For lamps.
 
     It takes a byte a cycle, but for 2 cycles behind each header, 2 behind a payload that is answered and 1
     behind one that is not; and it waits, which ``tx`` alone can end, where an answer is due while a frame
-    is still being sent, and while a READ is answered, `READ_LATENCY` + 2 cycles a byte.
+    is still being sent, and while a READ is answered, `READ_LATENCY` + 2 cycles a byte. While a BENCH goes on
+    it waits for the machine.
     """
 
     READ_LATENCY = 5
@@ -104,6 +110,8 @@ class Link(wiring.Component):
         image = kind == FrameType.IMAGE
 
         sealed, refused, answering, offered = self.sealed, Signal(), Signal(), Signal()
+        # Of a BENCH: images still to be computed, results still to come; cycles, and the sum of the answers.
+        left, missing, elapsed, total = Signal(COUNT_BITS), Signal(COUNT_BITS), Signal(32), Signal(32)
         answer, code, fetched, delay = Signal(8), Signal(4), Signal(8), Signal(range(self.READ_LATENCY))
         refusal = self._refusal(m, sealed, sequences.w_rdy)
         fault = self._fault(m)
@@ -117,7 +125,7 @@ class Link(wiring.Component):
             self.data.eq(words.data),
             self.write.eq(words.write),
             sequences.w_data.eq(header.sequence),
-            sequences.w_en.eq(self.commit),
+            sequences.w_en.eq(self.commit & ~self.again),
         ]
         m.d.sync += self.reset.eq(0)  # of all that is in the machine: a register, or it would come late
         with m.FSM():
@@ -151,6 +159,22 @@ class Link(wiring.Component):
                             m.d.sync += answer.eq(FrameType.IDENTITY)
                         with m.Case(FrameType.READ):
                             m.d.sync += answer.eq(FrameType.DATA)
+                        with m.Case(FrameType.BENCH):
+                            m.d.sync += answer.eq(FrameType.BENCHED)
+                            m.next = "CLEAR"
+            # Results, and the last sum, may still be on their way to the host.
+            with m.State("CLEAR"), m.If(sender.frame.ready):
+                m.d.sync += [left.eq(header.address), missing.eq(header.address)]
+                m.d.sync += [elapsed.eq(0), total.eq(0)]
+                m.next = "REPEAT"
+            with m.State("REPEAT"):
+                m.d.comb += [self.again.eq(1), self.commit.eq(self.room & (left != 0))]
+                m.d.sync += [left.eq(left - self.commit), elapsed.eq(elapsed + 1)]
+                with m.If(self.results.valid):
+                    m.d.sync += total.eq(total + Mux(self.results.p.answer, self.results.p.word, 0))
+                    m.d.sync += missing.eq(missing - self.results.p.last)
+                    with m.If(self.results.p.last & (missing == 1)):
+                        m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += answering.eq(1)
                 with m.If(sender.frame.ready):
@@ -189,6 +213,8 @@ class Link(wiring.Component):
                 m.d.comb += frame.p.length.eq(len(identity))
             with m.Elif(answer == FrameType.DATA):
                 m.d.comb += frame.p.length.eq(header.length)
+            with m.Elif(answer == FrameType.BENCHED):
+                m.d.comb += frame.p.length.eq(BENCHED.size)
         with m.Else():
             m.d.comb += [frame.p.type.eq(FrameType.RESULT), frame.p.sequence.eq(sequences.r_data)]
             m.d.comb += frame.p.length.eq(self.result_words * RESULT_BYTES)
@@ -200,6 +226,12 @@ class Link(wiring.Component):
                 m.d.comb += [sender.payload.valid.eq(offered), sender.payload.p.eq(fetched)]
             with m.Case(FrameType.RESULT):
                 self._result(m, sender)
+            with m.Case(FrameType.BENCHED):
+                place = (-sender.left)[: ceil_log2(BENCHED.size)]
+                m.d.comb += sender.payload.valid.eq(1)
+                m.d.comb += sender.payload.p.eq(Cat(elapsed, total).word_select(place, 8))
+        with m.If(self.again):
+            m.d.comb += self.results.ready.eq(1)
         return m
 
     def _refusal(self, m: Module, sealed: Signal, free: Signal) -> Signal:
@@ -220,6 +252,13 @@ class Link(wiring.Component):
                     m.d.comb += refusal.eq(ErrorCode.LENGTH)
                 with m.Elif(~self.room | ~free):
                     m.d.comb += refusal.eq(ErrorCode.FULL)
+            with m.Case(FrameType.BENCH):
+                with m.If(~sealed):
+                    m.d.comb += refusal.eq(ErrorCode.TABLES_DAMAGED)
+                with m.Elif(~self.idle):
+                    m.d.comb += refusal.eq(ErrorCode.BUSY)
+                with m.Elif((header.address == 0) | (header.address >> COUNT_BITS != 0)):
+                    m.d.comb += refusal.eq(ErrorCode.LENGTH)
             with m.Case(FrameType.IDENTIFY, FrameType.RESET, FrameType.SEAL):
                 pass
             with m.Default():

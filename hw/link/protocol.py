@@ -32,6 +32,10 @@ PROTECTED = 4093
 
 RESULT_BYTES = 4
 """Bytes of a word of an image's result."""
+COUNT_BITS = 16
+"""Bits of how many times a BENCH may compute an image."""
+BENCHED = struct.Struct("<II")
+"""The payload of BENCHED: the cycles, and the sum of the words of all answers, both modulo 2³²."""
 CLASS_BITS = 8
 """Bits of a class that is the answer of a token. Several are in a word of a result, the first one lowest."""
 LOGIT_BITS = 16
@@ -62,6 +66,7 @@ class FrameType(IntEnum):
     READ = 0x02
     RESET = 0x03
     SEAL = 0x04
+    BENCH = 0x05
     LOAD = PAYLOAD | 0x01
     IMAGE = PAYLOAD | 0x02
 
@@ -70,6 +75,7 @@ class FrameType(IntEnum):
     IDENTITY = PAYLOAD | 0x41
     DATA = PAYLOAD | 0x42
     RESULT = PAYLOAD | 0x43
+    BENCHED = PAYLOAD | 0x44
 
 
 class ErrorCode(IntEnum):
@@ -98,7 +104,7 @@ class Frame:
     detail: int = 0
     """The number of the memory of a LOAD or READ, or the code of an ERROR."""
     address: int = 0
-    """The first word of a LOAD or READ."""
+    """The first word of a LOAD or READ; how many times a BENCH computes the image."""
     payload: bytes = b""
     asked: int = 0
 

@@ -67,6 +67,9 @@ class ScalarMachine(wiring.Component):
     commit : In(1)
         Hands over the image whose pixels were written; allowed while ``room`` is high. The core reads its
         bytes in place of the words of data from address `PIXELS` on, ``config.pixels`` / 2 of them.
+    again : In(1)
+        While it is high, ``commit`` hands over the image of the last ``commit`` before it once more. It may
+        change only while ``idle`` is high.
     results : Out(stream.Signature(RESULT))
         For each image the word of every OUT, then its cycles, then its saturations.
     result_words : Out(16)
@@ -126,7 +129,8 @@ class ScalarMachine(wiring.Component):
         held = Signal(range(IMAGES + 1))
         m.d.comb += [self.idle.eq(held == 0), self.room.eq(held != IMAGES)]
         m.d.sync += held.eq(held + self.commit - done)
-        m.d.sync += [written.eq(written ^ self.commit), shown.eq(shown ^ done)]
+        with m.If(~self.again):
+            m.d.sync += [written.eq(written ^ self.commit), shown.eq(shown ^ done)]
         return m
 
     @property
@@ -142,7 +146,7 @@ class ScalarMachine(wiring.Component):
             to.addr.eq(own),
             to.data.eq(self.data),
             to.en.eq(write),
-            at.addr.eq(Mux(self.idle, own, Cat(core.addr[: self._half], shown))),
+            at.addr.eq(Mux(self.idle, own, Cat(core.addr[: self._half], shown ^ self.again))),
         ]
         return at.data
 
@@ -155,6 +159,7 @@ class ScalarMachine(wiring.Component):
                 m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += [results.valid.eq(core.results.valid), word.eq(core.results.payload)]
+                m.d.comb += results.p.answer.eq(1)
                 m.d.comb += core.results.ready.eq(results.ready)
                 with m.If(core.done):
                     m.next = "CYCLES"

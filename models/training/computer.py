@@ -11,7 +11,7 @@ from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.training.distributed import World
 
 SWITCH = {"auto": None, "on": True, "off": False}
-"""What the option ``--compile`` may be, and `Computer.compile` for each."""
+"""The values of the option ``--compile``, and `Computer.compile` for each."""
 
 
 @dataclass(frozen=True)

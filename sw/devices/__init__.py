@@ -13,9 +13,27 @@ says what every device does.
 from haarlequin.hw.config import AnyConfig
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
-from haarlequin.sw.devices.device import Answered, CompiledModel, Device, DeviceError, Notice, Result
+from haarlequin.sw.devices.device import (
+    Answered,
+    Benchmark,
+    CompiledModel,
+    Device,
+    DeviceError,
+    Notice,
+    Result,
+)
 
-__all__ = ["KINDS", "Answered", "CompiledModel", "Device", "DeviceError", "Notice", "Result", "open_device"]
+__all__ = [
+    "KINDS",
+    "Answered",
+    "Benchmark",
+    "CompiledModel",
+    "Device",
+    "DeviceError",
+    "Notice",
+    "Result",
+    "open_device",
+]
 
 KINDS = {
     "sim": "the RTL in Verilator, in this process; built once",

@@ -21,7 +21,7 @@ Notice = Callable[[str], None]
 """A function that takes one line for a person to read."""
 
 Progress = Callable[[int, int], None]
-"""A function that takes two numbers: the bytes that are done, and all bytes."""
+"""A function that takes two numbers: the bytes or images that are done, and all of them."""
 
 
 class DeviceError(OneLine):
@@ -95,6 +95,25 @@ class Result(Answered):
     """How many values were clipped."""
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """The time that an accelerator took for one image, computed many times without waiting for its line."""
+
+    images: int
+    """How many times."""
+    cycles: int
+    """Cycles for all of them, those included in which the first is embedded, and the last result is taken."""
+    clock_hz: int
+    """Cycles in a second."""
+    result: Result
+    """The result of the image, which all of them had."""
+
+    @property
+    def images_per_second(self) -> float:
+        """Images that it computes in a second."""
+        return self.images * self.clock_hz / self.cycles
+
+
 class Turn:
     """Lets one thread at a time into a ``with`` block; the others wait, in no particular order.
 
@@ -148,10 +167,11 @@ class Turn:
 class Device(ABC):
     """Runs compiled models. Use it in a ``with`` block, or `close` it.
 
-    Threads may share a device. It does one thing at a time: `load`, `run`, `counters` and `reset` wait for
-    their turn, in no particular order. A run has its turn from the first result that is asked for until the
-    last result has come, or until its iterator is closed or dropped. A thread that has taken a result from an
-    unfinished run would wait for itself, so any other call that it makes raises RuntimeError at once.
+    Threads may share a device. It does one thing at a time: `load`, `run`, `benchmark`, `counters` and
+    `reset` wait for their turn, in no particular order. A run has its turn from the first result that is
+    asked for until the last result has come, or until its iterator is closed or dropped. A thread that has
+    taken a result from an unfinished run would wait for itself, so any other call that it makes raises
+    RuntimeError at once.
 
     `close` does not wait for a turn. Calls of other threads, under way or waiting, then end in `DeviceError`.
     """
@@ -185,6 +205,16 @@ class Device(ABC):
                 yield result
                 self._turn.keep()  # the iterator may have been handed on
 
+    def benchmark(self, image: np.ndarray, count: int, progress: Progress | None = None) -> Benchmark:
+        """Compute an image, uint8 (H, W, channels), ``count`` times, within the accelerator: what that takes.
+        ``progress`` is told how many of how many are done.
+
+        Raises `DeviceError` where the device fails, or one of the results is another than the first, and
+        for a device that is no accelerator.
+        """
+        with self._turn:
+            return self._benchmark(image, count, progress or (lambda done, total: None))
+
     def counters(self) -> Mapping[str, int]:
         """Cycles spent on each operation since the device was opened, modulo 2³²."""
         with self._turn:
@@ -213,6 +243,9 @@ class Device(ABC):
 
     @abstractmethod
     def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]: ...
+
+    @abstractmethod
+    def _benchmark(self, image: np.ndarray, count: int, progress: Progress) -> Benchmark: ...
 
     @abstractmethod
     def _counters(self) -> Mapping[str, int]: ...

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from haarlequin.models import arithmetic
-from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Progress, Result
+from haarlequin.sw.devices.device import (
+    Benchmark,
+    CompiledModel,
+    Device,
+    DeviceError,
+    Progress,
+    Result,
+)
 from haarlequin.sw.table_folder import Compiled
 
 if TYPE_CHECKING:
@@ -57,6 +64,9 @@ class GoldenDevice(Device):
                 self._spent.update(tables.operations)
             cycles = tables.cycles if tables else 0
             yield Result(logits.astype(np.int32), cycles, counter.clipped)
+
+    def _benchmark(self, image: np.ndarray, count: int, progress: Progress) -> Benchmark:
+        raise DeviceError("golden: its cycles are predicted: only an accelerator counts them, sim or a board")
 
     def _counters(self) -> Mapping[str, int]:
         return dict(self._spent)

@@ -9,12 +9,15 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from haarlequin.hw.link.protocol import (
+    BENCHED,
+    COUNT_BITS,
     COUNTERS_MEMORY,
     PROTECTED,
     RESULT_BYTES,
@@ -29,7 +32,14 @@ from haarlequin.hw.link.protocol import (
 )
 from haarlequin.sw import answers
 from haarlequin.sw.devices.byte_line import Line
-from haarlequin.sw.devices.device import CompiledModel, Device, DeviceError, Progress, Result
+from haarlequin.sw.devices.device import (
+    Benchmark,
+    CompiledModel,
+    Device,
+    DeviceError,
+    Progress,
+    Result,
+)
 from haarlequin.sw.table_folder import Compiled
 
 TRIES = 6
@@ -39,6 +49,9 @@ any frame that the accelerator believes to be in the middle of."""
 IN_FLIGHT = 2
 """Images that are sent without a result yet: one is being computed, and one waits for it to be done. The
 accelerator always has room for this many, so a line without flow control may carry them."""
+
+BENCH_SECONDS = 1.0
+"""How long a BENCH may take. The accelerator hears nothing meanwhile, and a person wants to stop it."""
 
 MOST_NOISE = 1 << 18
 """After this many bytes without a frame, more than the largest payload, a line is taken to be all noise."""
@@ -78,6 +91,8 @@ class _Unanswered(Exception):
             what = f"the answer is {_error(came)}"
         else:
             what = f"{came.type.name} came"
+        if came is not None and _error(came) == ErrorCode.TYPE.name:
+            what += "; build its bitstream with this version"
         super().__init__(what)
         self.tables_damaged = came is not None and _error(came) == ErrorCode.TABLES_DAMAGED.name
 
@@ -191,12 +206,14 @@ class LinkDevice(Device):
             raise _Unanswered(heard, came)
         raise self._babbling(heard)
 
-    def _asked(self, what: str, frame: Callable[[], Frame], kind: FrameType) -> Frame:
-        """Ask until there is an answer; the frame is made anew for each try, to have a new number."""
+    def _asked(self, what: str, frame: Callable[[], Frame], kind: FrameType, computing: float = 0.0) -> Frame:
+        """Ask until there is an answer; the frame is made anew for each try, to have a new number. The answer
+        may take ``computing`` seconds longer than the line itself.
+        """
         heard = _Heard()
         for attempt in range(TRIES):
             try:
-                return self._answer(frame(), kind, self._line.latency * 2**attempt, heard)
+                return self._answer(frame(), kind, computing + self._line.latency * 2**attempt, heard)
             except _Unanswered as error:
                 last = error
         raise DeviceError(f"{self.name}: asked {what} {TRIES} times, and {last}{self._hint(heard)}")
@@ -255,7 +272,50 @@ class LinkDevice(Device):
     # Images
 
     def _run(self, images: Iterator[np.ndarray]) -> Generator[Result, None, None]:
-        """Run images, of which up to `IN_FLIGHT` are on their way."""
+        tables = self._loaded
+        with closing(self._payloads(images)) as payloads:
+            for payload in payloads:
+                yield self._decoded(payload, tables)
+
+    def _benchmark(self, image: np.ndarray, count: int, progress: Progress) -> Benchmark:
+        tables = self._loaded
+        (payload,) = self._payloads(iter([image]))
+        result = self._decoded(payload, tables)
+        answer = int(np.frombuffer(payload[: -answers.COUNTERS * RESULT_BYTES], "<u4").sum(dtype=np.uint64))
+        at_once = int(BENCH_SECONDS * self.identity.clock_hz / max(1, tables.cycles))
+        at_once = max(1, min(at_once, (1 << COUNT_BITS) - 1))
+        cycles = done = 0
+        while done < count:
+            images = min(count - done, at_once)
+            took, total = self._repeat(images, tables)
+            if total != images * answer % (1 << 32):
+                raise DeviceError(
+                    f"{self.name}: computed an image {images} times, and not with the same answer each time"
+                )
+            done, cycles = done + images, cycles + took
+            progress(done, count)
+        return Benchmark(count, cycles, self.identity.clock_hz, result)
+
+    def _repeat(self, images: int, tables: Compiled) -> tuple[int, int]:
+        """Have the last image computed so many times: the cycles that it took, and the sum of the answers."""
+        came = self._asked(
+            "to repeat an image",
+            lambda: Frame(FrameType.BENCH, self._number(), address=images),
+            FrameType.BENCHED,
+            computing=images * self._seconds(tables),
+        )
+        if len(came.payload) != BENCHED.size:
+            raise DeviceError(f"{self.name}: {len(came.payload)} bytes are not the answer to a BENCH")
+        return BENCHED.unpack(came.payload)
+
+    def _seconds(self, tables: Compiled) -> float:
+        """The most seconds for an image: its own, those of the image before it, and both embeddings, each of
+        which may take as long again.
+        """
+        return 4 * tables.cycles / self.identity.clock_hz
+
+    def _payloads(self, images: Iterator[np.ndarray]) -> Generator[bytes, None, None]:
+        """The RESULT of each image, of which up to `IN_FLIGHT` are on their way."""
         tables = self._loaded
         flying: deque[tuple[int, bytes]] = deque()  # the number and the pixels of each
         failures = 0
@@ -266,7 +326,7 @@ class LinkDevice(Device):
                 if not flying:
                     return
                 try:
-                    result = self._result(flying[0][0], 2**failures, tables)
+                    payload = self._result(flying[0][0], 2**failures, tables)
                 except _Unanswered as error:
                     failures += 1
                     if failures == TRIES:
@@ -279,7 +339,7 @@ class LinkDevice(Device):
                     continue
                 failures = 0
                 flying.popleft()
-                yield result
+                yield payload
         finally:
             if flying:  # there was an error, or nobody wants the rest
                 self._forget()
@@ -289,14 +349,13 @@ class LinkDevice(Device):
         self._say(Frame(FrameType.IMAGE, number, payload=pixels))
         return number, pixels
 
-    def _result(self, number: int, patience: int, tables: Compiled) -> Result:
-        """The result of that image, the oldest under way; raises `_Unanswered`."""
-        # The image takes its own time and that of the image before it; each embedding may take as long again.
-        heard, computing = _Heard(), 4 * tables.cycles / self.identity.clock_hz
+    def _result(self, number: int, patience: int, tables: Compiled) -> bytes:
+        """The RESULT of that image, the oldest under way; raises `_Unanswered`."""
+        heard = _Heard()
         for _ in range(MOST_STRAYS):
-            came = self._frame(computing + self._line.latency * patience, heard)
+            came = self._frame(self._seconds(tables) + self._line.latency * patience, heard)
             if came.type == FrameType.RESULT and came.sequence == number:
-                return self._decoded(came.payload, tables)
+                return came.payload
             if came.type in (FrameType.RESULT, FrameType.ERROR):
                 raise _Unanswered(heard, came)
         raise self._babbling(heard)

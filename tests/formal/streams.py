@@ -13,6 +13,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Flow, In, Out
 
 from haarlequin.hw.ends.pool import Pool
+from haarlequin.hw.link.link import Link
+from haarlequin.hw.link.protocol import FrameType
 from haarlequin.hw.machine import Machine, ResultPart
 from haarlequin.hw.scalar.core import ScalarCore
 from tests.formal.design import Design, below, names
@@ -89,7 +91,15 @@ def _core(design: Design, core: ScalarCore) -> Value:
     return ~same | (instruction == design.before(instruction))
 
 
+def _link(design: Design, link: Link) -> Value:
+    names = "frame__ready", "sending", "left"
+    none, sending, left = (design.signal(f"sender.{name}") for name in names)
+    owed = ~none & (sending == FrameType.RESULT) & (left != 0) & ~design.signal("aborted")
+    return ~(link.idle & (owed | design.signal("sequences.r_rdy") | link.results.valid))
+
+
 PRECONDITIONS = {
+    "Link": Precondition("a machine without an image owes no word of a RESULT (`Machine.flying`)", _link),
     "Pool": Precondition("no token comes while sums wait (`wait_head` of the compiler's passes)", _pool),
     "Machine": Precondition(
         "an image ends only when the result before it was sent (`wait_head` of the "

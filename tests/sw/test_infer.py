@@ -153,6 +153,30 @@ def test_logits_of_an_image_need_not_be_asked_for(run):
     assert all(len(json.loads(line)["logits"]) == 10 for line in printed[0])
 
 
+def test_an_image_is_computed_many_times(run):
+    code, out, error = run("--benchmark", 3, "--check")
+    assert (code, error, out[0]) == (0, [], FIRST)
+    assert re.fullmatch(r"3 times: [0-9,.]+ cycles an image, [0-9,.]+ images/s at 50 MHz", out[1])
+    assert len(out) == 2
+    code, (line,), error = run("--benchmark", 3, "--json")
+    found = json.loads(line)["benchmark"]
+    assert (code, error, found["images"], found["clock_hz"]) == (0, [], 3, 50_000_000)
+    assert 3 * 5482 <= found["cycles"] < 6 * 5482
+    assert found["images_per_second"] == pytest.approx(3 * 50e6 / found["cycles"], abs=0.05)
+
+
+def test_the_golden_model_has_no_speed_of_its_own(run):
+    code, out, error = run(*GOLDEN, "--benchmark", 3)
+    assert (code, out, len(error)) == (1, [], 1)
+    assert error[0].startswith("error: golden: its cycles are predicted")
+
+
+def test_nothing_to_compute_many_times(run, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"no")
+    code, out, error = run("--benchmark", 3, tmp_path / "no.png")
+    assert (code, out, len(error)) == (2, [], 1)
+
+
 def test_no_target_where_none_is_known(run, digit):
     code, out, _ = run(*GOLDEN, "--json", digit)
     assert code == 0
@@ -402,7 +426,8 @@ def test_damaged_tables(run, digits_tables, digit, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--top", "0"], ["--limit", "-1"], ["--limit", "x"], ["--top", "1.5"], ["--fast"]]
+    "arguments",
+    [["--top", "0"], ["--limit", "-1"], ["--limit", "x"], ["--top", "1.5"], ["--fast"], ["--benchmark", "0"]],
 )
 def test_arguments_that_there_are_not(run, arguments):
     code, out, error = run(*arguments)

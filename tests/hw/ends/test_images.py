@@ -79,6 +79,18 @@ class Host:
         self.written += 1
 
 
+class Repeat:
+    """Commits the image that was committed last so many times more."""
+
+    def __init__(self, block, count):
+        self.block, self.left = block, count
+
+    def cycle(self, context):
+        commit = self.left and context.get(self.block.room)
+        context.set(self.block.commit, commit)
+        self.left -= commit
+
+
 class Layers:
     """Bank B, and the program that takes an image as soon as it can, for ``lengths`` (low, high) cycles."""
 
@@ -133,8 +145,8 @@ class Layers:
         return [self.bank[base + tile * tokens + m][lane] for m, tile, lane in places]
 
 
-def rtl(block, models, generator, gaps=0.0, stalls=0.0, lengths=(0, 0)):
-    """x and saturations of each image of each model."""
+def rtl(block, models, generator, gaps=0.0, stalls=0.0, lengths=(0, 0), again=0):
+    """x and saturations of each image of each model, and of the model's last image ``again`` times more."""
     results = []
 
     async def testbench(context):
@@ -156,6 +168,13 @@ def rtl(block, models, generator, gaps=0.0, stalls=0.0, lengths=(0, 0)):
                 host.cycle(context)
                 layers.cycle(context)
                 await context.tick()
+            context.set(block.again, 1)
+            repeat = Repeat(block, again)
+            while len(layers.results) < len(model.images) + again:
+                repeat.cycle(context)
+                layers.cycle(context)
+                await context.tick()
+            context.set(block.again, 0)
             results.extend(layers.results)
             for _ in range(SILENCE):
                 host.cycle(context)
@@ -204,8 +223,9 @@ def test_models_of_several_shapes_without_a_reset(stalls):
         drawn_model(config, i, shift) for i, (config, shift) in enumerate(zip(configs, shifts, strict=True))
     ]
     block = Images(machine(3, 4, configs))
-    results = rtl(block, models, random.Random(1), 0.1, stalls, (0, 150))
-    assert results == [image for model in models for image in golden(model)]
+    results = rtl(block, models, random.Random(1), 0.1, stalls, (0, 150), again=3)
+    wanted = map(golden, models)
+    assert results == [image for images in wanted for image in [*images, *images[-1:] * 3]]
 
 
 @pytest.mark.parametrize("case", CASES)

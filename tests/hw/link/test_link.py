@@ -28,13 +28,17 @@ IDENTITY = Identity(
     ),
 )
 IMAGE_BYTES = 20
-RESULT_WORDS = 3
+RESULT_WORDS, COUNTERS = 3, 2
 HEADER = protocol.HEADER_BYTES + protocol.CRC_BYTES
 GAPS_AND_STALLS = [(0, 0), (0.5, 0), (0, 0.7), (0.5, 0.5)]
 
 
 def link():
     return Link(IDENTITY, "pixels", TIMEOUT)
+
+
+def little(word):
+    return word.to_bytes(4, "little")
 
 
 def image(generator):
@@ -44,7 +48,7 @@ def image(generator):
 def golden(pixels):
     """What the stub of a machine makes of an image, and the payload of its result."""
     words = [sum(pixels), protocol.crc(pixels) * 0x10001, 0xFFFFFFFF - pixels[0]]
-    return words, b"".join(word.to_bytes(4, "little") for word in words)
+    return words, b"".join(map(little, words))
 
 
 class Bench:
@@ -58,6 +62,8 @@ class Bench:
     def __init__(self, context: SimulatorContext, block: Link, seed=0, gaps=0.0, stalls=0.0):
         self.context, self.link, self.generator = context, block, random.Random(seed)
         self.gaps, self.stalls, self.stuck = gaps, stalls, False
+        self.repeating = 0
+        """Cycles in which images were to be computed again."""
         self.memories = [{} for _ in IDENTITY.memories]
         self.writes, self.images, self.resets, self.cycle = [], [], 0, 0
         self.capacity, self.compute, self.image_bytes, self.result_words = 2, 10, IMAGE_BYTES, RESULT_WORDS
@@ -65,6 +71,7 @@ class Bench:
         self._in_flight, self._words, self._reads = deque(), deque(), deque([None] * Link.READ_LATENCY)
         self._line, self._offered, self._waiting, self._held = deque(), None, False, None
         self._decoder, self._frames, self.sent = Decoder(), deque(), bytearray()
+        self._new_pixels = False
 
     def put(self, *parts):
         """Frames and bytes onto the line."""
@@ -92,7 +99,9 @@ class Bench:
         )
         set_(link.results.valid, words)
         word = self._words[0] if words else self.generator.getrandbits(32)
-        set_(link.results.payload, {"word": word, "last": len(self._words) == (2 if self.out_of_step else 1)})
+        left = len(self._words)
+        marks = {"answer": left > COUNTERS, "last": left == (2 if self.out_of_step else 1)}
+        set_(link.results.payload, {"word": word} | marks)
         set_(link.idle, not self._in_flight and not self.busy)
         set_(link.room, len(self._in_flight) < self.capacity)
         set_(link.image_bytes, self.image_bytes)
@@ -111,7 +120,9 @@ class Bench:
             assert address < memory.depth
             word = get(link.data) & (1 << memory.width) - 1
             self.memories[select][address] = word
+            self._new_pixels |= select == PIXELS
             self.writes.append((select, address, word))
+        self.repeating += get(link.again)
         self._waiting = words and not get(link.results.ready)
         if words and not self._waiting:
             self._words.popleft()
@@ -119,6 +130,8 @@ class Bench:
                 self._in_flight.popleft()
         if get(link.commit):
             assert len(self._in_flight) < self.capacity
+            assert get(link.again) == (not self._new_pixels)
+            self._new_pixels = False
             pixels = b"".join(self.memories[PIXELS][i].to_bytes(2, "little") for i in range(IMAGE_BYTES // 2))
             self.images.append(pixels)
             self._in_flight.append((pixels, self.cycle))
@@ -314,6 +327,65 @@ def test_an_image_goes_where_pixels_go():
     run(script)
 
 
+@pytest.mark.parametrize(("gaps", "stalls"), GAPS_AND_STALLS)
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_an_image_again_and_again(capacity, gaps, stalls):
+    async def script(bench):
+        bench.capacity = capacity
+        await bench.ask(Frame(FrameType.SEAL))
+        await bench.infers()
+        (pixels,) = bench.images
+        for count in (1, 2, 9):
+            bench.images.clear()
+            bench.repeating = 0
+            answer = await bench.ask(Frame(FrameType.BENCH, 6, address=count))
+            payload = protocol.BENCHED.pack(bench.repeating, count * golden(pixels)[0][0])
+            assert answer == Frame(FrameType.BENCHED, 6, payload=payload)
+            assert bench.images == [pixels] * count
+        await bench.works()
+
+    run(script, gaps=gaps, stalls=stalls)
+
+
+def test_the_sum_of_the_answers_wraps_around(monkeypatch):
+    words = [0xFFFF0001, 5, 6]
+    monkeypatch.setattr(f"{__name__}.golden", lambda pixels: (words, b"".join(map(little, words))))
+
+    async def script(bench):
+        await bench.ask(Frame(FrameType.SEAL))
+        await bench.infers()
+        answer = await bench.ask(Frame(FrameType.BENCH, 6, address=300))
+        assert answer.payload[4:] == little(300 * 0xFFFF0001 % (1 << 32))
+
+    run(script)
+
+
+def test_answers_may_still_be_on_their_way_when_its_image_is_computed_again():
+    async def script(bench):
+        await bench.ask(Frame(FrameType.SEAL))
+        before = len(bench.sent)
+        bench.put(IMAGE)
+        while len(bench.sent) < before + HEADER + 4 * RESULT_WORDS:
+            await bench.step()
+        bench.stuck = True
+        counts = {6: 2, 7: 3, 8: 1}
+        bench.put(*(Frame(FrameType.BENCH, number, address=count) for number, count in counts.items()))
+        for _ in range(100):
+            await bench.step()
+        bench.stuck, bench.repeating = False, 0
+        result, *benched = await bench.silence()
+        assert result == Frame(FrameType.RESULT, 5, payload=golden(IMAGE.payload)[1])
+        assert bench.images == [IMAGE.payload] * 7
+        assert [(frame.type, frame.sequence) for frame in benched] == [(FrameType.BENCHED, i) for i in counts]
+        found = [protocol.BENCHED.unpack(frame.payload) for frame in benched]
+        assert sum(cycles for cycles, _ in found) == bench.repeating
+        assert [total for _, total in found] == [
+            count * golden(IMAGE.payload)[0][0] for count in counts.values()
+        ]
+
+    run(script, stalls=0.8)
+
+
 def test_no_more_images_than_sequence_numbers():
     async def script(bench):
         bench.capacity, bench.compute = 9, None
@@ -342,6 +414,9 @@ IMAGE = Frame(FrameType.IMAGE, 5, payload=bytes(range(IMAGE_BYTES)))
         (ErrorCode.LENGTH, Frame(FrameType.IMAGE, 5, payload=bytes(IMAGE_BYTES - 1))),
         (ErrorCode.LENGTH, Frame(FrameType.IMAGE, 5, payload=bytes(IMAGE_BYTES + 1))),
         (ErrorCode.LENGTH, Frame(FrameType.IMAGE, 5)),
+        (ErrorCode.LENGTH, Frame(FrameType.BENCH, 5)),
+        (ErrorCode.LENGTH, Frame(FrameType.BENCH, 5, address=1 << 16 | 1)),
+        (ErrorCode.LENGTH, Frame(FrameType.BENCH, 5, address=1 << 23 | 1)),
         (ErrorCode.RANGE, Frame(FrameType.LOAD, 5, 4, 0, bytes(8))),
         (ErrorCode.RANGE, Frame(FrameType.LOAD, 5, 16, 0, bytes(8))),
         (ErrorCode.RANGE, Frame(FrameType.READ, 5, 128 + WIDE, 0, asked=8)),
@@ -408,9 +483,13 @@ def test_a_result_of_many_words():
     run(script)
 
 
-@pytest.mark.parametrize("frame", [LOAD, Frame(FrameType.READ, 5, WIDE, 0, asked=8)])
+BENCH = Frame(FrameType.BENCH, 5, address=1)
+
+
+@pytest.mark.parametrize("frame", [LOAD, Frame(FrameType.READ, 5, WIDE, 0, asked=8), BENCH])
 def test_memories_are_left_alone_while_an_image_is_in_the_machine(frame):
     async def script(bench):
+        await bench.ask(Frame(FrameType.SEAL))
         bench.busy = True
         bench.put(frame, frame)
         assert await bench.silence() == [error(ErrorCode.BUSY, 5)] * 2
@@ -427,7 +506,8 @@ def test_images_only_with_sealed_tables():
     async def script(bench):
         loads = [encode(LOAD), flip(encode(LOAD), 8 * HEADER), encode(LOAD)[:-3]]
         answers = [Frame(FrameType.ACK, 5), error(ErrorCode.CRC, 5), error(ErrorCode.TIMEOUT, 5)]
-        assert await bench.ask(IMAGE) == error(ErrorCode.TABLES_DAMAGED, 5)
+        for frame in (IMAGE, BENCH):
+            assert await bench.ask(frame) == error(ErrorCode.TABLES_DAMAGED, 5)
         for load, answer in zip(loads, answers, strict=True):
             await bench.ask(Frame(FrameType.SEAL))
             await bench.infers()

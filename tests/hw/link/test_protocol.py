@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from haarlequin.hw.link import protocol
 from haarlequin.hw.link.protocol import (
+    BENCHED,
     HEADER_BYTES,
     MAX_DEPTH,
     MAX_PAYLOAD,
@@ -38,8 +39,10 @@ EXAMPLES = {
     "SEAL": Frame(FrameType.SEAL, 4),
     "IMAGE": Frame(FrameType.IMAGE, 5, payload=bytes([0, 85, 170, 255])),
     "RESULT": Frame(FrameType.RESULT, 5, payload=bytes.fromhex("fefffffff3000000")),
-    "RESET": Frame(FrameType.RESET, 6),
-    "ERROR": Frame(FrameType.ERROR, 7, ErrorCode.FULL),
+    "BENCH": Frame(FrameType.BENCH, 6, address=1000),
+    "BENCHED": Frame(FrameType.BENCHED, 6, payload=BENCHED.pack(243_210, -2000 % (1 << 32))),
+    "RESET": Frame(FrameType.RESET, 7),
+    "ERROR": Frame(FrameType.ERROR, 8, ErrorCode.FULL),
 }
 
 

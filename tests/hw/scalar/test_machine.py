@@ -106,6 +106,7 @@ class Host:
     async def results(self, stalls):
         """Words and marks until the machine is idle, and what it has stored."""
         context, machine, words, stores = self.context, self.machine, [], []
+        answers = context.get(machine.result_words) - 2
         for _ in range(LONGEST):
             # The host's side moves, but does not write.
             context.set(machine.select, self.generator.randrange(len(NUMBERS)))
@@ -119,7 +120,9 @@ class Host:
                 assert not context.get(machine.results.valid)
                 return words, stores
             if ready and context.get(machine.results.valid):
-                words.append((context.get(machine.results.p.word), context.get(machine.results.p.last)))
+                word = machine.results.p
+                assert context.get(word.answer) == (len(words) % context.get(machine.result_words) < answers)
+                words.append((context.get(word.word), context.get(word.last)))
             await context.tick()
         raise AssertionError(f"the image did not end within {LONGEST} cycles")
 
@@ -173,6 +176,29 @@ def test_images(stalls):
             assert await host.read("data", stored) == [emulator.data[address] for address in stored]
         assert len(seen) > 1, "images saturate alike"
         assert await host.read("counters", [0]) == [cycles]
+
+    run(testbench)
+
+
+def test_an_image_again_and_again():
+    """The one of the last commit, and then another one."""
+
+    async def testbench(context, host):
+        generator, machine, code = random.Random(4), host.machine, firmware(BYTES, 2)
+        await host.load(code, 2)
+        for count in (1, 2, 3):
+            for _ in range(count):
+                image = drawn_image(generator)
+                await host.commit(image)
+                words, _ = await host.results(0)
+                assert words == expected(Emulator(code, []), image)[0]
+            context.set(machine.again, 1)
+            context.set(machine.commit, 1)
+            await context.tick().repeat(2)
+            context.set(machine.commit, 0)
+            assert not context.get(machine.room)
+            assert (await host.results(0.2))[0] == 2 * words
+            context.set(machine.again, 0)
 
     run(testbench)
 

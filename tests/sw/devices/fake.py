@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
+from haarlequin.hw.link.protocol import (
+    BENCHED,
+    Decoder,
+    ErrorCode,
+    Frame,
+    FrameType,
+    Identity,
+    Memory,
+    encode,
+)
 from haarlequin.models.presets import preset
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.byte_line import Line
@@ -19,6 +28,8 @@ MEMORIES = (
     Memory("counters", 32, 10),
 )
 CYCLES, CLOCK_HZ, DIGEST = 1000, 1_000_000, 0x1234_5678
+FILL = 300
+"""Cycles of a BENCH beyond those of its images."""
 
 TABLES = Compiled(
     model=preset("digits").with_(classes=("a", "b", "c")),
@@ -71,6 +82,7 @@ class FakeLine(Line):
         self.words = [[0] * memory.depth for memory in self.identity.memories]
         self.sealed = False
         self._computing: deque[tuple[int, bytes]] = deque()
+        self._last = b""
 
     def count(self, kind: FrameType) -> int:
         """How many of those were understood."""
@@ -125,10 +137,15 @@ class FakeLine(Line):
                 return error(ErrorCode.FULL)
             case FrameType.IMAGE:
                 self._computing.append((frame.sequence, frame.payload))
+                self._last = frame.payload
                 self.most_in_flight = max(self.most_in_flight, len(self._computing))
                 return []
-            case FrameType.LOAD | FrameType.READ if self._computing:
+            case FrameType.LOAD | FrameType.READ | FrameType.BENCH if self._computing:
                 return error(ErrorCode.BUSY)
+            case FrameType.BENCH:
+                count, answer = frame.address, sum(logits(self._last, self.words[:2]))
+                payload = BENCHED.pack(count * CYCLES + FILL, count * answer % (1 << 32))
+                return [Frame(FrameType.BENCHED, frame.sequence, payload=payload)]
         memory, words = self.identity.memories[frame.detail], self.words[frame.detail]
         if frame.type == FrameType.READ:
             count = frame.asked // memory.word_bytes

@@ -115,6 +115,17 @@ def test_counters_are_of_every_image(device, trained_digits, pictures):
     assert sum(spent.values()) == 3 * 5482
 
 
+def test_an_image_is_computed_many_times(device, pictures, expected):
+    if device.predicts:
+        with pytest.raises(DeviceError, match="golden: its cycles are predicted"):
+            device.benchmark(pictures[1], 5)
+        return
+    few, many = (device.benchmark(pictures[1], count) for count in (2, 5))
+    assert_expected([few.result, many.result], expected[1:2] * 2)
+    assert many.cycles - few.cycles == 3 * 5482
+    assert_expected(list(device.run(pictures[:2])), expected[:2])
+
+
 def test_a_reset_leaves_the_model(device, pictures, expected):
     device.reset()
     device.reset()

@@ -18,6 +18,7 @@ from tests.sw.devices.fake import (
     CLOCK_HZ,
     CYCLES,
     DIGEST,
+    FILL,
     MEMORIES,
     MODEL,
     PIECES,
@@ -97,7 +98,7 @@ NOISE = f"{TRIES * (len(encode(Frame(KIND.ACK))) - 1)} bytes came and none of th
 @pytest.mark.parametrize(
     ("answers", "last"),
     [
-        (error(ErrorCode.TYPE), "the answer is TYPE"),
+        (error(ErrorCode.TYPE), "the answer is TYPE; build its bitstream with this version"),
         (error(99), "the answer is error 99"),
         (lambda frame: [Frame(KIND.ACK, frame.sequence)], "ACK came"),
         (lambda frame: [frame], "IDENTIFY came"),  # the line's ends are joined
@@ -459,6 +460,70 @@ def test_a_result_of_another_size(line, size):
     line.twist = always(KIND.RESULT, lambda frame: [Frame(KIND.RESULT, frame.sequence, payload=bytes(size))])
     said = failure(lambda: list(device.run(PIXELS)))
     assert said == f"a result of {size} bytes is not one of this model"
+
+
+# Benchmarks
+
+
+def test_an_image_is_computed_many_times(line):
+    """A thousand in a second, by this clock; then the accelerator listens again."""
+    device, seen = loaded(line), []
+    found = device.benchmark(PIXELS[3], 2500, lambda done, total: seen.append((done, total)))
+    assert_right([found.result], PIXELS[3:4])
+    assert [frame.address for frame in line.taken if frame.type == KIND.BENCH] == [1000, 1000, 500]
+    assert seen == [(1000, 2500), (2000, 2500), (2500, 2500)]
+    assert (found.images, found.cycles, found.clock_hz) == (2500, 2500 * CYCLES + 3 * FILL, CLOCK_HZ)
+    assert found.images_per_second == pytest.approx(999.6, abs=0.1)
+    assert_right(list(device.run(PIXELS)), PIXELS)
+
+
+def test_no_more_images_than_a_frame_can_ask_for():
+    line = FakeLine(identity=Identity(DIGEST, 0xFFFFFFFF, MEMORIES))
+    loaded(line).benchmark(PIXELS[0], 70_000)
+    assert [frame.address for frame in line.taken if frame.type == KIND.BENCH] == [65_535, 4465]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [[], error(ErrorCode.CRC), lambda frame: [encode(frame)[:-1]]],
+    ids=["nothing", "an error", "noise"],
+)
+def test_a_benchmark_that_fails_is_begun_again(line, answers):
+    device = loaded(line)
+    line.twist = first(KIND.BENCH, answers, TRIES - 1)
+    assert device.benchmark(PIXELS[3], 50).cycles == 50 * CYCLES + FILL
+    assert line.count(KIND.BENCH) == TRIES
+
+
+def test_the_accelerator_gets_the_time_to_compute_all(line):
+    device = loaded(line)
+    line.twist = first(KIND.BENCH, [])
+    device.benchmark(PIXELS[3], 50)
+    assert max(line.waits) >= 50 * CYCLES / CLOCK_HZ
+
+
+def test_another_answer_among_equal_images(line):
+    def wrong(frame):
+        return [Frame(KIND.BENCHED, frame.sequence, payload=struct.pack("<II", 50_000, 1))]
+
+    device = loaded(line)
+    line.twist = always(KIND.BENCH, wrong)
+    said = failure(lambda: device.benchmark(PIXELS[3], 50))
+    assert said == "computed an image 50 times, and not with the same answer each time"
+
+
+@pytest.mark.parametrize("size", [0, 7, 9])
+def test_the_answer_to_a_benchmark_of_another_size(line, size):
+    device = loaded(line)
+    line.twist = always(KIND.BENCH, lambda frame: [Frame(KIND.BENCHED, frame.sequence, payload=bytes(size))])
+    assert failure(lambda: device.benchmark(PIXELS[3], 5)) == f"{size} bytes are not the answer to a BENCH"
+
+
+def test_a_bitstream_from_before_there_were_benchmarks(line):
+    device = loaded(line)
+    line.twist = always(KIND.BENCH, error(ErrorCode.TYPE))
+    said = failure(lambda: device.benchmark(PIXELS[3], 5))
+    assert said.endswith("the answer is TYPE; build its bitstream with this version")
 
 
 # A segmentation model
