@@ -16,6 +16,7 @@ from haarlequin.hw.attention.softmax import RowMaximum
 from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.common.pipeline import chained, registered, streamed
 from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, table_memories, table_ports
+from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.pool import Pool
 from haarlequin.hw.lanes.haar import HaarSplit
@@ -162,10 +163,6 @@ class Layers(wiring.Component):
             m.d.comb += write.data[name].eq(source)
         return streamed(m, read.data)
 
-    def _below(self, count: Value, size: int) -> Value:
-        """Bit i is 1 where i < ``count``."""
-        return Cat(count > i for i in range(size))
-
     # Sign memories
 
     def _signs(self, m: Module) -> tuple[Signal, Signal]:
@@ -304,7 +301,7 @@ class Layers(wiring.Component):
             rows = (first_row & early.above[half]) | (last_row & early.below[half])
             columns = (first_column & early.left[part]) | (last_column & early.right[part])
             ones.append(streamed(m, (early.activation == Activation.ONES) | rows | columns))
-        bounded = self._below(early.mask_high, size) & ~self._below(early.mask_low, size)
+        bounded = thermometer(early.mask_high, size) & ~thermometer(early.mask_low, size)
         part = self._late(m, stages.STREAM, "activation", "row_mask")
         # By one bit for each half: SIGNS_0 or SIGNS_1, and PAIRS for one of each.
         low, high = Value.cast(part.activation)
@@ -313,7 +310,7 @@ class Layers(wiring.Component):
         activation = signs | Cat(one.replicate(config.lanes) for one in ones)
         wait = stages.activation - stages.STREAM
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
-        gate = self._below(late.gate_high, config.lanes) & ~self._below(late.gate_low, config.lanes)
+        gate = thermometer(late.gate_high, config.lanes) & ~thermometer(late.gate_low, config.lanes)
         m.d.comb += [
             array.activation.eq(streamed(m, activation, wait)),
             array.mask.eq(streamed(m, Mux(part.row_mask, word_0, ~0) & streamed(m, bounded), wait)),
@@ -405,7 +402,7 @@ class Layers(wiring.Component):
             haar.first.eq(pipe[arrives - 1].first),
             haar.columns.eq(split.columns),
             haar.x.eq(x),
-            haar.counted.eq(self._below(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),
+            haar.counted.eq(thermometer(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),
         ]
         slots = self._lane_slots(m, "moves", loader.moves, loader.load_moves, loader.late_slot)
         moves = slots(self._late(m, stages.result, "slot").slot)
@@ -489,7 +486,7 @@ class Layers(wiring.Component):
         written = live & part.bits_1, word, upper, signs[SignMemory.SIGNS_1]
         bits_1 = self._write_signs(m, SignMemory.SIGNS_1, *written, part.window, token)
 
-        self._lanes = self._below(part.lanes, config.lanes)
+        self._lanes = thermometer(part.lanes, config.lanes)
         tiles = self._maximum.tiles
         flip = sum(1 << (bits * lane + bits - 1) for lane in range(config.lanes))
         pooled = self._late(m, stages.write, "pool", "lanes", "each")

@@ -3,9 +3,14 @@ import subprocess
 import sys
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw import area
 from haarlequin.hw.bitstream.tools import ToolError
+from haarlequin.hw.common.pipeline import streamed
+from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess
 from haarlequin.models.common.cli import INTERRUPTED
@@ -24,6 +29,25 @@ def test_a_popcount_takes_two_luts_a_full_adder(tmp_path):
 
 def test_a_lane_multiplies_on_two_multipliers(tmp_path):
     assert area.count(area.synthesise(PostProcess(Widths(), 12, slots=16), tmp_path))["DSP"] == 2
+
+
+class Mask(wiring.Component):
+    """Ones from the place ``low`` on, up to ``high``."""
+
+    low: In(range(129))
+    high: In(range(129))
+    mask: Out(128)
+
+    def elaborate(self, platform):
+        m = Module()
+        low, high = (streamed(m, number) for number in (self.low, self.high))
+        m.d.sync += self.mask.eq(thermometer(high, 128) & ~thermometer(low, 128))
+        return m
+
+
+def test_a_mask_is_not_a_comparison_for_each_bit(tmp_path):
+    """1,542 LUT4 with comparisons, 330 without."""
+    assert area.count(area.synthesise(Mask(), tmp_path))["LUT4"] < 350
 
 
 @pytest.fixture

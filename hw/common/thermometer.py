@@ -1,0 +1,19 @@
+"""Thermometer codes: as many ones as a number says."""
+
+from amaranth.hdl import Cat, Value
+
+_FINE = 3
+"""Bits of a number that are decoded for themselves. A comparison for each place takes six times the LUT4."""
+
+
+def thermometer(count: Value, size: int) -> Value:
+    """``size`` bits, of which bit i is 1 where i < ``count``; ``count`` is unsigned.
+
+    The upper bits of ``count`` choose a group of 8 places, and the lower ones how much of it.
+    """
+    within = [count[:_FINE] > i for i in range(1 << _FINE)]
+    groups = []
+    for group in range(-(-size >> _FINE)):
+        beyond, here = count[_FINE:] > group, count[_FINE:] == group
+        groups += [beyond | (here & each) for each in within]
+    return Cat(groups[:size])
