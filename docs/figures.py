@@ -45,10 +45,6 @@ PLANNED = (
 )
 """Models and accelerators of the table of what fits."""
 
-BUSIEST = {"ulx3s-85f": "cifar10-tiny"}
-"""Boards whose density is that of another model than their own: it keeps the array busier."""
-
-
 def card(model: str) -> dict:
     """The card of a trained model: how it was trained, and how many of which images it labels right."""
     return json.loads((ROOT / "models" / "zoo" / model / "card.json").read_text(encoding="utf-8"))
@@ -174,7 +170,7 @@ def density_table() -> list[str]:
         "|---|---|---|---:|---:|---:|---:|---:|",
     ]
     for name, found in routed().items():
-        model, machine = PRESETS[BUSIEST.get(name, BOARDS[name].model)], CONFIGS[found["config"]]
+        model, machine = PRESETS[BOARDS[name].model], CONFIGS[found["config"]]
         took, products = cycles(model.name, machine.name), sum(bit_macs(model).values())
         gops = giga_operations(model.name, found["clock_mhz"] * 1e6 / took)
         busy = f"{ideal_cycles(model, machine) / took:.1%}"
