@@ -165,15 +165,16 @@ class Link(wiring.Component):
             # Results, and the last sum, may still be on their way to the host.
             with m.State("CLEAR"), m.If(sender.frame.ready):
                 m.d.sync += [left.eq(header.address), missing.eq(header.address)]
-                m.d.sync += [elapsed.eq(0), total.eq(0)]
+                m.d.sync += [elapsed.eq(0), total.eq(0), self.again.eq(1)]
                 m.next = "REPEAT"
             with m.State("REPEAT"):
-                m.d.comb += [self.again.eq(1), self.commit.eq(self.room & (left != 0))]
+                m.d.comb += self.commit.eq(self.room & (left != 0))
                 m.d.sync += [left.eq(left - self.commit), elapsed.eq(elapsed + 1)]
                 with m.If(self.results.valid):
                     m.d.sync += total.eq(total + Mux(self.results.p.answer, self.results.p.word, 0))
                     m.d.sync += missing.eq(missing - self.results.p.last)
                     with m.If(self.results.p.last & (missing == 1)):
+                        m.d.sync += self.again.eq(0)
                         m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += answering.eq(1)
