@@ -17,7 +17,7 @@ LIBRARIES = ("amaranth.back.rtlil", "amaranth.sim", "hypothesis", "numpy", "torc
 """Packages that most benches import. No mutant is in them."""
 
 MEMORY = 8 << 30
-"""Bytes of address space that the tests of a mutant may have."""
+"""Bytes that the tests of a mutant may write to. Of address space WebAssembly's tools reserve far more."""
 
 
 def run(arguments: list[str], output: str) -> None:
@@ -25,7 +25,7 @@ def run(arguments: list[str], output: str) -> None:
     status = 1
     try:
         os.setsid()
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
         null, file = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for source, target in ((null, 0), (file, 1), (file, 2)):
             os.dup2(source, target)

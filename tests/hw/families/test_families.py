@@ -74,3 +74,22 @@ def test_an_ice40_has_no_distributed_ram_to_ask_for(tmp_path):
     kinds = Counter(cell["type"] for cell in cells)
     assert kinds["SB_RAM40_4K"] == 1
     assert kinds.keys() <= {kind for counts in family.cells.values() for kind in counts} | {"$scopeinfo"}
+
+
+@pytest.mark.parametrize("name", ["ecp5", "gowin"])
+def test_block_rams_of_eighteen_kilobits(name):
+    """Written byte by byte, or as whole words where these are narrower; a parity bit only beside a byte."""
+    shapes = FAMILIES[name].block_rams
+    assert [shape.bits for shape in shapes] == [36, 18, 9, 4, 2, 1]
+    for words, bits, enabled in shapes:
+        assert words * bits == (18 if bits >= 9 else 16) * 1024
+        assert enabled == min(bits, 9)
+
+
+def test_block_rams_of_four_kilobits():
+    """Each bit of sixteen has a write enable; narrower words are written whole."""
+    shapes = FAMILIES["ice40"].block_rams
+    assert [shape.bits for shape in shapes] == [16, 8, 4, 2]
+    for words, bits, enabled in shapes:
+        assert words * bits == 4096
+        assert enabled == (1 if bits == 16 else bits)

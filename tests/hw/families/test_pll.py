@@ -183,16 +183,19 @@ def test_what_is_no_frequency(wrong):
 
 
 def cell(component):
-    """Type of the only primitive in a component's RTLIL, its parameters and its connections."""
+    """Type of the only primitive in a component, its parameters, its connections and its constants."""
     text = rtlil.convert(component)
     kinds = re.findall(r"cell \\(\S+) \\pll", text)
     assert len(kinds) == text.count("cell ") == 1
     parameters = dict(re.findall(r"parameter \\(\S+) (.*)", text))
-    return kinds[0], parameters, dict(re.findall(r"connect \\(\S+) \\(\S+)", text))
+    ports, constants = (
+        dict(re.findall(rf"connect \\(\S+) {value}", text)) for value in (r"\\(\S+)", r"(\d'\d+)")
+    )
+    return kinds[0], parameters, ports, constants
 
 
 def test_the_ecp5s_primitive():
-    kind, parameters, ports = cell(Ecp5Pll(Ecp5Setting.solve(25 * MHZ, 60 * MHZ)))
+    kind, parameters, ports, constants = cell(Ecp5Pll(Ecp5Setting.solve(25 * MHZ, 60 * MHZ)))
     assert kind == "EHXPLLL"
     assert parameters == {
         "CLKI_DIV": "5",
@@ -204,6 +207,9 @@ def test_the_ecp5s_primitive():
         "CLKOP_FPHASE": "0",
     }
     assert ports == {"CLKI": "clock", "CLKFB": "output", "CLKOP": "output", "LOCK": "locked"}
+    ones = {"PHASEDIR", "PHASESTEP", "PHASELOADREG"}
+    zeros = {"RST", "STDBY", "PHASESEL0", "PHASESEL1", "PLLWAKESYNC", "ENCLKOP"}
+    assert constants == dict.fromkeys(ones, "1'1") | dict.fromkeys(zeros, "1'0")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +217,7 @@ def test_the_ecp5s_primitive():
     [(True, "SB_PLL40_PAD", "PACKAGEPIN"), (False, "SB_PLL40_CORE", "REFERENCECLK")],
 )
 def test_the_ice40s_primitives(pad, primitive, pin):
-    kind, parameters, ports = cell(Ice40Pll(Ice40Setting.solve(48 * MHZ, 30 * MHZ), pad))
+    kind, parameters, ports, constants = cell(Ice40Pll(Ice40Setting.solve(48 * MHZ, 30 * MHZ), pad))
     assert kind == primitive
     assert parameters == {
         "FEEDBACK_PATH": '"SIMPLE"',
@@ -222,6 +228,7 @@ def test_the_ice40s_primitives(pad, primitive, pin):
         "FILTER_RANGE": "3'100",
     }
     assert ports == {pin: "clock", "PLLOUTGLOBAL": "output", "LOCK": "locked"}
+    assert constants == {"RESETB": "1'1", "BYPASS": "1'0"}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +236,7 @@ def test_the_ice40s_primitives(pad, primitive, pin):
     [(27 * MHZ, 60 * MHZ, "27", 8, 19, 16), (3_686_400, 29_491_200, "3.6864", 0, 7, 32)],
 )
 def test_the_gowins_primitive(hz, wish, fclkin, idiv, fbdiv, odiv):
-    kind, parameters, ports = cell(GowinPll(GowinSetting.solve(hz, wish)))
+    kind, parameters, ports, constants = cell(GowinPll(GowinSetting.solve(hz, wish)))
     assert kind == "rPLL"
     assert parameters == {
         "DEVICE": '"GW2AR-18C"',
@@ -240,3 +247,6 @@ def test_the_gowins_primitive(hz, wish, fclkin, idiv, fbdiv, odiv):
         "CLKFB_SEL": '"internal"',
     }
     assert ports == {"CLKIN": "clock", "CLKOUT": "output", "LOCK": "locked"}
+    bits = {"CLKFB": 1, "RESET": 1, "RESET_P": 1, "IDSEL": 6, "FBDSEL": 6, "ODSEL": 6}
+    bits |= {"PSDA": 4, "DUTYDA": 4, "FDLY": 4}
+    assert constants == {name: f"{count}'{'0' * count}" for name, count in bits.items()}
