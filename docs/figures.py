@@ -45,6 +45,7 @@ PLANNED = (
 )
 """Models and accelerators of the table of what fits."""
 
+
 def card(model: str) -> dict:
     """The card of a trained model: how it was trained, and how many of which images it labels right."""
     return json.loads((ROOT / "models" / "zoo" / model / "card.json").read_text(encoding="utf-8"))

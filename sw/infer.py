@@ -192,7 +192,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.benchmark:
             if not wanted:
                 return 2
-            return int(not benchmark(accelerator, wanted[0], arguments.benchmark, report, arguments.check))
+            right = benchmark(accelerator, wanted[0], arguments.benchmark, report, arguments.check)
+            return 1 if not right else 2 if problems else 0
         try:
             run(accelerator, wanted, report, tally, arguments.check, arguments.mask)
         except DeviceError as error:

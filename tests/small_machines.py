@@ -191,7 +191,7 @@ def random_configs(
 
 
 def _fits_unscheduled(model: GoldenModel, machine: AcceleratorConfig) -> bool:
-    """Whether a model fits before it is scheduled. Its schedule can still make the program too long."""
+    """Whether a model fits, as far as is known without its schedule, which can make the program too long."""
     try:
         check_shapes(model, machine)
         check_memories(lower(model, machine))

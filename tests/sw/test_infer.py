@@ -171,10 +171,12 @@ def test_the_golden_model_has_no_speed_of_its_own(run):
     assert error[0].startswith("error: golden: its cycles are predicted")
 
 
-def test_nothing_to_compute_many_times(run, tmp_path):
+def test_what_cannot_be_computed_many_times(run, digit, tmp_path):
     (tmp_path / "no.png").write_bytes(b"no")
     code, out, error = run("--benchmark", 3, tmp_path / "no.png")
     assert (code, out, len(error)) == (2, [], 1)
+    code, out, error = run("--benchmark", 3, digit, tmp_path / "gone.png")
+    assert (code, len(out)) == (2, 2)
 
 
 def test_no_target_where_none_is_known(run, digit):
