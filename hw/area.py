@@ -20,6 +20,7 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.attention.softmax import BinarySoftmax, RowMaximum
 from haarlequin.hw.bitstream.report import by_module
 from haarlequin.hw.bitstream.tools import call
+from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.head import Head
 from haarlequin.hw.families.ecp5 import ECP5
@@ -52,13 +53,15 @@ class Slice(wiring.Component):
         self.wide = data.ArrayLayout(signed(widths.wide), lanes)
         inputs = (
             "activation",
-            "mask",
             "gate",
+            "context",
             "differential",
+            "balance",
             "centre",
             "load",
             "weights",
             "shift",
+            "begin",
             "swap",
             "write",
         )
@@ -91,7 +94,8 @@ def synthesise(design: wiring.Component, folder: Path) -> Path:
     members = [Value.cast(port) for _, _, port in design.signature.flatten(design)]
     # The ready of an always-ready stream is a constant and not a port.
     ports = [port for port in members if not isinstance(port, Const)]
-    (folder / "top.il").write_text(rtlil.convert(design, ports=ports), encoding="utf-8")
+    text = rtlil.convert(design, ports=ports, platform=BOARDS["ulx3s-85f"].platform())
+    (folder / "top.il").write_text(text, encoding="utf-8")
     synth = f"{ECP5.synth} {ECP5.synth_opts} -top top"
     script = f"read_rtlil top.il\n{ECP5.prepare}\n{synth}\nwrite_json top.json\n"
     (folder / "top.ys").write_text(script, encoding="utf-8")

@@ -17,11 +17,11 @@ class Operand(IntEnum, shape=2):
 
 
 class Activation(IntEnum, shape=2):
-    """The source of the words that a pass broadcasts to the lanes: all ones, a sign memory, or the lower half
-    of a word of sign memory 0 and the upper half of one of sign memory 1.
+    """The source of the words that a pass broadcasts to the lanes: none that matters, a sign memory, or the
+    lower half of a word of sign memory 0 and the upper half of one of sign memory 1.
     """
 
-    ONES = 0
+    NONE = 0
     SIGNS_0 = 1
     SIGNS_1 = 2
     PAIRS = 3

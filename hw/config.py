@@ -13,7 +13,7 @@ from haarlequin.hw.link.protocol import CLASS_BITS
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.widths import Widths
 
-FORMAT = 2
+FORMAT = 3
 """The version of the tables that the host loads. It is part of the digest: raise it when the words of a table
 get another meaning, and older bitstreams refuse the new tables.
 """

@@ -78,7 +78,7 @@ _GROUPS = (
     ),
     ("token_base", "chunk", "local_base", "place_in", "shift_values", "load_local", "softmax"),
     ("cycles", "interval", "bits_base", "wait_head", "pairs"),
-    ("tokens", "skip", "stop", "local", "row_mask", "differential", "haar"),
+    ("tokens", "skip", "stop", "local", "context", "differential", "haar"),
     ("residual_base", "base_b", "gate_high", "load_moves", "end"),
     (
         "mask_high",
@@ -109,6 +109,7 @@ _GROUPS = (
         "place_b",
     ),
     ("chunk_column", "chunk_row", "odd_row", "odd_column"),
+    ("keys_low", "keys_high"),
 )
 """The fields of a pass, in groups of fields that often change together.
 
@@ -147,6 +148,8 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "load_weights": 1,
         "load_keys": 1,  # weights come from sign memory 1
         "weights_base": max(ceil_log2(config.weights), signs),
+        "keys_low": range(width + 1),  # bits of the keys that are used: keys_low ≤ bit < keys_high
+        "keys_high": range(width + 1),
         "swap": 1,  # the next weights become the current ones
         "load_constants": 1,
         "load_moves": 1,  # the constants are moves of the Haar unit
@@ -162,14 +165,13 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "activation": Activation,  # the words that the array gets
         "signs_0": signs,
         "signs_1": signs,
-        # The mask is 0 except where mask_low ≤ bit < mask_high. There it is the word of sign memory 0 if
-        # row_mask is 1, else ones.
-        "row_mask": 1,
+        # Bits of the activation are 0 except where mask_low ≤ bit < mask_high.
         "mask_low": range(width + 1),
         "mask_high": range(width + 1),
         "gate_low": range(lanes + 1),  # lanes whose dot product counts: gate_low ≤ lane < gate_high
         "gate_high": range(lanes + 1),
-        "differential": 1,  # DIBA: 2·(n − V_i·k) in place of 2·n − k
+        "context": 1,  # the activation is a row of Â: the sum is Σ Â·V in place of a dot product of signs
+        "differential": 1,  # DIBA: less k·V_i
         "local": 1,  # the local convolution of V_i runs, and its result is added to the sum
         "chunk": chunk,  # the part of each word that the local convolution takes
         "partial": 1,  # partial sums come from bank A

@@ -1,31 +1,28 @@
-"""One lane of the array: K weight bits at hand, K more being loaded behind them, and a masked dot
-product a cycle.
-"""
+"""One lane of the array: K weight bits at hand, K more being loaded behind them, and a distance a cycle."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.common.pipeline import streamed
-from haarlequin.hw.lanes.popcount import Popcount, popcount_latency
+from haarlequin.hw.lanes.hamming import HammingDistance, hamming_latency
 
 
 def lane_latency(width: int) -> int:
     """Cycles that a `BinaryLane` takes."""
-    return 1 + popcount_latency(width // 2)
+    return hamming_latency(width // 2)
 
 
 class BinaryLane(wiring.Component):
-    """Counts the agreements of the activation word with the lane's weights where the mask is 1, in either
-    half.
+    """Counts the bits in which the activation word differs from the lane's weights, in either half.
 
-    ``low`` and ``high`` count over the word's lower and upper half, `latency` cycles behind ``activation``
-    and ``mask``, one word a cycle, always ready. With n = low + high and k the ones of the mask, the dot
-    product of the signs is 2·n − k; a mask of Â with an activation of ones makes n = popcount(Â & V).
+    ``low`` and ``high`` count over the word's lower and upper half, `latency` cycles behind ``activation``,
+    one word a cycle, always ready. With H = low + high, the dot product of the signs is K − 2·H.
 
     The next weights, ``following``, come in behind the current ones: whole with ``load``, or bit by bit with
-    ``shift``, which moves the highest ``value_bits`` of them down and leaves the others. ``swap`` makes them
-    current for the activation of the cycle after.
+    ``shift``, which moves the highest ``value_bits`` of them down by one. The first bit of them comes with
+    ``begin``: then all others become 0. ``ones`` is the number of ones among them, from the cycle after a
+    bit on; a load leaves it as it is. ``swap`` makes the next weights current for the activation of the
+    cycle after.
     """
 
     def __init__(self, width: int, value_bits: int):
@@ -36,20 +33,21 @@ class BinaryLane(wiring.Component):
                 f"BinaryLane value_bits must be an integer from 1 to {width}, not {value_bits!r}"
             )
         self.width, self.value_bits = width, value_bits
-        self._halves = Popcount(width // 2), Popcount(width // 2)
-        count = width.bit_length() - 1
+        self._halves = HammingDistance(width // 2), HammingDistance(width // 2)
+        distance = (width // 2).bit_length()
         super().__init__(
             {
                 "activation": In(width),
-                "mask": In(width),
                 "load": In(1),
                 "weights": In(width),
                 "shift": In(1),
+                "begin": In(1),
                 "bit": In(1),
                 "swap": In(1),
                 "following": Out(width),
-                "low": Out(count),
-                "high": Out(count),
+                "ones": Out(range(value_bits + 1)),
+                "low": Out(distance),
+                "high": Out(distance),
             }
         )
 
@@ -61,19 +59,29 @@ class BinaryLane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         current, following = (Signal(self.width, reset_less=True) for _ in range(2))
-        m.d.comb += self.following.eq(following)
+        ones = Signal.like(self.ones, reset_less=True)
+        m.d.comb += [self.following.eq(following), self.ones.eq(ones)]
+        values, others = following[-self.value_bits :], following[: -self.value_bits]
         with m.If(self.load):
             m.d.sync += following.eq(self.weights)
         with m.Elif(self.shift):
             # Where rows of attention are short, this saves a LUT4 a bit of the others.
-            values = following[-self.value_bits :]
-            m.d.sync += values.eq(Cat(values[1:], self.bit))
+            m.d.sync += values.eq(Cat(values[1:] & (~self.begin).replicate(self.value_bits - 1), self.bit))
+            with m.If(self.begin):
+                m.d.sync += others.eq(0)
+        with m.If(self.shift):
+            # More tokens than a word has bits may stream: those that leave it do not count.
+            m.d.sync += ones.eq(Mux(self.begin, 0, ones - values[0]) + self.bit)
         with m.If(self.swap):
             m.d.sync += current.eq(following)
 
-        agreements = streamed(m, ~(current ^ self.activation) & self.mask)
         half = self.width // 2
-        m.submodules.low, m.submodules.high = low, high = self._halves
-        m.d.comb += [low.bits.eq(agreements[:half]), high.bits.eq(agreements[half:])]
-        m.d.comb += [self.low.eq(low.count), self.high.eq(high.count)]
+        for place, (distance, count) in enumerate(zip(self._halves, (self.low, self.high), strict=True)):
+            m.submodules[f"half_{place}"] = distance
+            part = slice(place * half, (place + 1) * half)
+            m.d.comb += [
+                distance.a.eq(self.activation[part]),
+                distance.b.eq(current[part]),
+                count.eq(distance.distance),
+            ]
         return m

@@ -12,18 +12,23 @@ from haarlequin.models.widths import Widths
 
 
 class LaneArray(wiring.Component):
-    """acc = 2·n − k + partial + extra in every lane, and its post-processing.
+    """acc = K + ``balance`` − 2·H + partial + extra in every lane, and its post-processing.
 
-    n counts the agreements of ``activation`` with the lane's weights where ``mask`` is 1, k the ones of the
-    mask: the dot product of the signs, or with Â for a mask and ones for an activation Σ_j Â_j·V_j. With
-    ``differential`` it is 2·(n − k) in the lanes where ``centre`` is 1 and 2·n in the others, which is that
-    sum less k·V_i, V_i being the centre (`arithmetic.diba`). Where ``gate`` is 0, partial and extra are all.
+    H counts the bits in which ``activation`` differs from the lane's weights. Over n bits that are in use,
+    that is the dot product of their signs, if the others are 0 in the activation, and ``balance`` is by how
+    much ones outnumber zeros among the others in the weights (`pads`).
+
+    With ``context`` it is |V| − H + partial + extra, where |V| counts the ones among the weights that were
+    shifted in: with a row of Â for an activation that is 2·|Â ∧ V| − |Â| = Σ_j Â_j·V_j. With ``differential``
+    it is less by k·V_i, where k counts the ones of the activation, and V_i = ±1 is ``centre``
+    (`arithmetic.diba`). Where ``gate`` is 0, partial and extra are all.
 
     All lanes run in lockstep, one word a cycle, always ready, nothing held up; what is not meant to be used
     is not written anywhere. Cycles behind ``activation``:
 
     ================================  ============================================
-    ``gate``, ``differential``,
+    ``gate``, ``context``,
+    ``differential``, ``balance``,
     ``centre`` taken                  `operands` − 1
     ``partial``, ``extra`` taken      `operands`
     ``acc`` out, ``slot`` taken       `operands` + 2
@@ -38,7 +43,8 @@ class LaneArray(wiring.Component):
     lane's next weights to the one before it, so that a word a lane, lane 0's first, fills them all.
     ``constants`` move in every cycle; ``write``, beside the last of a word a lane, puts them into slot
     ``write_slot``. ``shift`` moves each lane's own ``bits`` into the highest ``value_bits`` of its next
-    weights (V, token after token); ``swap`` makes the next weights of all lanes current.
+    weights (V, token after token, the first with ``begin``); ``swap`` makes the next weights of all lanes
+    current.
     """
 
     def __init__(self, lanes: int, width: int, value_bits: int, widths: Widths, slots: int):
@@ -51,16 +57,18 @@ class LaneArray(wiring.Component):
         super().__init__(
             {
                 "activation": In(width),
-                "mask": In(width),
                 "load": In(1),
                 "weights": In(width),
                 "shift": In(1),
+                "begin": In(1),
                 "swap": In(1),
                 "write": In(1),
                 "write_slot": In(range(slots)),
                 "constants": In(lane_constants(widths)),
                 "gate": In(lanes),
+                "context": In(1),
                 "differential": In(1),
+                "balance": In(signed(2)),
                 "centre": In(lanes),
                 "partial": In(wide),
                 "extra": In(wide),
@@ -82,18 +90,19 @@ class LaneArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        ones = self._mask_count(m)
-        gate = streamed(m, self.gate)
+        k = Mux(self.differential, self._ones(m), 0)
+        unchanged = self.width + self.balance
+        gate, context = streamed(m, self.gate), streamed(m, self.context)
         weights = [*(lane.following for lane in self._array[1:]), self.weights]
         constants = chained(m, self.constants, self.lanes)
         for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
             m.submodules[f"array_{i}"], m.submodules[f"post_{i}"] = array, post
             m.d.comb += [
                 array.activation.eq(self.activation),
-                array.mask.eq(self.mask),
                 array.load.eq(self.load),
                 array.weights.eq(weights[i]),
                 array.shift.eq(self.shift),
+                array.begin.eq(self.begin),
                 array.bit.eq(post.bit),
                 array.swap.eq(self.swap),
                 post.write.eq(self.write),
@@ -108,10 +117,11 @@ class LaneArray(wiring.Component):
                 self.bits[i].eq(post.bit),
             ]
             dot, others, acc = (Signal(signed(self.widths.wide), reset_less=True) for _ in range(3))
-            own = Mux(self.centre[i], ones << 1, 0)
-            k = streamed(m, Mux(self.differential, own, ones))
+            own = Mux(self.centre[i], -k, k)
+            most = streamed(m, Mux(self.context, array.ones + own, unchanged))
+            distance = array.low + array.high
             with m.If(gate[i]):
-                m.d.sync += dot.eq(((array.low + array.high) << 1) - k)
+                m.d.sync += dot.eq(most - Mux(context, distance, distance << 1))
             with m.Else():
                 m.d.sync += dot.eq(0)
             m.d.sync += [
@@ -122,11 +132,11 @@ class LaneArray(wiring.Component):
             m.d.comb += Cat(self.clipped[i], self.clipped[self.lanes + i]).eq(post.clipped)
         return m
 
-    def _mask_count(self, m: Module) -> Value:
-        """popcount(mask), a cycle before the lanes' counts."""
+    def _ones(self, m: Module) -> Value:
+        """popcount(activation), a cycle before the lanes' distances: there is no time for a last addition."""
         counts, middle = [], self.width // 2
-        for name, half in (("low", self.mask[:middle]), ("high", self.mask[middle:])):
-            m.submodules[f"mask_{name}"] = count = Popcount(middle)
-            m.d.comb += count.bits.eq(half)
-            counts.append(count.count)
+        for name, half in (("low", self.activation[:middle]), ("high", self.activation[middle:])):
+            m.submodules[f"ones_{name}"] = ones = Popcount(middle)
+            m.d.comb += ones.bits.eq(half)
+            counts.append(streamed(m, ones.count, self.operands - 1 - ones.latency))
         return sum(counts)

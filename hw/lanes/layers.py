@@ -13,7 +13,7 @@ from amaranth.utils import ceil_log2
 
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.attention.softmax import RowMaximum
-from haarlequin.hw.codes import Activation, Operand, SignMemory
+from haarlequin.hw.codes import Operand, SignMemory
 from haarlequin.hw.common.pipeline import chained, registered, streamed
 from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, table_memories, table_ports
 from haarlequin.hw.common.thermometer import thermometer
@@ -289,9 +289,9 @@ class Layers(wiring.Component):
         return centre, extra
 
     def _operands(self, m: Module, word_0: Signal, word_1: Signal) -> None:
-        """Activation and mask; gate and differential term."""
+        """The activation; gate, kind of sum and what the pads of the weights leave over."""
         array, stages, config = self._array, self.stages, self.config
-        names = "mask_low", "mask_high", "activation", "above", "below", "left", "right"
+        names = "mask_low", "mask_high", "above", "below", "left", "right"
         early = self._late(m, stages.STREAM - 1, *names)
         first_row, last_row, first_column, last_column = self._pipe[stages.STREAM - 1].edges
         size = config.width
@@ -300,22 +300,23 @@ class Layers(wiring.Component):
             half = config.half(chunk)
             rows = (first_row & early.above[half]) | (last_row & early.below[half])
             columns = (first_column & early.left[part]) | (last_column & early.right[part])
-            ones.append(streamed(m, (early.activation == Activation.ONES) | rows | columns))
-        bounded = thermometer(early.mask_high, size) & ~thermometer(early.mask_low, size)
-        part = self._late(m, stages.STREAM, "activation", "row_mask")
+            ones.append(streamed(m, rows | columns))
+        used = streamed(m, thermometer(early.mask_high, size) & ~thermometer(early.mask_low, size))
         # By one bit for each half: SIGNS_0 or SIGNS_1, and PAIRS for one of each.
-        low, high = Value.cast(part.activation)
+        low, high = Value.cast(self._late(m, stages.STREAM, "activation").activation)
         middle = size // 2
         signs = Cat(Mux(low, word_0[:middle], word_1[:middle]), Mux(high, word_1[middle:], word_0[middle:]))
-        activation = signs | Cat(one.replicate(config.lanes) for one in ones)
-        wait = stages.activation - stages.STREAM
+        activation = (signs | Cat(one.replicate(config.lanes) for one in ones)) & used
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
         gate = thermometer(late.gate_high, config.lanes) & ~thermometer(late.gate_low, config.lanes)
+        names = "context", "differential", "mask_low", "mask_high"
+        part = self._late(m, stages.operands - 1, *names)
         m.d.comb += [
-            array.activation.eq(streamed(m, activation, wait)),
-            array.mask.eq(streamed(m, Mux(part.row_mask, word_0, ~0) & streamed(m, bounded), wait)),
+            array.activation.eq(streamed(m, activation, stages.activation - stages.STREAM)),
             array.gate.eq(streamed(m, gate)),
-            array.differential.eq(self._late(m, stages.operands - 1, "differential").differential),
+            array.context.eq(part.context),
+            array.differential.eq(part.differential),
+            array.balance.eq(part.mask_high[0] - part.mask_low[0]),  # `loader.balance`
         ]
 
     # Banks
@@ -492,6 +493,7 @@ class Layers(wiring.Component):
         pooled = self._late(m, stages.write, "pool", "lanes", "each")
         m.d.comb += [
             array.shift.eq(token.enable & part.shift_values),
+            array.begin.eq(token.begins),
             tiles.valid.eq(live & part.maximum),
             tiles.p.scores.eq(Value.cast(array.y) ^ flip),
             tiles.p.keys.eq(self._lanes),

@@ -1,11 +1,12 @@
 """The loader: weights, constants and local weights of a later pass, a lane's a cycle, behind the present."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.common.tables import table_memories, table_ports
+from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.postprocess import lane_constants
 from haarlequin.hw.program import constants_layout, pass_layout
@@ -14,6 +15,22 @@ from haarlequin.hw.program import constants_layout, pass_layout
 def local_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A channel's share of the local convolution."""
     return data.StructLayout({"weights": config.theta**2, "shift": config.widths.local_shift})
+
+
+def pads(width: int) -> list[int]:
+    """What bits of a lane's weights are where they are not used: zeros and ones in turn.
+
+    Where the activation is 0, half of them agree with it and half differ. `balance` is what is left over.
+    """
+    return [place % 2 for place in range(width)]
+
+
+def balance(low: int, high: int) -> int:
+    """How many more ones than zeros the pads have beside the bits from ``low`` to ``high`` − 1, if K is even.
+
+    An odd ``low`` leaves a zero over, and an odd ``high`` a one.
+    """
+    return high % 2 - low % 2
 
 
 class Loader(wiring.Component):
@@ -28,7 +45,8 @@ class Loader(wiring.Component):
     not load has its strobe low.
 
     Where weights are keys, ``keys`` is high with the ``key_address`` of sign memory 1 a cycle behind a lane's
-    beginning, and its word must be in ``key`` the cycle after. The next load may begin in the cycle behind
+    beginning, and its word must be in ``key`` the cycle after. Its bits are used where ``keys_low`` ≤ bit <
+    ``keys_high``; all others become `pads`. The next load may begin in the cycle behind
     the last lane's beginning, `lanes` cycles after this one. The host fills the tables while nothing loads.
     """
 
@@ -85,9 +103,11 @@ class Loader(wiring.Component):
         def later(flag, cycles):
             return registered(m, busy & flag, cycles)
 
-        keys = registered(m, parts.load_keys)
+        keys, width = registered(m, parts.load_keys), self.config.width
+        used = registered(m, thermometer(parts.keys_high, width) & ~thermometer(parts.keys_low, width))
+        key = (self.key & used) | (Cat(Const(bit, 1) for bit in pads(width)) & ~used)
         m.d.sync += [
-            self.weights.eq(Mux(keys, self.key, weights.data)),
+            self.weights.eq(Mux(keys, key, weights.data)),
             self.local.eq(local.data),
         ]
         m.d.comb += [

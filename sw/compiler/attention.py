@@ -1,5 +1,6 @@
 """The passes of the attention: queries and keys of both bands, scores, softmax, values and context."""
 
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -210,49 +211,42 @@ class AttentionPasses(Tiling):
             stored = int(weight) << (high - 1 - shift)
             address = self.tables.add_constants(self.neutral_constants(1, a=stored), 1)
             constants.append(Loads(constants=address, same=True, shifts=(shift, self.unit_shifts[1])))
-        for tile in range(self.key_tiles):
-            lanes = min(self.lanes, self.n - tile * self.lanes)
-            for band in range(bands):
-                held = None
-                for head in range(heads):
-                    parts = list(self._head_words(head))
-                    for step, (word, low, end) in enumerate(parts):
-                        last = step == len(parts) - 1
-                        scores = r.low + (head * self.key_tiles + tile) * self.n
-                        fields = self.stream(
-                            OperationCode.SCORES,
-                            activation=Activation.SIGNS_0,
-                            signs_0=r.projected + band * words + word * self.n,
-                            mask_low=low,
-                            mask_high=end,
-                            gate_high=self.lanes,
-                            write_a=1,
-                            base_a=scores if last else r.partial,
-                            lanes=lanes,
-                        )
-                        if step:
-                            fields |= {"partial": 1, "partial_base": r.partial}
-                        if last and band:
-                            fields |= {
-                                "shortcut": Operand.BANK_A,
-                                "shortcut_base": scores,
-                                "interval": DOUBLE if step else 0,
-                            }
-                        results = []
-                        if last and band == bands - 1:
-                            fields |= {"maximum": 1, "row_base": head * self.n, "first_keys": int(tile == 0)}
-                            first = tile * self.lanes
-                            results = [
-                                Result("y", f"{layer}.scores", first, lanes, head=head, window=self.window)
-                            ]
-                        needs = Loads()
-                        if held != word:
-                            held, fields["swap"] = word, 1
-                            needs.keys = r.projected + band * words + word * self.n + tile * self.lanes
-                        if last:
-                            # Loading it again for every pass costs no time, because the keys take longer.
-                            needs = Loads(**(vars(constants[band]) | {"keys": needs.keys}))
-                        yield Pass(f"{layer}.scores", fields, needs, results)
+        # The bands outside: scores of the first one are long written when those of the second are added.
+        for band, head, tile in itertools.product(range(bands), range(heads), range(self.key_tiles)):
+            lanes, parts = min(self.lanes, self.n - tile * self.lanes), list(self._head_words(head))
+            for step, (word, low, end) in enumerate(parts):
+                last = step == len(parts) - 1
+                scores = r.low + (head * self.key_tiles + tile) * self.n
+                fields = self.stream(
+                    OperationCode.SCORES,
+                    activation=Activation.SIGNS_0,
+                    signs_0=r.projected + band * words + word * self.n,
+                    mask_low=low,
+                    mask_high=end,
+                    gate_high=self.lanes,
+                    swap=1,
+                    write_a=1,
+                    base_a=scores if last else r.partial,
+                    lanes=lanes,
+                )
+                if step:
+                    fields |= {"partial": 1, "partial_base": r.partial}
+                if last and band:
+                    fields |= {
+                        "shortcut": Operand.BANK_A,
+                        "shortcut_base": scores,
+                        "interval": DOUBLE if step else 0,
+                    }
+                results = []
+                if last and band == bands - 1:
+                    fields |= {"maximum": 1, "row_base": head * self.n, "first_keys": int(tile == 0)}
+                    first = tile * self.lanes
+                    results = [Result("y", f"{layer}.scores", first, lanes, head=head, window=self.window)]
+                # A head's keys, with pads in the place of other heads' that share the word. What loads beside
+                # them for every pass costs no time, because the keys take longer.
+                first = r.projected + band * words + word * self.n + tile * self.lanes
+                needs = Loads(**(vars(constants[band] if last else Loads()) | {"keys": (first, low, end)}))
+                yield Pass(f"{layer}.scores", fields, needs, results)
 
     @property
     def _offset(self) -> int:
@@ -372,8 +366,8 @@ class AttentionPasses(Tiling):
         fields = self.stream(
             OperationCode.CONTEXT,
             lead=lead,
-            activation=Activation.ONES,
-            row_mask=1,
+            activation=Activation.SIGNS_0,
+            context=1,
             mask_low=unused,
             mask_high=self.width,
             signs_0=r.attention + (head * self.row_words + word) * self.n - lead,

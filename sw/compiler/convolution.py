@@ -103,12 +103,6 @@ class ConvolutionPasses(Tiling):
         weight = self.constants[f"{signs.name}.weight"][self.channels(tile)]
         dim, half = self.config.dim, self.width // 2
 
-        def bits(*placed: tuple[int, np.ndarray]) -> np.ndarray:
-            word = np.zeros((self.lanes, self.width), np.uint8)
-            for first, rows in placed:
-                word[: len(rows), first : first + rows.shape[1]] = rows > 0
-            return word
-
         if signs.window:
             stride, steps = signs.window * self.lanes, []
             ones = (1 << signs.window) - 1
@@ -116,7 +110,7 @@ class ConvolutionPasses(Tiling):
                 placed = [(slot * stride, weight[:, :, row + 1, slot]) for slot in range(3)]
                 edges = self._edges(3, row, 0) | {"left": ones, "right": ones << 2 * signs.window}
                 fields = edges | {"activation": Activation.SIGNS_0, "signs_0": self._tap(signs.base, row, 0)}
-                steps.append(_Step(fields, bits(*placed), 3 * dim))
+                steps.append(_Step(fields, self.padded(*placed), 3 * dim))
             return steps
         if signs.pairs:
             steps = []
@@ -130,7 +124,7 @@ class ConvolutionPasses(Tiling):
                     for edge, flags in self._edges(2, row, column).items():
                         fields[edge] |= flags
                     placed.append((half, weight[:, :, row + 1, column + 1]))
-                steps.append(_Step(fields, bits(*placed), self.width if second else half))
+                steps.append(_Step(fields, self.padded(*placed), self.width if second else half))
             return steps
         steps = []
         for row, column in _TAPS:
@@ -140,7 +134,7 @@ class ConvolutionPasses(Tiling):
                 base = signs.base + word * self.n
                 fields = {"activation": Activation.SIGNS_0, "signs_0": self._tap(base, row, column)}
                 fields |= self._edges(3, row, column)
-                steps.append(_Step(fields, bits((0, rows)), rows.shape[1]))
+                steps.append(_Step(fields, self.padded((0, rows)), rows.shape[1]))
         return steps
 
     def _tap(self, base: int, row: int, column: int) -> int:

@@ -7,7 +7,7 @@ from amaranth.lib import data
 
 from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.lanes.loader import balance, local_layout, pads
 from haarlequin.hw.program import (
     SETTINGS_WORD,
     constants_layout,
@@ -108,6 +108,7 @@ class Emulator:
         self.maximum = np.zeros(machine.rows, np.int64)
         self.current = np.zeros((lanes, machine.width), np.uint8)
         self.following = self.current.copy()
+        self.ones = np.zeros(lanes, np.int64)
         self.slots = [
             dict.fromkeys(("a", "b", "positive", "negative", "offset", "move"), np.zeros(lanes, np.int64))
         ] * (machine.slots)
@@ -131,7 +132,9 @@ class Emulator:
             self.following = np.array(self.weights[f["weights_base"] : f["weights_base"] + lanes])
         if f["load_keys"]:
             rows = np.minimum(f["weights_base"] + np.arange(lanes), self.machine.signs - 1)
-            self.following = self.signs[SignMemory.SIGNS_1][rows]
+            places = np.arange(self.machine.width)
+            used = (places >= f["keys_low"]) & (places < f["keys_high"])
+            self.following = np.where(used, self.signs[SignMemory.SIGNS_1][rows], pads(len(places)))
         if f["load_constants"]:
             step = 0 if f["same_constants"] else 1
             words = [self.words["constants"][f["constants_base"] + step * lane] for lane in range(lanes)]
@@ -184,27 +187,29 @@ class Emulator:
         )
         row, v = (self._at(self.signs[memory], f[memory.reads], in_signs) for memory in SignMemory)
         activation = {
-            Activation.ONES: np.ones_like(row),
+            Activation.NONE: np.zeros_like(row),
             Activation.SIGNS_0: row,
             Activation.SIGNS_1: v,
             Activation.PAIRS: np.concatenate([row[:, : width // 2], v[:, width // 2 :]], axis=1),
         }[Activation(f["activation"])]
         if outside(f):
             activation = activation | beyond(f, machine).repeat(lanes, axis=1)
-        bounded = (np.arange(width) >= f["mask_low"]) & (np.arange(width) < f["mask_high"])
-        mask = bounded & (row if f["row_mask"] else np.ones_like(row))
-        agree = np.einsum("nk,nlk->nl", mask, activation[:, None] == self.current[None], dtype=np.int64)
-        ones = mask.sum(1, dtype=np.int64)[:, None]
+        places = np.arange(width)
+        activation = np.where((places >= f["mask_low"]) & (places < f["mask_high"]), activation, 0)
+        ones, weights = activation.astype(np.int64), self.current.astype(np.int64)
+        distance = ones @ (1 - weights).T + (1 - ones) @ weights.T
         extra = np.zeros((len(numbers), lanes), np.int64)
-        subtracted = ones
+        dot = width + balance(f["mask_low"], f["mask_high"]) - 2 * distance
+        if f["context"]:
+            dot = self.ones - distance
         if f["differential"] or f["local"]:
             centre, total = self._convolution(f, v)
             if f["differential"]:
-                subtracted = np.where(centre > 0, 2 * ones, 0)
+                dot = dot - ones.sum(1)[:, None] * np.where(centre > 0, 1, -1)
             if f["local"]:
                 extra = total + centre
         gate = (np.arange(lanes) >= f["gate_low"]) & (np.arange(lanes) < f["gate_high"])
-        acc = np.where(gate, 2 * agree - subtracted, 0) + extra
+        acc = np.where(gate, dot, 0) + extra
         if f["partial"]:
             acc = acc + self._at(self.a, f["partial_base"], numbers)
         acc = (acc + limit) % (2 * limit) - limit
@@ -242,9 +247,11 @@ class Emulator:
         if f["accumulate"]:
             stored = stored + self._at(self.a, f["base_a"], numbers)
         if f["shift_values"]:
+            self.following = np.zeros_like(self.following)
             values = self.following[:, -machine.value_bits :]
             for row in bits:
                 values[:] = np.concatenate([values[:, 1:], row[:, None]], axis=1)
+            self.ones = values.sum(1, dtype=np.int64)
         kept = numbers[live]
         if f["write_a"]:
             self._put(self.a, f["base_a"], out[live], stored[live])

@@ -120,7 +120,8 @@ class _Lowering:
             if needs.weights is not None:
                 loads |= {"load_weights": 1, "weights_base": needs.weights}
             if needs.keys is not None:
-                loads |= {"load_keys": 1, "weights_base": needs.keys}
+                address, low, high = needs.keys
+                loads |= {"load_keys": 1, "weights_base": address, "keys_low": low, "keys_high": high}
             if needs.constants is not None:
                 slot = slot % (self.work.machine.slots - 1) + 1
                 loads |= {"load_constants": 1, "constants_base": needs.constants, "load_slot": slot}

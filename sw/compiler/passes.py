@@ -39,8 +39,9 @@ class Loads:
 
     weights: int | None = None
     """Address of the first lane's weights in their table."""
-    keys: int | None = None
-    """Address of the first lane's key in sign memory 1; keys take the place of weights."""
+    keys: tuple[int, int, int] | None = None
+    """Address of the first lane's key in sign memory 1, and which bits are used: the first, and the one
+    after the last. Keys take the place of weights."""
     constants: int | None = None
     """Address of the first lane's constants in their table."""
     moves: bool = False

@@ -233,7 +233,7 @@ class _Scheduler:
         live = range(item["tokens"]) if item["shift_values"] else None
         of_grid = window_places(item.fields, item["tokens"])
         in_b, in_signs = (of_grid if item[name] else None for name in ("place_b", "place_in"))
-        if item["activation"] in (Activation.SIGNS_0, Activation.PAIRS) or item["row_mask"]:
+        if item["activation"] in (Activation.SIGNS_0, Activation.PAIRS):
             wanted = self._seen(item, SignMemory.SIGNS_0) if outside(item.fields) else live
             yield self._access(item, SignMemory.SIGNS_0, item["signs_0"], s.SIGNS, wanted, in_signs)
         if item["activation"] in (Activation.SIGNS_1, Activation.PAIRS):

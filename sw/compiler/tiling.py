@@ -8,6 +8,7 @@ import numpy as np
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.lanes.loader import pads
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw.compiler.passes import Loads, Pass, Result, Uses
@@ -246,7 +247,13 @@ class Tiling:
     def _steps(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """Rows of ±1 as (lanes, steps, K) of 0 and 1, and how many inputs of each step are valid."""
         steps = math.ceil(rows.shape[1] / self.width)
-        bits = np.zeros((self.lanes, steps * self.width), np.uint8)
-        bits[: rows.shape[0], : rows.shape[1]] = rows > 0
+        bits = self.padded((0, rows), words=steps)
         bounds = [min(self.width, rows.shape[1] - step * self.width) for step in range(steps)]
         return bits.reshape(self.lanes, steps, self.width), bounds
+
+    def padded(self, *placed: tuple[int, np.ndarray], words: int = 1) -> np.ndarray:
+        """Words of weights (lanes, ``words``·K), 0 or 1: ±1 from each first bit on, and pads elsewhere."""
+        bits = np.tile(np.array(pads(self.width), np.uint8), (self.lanes, words))
+        for first, rows in placed:
+            bits[: len(rows), first : first + rows.shape[1]] = rows > 0
+        return bits

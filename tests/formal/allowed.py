@@ -16,6 +16,7 @@ MODULO = {
     "Machine.results__payload": "the same saturations, and those of the head's features",
     "Layers.clipped": "four saturations per lane and cycle at most, in less than 2^20 cycles of an image",
     "Layers.stored": "a mean of values that fit; the compiler runs every tensor (check.Checker)",
+    "BinaryLane.ones": "so many ones are among the values, if no load comes between them (schedule)",
     "LaneArray.others": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
     "LaneArray.acc": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
     "LocalConvolution.sum": "the sum of θ² signs in its width, shifted by at most the largest shift",

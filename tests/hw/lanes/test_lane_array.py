@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from haarlequin.hw.lanes.lane_array import LaneArray
+from haarlequin.hw.lanes.loader import balance, pads
 from haarlequin.hw.lanes.postprocess import PostProcess
 from haarlequin.models import arithmetic
 from haarlequin.models.widths import Widths
@@ -40,15 +41,17 @@ def drawn_constants(generator, widths, lanes):
     }
 
 
-@pytest.mark.parametrize(("lanes", "width"), [(1, 2), (3, 10), (4, 64)])
-def test_a_projection_over_two_steps(lanes, width):
+@pytest.mark.parametrize("unused", [(0, 3), (0, 4), (1, 0), (1, 3), (2, 1)])
+@pytest.mark.parametrize(("lanes", "width"), [(1, 4), (3, 10), (4, 64)])
+def test_a_projection_over_two_steps(lanes, width, unused):
     """The first step's accumulators come back as partial sums, the second one's go through post-
     processing.
     """
     generator = torch.Generator().manual_seed(lanes)
     widths = Widths()
     array = LaneArray(lanes, width, width, widths, slots=2)
-    valid = [width, max(1, width - 3)]  # inputs of each step: the last word is not full
+    # Inputs of each step: the last word is not full. An even number of pads leaves nothing over.
+    valid = [(0, width), (min(unused[0], width - 1), max(1, width - unused[1]))]
     tokens = 12
     limit = 1 << (widths.wide - 1)
 
@@ -57,6 +60,12 @@ def test_a_projection_over_two_steps(lanes, width):
 
     weights = [integers(1, lanes, width) * 2 + 1 for _ in valid]
     signs = [integers(1, tokens, width) * 2 + 1 for _ in valid]
+    words = [[word.clone() for word in words] for words in (weights, signs)]
+    for step, (low, high) in enumerate(valid):
+        unused = torch.ones(width, dtype=torch.bool)
+        unused[low:high] = False
+        words[0][step][:, unused] = 2 * torch.tensor(pads(width))[unused] - 1
+        words[1][step][:, unused] = -1
     constants = drawn_constants(generator, widths, lanes)
     extra, shortcut = integers(9, tokens, lanes), integers(limit, tokens, lanes)
     residual = integers(limit, tokens, lanes)
@@ -77,8 +86,8 @@ def test_a_projection_over_two_steps(lanes, width):
         context.set(array.slot, step)
         for cycle in range(tokens + end):
             now = min(cycle, tokens - 1)
-            context.set(array.activation, pack(signs[step][now]))
-            context.set(array.mask, (1 << valid[step]) - 1)
+            context.set(array.activation, pack(words[1][step][now]))
+            context.set(array.balance, balance(*valid[step]))
             for name, (delay, values) in taken.items():
                 if 0 <= cycle - delay < tokens:
                     context.set(getattr(array, name), values[cycle - delay].tolist())
@@ -95,14 +104,15 @@ def test_a_projection_over_two_steps(lanes, width):
         partial = torch.zeros(tokens, lanes, dtype=torch.int64)
         context.set(array.gate, (1 << lanes) - 1)
         for step in range(2):
-            await load(context, array, weights[step], constants, step)
+            await load(context, array, words[0][step], constants, step)
             partial = await stream(context, step, partial)
         results["acc"] = partial
 
     simulate(array, testbench)
 
     dots = [
-        arithmetic.binary_linear(s[:, :n], w[:, :n]) for s, w, n in zip(signs, weights, valid, strict=True)
+        arithmetic.binary_linear(s[:, slice(*used)], w[:, slice(*used)])
+        for s, w, used in zip(signs, weights, valid, strict=True)
     ]
     acc = dots[0] + dots[1] + extra
     value = arithmetic.affine(acc, constants["a"], constants["b"], widths.affine_shift[1]) + shortcut
@@ -119,15 +129,14 @@ def test_a_projection_over_two_steps(lanes, width):
 
 @pytest.mark.parametrize("length", [8, 5])
 def test_values_shift_in_and_become_weights(length):
-    """Each lane's own bits, token after token, then a masked word of ones counts them: ΣÂV = 2·n − k, less
-    k·V_i where the differential term is asked for, in the lanes of the gate. The bits that few values
-    leave keep what they were loaded with.
+    """Each lane's own bits, token after token, and then a row of Â chooses among them: ΣÂV, less k·V_i where
+    the differential term is asked for, in the lanes of the gate.
     """
     generator = random.Random(0)
     lanes, width = 3, 8
     array = LaneArray(lanes, width, length, Widths(), slots=2)
     low = width - length
-    values = [generator.getrandbits(length) << low | (1 << low) - 1 for _ in range(lanes)]
+    values = [generator.getrandbits(length) << low for _ in range(lanes)]
     one = 1 << Widths().slope_shift[1]
     identity = {"a": 0, "b": 0, "positive": one, "negative": one, "offset": 0, "move": 0}
 
@@ -139,27 +148,31 @@ def test_values_shift_in_and_become_weights(length):
             if cycle < length:
                 context.set(array.shortcut, [(bits >> low + cycle & 1) - 1 for bits in values])
             context.set(array.shift, cycle >= delay)
+            context.set(array.begin, cycle == delay)
             await context.tick()
         context.set(array.shift, 0)
         context.set(array.swap, 1)
         await context.tick()
         context.set(array.swap, 0)
-        mask, gate, centre = 0b1011_0110, 0b101, 0b001
-        context.set(array.activation, (1 << width) - 1)
-        context.set(array.mask, mask)
-        context.set(array.gate, gate)
-        context.set(array.centre, centre)
+        context.set(array.context, 1)
         v = [[1 if bits >> j & 1 else -1 for j in range(width)] for bits in values]
-        sums = [sum(sign for j, sign in enumerate(row) if mask >> j & 1) for row in v]
-        for differential in (0, 1):
-            context.set(array.differential, differential)
-            await context.tick().repeat(array.operands + 2)
-            own = [mask.bit_count() * (1 if centre >> lane & 1 else -1) for lane in range(lanes)]
-            expected = [
-                total - differential * k if gate >> lane & 1 else 0
-                for lane, (total, k) in enumerate(zip(sums, own, strict=True))
-            ]
-            assert [context.get(array.acc[lane]) for lane in range(lanes)] == expected
+        rows = [0b1011_0110 >> low << low, 0, ((1 << length) - 1) << low, 1 << low]
+        for row, gate, centre in zip(
+            rows, (0b101, 0b111, 0b011, 0b110), (0b001, 0, 0b111, 0b010), strict=True
+        ):
+            context.set(array.activation, row)
+            context.set(array.gate, gate)
+            context.set(array.centre, centre)
+            sums = [sum(sign for j, sign in enumerate(signs) if row >> j & 1) for signs in v]
+            for differential in (0, 1):
+                context.set(array.differential, differential)
+                await context.tick().repeat(array.operands + 2)
+                own = [row.bit_count() * (1 if centre >> lane & 1 else -1) for lane in range(lanes)]
+                expected = [
+                    total - differential * k if gate >> lane & 1 else 0
+                    for lane, (total, k) in enumerate(zip(sums, own, strict=True))
+                ]
+                assert [context.get(array.acc[lane]) for lane in range(lanes)] == expected
 
     simulate(array, testbench)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from haarlequin.hw.lanes.loader import Loader, local_layout
+from haarlequin.hw.lanes.loader import Loader, balance, local_layout, pads
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import constants_layout
 from haarlequin.hw.timing import FETCH
@@ -55,6 +55,8 @@ def drawn_load(config, generator, loads):
         for name, (low, high) in {"affine": widths.affine_shift, "slope": widths.slope_shift}.items()
     }
     flags = {name: int(name in loads) for name in LOADS}
+    low, high = sorted(generator.sample(range(config.width + 1), 2))
+    bases |= generator.choice([{"keys_low": low, "keys_high": high}, {"keys_low": 0, "keys_high": high}])
     same = generator.getrandbits(1)
     last = 5 * config.lanes - 1 if same else 4 * config.lanes
     bases["constants_base"] = generator.choice([last, generator.randint(0, last)])
@@ -76,6 +78,21 @@ COMBINATIONS = [
 ]
 
 
+def padded(key, parts, width):
+    """A key with what is not used of it replaced."""
+    pad = pads(width)
+    used = range(parts["keys_low"], parts["keys_high"])
+    return sum((key >> i & 1 if i in used else pad[i]) << i for i in range(width))
+
+
+@pytest.mark.parametrize("width", [2, 6, 64, 128])
+def test_balance_is_what_the_pads_leave_over(width):
+    for low in range(width + 1):
+        for high in range(low, width + 1):
+            unused = [bit for i, bit in enumerate(pads(width)) if not low <= i < high]
+            assert sum(unused) - unused.count(0) == balance(low, high)
+
+
 def golden(config, tables, loads):
     """What comes out in each cycle, by the name of its strobe, given (begin, parts) of each load. A load's
     constants, moves and local weights are those of all lanes, as they have come when its strobe does.
@@ -91,7 +108,7 @@ def golden(config, tables, loads):
             word = parts["weights_base"] + lane
             if parts["load_keys"]:
                 event(begin + lane + 1, "keys", word)
-                event(cycle, "load", tables["signs"][word])
+                event(cycle, "load", padded(tables["signs"][word], parts, config.width))
             elif parts["load_weights"]:
                 event(cycle, "load", tables["weights_table"][word])
         if parts["load_local"]:

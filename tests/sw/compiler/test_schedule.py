@@ -122,7 +122,7 @@ def reads(item, start, stages, machine):
     for token in range(item["skip"], item["stop"]):
         cycle, place = start + token * interval, grid_place(item, token)
         in_signs, in_b = (place if item[name] else token for name in ("place_in", "place_b"))
-        if item["activation"] in (Activation.SIGNS_0, Activation.PAIRS) or item["row_mask"]:
+        if item["activation"] in (Activation.SIGNS_0, Activation.PAIRS):
             chunks = range(half if pairs else machine.chunks)
             yield cycle, SignMemory.SIGNS_0, item["signs_0"] + in_signs, seen(item, token, chunks, machine)
         if item["activation"] in (Activation.SIGNS_1, Activation.PAIRS):
