@@ -48,8 +48,8 @@ class Slice(wiring.Component):
     either. Every input waits one cycle in a register.
     """
 
-    def __init__(self, lanes: int, width: int, widths: Widths, slots: int = 16):
-        self.array = LaneArray(lanes, width, min(width, TOKENS), widths, slots)
+    def __init__(self, lanes: int, width: int, widths: Widths):
+        self.array = LaneArray(lanes, width, min(width, TOKENS), widths)
         self.wide = data.ArrayLayout(signed(widths.wide), lanes)
         inputs = (
             "activation",
@@ -63,9 +63,9 @@ class Slice(wiring.Component):
             "shift",
             "begin",
             "swap",
-            "write",
+            "load_constants",
         )
-        self.inputs = (*inputs, "write_slot", "constants", "slot", "token")
+        self.inputs = (*inputs, "constants", "take", "token")
         ports = {name: In(self.array.signature.members[name].shape) for name in self.inputs}
         addresses = {f"{name}_address": In(range(BANK_DEPTH)) for name in ("a", "b", "result")}
         super().__init__(ports | addresses | {"store": In(2), "bits": Out(lanes), "clipped": Out(2 * lanes)})
@@ -149,7 +149,7 @@ def _report(width: int, routed: bool, seed: int) -> None:
     widths = Widths()
     blocks = {
         f"lane's array, {width} bits": BinaryLane(width, min(width, TOKENS)),
-        "lane's post-processing": PostProcess(widths, widths.wide, slots=16),
+        "lane's post-processing": PostProcess(widths, widths.wide),
         "eight lanes' Haar split": HaarSplit(8, widths.wide, max_columns=16),
         "eight lanes' local convolution": LocalConvolution(8, 3, 16, widths.local_shift),
         "softmax, 32 scores per cycle": BinarySoftmax(32, widths, 4, widths.wide),

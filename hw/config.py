@@ -72,8 +72,6 @@ class AcceleratorConfig:
     """Rows of scores, of all heads together."""
     theta: int = 3
     """The size of the largest local convolution."""
-    slots: int = 16
-    """Tiles whose constants a lane holds. One slot leaves sums as they are, the others are loaded in turn."""
     widths: Widths = field(default_factory=Widths)
 
     @property
@@ -154,11 +152,6 @@ class AcceleratorConfig:
                 )
         if w.affine_shift[1] < 1:
             raise ConfigError("affine_shift must end at 1 at least: scores are stored as halves")
-        if not (type(self.slots) is int and self.slots >= 3):
-            raise ConfigError(
-                "slots must be at least 3, for sums as they are, the present pass and the next one: "
-                f"{self.slots!r}"
-            )
         if self.theta not in (1, 3, 5):
             raise ConfigError(f"theta must be 1, 3 or 5, not {self.theta}")
 

@@ -57,11 +57,19 @@ def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 _GROUPS = (
-    ("weights_base", "slot", "shortcut_base", "bits_chunk"),
-    ("constants_base", "load_slot", "base_a", "affine_shift"),
+    ("weights_base", "base_a", "accumulate", "mean_shift", "above", "load_keys", "first_keys", "load_local"),
+    (
+        "constants_base",
+        "shortcut_base",
+        "load_weights",
+        "bits_chunk",
+        "same_constants",
+        "maximum",
+        "shift_values",
+        "pairs",
+    ),
     (
         "signs_0",
-        "load_constants",
         "partial",
         "shortcut",
         "token",
@@ -70,46 +78,26 @@ _GROUPS = (
         "write_b",
         "count",
         "bits_1",
-        "bits_0",
         "below",
-        "above",
         "residual",
         "pool",
-    ),
-    ("token_base", "chunk", "local_base", "place_in", "shift_values", "load_local", "softmax"),
-    ("cycles", "interval", "bits_base", "wait_head", "pairs"),
-    ("tokens", "skip", "stop", "local", "context", "differential", "haar"),
-    ("residual_base", "base_b", "gate_high", "load_moves", "end"),
-    (
-        "mask_high",
-        "mask_low",
-        "row_base",
-        "load_keys",
-        "swap",
-        "first_keys",
-        "maximum",
-        "window",
+        "bits_0",
+        "load_constants",
         "merge",
-        "each",
+        "wait_head",
     ),
-    ("jump", "mean_shift"),
-    ("accumulate", "softmax_row", "scores_base", "partial_base"),
-    ("threshold", "attention_base", "key_lanes"),
-    ("keys", "key_tiles", "key_chunk", "score_shift", "gate_low", "columns"),
-    (
-        "left",
-        "right",
-        "signs_1",
-        "operation",
-        "slope_shift",
-        "load_weights",
-        "activation",
-        "same_constants",
-        "place_out",
-        "place_b",
-    ),
-    ("chunk_column", "chunk_row", "odd_row", "odd_column"),
-    ("keys_low", "keys_high"),
+    ("token_base", "mask_low", "mask_high", "softmax", "haar", "differential"),
+    ("cycles", "interval", "bits_base", "place_in", "end"),
+    ("tokens", "skip", "stop", "local", "chunk", "context"),
+    ("residual_base", "base_b", "slope_shift", "affine_shift", "load_moves"),
+    ("partial_base",),
+    ("softmax_row", "scores_base", "attention_base"),
+    ("chunk_column", "odd_column", "chunk_row", "odd_row", "window"),
+    ("local_base", "threshold"),
+    ("gate_high", "keys", "key_lanes", "jump", "key_chunk", "score_shift", "swap", "key_tiles"),
+    ("left", "right", "signs_1", "operation", "place_b", "columns", "place_out", "activation", "each"),
+    ("gate_low",),
+    ("keys_low", "keys_high", "row_base"),
 )
 """The fields of a pass, in groups of fields that often change together.
 
@@ -133,7 +121,6 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
     signs, bank_a, bank_b = (ceil_log2(n) for n in (config.signs, config.bank_a, config.bank_b))
     rows = ceil_log2(config.rows)
     chunk = ceil_log2(config.chunks)
-    slot = ceil_log2(config.slots)
     keys, key_tiles = range(config.keys + 1), range(-(-config.keys // lanes) + 1)
     return {
         "cycles": 14,  # until the next pass
@@ -155,7 +142,6 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "load_moves": 1,  # the constants are moves of the Haar unit
         "same_constants": 1,  # all lanes get the same word
         "constants_base": ceil_log2(config.constants),
-        "load_slot": slot,
         # To the left, as constants are loaded.
         "affine_shift": bits_for(widths.affine_shift[1] - widths.affine_shift[0]),
         "slope_shift": bits_for(widths.slope_shift[1] - widths.slope_shift[0]),
@@ -177,7 +163,6 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "partial": 1,  # partial sums come from bank A
         "partial_base": bank_a,
         # Post-processing.
-        "slot": slot,
         "shortcut": Operand,
         "shortcut_base": max(bank_a, bank_b),
         "residual": 1,  # residuals come from bank B; the Haar unit splits the same words

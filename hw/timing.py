@@ -84,18 +84,13 @@ class Timing:
         return self.activation - 1
 
     @property
-    def constants(self) -> int:
-        """The constants of lane 0 are there. No slot is written before this stage."""
-        return self.load + FETCH
-
-    @property
     def partial(self) -> int:
         """Look-up of partial sums in bank A."""
         return self.operands - FETCH
 
     @property
     def acc(self) -> int:
-        """The sum leaves the array, and the lanes take the number of the slot with their constants."""
+        """The sum leaves the array, and the lanes take their constants. The next ones load from here on."""
         return self.operands + 2
 
     @property

@@ -44,8 +44,8 @@ MACHINES: dict[str, AcceleratorConfig] = {
     for machine in (
         # More tokens than a word of signs has bits, and more channels; heads that share tiles. Pairs of taps.
         replace(_SMALL, name="4x16", lanes=4, width=16, macs=3),
-        # Three chunks a word, the largest convolution, few slots for constants.
-        replace(_SMALL, name="6x18", lanes=6, width=18, theta=5, slots=3, macs=5),
+        # Three chunks a word, the largest convolution.
+        replace(_SMALL, name="6x18", lanes=6, width=18, theta=5, macs=5),
         # Eight chunks a word: windows of one tile and of two, pairs of taps, four merged tokens in a word.
         replace(_SMALL, name="3x24", lanes=3, width=24, windows=True, macs=4),
         # A word a tile.
@@ -88,7 +88,6 @@ SMALLEST = replace(
     max_classes=2,
     rows=8,
     theta=1,
-    slots=4,
 )
 """As few gates as an accelerator can be: for what takes long for each of them."""
 

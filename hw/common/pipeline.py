@@ -26,14 +26,24 @@ def _delayed(m: Module, value: Value | data.View, cycles: int, reset_less: bool)
     return value
 
 
-def chained(m: Module, word: Value | data.View, lanes: int) -> list[Value | data.View]:
-    """``word`` as each lane sees it, when it enters at the last lane and takes one cycle from lane to lane.
+def lane_words(
+    m: Module, word: Value | data.View, lanes: int, load: Value, take: Value
+) -> list[Signal | data.View]:
+    """A word of its own for each lane, and behind it the next one.
 
-    After ``lanes`` words in consecutive cycles, lane 0 has the first of them and the last lane the last one,
-    all in the same cycle. Each lane has wires to its neighbour only; a word that goes to all lanes at once
-    would need wires from one place to all others.
+    The next ``word`` of a lane comes in a cycle with ``load``, lane 0's first. It enters at the last lane,
+    and each further load moves it to the lane before: wires from one place to all lanes would be longer.
+    With ``take`` the next words become the lanes' own, from the cycle after on; the load of the ones behind
+    them may begin in the same cycle.
     """
-    words = [word]
-    for _ in range(lanes - 1):
-        words.append(streamed(m, words[-1]))
-    return words[::-1]
+    shape = word.shape() if isinstance(word, data.View) else Value.cast(word).shape()
+    own = []
+    for _ in range(lanes):
+        following, current = Signal(shape, reset_less=True), Signal(shape, reset_less=True)
+        with m.If(load):
+            m.d.sync += following.eq(word)
+        with m.If(take):
+            m.d.sync += current.eq(following)
+        own.append(current)
+        word = following
+    return own[::-1]

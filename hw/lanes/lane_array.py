@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.common.pipeline import chained, streamed
+from haarlequin.hw.common.pipeline import lane_words, registered, streamed
 from haarlequin.hw.lanes.binary_lane import BinaryLane
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess, lane_constants
@@ -31,7 +31,7 @@ class LaneArray(wiring.Component):
     ``differential``, ``balance``,
     ``centre`` taken                  `operands` − 1
     ``partial``, ``extra`` taken      `operands`
-    ``acc`` out, ``slot`` taken       `operands` + 2
+    ``acc`` out, ``take`` taken       `operands` + 2
     ``shortcut`` taken                `operands` + 2 + `PostProcess.SHORTCUT`
     ``residual``, ``token`` taken     `operands` + 2 + `PostProcess.RESIDUAL`
     ``y``, ``bits``, ``clipped`` out  `operands` + 2 + `PostProcess.LATENCY`
@@ -41,18 +41,18 @@ class LaneArray(wiring.Component):
 
     What is loaded goes from lane to lane, entering at the last: ``load`` takes ``weights`` and moves every
     lane's next weights to the one before it, so that a word a lane, lane 0's first, fills them all.
-    ``constants`` move in every cycle; ``write``, beside the last of a word a lane, puts them into slot
-    ``write_slot``. ``shift`` moves each lane's own ``bits`` into the highest ``value_bits`` of its next
-    weights (V, token after token, the first with ``begin``); ``swap`` makes the next weights of all lanes
-    current.
+    ``load_constants`` does the same with ``constants``. The lanes compute with them from the token on that
+    has ``take`` beside its ``acc``; the next ones may load from that cycle on. ``shift`` moves each lane's
+    own ``bits`` into the highest ``value_bits`` of its next weights (V, token after token, the first with
+    ``begin``); ``swap`` makes the next weights of all lanes current.
     """
 
-    def __init__(self, lanes: int, width: int, value_bits: int, widths: Widths, slots: int):
+    def __init__(self, lanes: int, width: int, value_bits: int, widths: Widths):
         if not (isinstance(lanes, int) and lanes >= 1):
             raise ValueError(f"LaneArray lanes must be a positive integer, not {lanes!r}")
-        self.lanes, self.width, self.widths, self.slots = lanes, width, widths, slots
+        self.lanes, self.width, self.widths = lanes, width, widths
         self._array = [BinaryLane(width, value_bits) for _ in range(lanes)]
-        self._post = [PostProcess(widths, widths.wide, slots) for _ in range(lanes)]
+        self._post = [PostProcess(widths, widths.wide) for _ in range(lanes)]
         wide = data.ArrayLayout(signed(widths.wide), lanes)
         super().__init__(
             {
@@ -62,9 +62,9 @@ class LaneArray(wiring.Component):
                 "shift": In(1),
                 "begin": In(1),
                 "swap": In(1),
-                "write": In(1),
-                "write_slot": In(range(slots)),
+                "load_constants": In(1),
                 "constants": In(lane_constants(widths)),
+                "take": In(1),
                 "gate": In(lanes),
                 "context": In(1),
                 "differential": In(1),
@@ -73,7 +73,6 @@ class LaneArray(wiring.Component):
                 "partial": In(wide),
                 "extra": In(wide),
                 "acc": Out(wide),
-                "slot": In(range(slots)),
                 "shortcut": In(wide),
                 "residual": In(wide),
                 "token": In(signed(widths.offset)),
@@ -94,7 +93,11 @@ class LaneArray(wiring.Component):
         unchanged = self.width + self.balance
         gate, context = streamed(m, self.gate), streamed(m, self.context)
         weights = [*(lane.following for lane in self._array[1:]), self.weights]
-        constants = chained(m, self.constants, self.lanes)
+        for name, behind in PostProcess.TAKEN.items():
+            word = streamed(m, self.constants[name], behind)
+            load, take = (registered(m, strobe, behind) for strobe in (self.load_constants, self.take))
+            for post, constant in zip(self._post, lane_words(m, word, self.lanes, load, take), strict=True):
+                m.d.comb += post.constants[name].eq(constant)
         for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
             m.submodules[f"array_{i}"], m.submodules[f"post_{i}"] = array, post
             m.d.comb += [
@@ -105,10 +108,6 @@ class LaneArray(wiring.Component):
                 array.begin.eq(self.begin),
                 array.bit.eq(post.bit),
                 array.swap.eq(self.swap),
-                post.write.eq(self.write),
-                post.write_slot.eq(self.write_slot),
-                post.constants.eq(constants[i]),
-                post.slot.eq(self.slot),
                 post.acc.eq(self.acc[i]),
                 post.shortcut.eq(self.shortcut[i]),
                 post.residual.eq(self.residual[i]),

@@ -14,7 +14,7 @@ from amaranth.utils import ceil_log2
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.attention.softmax import RowMaximum
 from haarlequin.hw.codes import Operand, SignMemory
-from haarlequin.hw.common.pipeline import chained, registered, streamed
+from haarlequin.hw.common.pipeline import lane_words, registered, streamed
 from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, table_memories, table_ports
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
@@ -71,7 +71,7 @@ class Layers(wiring.Component):
         w, lanes = config.widths, config.lanes
         self._wide = data.ArrayLayout(signed(w.wide), lanes)
         self._sequencer, self._loader = Sequencer(config), Loader(config)
-        self._array = LaneArray(lanes, config.width, config.value_bits, w, config.slots)
+        self._array = LaneArray(lanes, config.width, config.value_bits, w)
         self._attention = Attention(config)
         self._maximum = RowMaximum(lanes, w.wide, config.rows)
         self._haar = HaarSplit(lanes, w.wide, config.max_columns)
@@ -130,7 +130,7 @@ class Layers(wiring.Component):
             array.partial.eq(partial),
             array.shortcut.eq(shortcut),
             array.residual.eq(residual),
-            array.slot.eq(self._late(m, stages.acc, "slot").slot),
+            array.take.eq(self._pipe[stages.acc].starts),
         ]
         self._split(m, residual)
         self._results(m, mean)
@@ -234,30 +234,17 @@ class Layers(wiring.Component):
             loader.parts.eq(current),
             array.load.eq(loader.load),
             array.weights.eq(loader.weights),
-            array.write.eq(loader.load_constants),
-            array.write_slot.eq(loader.late_slot),
+            array.load_constants.eq(loader.load_constants),
             array.constants.eq(loader.constants),
             array.swap.eq(registered(m, sequencer.fresh & current.swap, stages.activation - 1)),
         ]
 
-    def _lane_slots(self, m: Module, name: str, word: data.View, enable: Value, slot: Value):
-        """A small memory in every lane, written where ``enable`` is high, when the last lane's ``word`` is
-        here and the others' have gone to theirs; a function that reads word ``address`` of all lanes.
+    def _lane_words(self, m: Module, word: Value | data.View, load: Value, stage: int, wait: int = 0) -> list:
+        """Each lane's word of the pass whose token is behind ``stage``. The next ones come with ``load``, and
+        wait so many cycles, because the pass must have its own by then.
         """
-        memories = []
-        for i, value in enumerate(chained(m, word, self.config.lanes)):
-            memory = Memory(shape=word.shape(), depth=self.config.slots, init=[])
-            m.submodules[f"{name}_{i}"] = memory
-            write = memory.write_port()
-            m.d.comb += [write.addr.eq(slot), write.data.eq(value), write.en.eq(enable)]
-            memories.append(memory)
-
-        def read(address: Value):
-            ports = [memory.read_port(domain="comb") for memory in memories]
-            m.d.comb += [port.addr.eq(address) for port in ports]
-            return [port.data for port in ports]
-
-        return read
+        take = self._pipe[stage].starts
+        return lane_words(m, streamed(m, word, wait), self.config.lanes, registered(m, load, wait), take)
 
     # The array's operands
 
@@ -266,9 +253,9 @@ class Layers(wiring.Component):
         loader, local, stages, pipe = self._loader, self._local, self.stages, self._pipe
         lanes = self.config.lanes
         part = self._late(m, stages.STREAM, "differential", "local", "chunk", "columns")
-        slots = self._lane_slots(m, "local_slots", loader.local, loader.load_local, loader.slot)
-        used, last = stages.STREAM + 1, stages.STREAM + local.latency - 1
-        weights, shifts = (slots(self._late(m, stage, "slot").slot) for stage in (used, last))
+        weights = self._lane_words(m, loader.local.weights, loader.load_local, stages.STREAM)
+        shifted = local.latency - 2  # the last step of the convolution but one
+        shifts = self._lane_words(m, loader.local.shift, loader.load_local, stages.STREAM + shifted, shifted)
         m.d.comb += [
             local.enable.eq(pipe[stages.STREAM].enable & (part.differential | part.local)),
             local.first.eq(pipe[stages.STREAM - 1].first),
@@ -277,8 +264,7 @@ class Layers(wiring.Component):
             local.v.eq(word_1.word_select(part.chunk, lanes)),
         ]
         for lane in range(lanes):
-            m.d.comb += local.weights[lane].eq(weights[lane].weights)
-            m.d.comb += local.local_shift[lane].eq(shifts[lane].shift)
+            m.d.comb += [local.weights[lane].eq(weights[lane]), local.local_shift[lane].eq(shifts[lane])]
         wait = stages.operands - 1 - (stages.STREAM + local.latency)
         centre = registered(m, local.centre, wait)
         joins = self._late(m, stages.operands - 1, "local").local
@@ -405,8 +391,8 @@ class Layers(wiring.Component):
             haar.x.eq(x),
             haar.counted.eq(thermometer(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),
         ]
-        slots = self._lane_slots(m, "moves", loader.moves, loader.load_moves, loader.late_slot)
-        moves = slots(self._late(m, stages.result, "slot").slot)
+        wait = stages.result - 1 - stages.acc
+        moves = self._lane_words(m, loader.moves, loader.load_moves, stages.result - 1, wait)
         phase = pipe[stages.result].phase
         self._bands = [Mux(phase, hi, lo) for lo, hi in zip(haar.lo, haar.hi, strict=True)]
         signs = []

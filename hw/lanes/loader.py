@@ -8,6 +8,7 @@ from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.lanes.binary_lane import lane_latency
 from haarlequin.hw.lanes.postprocess import lane_constants
 from haarlequin.hw.program import constants_layout, pass_layout
 
@@ -38,10 +39,10 @@ class Loader(wiring.Component):
     once.
 
     Lane i's words are at the bases + i; with ``same_constants`` all lanes take the constants at their base.
-    `FETCH` cycles behind a lane's beginning come its ``weights``, with ``load``, and ``local``; a cycle
-    behind them its ``constants``, shifted left as the pass says, and the Haar unit's four ``moves``, the
-    constants' lowest bits. With the last lane's comes the strobe by which all lanes put theirs away:
-    ``load_local`` for ``slot``, ``load_constants`` or ``load_moves`` for ``late_slot``. What the pass does
+    `FETCH` cycles behind a lane's beginning come its ``weights``, with ``load``, and ``local``, with
+    ``load_local``. In the cycle in which the sum with these weights would leave the array come its
+    ``constants``, shifted left as the pass says, with ``load_constants``, or the Haar unit's four ``moves``,
+    the constants' lowest bits, with ``load_moves``: by then the pass has taken its own. What the pass does
     not load has its strobe low.
 
     Where weights are keys, ``keys`` is high with the ``key_address`` of sign memory 1 a cycle behind a lane's
@@ -58,7 +59,6 @@ class Loader(wiring.Component):
             "constants_table": (constants_layout(config), config.constants),
             "local_table": (local_layout(config), config.local),
         }
-        slots = range(config.slots)
         super().__init__(
             table_ports(self._tables)
             | {
@@ -69,12 +69,10 @@ class Loader(wiring.Component):
                 "key": In(config.width),
                 "load": Out(1),
                 "load_local": Out(1),
-                "slot": Out(slots),
                 "weights": Out(config.width),
                 "local": Out(local_layout(config)),
                 "load_constants": Out(1),
                 "load_moves": Out(1),
-                "late_slot": Out(slots),
                 "constants": Out(lane_constants(config.widths)),
                 "moves": Out(data.ArrayLayout(config.widths.offset, 4)),
             }
@@ -83,6 +81,9 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         weights, constants, local = table_memories(m, self, self._tables)
+        constant = Signal.like(constants.addr)
+        behind = lane_latency(self.config.width) + 2
+        m.d.comb += constants.addr.eq(registered(m, constant, behind))
         parts, busy, lane = Signal(self._pass), Signal(), Signal(range(self.config.lanes))
         last = lane == self.config.lanes - 1
         with m.If(self.begin):
@@ -90,14 +91,14 @@ class Loader(wiring.Component):
             m.d.sync += [
                 weights.addr.eq(self.parts.weights_base),
                 self.key_address.eq(self.parts.weights_base),
-                constants.addr.eq(self.parts.constants_base),
+                constant.eq(self.parts.constants_base),
                 local.addr.eq(self.parts.local_base),
             ]
         with m.Elif(busy):
             m.d.sync += [lane.eq(lane + 1), busy.eq(~last)]
             m.d.sync += [weights.addr.eq(weights.addr + 1), local.addr.eq(local.addr + 1)]
             m.d.sync += self.key_address.eq(self.key_address + 1)
-            m.d.sync += constants.addr.eq(constants.addr + ~parts.same_constants)
+            m.d.sync += constant.eq(constant + ~parts.same_constants)
         m.d.comb += self.keys.eq(busy & parts.load_keys)
 
         def later(flag, cycles):
@@ -112,11 +113,12 @@ class Loader(wiring.Component):
         ]
         m.d.comb += [
             self.load.eq(later(parts.load_weights | parts.load_keys, 2)),
-            self.load_local.eq(later(last & parts.load_local, 2)),
-            self.slot.eq(registered(m, parts.load_slot, 2)),
+            self.load_local.eq(later(parts.load_local, 2)),
         ]
         stored = registered(m, constants.data)
-        affine, slope = (registered(m, getattr(parts, name), 2) for name in ("affine_shift", "slope_shift"))
+        affine, slope = (
+            registered(m, getattr(parts, name), 2 + behind) for name in ("affine_shift", "slope_shift")
+        )
         m.d.sync += [
             self.constants.a.eq(stored.a << affine),
             self.constants.b.eq(stored.b),
@@ -127,8 +129,7 @@ class Loader(wiring.Component):
             self.moves.eq(stored),
         ]
         m.d.comb += [
-            self.load_constants.eq(later(last & parts.load_constants & ~parts.load_moves, 3)),
-            self.load_moves.eq(later(last & parts.load_constants & parts.load_moves, 3)),
-            self.late_slot.eq(registered(m, self.slot)),
+            self.load_constants.eq(later(parts.load_constants & ~parts.load_moves, 3 + behind)),
+            self.load_moves.eq(later(parts.load_constants & parts.load_moves, 3 + behind)),
         ]
         return m

@@ -1,8 +1,9 @@
 """A lane's post-processing: affine, shortcut, IRPReLU, saturation and sign, one token a cycle."""
 
+import types
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import streamed
@@ -50,28 +51,23 @@ class PostProcess(wiring.Component):
     One token a cycle, always ready. The operands arrive when they are needed: ``shortcut`` comes `SHORTCUT`
     cycles and ``residual`` and ``token`` come `RESIDUAL` cycles behind their ``acc``; ``y``, ``bit`` (1 where
     y ≥ −move) and ``clipped`` (a bit for each of the two saturations, 1 where it changed something) `LATENCY`
-    cycles.
-
-    The constants of ``slots`` tiles are at hand: ``write`` with ``write_slot`` and ``constants`` fills a
-    slot, and ``slot``, beside ``acc``, says which one a token is computed with, so that the next tile can
-    follow without a gap. A slot must not be written while tokens that use it pass.
+    cycles. Each of the ``constants`` is used one cycle behind its `TAKEN`: if all of them change in theirs,
+    the tokens of the next tile can follow without a gap.
     """
+
+    TAKEN = types.MappingProxyType({"a": 0, "b": 1, "positive": 3, "negative": 3, "offset": 3, "move": 5})
+    """Cycles behind the ``acc`` of a tile's first token in which a register takes each constant."""
 
     SHORTCUT = 3
     RESIDUAL = 4
     LATENCY = 7
 
-    def __init__(self, widths: Widths, acc_bits: int, slots: int):
-        if not (isinstance(slots, int) and slots >= 2):
-            raise ValueError(f"PostProcess slots must be an integer of at least 2, not {slots!r}")
-        self.widths, self.slots = widths, slots
+    def __init__(self, widths: Widths, acc_bits: int):
+        self.widths = widths
         wide = signed(widths.wide)
         super().__init__(
             {
-                "write": In(1),
-                "write_slot": In(range(slots)),
                 "constants": In(lane_constants(widths)),
-                "slot": In(range(slots)),
                 "acc": In(signed(acc_bits)),
                 "shortcut": In(wide),
                 "residual": In(wide),
@@ -84,38 +80,15 @@ class PostProcess(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        bits = self.widths.wide
-
-        slots = [self.slot]
-        for _ in range(self.LATENCY - 2):
-            slots.append(streamed(m, slots[-1]))
-
-        def constants(stage: int, *names: str) -> list[Value]:
-            """Constants of the token that is ``stage`` cycles behind its ``acc``, found a cycle before."""
-            layout = data.StructLayout({name: self.constants.shape()[name].shape for name in names})
-            memory = Memory(shape=layout, depth=self.slots, init=[])
-            m.submodules["_".join(names)] = memory
-            write, read = memory.write_port(), memory.read_port(domain="comb")
-            m.d.comb += [
-                write.addr.eq(self.write_slot),
-                write.en.eq(self.write),
-                read.addr.eq(slots[stage - 1]),
-            ]
-            m.d.comb += [write.data[name].eq(self.constants[name]) for name in names]
-            found = streamed(m, read.data)
-            return [found[name] for name in names]
-
-        (a,), (b,), (move,) = constants(1, "a"), constants(2, "b"), constants(6, "move")
-        positive, negative, offset = constants(4, "positive", "negative", "offset")
-
-        product = streamed(m, streamed(m, self.acc) * a)  # 1, 2
-        affine = streamed(m, round_shift(product, b, self.widths.affine_shift[1]))  # 3
+        bits, c = self.widths.wide, self.constants
+        product = streamed(m, streamed(m, self.acc) * c.a)  # 1, 2
+        affine = streamed(m, round_shift(product, c.b, self.widths.affine_shift[1]))  # 3
         clipped_d, clipped_y = Signal(), Signal()
         d = streamed(m, saturate(m, affine + self.shortcut, bits, clipped_d))  # 4
-        scaled = streamed(m, d * Mux(d < 0, negative, positive))  # 5
-        offsets = streamed(m, offset + self.token + self.residual)  # 5
+        scaled = streamed(m, d * Mux(d < 0, c.negative, c.positive))  # 5
+        offsets = streamed(m, c.offset + self.token + self.residual)  # 5
         total = round_shift(scaled, offsets, self.widths.slope_shift[1])
         y = streamed(m, saturate(m, total, bits, clipped_y))  # 6
-        m.d.comb += [self.y.eq(streamed(m, y)), self.bit.eq(streamed(m, y + move >= 0))]  # 7
+        m.d.comb += [self.y.eq(streamed(m, y)), self.bit.eq(streamed(m, y + c.move >= 0))]  # 7
         m.d.comb += self.clipped.eq(Cat(streamed(m, clipped_d, 4), streamed(m, clipped_y, 2)))
         return m

@@ -23,6 +23,7 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "enable": 1,  # the token's first cycle
+            "starts": 1,  # the first cycle of its pass
             "phase": 1,  # the second cycle of a token that takes two
             "live": 1,  # the results of this cycle count
             "first": 1,  # token 0 of the grid, or the first one after the grid
@@ -148,6 +149,7 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             live.eq(active & (number >= current.skip) & (number < current.stop)),
             token.enable.eq(active & ~token.phase),
+            token.starts.eq(active & self.fresh),
             token.live.eq(live & (~token.phase | current.haar)),
             token.first.eq((number == 0) | (number == grid_end)),
             ends.eq(waited == current.interval),

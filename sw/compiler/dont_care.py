@@ -10,7 +10,6 @@ USED = {
     "weights_base": ("load_weights", "load_keys"),
     "keys_low": ("load_keys",),
     "keys_high": ("load_keys",),
-    "load_slot": ("load_constants", "load_local"),
     "constants_base": ("load_constants",),
     "load_moves": ("load_constants",),
     "same_constants": ("load_constants",),

@@ -109,11 +109,8 @@ class Emulator:
         self.current = np.zeros((lanes, machine.width), np.uint8)
         self.following = self.current.copy()
         self.ones = np.zeros(lanes, np.int64)
-        self.slots = [
-            dict.fromkeys(("a", "b", "positive", "negative", "offset", "move"), np.zeros(lanes, np.int64))
-        ] * (machine.slots)
-        self.moves: dict[int, np.ndarray] = {}
-        self.local: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.constants: dict[str, np.ndarray] = {}
+        self.moves, self.local_weights, self.local_shifts = (np.zeros(0, np.int64) for _ in range(3))
         self.pooled: list[np.ndarray] = []
         self.clipped = 0
         for index, fields in enumerate(self.passes):
@@ -127,7 +124,7 @@ class Emulator:
         return np.concatenate(self.pooled)
 
     def _load(self, f: dict[str, int]) -> None:
-        lanes, w, slot = self.machine.lanes, self.machine.widths, f["load_slot"]
+        lanes, w = self.machine.lanes, self.machine.widths
         if f["load_weights"]:
             self.following = np.array(self.weights[f["weights_base"] : f["weights_base"] + lanes])
         if f["load_keys"]:
@@ -142,22 +139,20 @@ class Emulator:
                 layout = data.ArrayLayout(w.offset, 4)
                 mask, half = (1 << w.offset) - 1, 1 << w.offset - 1
                 rows = [[word >> layout[i].offset & mask for i in range(4)] for word in words]
-                self.moves[slot] = (np.array(rows) ^ half) - half
+                self.moves = (np.array(rows) ^ half) - half
             else:
                 rows = [unpack(constants_layout(self.machine), word) for word in words]
                 constants = {name: np.array([row[name] for row in rows]) for name in rows[0]}
                 constants["a"] = constants["a"] << f["affine_shift"]
                 for name in ("positive", "negative"):
                     constants[name] = constants[name] << f["slope_shift"]
-                self.slots[slot] = constants
+                self.constants = constants
         if f["load_local"]:
             words = self.words["local"][f["local_base"] : f["local_base"] + lanes]
             rows = [unpack(local_layout(self.machine), word) for word in words]
             size = self.machine.theta**2
-            self.local[slot] = (
-                np.array([unpack_bits(row["weights"], size) for row in rows]),
-                np.array([row["shift"] for row in rows]),
-            )
+            self.local_weights = np.array([unpack_bits(row["weights"], size) for row in rows])
+            self.local_shifts = np.array([row["shift"] for row in rows])
 
     def _at(self, memory: np.ndarray, base: int, numbers: np.ndarray) -> np.ndarray:
         """The words at base + number, where addresses wrap around as in the machine."""
@@ -213,7 +208,7 @@ class Emulator:
         if f["partial"]:
             acc = acc + self._at(self.a, f["partial_base"], numbers)
         acc = (acc + limit) % (2 * limit) - limit
-        c = self.slots[f["slot"]]
+        c = self.constants
         shortcut = 0
         if f["shortcut"] != Operand.NONE:
             bank = {Operand.BANK_A: self.a, Operand.BANK_B: self.b}[Operand(f["shortcut"])]
@@ -299,7 +294,9 @@ class Emulator:
         v = 2 * words[:n, f["chunk"] * lanes : (f["chunk"] + 1) * lanes].astype(np.int64) - 1
         taps = unpack_bits(self.settings["taps"], theta**2)
         weights, shifts = (
-            self.local[f["slot"]] if f["local"] else (np.zeros((lanes, theta**2)), np.zeros(lanes, int))
+            (self.local_weights, self.local_shifts)
+            if f["local"]
+            else (np.zeros((lanes, theta**2)), np.zeros(lanes, int))
         )
         signed = ((2 * weights.astype(np.int64) - 1) * taps).reshape(lanes, theta, theta)
         grid = n // f["columns"], f["columns"]
@@ -316,7 +313,7 @@ class Emulator:
         with arithmetic.count_saturations() as counter:
             arithmetic.haar_split(x[:, : f["lanes"]], grid, self.machine.widths.wide)
         self.clipped += counter.clipped
-        numbers, moves = np.arange(n) + lead, self.moves[f["slot"]]
+        numbers, moves = np.arange(n) + lead, self.moves
         bases = ((f["base_a"], f["bits_base"]), (f["base_b"], f["token_base"]))
         for phase, (part, (wide_base, signs_base)) in enumerate(zip((lo, hi), bases, strict=True)):
             self._put(self.a, wide_base, numbers, part)

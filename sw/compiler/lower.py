@@ -5,6 +5,7 @@ each begins.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -106,12 +107,14 @@ class _Lowering:
         return 0 if made.memory != SignMemory.SIGNS_0 or words <= made.base else made.base + stage.tap_words
 
     def _loaded(self, passes: list[Pass]) -> list[Pass]:
-        """Let each pass load what the next pass needs, and give the constants of each pass a slot.
+        """Let each pass load what the next pass needs.
 
-        Passes that only run a softmax load nothing and need nothing. Slot 0 always holds the constants that
-        leave a sum as it is, for the steps before a last step. They load with the first pass that has room.
+        Passes that only run a softmax load nothing and need nothing. A pass that needs no constants gets
+        those that leave a sum as it is: the steps before a last step.
         """
-        before, slot = passes[0], 0
+        stage = next(iter(self.stages.values()))
+        neutral = self.work.tables.add_constants(stage.neutral_constants(1), 1)
+        before = passes[0]
         for item in passes[1:]:
             needs = item.needs
             if needs is None:
@@ -122,28 +125,13 @@ class _Lowering:
             if needs.keys is not None:
                 address, low, high = needs.keys
                 loads |= {"load_keys": 1, "weights_base": address, "keys_low": low, "keys_high": high}
-            if needs.constants is not None:
-                slot = slot % (self.work.machine.slots - 1) + 1
-                loads |= {"load_constants": 1, "constants_base": needs.constants, "load_slot": slot}
-                loads |= {"load_moves": int(needs.moves), "same_constants": int(needs.same)}
-                loads |= {"affine_shift": needs.shifts[0], "slope_shift": needs.shifts[1]}
-                item.fields["slot"] = slot
+            if needs.constants is None:
+                needs = replace(needs, constants=neutral, same=True, shifts=stage.unit_shifts)
+            # Loading the same ones again costs no time, and fewer updates than not to load for once.
+            loads |= {"load_constants": 1, "constants_base": needs.constants}
+            loads |= {"load_moves": int(needs.moves), "same_constants": int(needs.same)}
+            loads |= {"affine_shift": needs.shifts[0], "slope_shift": needs.shifts[1]}
             if needs.local is not None:
                 loads |= {"load_local": 1, "local_base": needs.local}
             before = item
-        steps = [i for i, item in enumerate(passes) if item["write_a"] and not (item["slot"] or item["haar"])]
-        if not steps:
-            return passes
-        free = next(
-            (item for item in passes[: steps[0]] if item.needs is not None and not item["load_constants"]),
-            None,
-        )
-        if free is None:
-            free = Pass("begin", {"operation": passes[0]["operation"]})
-            passes = [free, *passes]
-        stage = next(iter(self.stages.values()))
-        address = self.work.tables.add_constants(stage.neutral_constants(1), 1)
-        affine, slope = stage.unit_shifts
-        free.fields |= {"load_constants": 1, "constants_base": address, "same_constants": 1}
-        free.fields |= {"affine_shift": affine, "slope_shift": slope}
         return passes

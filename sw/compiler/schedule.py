@@ -95,12 +95,12 @@ class _Scheduler:
         self.memories: dict[_Name, _Memory] = {name: _Memory(depth) for name, depth in depths.items()}
         self.ports: dict[tuple[_Name, str], _Port] = {}
         # All of these are cycles, except the pass before.
-        self.slots = np.full(machine.slots, -1)  # last use of each slot
         self.in_flight: list[int] = []  # last cycle of each pass before
         self.next = 0  # earliest beginning of the next pass
         self.before: Pass | None = None  # the pass before
         self.begun = 0  # when the pass before began
         self.loaded = 0  # end of the last load
+        self.local_loaded = 0  # the same for a pass that takes local weights, which it does early
         self.shifted = 0  # when the last bit of V has been shifted in
         self.attended = 0  # last result of the last softmax
         self.pooled = 0  # when the sums of the last pooled tile have left
@@ -153,11 +153,9 @@ class _Scheduler:
         if len(self.in_flight) >= CONTEXTS:
             bounds.append(self.in_flight[-CONTEXTS] + NEXT)
         if item.needs is not None or self._loads(item):
-            bounds.append(self.loaded)
+            bounds += [self.loaded, self.local_loaded]
         if item["swap"]:
             bounds.append(self.shifted + NEXT - s.swap)
-        if item["load_constants"]:
-            bounds.append(self.slots[item["load_slot"]] + NEXT - s.constants)
         if item["softmax"]:
             bounds.append(self.attended + NEXT - s.softmax)
         if item["pool"]:
@@ -182,8 +180,8 @@ class _Scheduler:
         if self._loads(item):
             self.loaded = start + self.machine.lanes
             self.end = max(self.end, self.loaded)
-        if tokens:
-            self.slots[item["slot"]] = done
+        if item["load_local"]:
+            self.local_loaded = self.loaded + s.swap - s.STREAM
         if item["shift_values"]:
             self.shifted = last + s.result
         if item["softmax"]:

@@ -112,7 +112,6 @@ def random_machine(seed: str) -> AcceleratorConfig:
                 windows=chunks >= 3 and generator.random() < 0.5,
                 macs=generator.randint(1, 12),
                 theta=generator.choice([1, 3, 5]),
-                slots=generator.choice([3, 4, 7, 16]),
                 max_columns=generator.randint(4, 32),
                 max_tokens=generator.randint(16, 64),
                 max_keys=generator.choice([0, generator.randint(4, 16)]),

@@ -28,7 +28,7 @@ def test_a_popcount_takes_two_luts_a_full_adder(tmp_path):
 
 
 def test_a_lane_multiplies_on_two_multipliers(tmp_path):
-    assert area.count(area.synthesise(PostProcess(Widths(), 12, slots=16), tmp_path))["DSP"] == 2
+    assert area.count(area.synthesise(PostProcess(Widths(), 12), tmp_path))["DSP"] == 2
 
 
 class Mask(wiring.Component):

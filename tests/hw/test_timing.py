@@ -41,7 +41,7 @@ def config(request):
 
 
 def blocks(config):
-    array = LaneArray(config.lanes, config.width, config.value_bits, config.widths, config.slots)
+    array = LaneArray(config.lanes, config.width, config.value_bits, config.widths)
     local = LocalConvolution(config.lanes, config.theta, config.max_columns, config.widths.local_shift)
     return array, local
 

@@ -1,10 +1,12 @@
 """Delays by exact numbers of cycles, and what a reset does to them."""
 
+import random
+
 import pytest
 from amaranth.hdl import Module, ResetInserter, Signal, signed
 from amaranth.lib import data
 
-from haarlequin.hw.common.pipeline import chained, registered, streamed
+from haarlequin.hw.common.pipeline import lane_words, registered, streamed
 from tests.hw.bench import simulate
 
 VALUES = [3, -7, 0, 15, -16, 1, -1, 9, 2, -3]
@@ -58,14 +60,31 @@ def test_a_reset_clears_what_is_registered_and_leaves_what_is_streamed():
     assert found == [(5, 5), (0, 6), (7, 7)]
 
 
-def test_a_single_lane_has_its_word_at_once():
-    word = Signal(3)
-    assert chained(Module(), word, 1) == [word]
+@pytest.mark.parametrize("lanes", [1, 2, 5])
+def test_every_lane_gets_its_word_while_the_next_ones_load(lanes):
+    """Loads may begin in the cycle in which the words before are taken, and pause, and so may what takes."""
+    generator = random.Random(lanes)
+    m, word, load, take = Module(), Signal(signed(9)), Signal(), Signal()
+    words = lane_words(m, word, lanes, load, take)
 
+    async def testbench(context):
+        chain, own = [None] * lanes, [None] * lanes
+        for pause in (0.0, 0.0, 0.5, 0.3):
+            drawn, left = [generator.randint(-256, 255) for _ in range(lanes)], lanes
+            while left:
+                context.set(take, left == lanes)
+                own = list(chain) if left == lanes else own
+                loads = generator.random() >= pause
+                context.set(load, loads)
+                context.set(word, drawn[-left] if loads else generator.randint(-256, 255))
+                if loads:
+                    chain, left = [*chain[1:], drawn[-left]], left - 1
+                await context.tick()
+                if None not in own:
+                    assert [context.get(each) for each in words] == own
+        context.set(load, 0)
+        context.set(take, 1)
+        await context.tick()
+        assert [context.get(each) for each in words] == drawn
 
-@pytest.mark.parametrize("lanes", [2, 5])
-def test_every_lane_has_its_word_once_all_have_come(lanes):
-    m, word = Module(), Signal(signed(5))
-    words = chained(m, word, lanes)
-    assert len(words) == lanes
-    assert seen(m, word, words)[lanes - 1] == VALUES[:lanes]
+    simulate(m, testbench)

@@ -15,17 +15,16 @@ def pack(signs: torch.Tensor) -> int:
     return sum(1 << i for i, sign in enumerate(signs.tolist()) if sign > 0)
 
 
-async def load(context, array, weights, constants, slot):
+async def load(context, array, weights, constants):
     """Weights (lanes, K) of ±1 and constants, one lane a cycle, then made current."""
     for lane in range(array.lanes):
         context.set(array.load, 1)
         context.set(array.weights, pack(weights[lane]))
-        context.set(array.write, lane == array.lanes - 1)
-        context.set(array.write_slot, slot)
+        context.set(array.load_constants, 1)
         context.set(array.constants, {name: int(value[lane]) for name, value in constants.items()})
         await context.tick()
     context.set(array.load, 0)
-    context.set(array.write, 0)
+    context.set(array.load_constants, 0)
     context.set(array.swap, 1)
     await context.tick()
     context.set(array.swap, 0)
@@ -49,7 +48,7 @@ def test_a_projection_over_two_steps(lanes, width, unused):
     """
     generator = torch.Generator().manual_seed(lanes)
     widths = Widths()
-    array = LaneArray(lanes, width, width, widths, slots=2)
+    array = LaneArray(lanes, width, width, widths)
     # Inputs of each step: the last word is not full. An even number of pads leaves nothing over.
     valid = [(0, width), (min(unused[0], width - 1), max(1, width - unused[1]))]
     tokens = 12
@@ -83,11 +82,11 @@ def test_a_projection_over_two_steps(lanes, width, unused):
         }
         end = array.operands + 2 + PostProcess.LATENCY
         acc = []
-        context.set(array.slot, step)
         for cycle in range(tokens + end):
             now = min(cycle, tokens - 1)
             context.set(array.activation, pack(words[1][step][now]))
             context.set(array.balance, balance(*valid[step]))
+            context.set(array.take, cycle == array.operands + 2)
             for name, (delay, values) in taken.items():
                 if 0 <= cycle - delay < tokens:
                     context.set(getattr(array, name), values[cycle - delay].tolist())
@@ -104,7 +103,7 @@ def test_a_projection_over_two_steps(lanes, width, unused):
         partial = torch.zeros(tokens, lanes, dtype=torch.int64)
         context.set(array.gate, (1 << lanes) - 1)
         for step in range(2):
-            await load(context, array, words[0][step], constants, step)
+            await load(context, array, words[0][step], constants)
             partial = await stream(context, step, partial)
         results["acc"] = partial
 
@@ -134,7 +133,7 @@ def test_values_shift_in_and_become_weights(length):
     """
     generator = random.Random(0)
     lanes, width = 3, 8
-    array = LaneArray(lanes, width, length, Widths(), slots=2)
+    array = LaneArray(lanes, width, length, Widths())
     low = width - length
     values = [generator.getrandbits(length) << low for _ in range(lanes)]
     one = 1 << Widths().slope_shift[1]
@@ -142,7 +141,9 @@ def test_values_shift_in_and_become_weights(length):
 
     async def testbench(context):
         constants = {name: torch.full((lanes,), value) for name, value in identity.items()}
-        await load(context, array, torch.ones(lanes, width, dtype=torch.int64), constants, 0)
+        await load(context, array, torch.ones(lanes, width, dtype=torch.int64), constants)
+        context.set(array.take, 1)
+        await context.tick().repeat(PostProcess.LATENCY)
         delay = PostProcess.LATENCY - PostProcess.SHORTCUT
         for cycle in range(length + delay):
             if cycle < length:
@@ -180,4 +181,4 @@ def test_values_shift_in_and_become_weights(length):
 @pytest.mark.parametrize("lanes", [0, -2, 1.5])
 def test_a_number_of_lanes_that_is_none(lanes):
     with pytest.raises(ValueError, match="LaneArray lanes must be a positive integer, not "):
-        LaneArray(lanes, 8, 8, Widths(), 2)
+        LaneArray(lanes, 8, 8, Widths())

@@ -1,5 +1,4 @@
 import random
-from collections import deque
 from dataclasses import replace
 
 import pytest
@@ -7,7 +6,7 @@ import pytest
 from haarlequin.hw.lanes.loader import Loader, balance, local_layout, pads
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import constants_layout
-from haarlequin.hw.timing import FETCH
+from haarlequin.hw.timing import FETCH, timing
 from haarlequin.models.widths import Widths
 from tests.hw.bench import simulate
 
@@ -30,7 +29,6 @@ def machine(lanes, width, widths=None):
         constants=5 * lanes,
         local=5 * lanes,
         signs=5 * lanes,
-        slots=7,
         widths=widths or Widths(),
     )
 
@@ -60,7 +58,7 @@ def drawn_load(config, generator, loads):
     same = generator.getrandbits(1)
     last = 5 * config.lanes - 1 if same else 4 * config.lanes
     bases["constants_base"] = generator.choice([last, generator.randint(0, last)])
-    return bases | shifts | flags | {"same_constants": same, "load_slot": generator.randrange(config.slots)}
+    return bases | shifts | flags | {"same_constants": same}
 
 
 LOADS = ("load_weights", "load_keys", "load_constants", "load_moves", "load_local")
@@ -94,41 +92,34 @@ def test_balance_is_what_the_pads_leave_over(width):
 
 
 def golden(config, tables, loads):
-    """What comes out in each cycle, by the name of its strobe, given (begin, parts) of each load. A load's
-    constants, moves and local weights are those of all lanes, as they have come when its strobe does.
-    """
+    """What comes out in each cycle, by the name of its strobe, given (begin, parts) of each load."""
     events = {}
 
-    def event(cycle, name, *values):
-        events.setdefault(cycle, {})[name] = values
+    def event(cycle, name, value):
+        events.setdefault(cycle, {})[name] = value
 
     for begin, parts in loads:
         for lane in range(config.lanes):
-            cycle, slot = begin + lane + FETCH, parts["load_slot"]
-            word = parts["weights_base"] + lane
+            cycle, word = begin + lane + FETCH, parts["weights_base"] + lane
             if parts["load_keys"]:
                 event(begin + lane + 1, "keys", word)
                 event(cycle, "load", padded(tables["signs"][word], parts, config.width))
             elif parts["load_weights"]:
                 event(cycle, "load", tables["weights_table"][word])
-        if parts["load_local"]:
-            base = parts["local_base"]
-            event(cycle, "load_local", slot, tables["local_table"][base : base + config.lanes])
-        if not parts["load_constants"]:
-            continue
-        words = [
-            tables["constants_table"][parts["constants_base"] + (0 if parts["same_constants"] else lane)]
-            for lane in range(config.lanes)
-        ]
-        if parts["load_moves"]:
-            moves = [word % (1 << 4 * config.widths.offset) for word in words]
-            event(cycle + 1, "load_moves", slot, moves)
-            continue
-        constants = []
-        for c in map(constants_layout(config).from_bits, words):
+            if parts["load_local"]:
+                event(cycle, "load_local", tables["local_table"][parts["local_base"] + lane])
+            if not parts["load_constants"]:
+                continue
+            word = tables["constants_table"][
+                parts["constants_base"] + (0 if parts["same_constants"] else lane)
+            ]
+            cycle += timing(config).acc - timing(config).swap
+            if parts["load_moves"]:
+                event(cycle, "load_moves", word % (1 << 4 * config.widths.offset))
+                continue
+            c = constants_layout(config).from_bits(word)
             slopes = (slope << parts["slope_shift"] for slope in (c.positive, c.negative))
-            constants.append((c.a << parts["affine_shift"], c.b, *slopes, c.offset, c.move))
-        event(cycle + 1, "load_constants", slot, constants)
+            event(cycle, "load_constants", (c.a << parts["affine_shift"], c.b, *slopes, c.offset, c.move))
     return events
 
 
@@ -136,7 +127,7 @@ def rtl(block, config, tables, loads):
     """The like of the block: ``loads`` begin in the cycles given."""
     events, generator = {}, random.Random(0)
     begins = dict(loads)
-    cycles = max(begins) + config.lanes + FETCH + SILENCE
+    cycles = max(begins) + config.lanes + timing(config).acc + SILENCE
 
     async def testbench(context):
         for name in ("weights_table", "constants_table", "local_table"):
@@ -148,30 +139,26 @@ def rtl(block, config, tables, loads):
                 await context.tick()
             context.set(port.en, 0)
         asked = None
-        passed = {name: deque(maxlen=config.lanes) for name in ("local", "moves", "constants")}
         for cycle in range(cycles):
             context.set(block.begin, cycle in begins)
             parts = begins.get(cycle) or drawn_load(config, generator, LOADS)
             context.set(block.parts, parts)
             context.set(block.key, generator.getrandbits(config.width) if asked is None else asked)
-            passed["local"].append(context.get(block.local.as_value()))
-            passed["moves"].append(context.get(block.moves.as_value()))
-            c = context.get(block.constants)
-            passed["constants"].append((c.a, c.b, c.positive, c.negative, c.offset, c.move))
             strobes = {name for name in FLAGS if context.get(getattr(block, name))}
             if strobes:
-                events[cycle] = {name: outputs(context, name, passed) for name in strobes}
+                events[cycle] = {name: outputs(context, name) for name in strobes}
             word = context.get(block.key_address)
             asked = tables["signs"][word] if "keys" in strobes else None
             await context.tick()
 
-    def outputs(context, name, passed):
+    def outputs(context, name):
         if name == "keys":
-            return (context.get(block.key_address),)
-        if name == "load":
-            return (context.get(block.weights),)
-        slot = block.slot if name == "load_local" else block.late_slot
-        return context.get(slot), list(passed[name.removeprefix("load_")])
+            return context.get(block.key_address)
+        if name == "load_constants":
+            c = context.get(block.constants)
+            return c.a, c.b, c.positive, c.negative, c.offset, c.move
+        shown = {"load": block.weights, "load_local": block.local, "load_moves": block.moves}[name]
+        return context.get(shown if name == "load" else shown.as_value())
 
     simulate(block, testbench)
     return events

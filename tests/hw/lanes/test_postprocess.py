@@ -55,27 +55,27 @@ def as_loaded(widths, constants):
     }
 
 
-@pytest.mark.parametrize("slots", [2, 3])
 @pytest.mark.parametrize("widths", [Widths(), Widths(wide=16, multiplier=12, slope=8, offset=12, bias=18)])
-def test_irprelu_of_an_affine_tile_after_tile_without_a_gap(widths, slots):
+def test_irprelu_of_an_affine_tile_after_tile_without_a_gap(widths):
+    """Each constant changes in the cycle behind the one in which it is taken, and not before."""
     generator = random.Random(0)
-    acc_bits = 11
-    block = PostProcess(widths, acc_bits, slots)
+    acc_bits, length = 11, 5
+    block = PostProcess(widths, acc_bits)
     operand_bits = {"acc": acc_bits, "shortcut": widths.wide, "residual": widths.wide, "token": widths.offset}
     delays = {"acc": 0, "shortcut": block.SHORTCUT, "residual": block.RESIDUAL, "token": block.RESIDUAL}
-    tiles = [drawn_tile(generator, widths, tile) for tile in range(40)]
-    length = 2 * block.LATENCY + 1  # the slot of the tile before is free again by the middle of a tile
+    tiles = [drawn_tile(generator, widths, tile) for tile in range(120)]
+    loaded = [as_loaded(widths, tile) for tile in tiles]
     stream = [[draw(generator, bits) for bits in operand_bits.values()] for _ in range(length * len(tiles))]
     results, clipped = [], 0
 
     async def testbench(context):
         nonlocal clipped
-        for cycle in range(-length, len(stream) + block.LATENCY):
-            tile, token = divmod(cycle, length)
-            context.set(block.write, token == length - 1 and tile + 1 < len(tiles))
-            context.set(block.write_slot, (tile + 1) % slots)
-            context.set(block.constants, as_loaded(widths, tiles[(tile + 1) % len(tiles)]))
-            context.set(block.slot, tile % slots)
+        for cycle in range(len(stream) + block.LATENCY):
+            taken = {name: (cycle - 1 - behind) // length for name, behind in block.TAKEN.items()}
+            constants = {
+                name: loaded[min(max(tile, 0), len(tiles) - 1)][name] for name, tile in taken.items()
+            }
+            context.set(block.constants, constants)
             for column, (name, delay) in enumerate(delays.items()):
                 inside = 0 <= cycle - delay < len(stream)
                 context.set(getattr(block, name), stream[cycle - delay][column] if inside else 0)
@@ -92,12 +92,6 @@ def test_irprelu_of_an_affine_tile_after_tile_without_a_gap(widths, slots):
         assert results[part] == list(zip(y, bits, strict=True)), f"tile {tile}: {constants}"
         expected_clipped += count
     assert clipped == expected_clipped
-
-
-@pytest.mark.parametrize("slots", [0, 1, 2.0])
-def test_too_few_slots(slots):
-    with pytest.raises(ValueError, match="PostProcess slots must be an integer of at least 2, not "):
-        PostProcess(Widths(), 11, slots)
 
 
 def test_saturation_of_every_value():

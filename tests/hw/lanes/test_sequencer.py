@@ -18,7 +18,20 @@ OPERATIONS = [code for code in OperationCode if code != OperationCode.WAITING]
 UPDATES = len(pass_groups(CONFIGS["2x64"]))
 """Of a pass, at most."""
 STROBES = ("begin", "done", "holds_head", "fresh", "operation")
-TOKEN = ("enable", "live", "phase", "first", "begins", "ends", "number", "edges", "place", "moved", "summed")
+TOKEN = (
+    "enable",
+    "starts",
+    "live",
+    "phase",
+    "first",
+    "begins",
+    "ends",
+    "number",
+    "edges",
+    "place",
+    "moved",
+    "summed",
+)
 
 
 def machine(program):
@@ -58,7 +71,7 @@ def drawn_pass(generator, tokens):
         "columns": columns,
         "jump": generator.randrange(6),
         **moves,
-        "slot": generator.randrange(16),  # any other field
+        "bits_base": generator.randrange(16),  # any other field
         "threshold": generator.getrandbits(16),
         "end": 0,
     }
@@ -80,7 +93,7 @@ def issued(fields, slot):
     live = skip <= number < stop and (not phase or fields["haar"])
     if number >= fields["tokens"] or (phase and not live):
         return None
-    first, begins, ends = number in (0, stop - skip), number == skip, number == stop - 1
+    starts, first, begins, ends = slot == 0, number in (0, stop - skip), number == skip, number == stop - 1
     row, column = divmod(number, fields["columns"])
     edges = (row == 0, number >= stop - fields["columns"], column == 0, column == fields["columns"] - 1)
     place, moved, summed = number + row * fields["jump"], 0, 1
@@ -92,7 +105,10 @@ def issued(fields, slot):
         summed = row % 2
     bits = sum(edge << i for i, edge in enumerate(edges)) if live and not skip else 0
     return tuple(
-        map(int, (not phase, live, phase, first, begins, ends, number, bits, place, moved, summed, here))
+        map(
+            int,
+            (not phase, starts, live, phase, first, begins, ends, number, bits, place, moved, summed, here),
+        )
     )
 
 

@@ -82,9 +82,10 @@ def test_the_check_notices_a_flipped_bit(digits, memory, bit):
 @pytest.mark.parametrize(
     ("field", "which"),
     [
-        ("slot", max),
         ("shortcut_base", max),
-        ("load_slot", max),
+        ("constants_base", max),
+        ("keys_low", min),
+        ("mask_high", min),
         ("mean_shift", max),
         ("bits_chunk", min),
         ("weights_base", min),

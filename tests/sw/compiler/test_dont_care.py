@@ -23,11 +23,13 @@ def idle(item: Pass) -> list[str]:
 
 
 def test_they_keep_what_they_were():
-    loads = Pass("a", {"load_constants": 1, "constants_base": 7, "load_slot": 3, "shortcut_base": 9})
-    passes = [loads, Pass("b", {"constants_base": 4}), Pass("c", {"load_local": 1, "load_slot": 5})]
+    loads = Pass(
+        "a", {"load_constants": 1, "constants_base": 7, "local_base": 3, "load_local": 1, "shortcut_base": 9}
+    )
+    passes = [loads, Pass("b", {"constants_base": 4}), Pass("c", {"load_local": 1, "local_base": 5})]
     keep_idle(passes)
     assert [item["constants_base"] for item in passes] == [7, 7, 7]
-    assert [item["load_slot"] for item in passes] == [3, 3, 5]
+    assert [item["local_base"] for item in passes] == [3, 3, 5]
     assert [item["shortcut_base"] for item in passes] == [0, 0, 0]
 
 
