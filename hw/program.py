@@ -57,17 +57,8 @@ def pass_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 _GROUPS = (
-    ("weights_base", "base_a", "accumulate", "mean_shift", "above", "load_keys", "first_keys", "load_local"),
-    (
-        "constants_base",
-        "shortcut_base",
-        "load_weights",
-        "bits_chunk",
-        "same_constants",
-        "maximum",
-        "shift_values",
-        "pairs",
-    ),
+    ("weights_base", "base_a", "accumulate", "maximum", "first_keys", "load_keys", "left"),
+    ("constants_base", "shortcut_base", "load_weights", "bits_chunk", "same_constants", "merge", "pairs"),
     (
         "signs_0",
         "partial",
@@ -78,32 +69,46 @@ _GROUPS = (
         "write_b",
         "count",
         "bits_1",
-        "below",
-        "residual",
         "pool",
         "bits_0",
-        "load_constants",
-        "merge",
+        "mean_shift",
+        "activation",
         "wait_head",
+        "residual",
     ),
-    ("token_base", "mask_low", "mask_high", "softmax", "haar", "differential"),
-    ("cycles", "interval", "bits_base", "place_in", "end"),
-    ("tokens", "skip", "stop", "local", "chunk", "context"),
+    ("token_base", "inputs_low", "inputs_high", "load_local", "swap", "context"),
+    ("cycles", "interval", "bits_base", "load_constants", "end"),
+    ("tokens", "skip", "stop", "window"),
     ("residual_base", "base_b", "slope_shift", "affine_shift", "load_moves"),
     ("partial_base",),
-    ("softmax_row", "scores_base", "attention_base"),
-    ("chunk_column", "odd_column", "chunk_row", "odd_row", "window"),
-    ("local_base", "threshold"),
-    ("gate_high", "keys", "key_lanes", "jump", "key_chunk", "score_shift", "swap", "key_tiles"),
-    ("left", "right", "signs_1", "operation", "place_b", "columns", "place_out", "activation", "each"),
-    ("gate_low",),
+    ("key_tiles", "key_chunk", "local_base", "keys", "key_lanes", "score_shift"),
+    ("softmax_row", "attention_base", "scores_base"),
+    ("odd_row", "gate_low"),
+    ("chunk_column", "columns", "gate_high", "chunk_row", "odd_column", "jump", "each"),
+    (
+        "signs_1",
+        "operation",
+        "above",
+        "below",
+        "place_out",
+        "place_b",
+        "shift_values",
+        "haar",
+        "local",
+        "softmax",
+        "differential",
+        "chunk",
+        "place_in",
+        "right",
+    ),
+    ("threshold",),
     ("keys_low", "keys_high", "row_base"),
 )
 """The fields of a pass, in groups of fields that often change together.
 
 Simulated annealing over the programs of the zoo and of the presets in stages found these groups. They take a
-fifth fewer updates than groups of fields with related meanings. A group takes at most 31 bits on machines of
-the size of `32x128`. An update then takes 36 bits, which is the width of a block RAM.
+fifth fewer updates than groups of fields with related meanings. A group takes at most 31 bits on machines up
+to the size of `32x128`. An update then takes 36 bits, which is the width of a block RAM.
 """
 
 
@@ -151,9 +156,9 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "activation": Activation,  # the words that the array gets
         "signs_0": signs,
         "signs_1": signs,
-        # Bits of the activation are 0 except where mask_low ≤ bit < mask_high.
-        "mask_low": range(width + 1),
-        "mask_high": range(width + 1),
+        # Bits of the activation that are used: inputs_low ≤ bit < inputs_high. All others are 0.
+        "inputs_low": range(width + 1),
+        "inputs_high": range(width + 1),
         "gate_low": range(lanes + 1),  # lanes whose dot product counts: gate_low ≤ lane < gate_high
         "gate_high": range(lanes + 1),
         "context": 1,  # the activation is a row of Â: the sum is Σ Â·V in place of a dot product of signs

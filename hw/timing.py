@@ -64,7 +64,7 @@ class Timing:
     """
 
     activation: int
-    """The lanes take the activation and the mask."""
+    """The lanes take the activation."""
     operands: int
     """The lanes take partial sums and the result of the local convolution."""
 

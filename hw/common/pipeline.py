@@ -29,12 +29,12 @@ def _delayed(m: Module, value: Value | data.View, cycles: int, reset_less: bool)
 def lane_words(
     m: Module, word: Value | data.View, lanes: int, load: Value, take: Value
 ) -> list[Signal | data.View]:
-    """A word of its own for each lane, and behind it the next one.
+    """A word of its own for each lane, while the next one is on its way.
 
     The next ``word`` of a lane comes in a cycle with ``load``, lane 0's first. It enters at the last lane,
     and each further load moves it to the lane before: wires from one place to all lanes would be longer.
-    With ``take`` the next words become the lanes' own, from the cycle after on; the load of the ones behind
-    them may begin in the same cycle.
+    With ``take`` the next words become the lanes' own, from the cycle after on; the next load
+    may begin in the same cycle.
     """
     shape = word.shape() if isinstance(word, data.View) else Value.cast(word).shape()
     own = []

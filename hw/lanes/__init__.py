@@ -1,1 +1,1 @@
-"""The lanes and the blocks around them: XNOR array, post-processing, Haar split, sequencer, loader."""
+"""The lanes and the blocks around them: XOR and popcount, post-processing, Haar split, sequencer, loader."""

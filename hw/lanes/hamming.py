@@ -1,4 +1,4 @@
-"""The Hamming distance of two words: what XNOR and popcount are made of, counted from the other end."""
+"""The Hamming distance of two words: the bits in which they differ, counted."""
 
 from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import wiring
@@ -20,8 +20,7 @@ class HammingDistance(wiring.Component):
 
     Elsewhere than on an ECP5 the differences wait in a register and go into a `Popcount`. An ECP5 adds two
     differences and a carry in each of its LUT4: a tree of additions, whose carries are differences, too, with
-    a register behind each addition. It takes 96 LUT4 for 64 bits, with what finds the differences; the
-    register, the popcount and its exclusive ors take 224 (`make area`).
+    a register after each addition.
     """
 
     def __init__(self, width: int):

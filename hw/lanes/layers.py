@@ -277,7 +277,7 @@ class Layers(wiring.Component):
     def _operands(self, m: Module, word_0: Signal, word_1: Signal) -> None:
         """The activation; gate, kind of sum and what the pads of the weights leave over."""
         array, stages, config = self._array, self.stages, self.config
-        names = "mask_low", "mask_high", "above", "below", "left", "right"
+        names = "inputs_low", "inputs_high", "above", "below", "left", "right"
         early = self._late(m, stages.STREAM - 1, *names)
         first_row, last_row, first_column, last_column = self._pipe[stages.STREAM - 1].edges
         size = config.width
@@ -287,7 +287,7 @@ class Layers(wiring.Component):
             rows = (first_row & early.above[half]) | (last_row & early.below[half])
             columns = (first_column & early.left[part]) | (last_column & early.right[part])
             ones.append(streamed(m, rows | columns))
-        used = streamed(m, thermometer(early.mask_high, size) & ~thermometer(early.mask_low, size))
+        used = streamed(m, thermometer(early.inputs_high, size) & ~thermometer(early.inputs_low, size))
         # By one bit for each half: SIGNS_0 or SIGNS_1, and PAIRS for one of each.
         low, high = Value.cast(self._late(m, stages.STREAM, "activation").activation)
         middle = size // 2
@@ -295,14 +295,14 @@ class Layers(wiring.Component):
         activation = (signs | Cat(one.replicate(config.lanes) for one in ones)) & used
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
         gate = thermometer(late.gate_high, config.lanes) & ~thermometer(late.gate_low, config.lanes)
-        names = "context", "differential", "mask_low", "mask_high"
+        names = "context", "differential", "inputs_low", "inputs_high"
         part = self._late(m, stages.operands - 1, *names)
         m.d.comb += [
             array.activation.eq(streamed(m, activation, stages.activation - stages.STREAM)),
             array.gate.eq(streamed(m, gate)),
             array.context.eq(part.context),
             array.differential.eq(part.differential),
-            array.balance.eq(part.mask_high[0] - part.mask_low[0]),  # `loader.balance`
+            array.balance.eq(part.inputs_high[0] - part.inputs_low[0]),  # `loader.balance`
         ]
 
     # Banks

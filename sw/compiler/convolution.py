@@ -72,7 +72,7 @@ class ConvolutionPasses(Tiling):
         for tile in range(self.tiles):
             steps = self._tap_steps(signs, tile)
             for number, step in enumerate(steps):
-                fields = self.stream(operation, swap=1, gate_high=self.lanes, mask_high=step.bound)
+                fields = self.stream(operation, swap=1, gate_high=self.lanes, inputs_high=step.bound)
                 fields |= step.fields
                 if number:
                     fields |= {"partial": 1, "partial_base": 0}

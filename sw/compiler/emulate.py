@@ -190,11 +190,11 @@ class Emulator:
         if outside(f):
             activation = activation | beyond(f, machine).repeat(lanes, axis=1)
         places = np.arange(width)
-        activation = np.where((places >= f["mask_low"]) & (places < f["mask_high"]), activation, 0)
+        activation = np.where((places >= f["inputs_low"]) & (places < f["inputs_high"]), activation, 0)
         ones, weights = activation.astype(np.int64), self.current.astype(np.int64)
         distance = ones @ (1 - weights).T + (1 - ones) @ weights.T
         extra = np.zeros((len(numbers), lanes), np.int64)
-        dot = width + balance(f["mask_low"], f["mask_high"]) - 2 * distance
+        dot = width + balance(f["inputs_low"], f["inputs_high"]) - 2 * distance
         if f["context"]:
             dot = self.ones - distance
         if f["differential"] or f["local"]:

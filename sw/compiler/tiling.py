@@ -225,7 +225,7 @@ class Tiling:
             fields["stop"] = stop
             fields[memory.reads] = base + step * (of or self.n) + first
             fields["place_in"] = int(bool(of))
-            fields["mask_high"] = bounds[step]
+            fields["inputs_high"] = bounds[step]
             if step:
                 fields |= {"partial": 1, "partial_base": partial}
             rows = address + step * self.lanes if address is not None else None

@@ -85,7 +85,7 @@ def test_the_check_notices_a_flipped_bit(digits, memory, bit):
         ("shortcut_base", max),
         ("constants_base", max),
         ("keys_low", min),
-        ("mask_high", min),
+        ("inputs_high", min),
         ("mean_shift", max),
         ("bits_chunk", min),
         ("weights_base", min),
