@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from haarlequin.hw.attention.attention import attention_latency
 from haarlequin.hw.attention.softmax import maximum_latency
+from haarlequin.hw.common.pipeline import SPREAD
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.lanes.binary_lane import lane_latency
 from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.lane_array import array_latency
 from haarlequin.hw.lanes.local_convolution import convolution_latency
 from haarlequin.hw.lanes.popcount import popcount_latency
 from haarlequin.hw.lanes.postprocess import PostProcess
@@ -80,8 +81,15 @@ class Timing:
 
     @property
     def swap(self) -> int:
-        """The next weights become the current ones, for the activation of the next cycle."""
+        """The next weights become the current ones, for the activation of the next cycle; in the lanes, which
+        both reach `SPREAD` later.
+        """
         return self.activation - 1
+
+    @property
+    def local(self) -> int:
+        """The lanes take their weights of the local convolution, which load beside those of the array."""
+        return self.STREAM - SPREAD
 
     @property
     def partial(self) -> int:
@@ -159,7 +167,7 @@ def updates_read(updates: int) -> int:
 
 def timing(config: AcceleratorConfig) -> Timing:
     """The stages of an accelerator. If the local convolution takes longer than the array, the array waits."""
-    array, local = lane_latency(config.width), FETCH + convolution_latency(config.theta)
+    array, local = array_latency(config.width), FETCH + convolution_latency(config.theta)
     activation = max(FETCH + 1, local + 1 - array)
     result = Timing(activation, activation + array)
     assert result.residual + FETCH + HaarSplit.LATENCY == result.result

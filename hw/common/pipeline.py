@@ -1,7 +1,18 @@
-"""Delays of a pipeline that never stalls."""
+"""Delays of a pipeline that never stalls, and registers on the way to the lanes."""
 
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data
+
+GROUP = 8
+"""Lanes that share a register of what goes to all lanes: a wire to them stays in their neighbourhood."""
+
+SPREAD = 1
+"""Cycles that `spread` takes."""
+
+KEPT = "near_lanes_"
+"""How the names of its registers begin. Synthesis would make one of them, because all have the same value:
+`hw.families.family.PREPARE` forbids that.
+"""
 
 
 def registered(m: Module, value: Value | data.View, cycles: int = 1) -> Signal | data.View:
@@ -26,6 +37,21 @@ def _delayed(m: Module, value: Value | data.View, cycles: int, reset_less: bool)
     return value
 
 
+def lane_groups(lanes: int) -> list[range]:
+    """The lanes of each group; the last one may have fewer."""
+    return [range(first, min(first + GROUP, lanes)) for first in range(0, lanes, GROUP)]
+
+
+def spread(m: Module, value: Value, lanes: int) -> list[Signal]:
+    """``value`` for each lane, a cycle later, out of a register for each group of lanes."""
+    copies = []
+    for number, group in enumerate(lane_groups(lanes)):
+        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}{number}", reset_less=True)
+        m.d.sync += copy.eq(value)
+        copies += [copy] * len(group)
+    return copies
+
+
 def lane_words(
     m: Module, word: Value | data.View, lanes: int, load: Value, take: Value
 ) -> list[Signal | data.View]:
@@ -33,16 +59,16 @@ def lane_words(
 
     The next ``word`` of a lane comes in a cycle with ``load``, lane 0's first. It enters at the last lane,
     and each further load moves it to the lane before: wires from one place to all lanes would be longer.
-    With ``take`` the next words become the lanes' own, from the cycle after on; the next load
-    may begin in the same cycle.
+    Two cycles after ``take`` the next words are the lanes' own; the next load may begin with it.
     """
     shape = word.shape() if isinstance(word, data.View) else Value.cast(word).shape()
+    word, loads, takes = streamed(m, word), spread(m, load, lanes), spread(m, take, lanes)
     own = []
-    for _ in range(lanes):
+    for lane in reversed(range(lanes)):
         following, current = Signal(shape, reset_less=True), Signal(shape, reset_less=True)
-        with m.If(load):
+        with m.If(loads[lane]):
             m.d.sync += following.eq(word)
-        with m.If(take):
+        with m.If(takes[lane]):
             m.d.sync += current.eq(following)
         own.append(current)
         word = following

@@ -4,11 +4,16 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.common.pipeline import lane_words, registered, streamed
-from haarlequin.hw.lanes.binary_lane import BinaryLane
+from haarlequin.hw.common.pipeline import SPREAD, lane_words, registered, spread, streamed
+from haarlequin.hw.lanes.binary_lane import BinaryLane, lane_latency
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess, lane_constants
 from haarlequin.models.widths import Widths
+
+
+def array_latency(width: int) -> int:
+    """Cycles from the activation to the distances of all lanes."""
+    return SPREAD + lane_latency(width)
 
 
 class LaneArray(wiring.Component):
@@ -27,24 +32,29 @@ class LaneArray(wiring.Component):
     is not written anywhere. Cycles behind ``activation``:
 
     ================================  ============================================
-    ``gate``, ``context``,
-    ``differential``, ``balance``,
-    ``centre`` taken                  `operands` − 1
+    ``context``, ``differential``,
+    ``balance`` taken                 `operands` − 2
+    ``gate``, ``centre`` taken        `operands` − 1
     ``partial``, ``extra`` taken      `operands`
-    ``acc`` out, ``take`` taken       `operands` + 2
+    ``take`` taken                    `operands` + 1
+    ``acc`` out                       `operands` + 2
     ``shortcut`` taken                `operands` + 2 + `PostProcess.SHORTCUT`
-    ``residual``, ``token`` taken     `operands` + 2 + `PostProcess.RESIDUAL`
+    ``token`` taken                   `operands` + 1 + `PostProcess.RESIDUAL`
+    ``residual`` taken                `operands` + 2 + `PostProcess.RESIDUAL`
     ``y``, ``bits``, ``clipped`` out  `operands` + 2 + `PostProcess.LATENCY`
     ================================  ============================================
 
-    ``clipped`` has a bit for each lane's first saturation, then one for each lane's second.
+    What goes to all lanes waits in a register for each few of them (`spread`), so that it is used a cycle
+    later than it comes: all inputs without a part for each lane. ``clipped`` has a bit for each lane's first
+    saturation, then one for each lane's second.
 
     What is loaded goes from lane to lane, entering at the last: ``load`` takes ``weights`` and moves every
     lane's next weights to the one before it, so that a word a lane, lane 0's first, fills them all.
     ``load_constants`` does the same with ``constants``. The lanes compute with them from the token on that
-    has ``take`` beside its ``acc``; the next ones may load from that cycle on. ``shift`` moves each lane's
-    own ``bits`` into the highest ``value_bits`` of its next weights (V, token after token, the first with
-    ``begin``); ``swap`` makes the next weights of all lanes current.
+    has ``take`` a cycle before its ``acc``; the next ones may load from that cycle on. ``shift``, a cycle
+    before them, moves each lane's own ``bits`` into the highest ``value_bits`` of its next weights (V, token
+    after token, the first with ``begin``); ``swap`` makes the next weights of all lanes current for the
+    activation of the next cycle.
     """
 
     def __init__(self, lanes: int, width: int, value_bits: int, widths: Widths):
@@ -85,39 +95,41 @@ class LaneArray(wiring.Component):
     @property
     def operands(self) -> int:
         """Cycles from ``activation`` to ``partial`` and ``extra``."""
-        return self._array[0].latency
+        return array_latency(self.width)
 
     def elaborate(self, platform):
         m = Module()
+        lanes, gate = self.lanes, streamed(m, self.gate)
         k = Mux(self.differential, self._ones(m), 0)
-        unchanged = self.width + self.balance
-        gate, context = streamed(m, self.gate), streamed(m, self.context)
-        weights = [*(lane.following for lane in self._array[1:]), self.weights]
+        subtracted, added = spread(m, k, lanes), spread(m, -k, lanes)
+        unchanged = spread(m, self.width + self.balance, lanes)
+        contexts, tokens = spread(m, self.context, lanes), spread(m, self.token, lanes)
+        activation = spread(m, self.activation, lanes)
+        strobes = {name: spread(m, getattr(self, name), lanes) for name in ("load", "shift", "begin", "swap")}
+        weights = [*(lane.following for lane in self._array[1:]), streamed(m, self.weights)]
         for name, behind in PostProcess.TAKEN.items():
             word = streamed(m, self.constants[name], behind)
             load, take = (registered(m, strobe, behind) for strobe in (self.load_constants, self.take))
-            for post, constant in zip(self._post, lane_words(m, word, self.lanes, load, take), strict=True):
+            for post, constant in zip(self._post, lane_words(m, word, lanes, load, take), strict=True):
                 m.d.comb += post.constants[name].eq(constant)
         for i, (array, post) in enumerate(zip(self._array, self._post, strict=True)):
             m.submodules[f"array_{i}"], m.submodules[f"post_{i}"] = array, post
             m.d.comb += [
-                array.activation.eq(self.activation),
-                array.load.eq(self.load),
+                array.activation.eq(activation[i]),
                 array.weights.eq(weights[i]),
-                array.shift.eq(self.shift),
-                array.begin.eq(self.begin),
                 array.bit.eq(post.bit),
-                array.swap.eq(self.swap),
+                *(getattr(array, name).eq(strobe[i]) for name, strobe in strobes.items()),
                 post.acc.eq(self.acc[i]),
                 post.shortcut.eq(self.shortcut[i]),
                 post.residual.eq(self.residual[i]),
-                post.token.eq(self.token),
+                post.token.eq(tokens[i]),
                 self.y[i].eq(post.y),
                 self.bits[i].eq(post.bit),
             ]
             dot, others, acc = (Signal(signed(self.widths.wide), reset_less=True) for _ in range(3))
-            own = Mux(self.centre[i], -k, k)
-            most = streamed(m, Mux(self.context, array.ones + own, unchanged))
+            own = Mux(self.centre[i], added[i].as_signed(), subtracted[i])
+            most = streamed(m, Mux(contexts[i], array.ones + own, unchanged[i]))
+            context = streamed(m, contexts[i])
             distance = array.low + array.high
             with m.If(gate[i]):
                 m.d.sync += dot.eq(most - Mux(context, distance, distance << 1))
@@ -132,10 +144,10 @@ class LaneArray(wiring.Component):
         return m
 
     def _ones(self, m: Module) -> Value:
-        """popcount(activation), a cycle before the lanes' distances: there is no time for a last addition."""
+        """popcount(activation) at `operands` − 2: there is no time for a last addition."""
         counts, middle = [], self.width // 2
         for name, half in (("low", self.activation[:middle]), ("high", self.activation[middle:])):
             m.submodules[f"ones_{name}"] = ones = Popcount(middle)
             m.d.comb += ones.bits.eq(half)
-            counts.append(streamed(m, ones.count, self.operands - 1 - ones.latency))
+            counts.append(streamed(m, ones.count, self.operands - 2 - ones.latency))
         return sum(counts)

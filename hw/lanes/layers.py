@@ -14,7 +14,7 @@ from amaranth.utils import ceil_log2
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.attention.softmax import RowMaximum
 from haarlequin.hw.codes import Operand, SignMemory
-from haarlequin.hw.common.pipeline import lane_words, registered, streamed
+from haarlequin.hw.common.pipeline import lane_groups, lane_words, registered, spread, streamed
 from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, table_memories, table_ports
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
@@ -74,8 +74,10 @@ class Layers(wiring.Component):
         self._array = LaneArray(lanes, config.width, config.value_bits, w)
         self._attention = Attention(config)
         self._maximum = RowMaximum(lanes, w.wide, config.rows)
-        self._haar = HaarSplit(lanes, w.wide, config.max_columns)
-        self._local = LocalConvolution(lanes, config.theta, config.max_columns, w.local_shift)
+        sizes = [len(group) for group in lane_groups(lanes)]
+        columns = config.max_columns
+        self._haar = [HaarSplit(size, w.wide, columns) for size in sizes]
+        self._local = [LocalConvolution(size, config.theta, columns, w.local_shift) for size in sizes]
         self._pool = Pool(lanes, w.wide, config.max_tokens)
         self._tables = {"token_table": (signed(w.offset), config.tokens)}
         sequencer = self._sequencer.signature.members
@@ -106,8 +108,10 @@ class Layers(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        for name in ("sequencer", "loader", "array", "attention", "maximum", "haar", "local", "pool"):
+        for name in ("sequencer", "loader", "array", "attention", "maximum", "pool"):
             m.submodules[name] = getattr(self, f"_{name}")
+        for number, (haar, local) in enumerate(zip(self._haar, self._local, strict=True)):
+            m.submodules[f"haar_{number}"], m.submodules[f"local_{number}"] = haar, local
         sequencer = self._sequencer
         for name in ("start", "head_free"):
             m.d.comb += getattr(sequencer, name).eq(getattr(self, name))
@@ -130,7 +134,7 @@ class Layers(wiring.Component):
             array.partial.eq(partial),
             array.shortcut.eq(shortcut),
             array.residual.eq(residual),
-            array.take.eq(self._pipe[stages.acc].starts),
+            array.take.eq(self._pipe[stages.acc - 1].starts),
         ]
         self._split(m, residual)
         self._results(m, mean)
@@ -240,38 +244,48 @@ class Layers(wiring.Component):
         ]
 
     def _lane_words(self, m: Module, word: Value | data.View, load: Value, stage: int, wait: int = 0) -> list:
-        """Each lane's word of the pass whose token is behind ``stage``. The next ones come with ``load``, and
-        wait so many cycles, because the pass must have its own by then.
+        """Each lane's word of a pass, for its token at ``stage`` and later ones. The next ones come with
+        ``load``, and wait so many cycles, because the pass must have its own by then.
         """
-        take = self._pipe[stage].starts
+        take = self._pipe[stage - 2].starts
         return lane_words(m, streamed(m, word, wait), self.config.lanes, registered(m, load, wait), take)
 
     # The array's operands
 
     def _convolution(self, m: Module, word_1: Signal) -> tuple[Value, Value]:
         """V_i of every lane, a cycle before `Timing.operands`, and what it and the local convolution add."""
-        loader, local, stages, pipe = self._loader, self._local, self.stages, self._pipe
-        lanes = self.config.lanes
-        part = self._late(m, stages.STREAM, "differential", "local", "chunk", "columns")
-        weights = self._lane_words(m, loader.local.weights, loader.load_local, stages.STREAM)
-        shifted = local.latency - 2  # the last step of the convolution but one
-        shifts = self._lane_words(m, loader.local.shift, loader.load_local, stages.STREAM + shifted, shifted)
-        m.d.comb += [
-            local.enable.eq(pipe[stages.STREAM].enable & (part.differential | part.local)),
-            local.first.eq(pipe[stages.STREAM - 1].first),
-            local.columns.eq(part.columns),
-            local.taps.eq(self.settings.taps),
-            local.v.eq(word_1.word_select(part.chunk, lanes)),
-        ]
-        for lane in range(lanes):
-            m.d.comb += [local.weights[lane].eq(weights[lane]), local.local_shift[lane].eq(shifts[lane])]
-        wait = stages.operands - 1 - (stages.STREAM + local.latency)
-        centre = registered(m, local.centre, wait)
-        joins = self._late(m, stages.operands - 1, "local").local
+        loader, stages, pipe = self._loader, self.stages, self._pipe
+        lanes, latency = self.config.lanes, self._local[0].latency
+        part = self._late(m, stages.STREAM - 1, "differential", "local", "columns")
+        enable = spread(m, pipe[stages.STREAM - 1].enable & (part.differential | part.local), lanes)
+        first, columns = spread(m, pipe[stages.STREAM - 2].first, lanes), spread(m, part.columns, lanes)
+        v = word_1.word_select(self._late(m, stages.STREAM, "chunk").chunk, lanes)
+        weights = self._lane_words(m, loader.local.weights, loader.load_local, stages.STREAM + 1)
+        shift = latency - 2  # cycles from the weights' use to that of the shift
+        shifts = self._lane_words(m, loader.local.shift, loader.load_local, stages.STREAM + 1 + shift, shift)
+        centres, sums = [], []
+        for local, group in zip(self._local, lane_groups(lanes), strict=True):
+            m.d.comb += [
+                local.enable.eq(enable[group.start]),
+                local.first.eq(first[group.start]),
+                local.columns.eq(columns[group.start]),
+                local.taps.eq(self.settings.taps),
+                local.v.eq(v[group.start : group.stop]),
+            ]
+            for place, lane in enumerate(group):
+                m.d.comb += [
+                    local.weights[place].eq(weights[lane]),
+                    local.local_shift[place].eq(shifts[lane]),
+                ]
+                sums.append(local.sum[place])
+            centres.append(local.centre)
+        wait = stages.operands - 1 - (stages.STREAM + latency)
+        centre = registered(m, Cat(centres), wait)
+        joins = spread(m, self._late(m, stages.operands - 2, "local").local, lanes)
         extra = Signal(self._wide, reset_less=True)
         for lane in range(lanes):
-            total = streamed(m, local.sum[lane], wait) + Mux(centre[lane], 1, -1)
-            m.d.sync += extra[lane].eq(Mux(joins, total, 0))
+            total = streamed(m, sums[lane], wait) + Mux(centre[lane], 1, -1)
+            m.d.sync += extra[lane].eq(Mux(joins[lane], total, 0))
         return centre, extra
 
     def _operands(self, m: Module, word_0: Signal, word_1: Signal) -> None:
@@ -296,7 +310,7 @@ class Layers(wiring.Component):
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
         gate = thermometer(late.gate_high, config.lanes) & ~thermometer(late.gate_low, config.lanes)
         names = "context", "differential", "inputs_low", "inputs_high"
-        part = self._late(m, stages.operands - 1, *names)
+        part = self._late(m, stages.operands - 2, *names)
         m.d.comb += [
             array.activation.eq(streamed(m, activation, stages.activation - stages.STREAM)),
             array.gate.eq(streamed(m, gate)),
@@ -323,8 +337,8 @@ class Layers(wiring.Component):
 
         partial = self._late(m, stages.partial, "partial", "partial_base")
         shortcut = self._late(m, stages.shortcut, "shortcut", "shortcut_base", "place_b")
-        names = "residual", "residual_base", "token", "token_base", "place_b"
-        residual = self._late(m, stages.residual, *names)
+        residual = self._late(m, stages.residual, "residual", "residual_base", "place_b")
+        t = self._late(m, stages.residual - 1, "token", "token_base")
         mean = self._late(m, stages.mean, "accumulate", "base_a", "merge")
 
         def used(stage: int, flag: Value) -> Value:
@@ -340,7 +354,7 @@ class Layers(wiring.Component):
         use_b = used(stages.shortcut, shortcut.shortcut == Operand.BANK_B)
         use_residual = used(stages.residual, residual.residual)
         use_mean = used(stages.mean, mean.accumulate & summed.summed)
-        use_token = used(stages.residual, residual.token)
+        use_token = used(stages.residual - 1, t.token)
         of_x = shortcut.place_b & (shortcut.shortcut == Operand.BANK_B)
         either = at(stages.shortcut, shortcut.shortcut_base, of_x)
         m.d.sync += address_a.eq(
@@ -357,23 +371,23 @@ class Layers(wiring.Component):
             read_b.addr.eq(address_b),
             attention.scores.eq(Value.cast(read_a.data)),
         ]
-        m.d.sync += token.addr.eq(at(stages.residual, residual.token_base))
+        m.d.sync += token.addr.eq(at(stages.residual - 1, t.token_base))
 
-        word_a, word_b = Value.cast(read_a.data), Value.cast(read_b.data)
+        word_a, word_b = ([word[lane] for lane in range(config.lanes)] for word in (read_a.data, read_b.data))
+        from_b = spread(m, registered(m, use_b), config.lanes)
+        shortcuts = [Mux(b, *words) for b, *words in zip(from_b, word_b, word_a, strict=True)]
 
-        def operand(flag: Value, word: Value) -> Signal:
-            here = registered(m, flag, 2)
+        def operand(flag: Value, word: list[Value]) -> Signal:
             register = Signal(self._wide, reset_less=True)
-            m.d.sync += Value.cast(register).eq(Mux(here, word, 0))
+            for lane, here in enumerate(spread(m, registered(m, flag), config.lanes)):
+                m.d.sync += register[lane].eq(Mux(here, word[lane], 0))
             return register
 
-        t = Signal(signed(config.widths.offset), reset_less=True)
-        m.d.sync += t.eq(Mux(registered(m, use_token, 2), token.data, 0))
-        m.d.comb += self._array.token.eq(t)
+        m.d.comb += self._array.token.eq(streamed(m, Mux(registered(m, use_token, 2), token.data, 0)))
         return (
             operand(use_partial, word_a),
             operand(use_mean, word_a),
-            operand(use_a | use_b, Mux(registered(m, use_b, 2), word_b, word_a)),
+            operand(use_a | use_b, shortcuts),
             operand(use_residual, word_b),
         )
 
@@ -381,22 +395,29 @@ class Layers(wiring.Component):
 
     def _split(self, m: Module, x: Value) -> None:
         """lo in a token's first cycle and hi in its second, with the signs that Q and K take of it."""
-        haar, stages, loader, pipe = self._haar, self.stages, self._loader, self._pipe
-        config, arrives = self.config, stages.result - HaarSplit.LATENCY
-        split = self._late(m, arrives, "haar", "columns")
-        m.d.comb += [
-            haar.enable.eq(pipe[arrives].enable & split.haar),
-            haar.first.eq(pipe[arrives - 1].first),
-            haar.columns.eq(split.columns),
-            haar.x.eq(x),
-            haar.counted.eq(thermometer(self._late(m, stages.result - 1, "lanes").lanes, config.lanes)),
-        ]
+        stages, loader, pipe = self.stages, self._loader, self._pipe
+        lanes, before = self.config.lanes, stages.result - HaarSplit.LATENCY - 1
+        part = self._late(m, before, "haar", "columns")
+        enable, columns = spread(m, pipe[before].enable & part.haar, lanes), spread(m, part.columns, lanes)
+        first = spread(m, pipe[before - 1].first, lanes)
+        counted = thermometer(self._late(m, stages.result - 1, "lanes").lanes, lanes)
+        lo, hi = [], []
+        for haar, group in zip(self._haar, lane_groups(lanes), strict=True):
+            m.d.comb += [
+                haar.enable.eq(enable[group.start]),
+                haar.first.eq(first[group.start]),
+                haar.columns.eq(columns[group.start]),
+                haar.counted.eq(counted[group.start : group.stop]),
+                *(haar.x[place].eq(x[lane]) for place, lane in enumerate(group)),
+            ]
+            lo += [haar.lo[place] for place in range(len(group))]
+            hi += [haar.hi[place] for place in range(len(group))]
         wait = stages.result - 1 - stages.acc
-        moves = self._lane_words(m, loader.moves, loader.load_moves, stages.result - 1, wait)
-        phase = pipe[stages.result].phase
-        self._bands = [Mux(phase, hi, lo) for lo, hi in zip(haar.lo, haar.hi, strict=True)]
+        moves = self._lane_words(m, loader.moves, loader.load_moves, stages.result, wait)
+        phases = spread(m, pipe[stages.result - 1].phase, lanes)
+        self._bands = [Mux(phase, *pair) for phase, *pair in zip(phases, hi, lo, strict=True)]
         signs = []
-        for band, move in zip(self._bands, moves, strict=True):
+        for band, move, phase in zip(self._bands, moves, phases, strict=True):
             pair = [Mux(phase, move[2 + which], move[which]).as_signed() for which in SignMemory]
             signs.append([band + one >= 0 for one in pair])
         self._band_signs = [Cat(lane[which] for lane in signs) for which in SignMemory]
@@ -414,7 +435,6 @@ class Layers(wiring.Component):
             "base_a",
             "write_b",
             "base_b",
-            "mean_shift",
             "lanes",
             "row_base",
             "first_keys",
@@ -426,7 +446,6 @@ class Layers(wiring.Component):
             "bits_base",
             "bits_chunk",
             "token_base",
-            "shift_values",
             "index",
             "window",
             "pairs",
@@ -436,13 +455,16 @@ class Layers(wiring.Component):
         )
         part = self._late(m, stages.result, *names)
         live, second = token.live, token.phase & part.haar
+        early = self._late(m, stages.result - 1, "haar", "mean_shift", "shift_values")
+        haar, share = (spread(m, flag, config.lanes) for flag in (early.haar, early.mean_shift))
 
         stored = Signal(self._wide, reset_less=True)
         for lane in range(config.lanes):
-            value = Mux(part.haar, self._bands[lane], array.y[lane])
-            m.d.sync += stored[lane].eq(mean[lane] + (value >> part.mean_shift))
+            value = Mux(haar[lane], self._bands[lane], array.y[lane])
+            m.d.sync += stored[lane].eq(mean[lane] + (value >> share[lane]))
         a, b = self._write_a, self._write_b
         writes_b = registered(m, live & part.write_b)
+        from_lanes = spread(m, live & part.write_b, config.lanes)
         place_b = Mux(part.place_b, token.place, token.number)
         place = Mux(part.merge | part.place_out, token.place, token.number)
         address_b = registered(m, (part.base_b + place_b)[: len(b.addr) - 1])
@@ -453,11 +475,14 @@ class Layers(wiring.Component):
             self.x_ready.eq(~writes_b),
             b.en.eq(writes_b | self.x_valid),
             b.addr.eq(Mux(writes_b, Cat(address_b, self.region), self.x_address)),
-            b.data.eq(Mux(writes_b, Value.cast(stored), Value.cast(self.x))),
+            *(b.data[lane].eq(Mux(here, stored[lane], self.x[lane])) for lane, here in enumerate(from_lanes)),
         ]
 
         word, chunk = Mux(second, part.token_base, part.bits_base) + place, part.bits_chunk + token.moved
-        signs = [Mux(part.haar, band, array.bits) for band in self._band_signs]
+        signs = [
+            Cat(Mux(haar[lane], band[lane], array.bits[lane]) for lane in range(config.lanes))
+            for band in self._band_signs
+        ]
         rows = attention.valid
         bits_0 = self._write_signs(
             m,
@@ -476,18 +501,18 @@ class Layers(wiring.Component):
         self._lanes = thermometer(part.lanes, config.lanes)
         tiles = self._maximum.tiles
         flip = sum(1 << (bits * lane + bits - 1) for lane in range(config.lanes))
-        pooled = self._late(m, stages.write, "pool", "lanes", "each")
+        pooled = self._late(m, stages.result, "pool", "lanes", "each")
         m.d.comb += [
-            array.shift.eq(token.enable & part.shift_values),
-            array.begin.eq(token.begins),
+            array.shift.eq(pipe[stages.result - 1].enable & early.shift_values),
+            array.begin.eq(pipe[stages.result - 1].begins),
             tiles.valid.eq(live & part.maximum),
             tiles.p.scores.eq(Value.cast(array.y) ^ flip),
             tiles.p.keys.eq(self._lanes),
             tiles.p.row.eq(part.row_base + token.number),
             tiles.p.first.eq(part.first_keys),
-            pool.enable.eq(after.live & pooled.pool),
-            pool.begins.eq(after.begins | pooled.each),
-            pool.ends.eq(after.ends | pooled.each),
+            pool.enable.eq(live & pooled.pool),
+            pool.begins.eq(token.begins | pooled.each),
+            pool.ends.eq(token.ends | pooled.each),
             pool.count.eq(pooled.lanes),
             pool.x.eq(stored),
         ]
@@ -510,14 +535,14 @@ class Layers(wiring.Component):
         ]
 
     def _saturations(self, m: Module) -> None:
-        stages, array, pipe, haar = self.stages, self._array, self._pipe, self._haar
+        stages, array, pipe = self.stages, self._array, self._pipe
         token = pipe[stages.result]
         counted = Mux(token.live & self._late(m, stages.result, "count").count, self._lanes, 0)
         m.submodules.clips = clips = Popcount(2 * self.config.lanes)
         m.d.comb += clips.bits.eq(registered(m, array.clipped & counted.replicate(2)))
         arrives = stages.result - HaarSplit.LATENCY
         split = pipe[arrives].live & pipe[arrives].enable & self._late(m, arrives, "haar").haar
-        clipped = Mux(registered(m, split, haar.clipped_latency), haar.clipped, 0)
+        clipped = sum(Mux(registered(m, split, haar.clipped_latency), haar.clipped, 0) for haar in self._haar)
         with m.If(self.begin):
             m.d.sync += self.clipped.eq(0)
         with m.Else():

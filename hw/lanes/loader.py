@@ -8,7 +8,7 @@ from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.lanes.binary_lane import lane_latency
+from haarlequin.hw.lanes.lane_array import array_latency
 from haarlequin.hw.lanes.postprocess import lane_constants
 from haarlequin.hw.program import constants_layout, pass_layout
 
@@ -40,7 +40,7 @@ class Loader(wiring.Component):
 
     Lane i's words are at the bases + i; with ``same_constants`` all lanes take the constants at their base.
     `FETCH` cycles behind a lane's beginning come its ``weights``, with ``load``, and ``local``, with
-    ``load_local``. In the cycle in which the sum with these weights would leave the array come its
+    ``load_local``. In the cycle before the sum with these weights would leave the array come its
     ``constants``, shifted left as the pass says, with ``load_constants``, or the Haar unit's four ``moves``,
     the constants' lowest bits, with ``load_moves``: by then the pass has taken its own. What the pass does
     not load has its strobe low.
@@ -82,7 +82,7 @@ class Loader(wiring.Component):
         m = Module()
         weights, constants, local = table_memories(m, self, self._tables)
         constant = Signal.like(constants.addr)
-        behind = lane_latency(self.config.width) + 2
+        behind = array_latency(self.config.width) + 1
         m.d.comb += constants.addr.eq(registered(m, constant, behind))
         parts, busy, lane = Signal(self._pass), Signal(), Signal(range(self.config.lanes))
         last = lane == self.config.lanes - 1

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from haarlequin.hw.codes import Activation, Operand, SignMemory
+from haarlequin.hw.common.pipeline import SPREAD
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.program import CONTEXTS, pass_groups
 from haarlequin.hw.timing import (
@@ -155,7 +156,7 @@ class _Scheduler:
         if item.needs is not None or self._loads(item):
             bounds += [self.loaded, self.local_loaded]
         if item["swap"]:
-            bounds.append(self.shifted + NEXT - s.swap)
+            bounds.append(self.shifted + NEXT - s.swap - SPREAD)
         if item["softmax"]:
             bounds.append(self.attended + NEXT - s.softmax)
         if item["pool"]:
@@ -181,7 +182,7 @@ class _Scheduler:
             self.loaded = start + self.machine.lanes
             self.end = max(self.end, self.loaded)
         if item["load_local"]:
-            self.local_loaded = self.loaded + s.swap - s.STREAM
+            self.local_loaded = self.loaded + s.swap - s.local
         if item["shift_values"]:
             self.shifted = last + s.result
         if item["softmax"]:

@@ -8,9 +8,8 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.common.tables import SlicedMemory
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.lanes.binary_lane import lane_latency
 from haarlequin.hw.lanes.haar import HaarSplit
-from haarlequin.hw.lanes.lane_array import LaneArray
+from haarlequin.hw.lanes.lane_array import LaneArray, array_latency
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess
@@ -141,5 +140,5 @@ def test_lookups_of_a_memory_come_in_the_order_in_which_it_is_written(config):
 def test_the_array_waits_for_a_convolution_that_takes_longer(width, theta):
     config = replace(CONFIGS["2x64"], lanes=1, width=width, theta=theta)
     _, local = blocks(config)
-    longer = local.latency + 1 - lane_latency(width)
+    longer = local.latency + 1 - array_latency(width)
     assert timing(config).activation == FETCH + max(1, longer)

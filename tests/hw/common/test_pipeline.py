@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Module, ResetInserter, Signal, signed
 from amaranth.lib import data
 
-from haarlequin.hw.common.pipeline import lane_words, registered, streamed
+from haarlequin.hw.common.pipeline import GROUP, lane_groups, lane_words, registered, spread, streamed
 from tests.hw.bench import simulate
 
 VALUES = [3, -7, 0, 15, -16, 1, -1, 9, 2, -3]
@@ -60,31 +60,43 @@ def test_a_reset_clears_what_is_registered_and_leaves_what_is_streamed():
     assert found == [(5, 5), (0, 6), (7, 7)]
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 5])
+@pytest.mark.parametrize("lanes", [1, 2, 5, 9])
 def test_every_lane_gets_its_word_while_the_next_ones_load(lanes):
-    """Loads may begin in the cycle in which the words before are taken, and pause, and so may what takes."""
+    """Loads may begin in the cycle in which the words before are taken, and pause."""
     generator = random.Random(lanes)
     m, word, load, take = Module(), Signal(signed(9)), Signal(), Signal()
     words = lane_words(m, word, lanes, load, take)
 
     async def testbench(context):
-        chain, own = [None] * lanes, [None] * lanes
-        for pause in (0.0, 0.0, 0.5, 0.3):
+        chain, own, taken = [None] * lanes, [None] * lanes, None
+        for pause in (0.0, 0.0, 0.5, 0.3, 0.0):
             drawn, left = [generator.randint(-256, 255) for _ in range(lanes)], lanes
             while left:
-                context.set(take, left == lanes)
-                own = list(chain) if left == lanes else own
-                loads = generator.random() >= pause
+                begins, loads = left == lanes, generator.random() >= pause
+                context.set(take, begins)
                 context.set(load, loads)
                 context.set(word, drawn[-left] if loads else generator.randint(-256, 255))
+                before = list(chain)
                 if loads:
                     chain, left = [*chain[1:], drawn[-left]], left - 1
                 await context.tick()
+                own, taken = taken or own, before if begins else None
                 if None not in own:
                     assert [context.get(each) for each in words] == own
         context.set(load, 0)
         context.set(take, 1)
-        await context.tick()
+        await context.tick().repeat(2)
         assert [context.get(each) for each in words] == drawn
 
     simulate(m, testbench)
+
+
+@pytest.mark.parametrize("lanes", [1, GROUP, GROUP + 1, 3 * GROUP])
+def test_lanes_of_a_group_share_a_register(lanes):
+    m, value = Module(), Signal(signed(5))
+    copies = spread(m, value, lanes)
+    assert [[copies[lane] for lane in group] for group in lane_groups(lanes)] == [
+        [copies[group.start]] * len(group) for group in lane_groups(lanes)
+    ]
+    assert len({id(copy) for copy in copies}) == len(lane_groups(lanes)) == -(-lanes // GROUP)
+    assert seen(m, value, copies) == [[number] * lanes for number in [0, *VALUES[:-1]]]

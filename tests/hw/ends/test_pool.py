@@ -27,7 +27,7 @@ def golden(tile):
 
 def rtl(block, tiles, generator, gaps=0.0, stalls=0.0):
     """The sums of each tile, the next one beginning as soon as they have left or later."""
-    results = []
+    results, waiting = [], []
     low, high = -(1 << block.wide - 1), (1 << block.wide - 1) - 1
 
     def noise(context):
@@ -35,7 +35,8 @@ def rtl(block, tiles, generator, gaps=0.0, stalls=0.0):
         context.set(block.begins, generator.getrandbits(1))
         context.set(block.ends, generator.getrandbits(1))
         context.set(block.count, generator.randint(0, block.lanes))
-        context.set(block.x, [generator.choice([low, high]) for _ in range(block.lanes)])
+        noise_of_x = [generator.choice([low, high]) for _ in range(block.lanes)]
+        context.set(block.x, waiting.pop() if waiting else noise_of_x)  # a cycle after what is about it
 
     async def quiet(context):
         context.set(block.sums.ready, generator.getrandbits(1))
@@ -50,12 +51,14 @@ def rtl(block, tiles, generator, gaps=0.0, stalls=0.0):
                     await quiet(context)
                 noise(context)
                 context.set(block.enable, 1)
-                context.set(block.x, x)
                 context.set(block.begins, token == 0)
                 context.set(block.ends, token == len(tile.x) - 1)
                 if token == len(tile.x) - 1:
                     context.set(block.count, tile.count)
                 await quiet(context)
+                waiting.append(x)
+            noise(context)
+            await quiet(context)
             sums = []
             while len(sums) < tile.count:
                 noise(context)

@@ -78,7 +78,7 @@ def test_a_projection_over_two_steps(lanes, width, unused):
             "extra": (array.operands, extra if step else torch.zeros_like(extra)),
             "shortcut": (array.operands + 2 + PostProcess.SHORTCUT, shortcut),
             "residual": (array.operands + 2 + PostProcess.RESIDUAL, residual),
-            "token": (array.operands + 2 + PostProcess.RESIDUAL, token),
+            "token": (array.operands + 1 + PostProcess.RESIDUAL, token),
         }
         end = array.operands + 2 + PostProcess.LATENCY
         acc = []
@@ -86,7 +86,7 @@ def test_a_projection_over_two_steps(lanes, width, unused):
             now = min(cycle, tokens - 1)
             context.set(array.activation, pack(words[1][step][now]))
             context.set(array.balance, balance(*valid[step]))
-            context.set(array.take, cycle == array.operands + 2)
+            context.set(array.take, cycle == array.operands + 1)
             for name, (delay, values) in taken.items():
                 if 0 <= cycle - delay < tokens:
                     context.set(getattr(array, name), values[cycle - delay].tolist())
@@ -148,8 +148,8 @@ def test_values_shift_in_and_become_weights(length):
         for cycle in range(length + delay):
             if cycle < length:
                 context.set(array.shortcut, [(bits >> low + cycle & 1) - 1 for bits in values])
-            context.set(array.shift, cycle >= delay)
-            context.set(array.begin, cycle == delay)
+            context.set(array.shift, delay <= cycle + 1 < length + delay)
+            context.set(array.begin, cycle + 1 == delay)
             await context.tick()
         context.set(array.shift, 0)
         context.set(array.swap, 1)

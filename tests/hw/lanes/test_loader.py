@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from haarlequin.hw.common.pipeline import SPREAD
 from haarlequin.hw.lanes.loader import Loader, balance, local_layout, pads
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import constants_layout
@@ -113,7 +114,7 @@ def golden(config, tables, loads):
             word = tables["constants_table"][
                 parts["constants_base"] + (0 if parts["same_constants"] else lane)
             ]
-            cycle += timing(config).acc - timing(config).swap
+            cycle += timing(config).acc - SPREAD - timing(config).swap
             if parts["load_moves"]:
                 event(cycle, "load_moves", word % (1 << 4 * config.widths.offset))
                 continue
