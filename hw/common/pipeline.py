@@ -42,11 +42,14 @@ def lane_groups(lanes: int) -> list[range]:
     return [range(first, min(first + GROUP, lanes)) for first in range(0, lanes, GROUP)]
 
 
-def spread(m: Module, value: Value, lanes: int) -> list[Signal]:
-    """``value`` for each lane, a cycle later, out of a register for each group of lanes."""
+def spread(m: Module, value: Value, lanes: int, reset_less: bool = False) -> list[Signal]:
+    """``value`` for each lane, a cycle later, out of a register for each group of lanes.
+
+    As in `registered`; or, for data that comes with a valid flag, as in `streamed`.
+    """
     copies = []
     for number, group in enumerate(lane_groups(lanes)):
-        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}{number}", reset_less=True)
+        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}{number}", reset_less=reset_less)
         m.d.sync += copy.eq(value)
         copies += [copy] * len(group)
     return copies

@@ -101,10 +101,9 @@ class LaneArray(wiring.Component):
         m = Module()
         lanes, gate = self.lanes, streamed(m, self.gate)
         k = Mux(self.differential, self._ones(m), 0)
-        subtracted, added = spread(m, k, lanes), spread(m, -k, lanes)
-        unchanged = spread(m, self.width + self.balance, lanes)
-        contexts, tokens = spread(m, self.context, lanes), spread(m, self.token, lanes)
-        activation = spread(m, self.activation, lanes)
+        values = k, -k, self.width + self.balance, self.context, self.token, self.activation
+        spreads = [spread(m, value, lanes, reset_less=True) for value in values]
+        subtracted, added, unchanged, contexts, tokens, activation = spreads
         strobes = {name: spread(m, getattr(self, name), lanes) for name in ("load", "shift", "begin", "swap")}
         weights = [*(lane.following for lane in self._array[1:]), streamed(m, self.weights)]
         for name, behind in PostProcess.TAKEN.items():

@@ -81,9 +81,9 @@ class Loader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         weights, constants, local = table_memories(m, self, self._tables)
-        constant = Signal.like(constants.addr)
+        constant_address = Signal.like(constants.addr)
         behind = array_latency(self.config.width) + 1
-        m.d.comb += constants.addr.eq(registered(m, constant, behind))
+        m.d.comb += constants.addr.eq(registered(m, constant_address, behind))
         parts, busy, lane = Signal(self._pass), Signal(), Signal(range(self.config.lanes))
         last = lane == self.config.lanes - 1
         with m.If(self.begin):
@@ -91,14 +91,14 @@ class Loader(wiring.Component):
             m.d.sync += [
                 weights.addr.eq(self.parts.weights_base),
                 self.key_address.eq(self.parts.weights_base),
-                constant.eq(self.parts.constants_base),
+                constant_address.eq(self.parts.constants_base),
                 local.addr.eq(self.parts.local_base),
             ]
         with m.Elif(busy):
             m.d.sync += [lane.eq(lane + 1), busy.eq(~last)]
             m.d.sync += [weights.addr.eq(weights.addr + 1), local.addr.eq(local.addr + 1)]
             m.d.sync += self.key_address.eq(self.key_address + 1)
-            m.d.sync += constant.eq(constant + ~parts.same_constants)
+            m.d.sync += constant_address.eq(constant_address + ~parts.same_constants)
         m.d.comb += self.keys.eq(busy & parts.load_keys)
 
         def later(flag, cycles):

@@ -12,6 +12,7 @@ from amaranth.hdl import Const, Elaboratable, Fragment, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Flow, In, Out
 
+from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.ends.pool import Pool
 from haarlequin.hw.link.link import Link
 from haarlequin.hw.link.protocol import FrameType
@@ -72,7 +73,7 @@ class Precondition:
 
 
 def _pool(design: Design, pool: Pool) -> Value:
-    return ~(pool.enable & pool.sums.valid)
+    return ~(registered(design.m, pool.enable) & pool.sums.valid)
 
 
 def _machine(design: Design, machine: Machine) -> Value:

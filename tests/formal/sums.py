@@ -7,6 +7,7 @@ the size of the machine is assumed: the compiler refuses a model for which it wo
 from amaranth.hdl import Const, Mux, Signal, Value
 from amaranth.lib import wiring
 
+from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.link.frames import PAYLOAD_BIT
 from haarlequin.models.golden import HEAD_BIAS_BITS
 from tests.formal.design import Design
@@ -83,7 +84,8 @@ def _within(total: Value, bound: Value) -> Value:
 
 
 def _pool(design: Design, pool: wiring.Component) -> None:
-    terms = _terms(design, pool.begins, pool.enable, 1 << (len(pool.sums.p) - pool.wide))
+    begins, enable = (registered(design.m, strobe) for strobe in (pool.begins, pool.enable))
+    terms = _terms(design, begins, enable, 1 << (len(pool.sums.p) - pool.wide))
     for lane in range(pool.lanes):
         design.lemma(
             f"|sum_{lane}| ≤ n · 2^{pool.wide - 1}",

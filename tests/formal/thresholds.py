@@ -35,7 +35,7 @@ def softmax(off: int = 0) -> Design:
 
 def sign(off: int = 0) -> Design:
     """The bit of a result is 1 just where y ≥ −move, for every y and every move."""
-    block = PostProcess(WIDTHS, WIDTHS.wide, 2)
+    block = PostProcess(WIDTHS, WIDTHS.wide)
     design = Design(block)
     (bit,) = (each.rhs for each in design.fragment.statements["comb"] if block.bit in each._lhs_signals())
     (sets,) = (each for each in design.fragment.statements["sync"] if bit in each._lhs_signals())

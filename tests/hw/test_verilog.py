@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_text_is_always_the_same():
-    assert verilog(LaneArray(2, 8, 8, Widths(), 2)) == verilog(LaneArray(2, 8, 8, Widths(), 2))
+    assert verilog(LaneArray(2, 8, 8, Widths())) == verilog(LaneArray(2, 8, 8, Widths()))
 
 
 def test_the_home_folder_is_left_alone(tmp_path, monkeypatch):
@@ -42,7 +42,7 @@ def test_the_home_folder_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("HAARLEQUIN_BUILD", str(tmp_path / "build"))
     monkeypatch.setenv("XDG_CACHE_HOME", "the user's")
     monkeypatch.delenv("AMARANTH_USE_YOSYS", raising=False)
-    verilog(LaneArray(2, 8, 8, Widths(), 2))
+    verilog(LaneArray(2, 8, 8, Widths()))
     assert seen == [{"XDG_CACHE_HOME": str(tmp_path / "build" / "cache"), "AMARANTH_USE_YOSYS": "builtin"}]
     assert os.environ["XDG_CACHE_HOME"] == "the user's"
     assert "AMARANTH_USE_YOSYS" not in os.environ
