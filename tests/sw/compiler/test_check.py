@@ -65,6 +65,15 @@ def rows_of(checker, key):
     return np.arange(skip, skip + len(expected)), np.pad(expected, ((0, 0), (0, 16 - expected.shape[1])))
 
 
+def test_signs_are_shown_as_bits(compiled):
+    lowered, trace = compiled
+    checker, ones = Checker(lowered, trace), Counter()
+    for result in checker.due.values():
+        if result.port.startswith("bits"):
+            ones[result.tensor] += int((checker._expected(result) == 1).sum())
+    assert ones == {name: (trace[name] == 1).sum() for name in ones}
+
+
 def test_each_wrong_value_is_named(compiled):
     lowered, trace = compiled
     for key, result in Checker(lowered, trace).due.items():

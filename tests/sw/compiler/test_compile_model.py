@@ -6,13 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.presets import CONFIGS
+from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import CompilerError, check_words, compile_model
 from haarlequin.sw.compiler.dont_care import USED
 from haarlequin.sw.compiler.encode import program_words
+from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.resources import DoesNotFit, memories
 from tests.small_machines import MACHINES, SMALLEST, SMALLEST_MODEL, random_programs
 
 pytestmark = pytest.mark.slow
@@ -34,6 +38,22 @@ def test_every_kind_of_stage(stages, segmentation):
     config = preset("digits").with_(stages=stages, segmentation=segmentation)
     machine = replace(CONFIGS["16x64"], answers=128, local=1024, windows=True, signs=1024)
     compile_model(freeze(random_model(config, seed=1)), machine)
+
+
+@pytest.mark.parametrize(
+    ("stages", "image", "machine", "operation", "passes"),
+    [
+        ("/1 t8x1h2", (5, 7), "8x8", OperationCode.CONTEXT, 2 * 5),  # heads, words of a row of attention
+        ("/1 t8x1", (2, 2), "4x16", OperationCode.REDUCE, 2 * 2),  # tiles, words that repeats share
+        ("/1 t5x1", (2, 2), "4x16", OperationCode.REDUCE, 2 * 4),  # tiles, words of one repeat each
+        ("/1 c3x2 c6x1", (4, 4), "3x24", OperationCode.MERGE, 2 + 2),  # next to words of three tokens
+    ],
+)
+def test_words_of_signs(stages, image, machine, operation, passes):
+    """Each takes a pass."""
+    config = preset("digits").with_(stages=stages, image=image, mlp_ratio=4, classes=("a", "b"))
+    program = compile_model(freeze(random_model(config, seed=1)), MACHINES[machine])
+    assert sum(item["operation"] == operation for item in program.lowered.passes) == passes
 
 
 @pytest.mark.parametrize(
@@ -109,3 +129,12 @@ def test_it_is_checked_unless_the_caller_does_not_want_to(monkeypatch, check):
     monkeypatch.setattr("haarlequin.sw.compiler.check_words", checked.append)
     program = compile_model(freeze(random_model(SMALLEST_MODEL, seed=0)), SMALLEST, check=check)
     assert checked == [program] * check
+
+
+def test_a_program_that_is_too_long_once_it_has_its_cycles():
+    """They are fields of passes, and need updates."""
+    model = GoldenModel.blank(SMALLEST_MODEL)
+    planned = {memory.name: memory.used for memory in memories(lower(model, SMALLEST))}
+    machine = replace(SMALLEST, program=planned["program"])
+    with pytest.raises(DoesNotFit, match="program by"):
+        compile_model(model, machine)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.codes import Activation, OperationCode
+from haarlequin.hw.lanes.loader import pads
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.golden import GoldenModel
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.compiler.convolution import ConvolutionPasses
@@ -84,7 +87,7 @@ def test_after_an_attention_within_windows_there_is_no_word_of_three_tokens():
 
 @pytest.mark.parametrize(("channels", "lanes", "width", "windows", "way", "steps"), WAYS)
 def test_each_product_is_in_one_step(channels, lanes, width, windows, way, steps):
-    """The weights of all steps, below their bounds, are those of the convolution and nothing else."""
+    """The weights of all steps, below their bounds, are those of the convolution. All others are pads."""
     model, config = network(f"/1 c{channels}x1"), machine(lanes, width, windows)
     stage = first_stage(model, config)
     name = "layers.0.convolution"
@@ -95,8 +98,11 @@ def test_each_product_is_in_one_step(channels, lanes, width, windows, way, steps
         rows = weight[stage.channels(tile)]
         found = stage._tap_steps(signs, tile)
         assert sum(step.bound for step in found) == 9 * channels
-        ones = sum(int(step.weights[:, : step.bound].sum()) for step in found)
-        assert ones == sum(int(step.weights.sum()) for step in found) == int((rows > 0).sum())
+        ones = sum(int(step.weights[: len(rows), : step.bound].sum()) for step in found)
+        assert ones == int((rows > 0).sum())
+        for step in found:
+            assert (step.weights[len(rows) :] == pads(width)).all()
+            assert (step.weights[:, step.bound :] == pads(width)[step.bound :]).all()
         for step in found if way == "nine" else ():
             word, place = divmod(step.fields["signs_0"] - signs.base + 9, 64)  # the first tap is at −9
             (row, column), first = divmod(place, 8), word * width
@@ -120,3 +126,9 @@ def test_signs_of_neighbours_are_in_words_of_their_own_where_there_is_no_room():
         program = compile_model(model, machine(8, 32, windows))
         code = OperationCode.CONVOLUTION
         assert sum(item["operation"] == code for item in program.lowered.passes) == passes
+
+
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+def test_all_tiles_of_a_neighbour_outside_the_grid_are_ones(tiles):
+    config = network(f"/1 c{8 * tiles}x1", side=4).config
+    compile_model(freeze(random_model(config, seed=0)), machine(8, 8 * 3 * tiles, True))

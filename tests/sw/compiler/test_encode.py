@@ -5,8 +5,10 @@ from amaranth.lib import data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haarlequin.sw.compiler.emulate import unpack, unpack_bits
-from haarlequin.sw.compiler.encode import FieldError, Packer, packed_bits
+from haarlequin.hw.program import SETTINGS_WORD, pass_layout, settings_layout
+from haarlequin.sw.compiler.emulate import passes, unpack, unpack_bits
+from haarlequin.sw.compiler.encode import FieldError, Packer, packed_bits, packed_settings, program_words
+from tests.small_machines import MACHINES, SMALLEST
 
 LAYOUT = data.StructLayout({"a": signed(5), "count": 7, "base": 6, "signs_0": 3})
 
@@ -43,3 +45,20 @@ def test_bits_come_back(bits):
     word = packed_bits(np.array(bits))
     assert word == sum(bit << i for i, bit in enumerate(bits))
     assert unpack_bits(word, len(bits)).tolist() == bits
+
+
+def test_passes_come_back_from_their_updates():
+    """Also where several groups of fields change at once, and where nothing changes."""
+    machine = MACHINES["3x24"]
+    names = [name for name, _ in pass_layout(machine)]
+    given = [dict.fromkeys(names, value) for value in (1, 0, 0, 1)]
+    assert passes(machine, program_words(machine, given)) == given
+
+
+def test_settings_come_back_from_their_words():
+    layout = settings_layout(SMALLEST)
+    given = {name: (1 << field.width) - 1 - number % 2 for number, (name, field) in enumerate(layout)}
+    words = packed_settings(SMALLEST, given)
+    assert len(words) == -(-layout.size // SETTINGS_WORD) > 1
+    assert max(words) < 1 << SETTINGS_WORD
+    assert unpack(layout, sum(word << SETTINGS_WORD * i for i, word in enumerate(words))) == given

@@ -89,3 +89,22 @@ def test_a_merge_makes_the_signs_for_the_layer_after_it():
     lowered = lower(GoldenModel.blank(network("/1 c8x2 c16x2")), MACHINE)
     names = [item.name for item in lowered.passes if item["operation"] == OperationCode.SIGNS]
     assert names == ["begin", *2 * ["layers.0.convolution.signs"]]
+
+
+def test_sums_of_merged_rows_wait_only_where_rows_are_short():
+    """A token waits until the one above it has been written, four cycles later."""
+    for columns, interval in ((2, 1), (4, 0), (8, 0)):
+        config = network("/1 c4x1 c8x1").with_(image=(8, columns))
+        passes = lower(GoldenModel.blank(config), MACHINE).passes
+        assert [item["interval"] for item in passes if item["accumulate"]] == [interval]
+
+
+@pytest.mark.parametrize(
+    ("stages", "tiles"),
+    [
+        ("/1 c4x1 c16x1", 4),  # of x of four tokens
+        ("/1 c20x1 c80x1", 4 * 5 + 1),  # and of partial sums
+    ],
+)
+def test_bank_a_has_room_for_x_of_merged_tokens(stages, tiles):
+    assert lower(GoldenModel.blank(network(stages)), MACHINE).uses.bank_a == tiles * 16

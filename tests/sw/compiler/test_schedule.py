@@ -36,6 +36,21 @@ def test_cycles_of_the_presets(model, machine, cycles):
     assert sum(item["cycles"] for item in lowered.passes) == cycles
 
 
+@pytest.mark.parametrize(
+    ("stages", "image", "cycles"),
+    [
+        ("/1 a6x2", (2, 2), 589),  # signs for the convolution lie right after those that are being read
+        ("/1 c3x3", (1, 2), 126),  # a word of three tokens is complete once the next one has been written
+        ("/1 c6x3", (2, 1), 257),
+    ],
+)
+def test_cycles_where_words_have_three_tokens(stages, image, cycles):
+    """On grids so small that passes wait for words."""
+    lowered = lower(GoldenModel.blank(preset("digits").with_(stages=stages, image=image)), MACHINES["3x24"])
+    schedule(lowered)
+    assert sum(item["cycles"] for item in lowered.passes) == cycles
+
+
 def test_tiny_uses_70_percent_of_64_lanes():
     model, machine = preset("cifar10-tiny"), CONFIGS["64x128"]
     lowered = lower(GoldenModel.blank(model), machine)
