@@ -39,9 +39,9 @@ def test_cycles_of_the_presets(model, machine, cycles):
 @pytest.mark.parametrize(
     ("stages", "image", "cycles"),
     [
-        ("/1 a6x2", (2, 2), 589),  # signs for the convolution lie right after those that are being read
-        ("/1 c3x3", (1, 2), 126),  # a word of three tokens is complete once the next one has been written
-        ("/1 c6x3", (2, 1), 257),
+        ("/1 a6x2", (2, 2), 594),  # signs for the convolution lie right after those that are being read
+        ("/1 c3x3", (1, 2), 128),  # a word of three tokens is complete once the next one has been written
+        ("/1 c6x3", (2, 1), 258),
     ],
 )
 def test_cycles_where_words_have_three_tokens(stages, image, cycles):
