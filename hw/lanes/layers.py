@@ -309,8 +309,8 @@ class Layers(wiring.Component):
         activation = (signs | Cat(one.replicate(config.lanes) for one in ones)) & used
         late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
         gate = thermometer(late.gate_high, config.lanes) & ~thermometer(late.gate_low, config.lanes)
-        names = "context", "differential", "inputs_low", "inputs_high"
-        part = self._late(m, stages.operands - 2, *names)
+        kind = "context", "differential", "inputs_low", "inputs_high"
+        part = self._late(m, stages.operands - 2, *kind)
         m.d.comb += [
             array.activation.eq(streamed(m, activation, stages.activation - stages.STREAM)),
             array.gate.eq(streamed(m, gate)),

@@ -5,7 +5,6 @@ each begins.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -125,12 +124,12 @@ class _Lowering:
             if needs.keys is not None:
                 address, low, high = needs.keys
                 loads |= {"load_keys": 1, "weights_base": address, "keys_low": low, "keys_high": high}
-            if needs.constants is None:
-                needs = replace(needs, constants=neutral, same=True, shifts=stage.unit_shifts)
+            constants, same, shifts = needs.constants, needs.same, needs.shifts
+            if constants is None:
+                constants, same, shifts = neutral, True, stage.unit_shifts
             # Loading the same ones again costs no time, and fewer updates than not to load for once.
-            loads |= {"load_constants": 1, "constants_base": needs.constants}
-            loads |= {"load_moves": int(needs.moves), "same_constants": int(needs.same)}
-            loads |= {"affine_shift": needs.shifts[0], "slope_shift": needs.shifts[1]}
+            loads |= {"load_constants": 1, "constants_base": constants, "load_moves": int(needs.moves)}
+            loads |= {"same_constants": int(same), "affine_shift": shifts[0], "slope_shift": shifts[1]}
             if needs.local is not None:
                 loads |= {"load_local": 1, "local_base": needs.local}
             before = item
