@@ -60,13 +60,15 @@ RIGHT_WORDS = [[*TABLES.words["settings"], 0], [*TABLES.words["weights"], *[0] *
 class FakeLine(Line):
     """An accelerator that answers at once; time passes only while the host waits.
 
-    ``taken`` are the frames it understood, ``waits`` the silences it kept, in seconds.
+    ``taken`` are the frames it understood, ``waits`` the silences it kept, in seconds. After ``most`` calls
+    it raises RuntimeError, so that a host that goes on for ever fails a test.
     """
 
     name, latency = "fake", 0.01
 
-    def __init__(self, exact: bool = False, identity: Identity | None = None):
+    def __init__(self, exact: bool = False, identity: Identity | None = None, most: float = 10_000):
         self.exact = exact
+        self._left = most
         self.identity = identity or Identity(DIGEST, CLOCK_HZ, MEMORIES)
         self.twist: Twist = lambda frame, honest: honest
         self.stuck = lambda memory, word: word
@@ -89,6 +91,7 @@ class FakeLine(Line):
         return sum(frame.type == kind for frame in self.taken)
 
     def send(self, data: bytes) -> None:
+        self._count()
         for frame in self._decoder.feed(data):
             self.taken.append(frame)
             self.say(self.twist(frame, self._honest(frame)))
@@ -98,6 +101,7 @@ class FakeLine(Line):
         self._out += [encode(each) if isinstance(each, Frame) else each for each in answers]
 
     def receive(self, seconds: float) -> bytes:
+        self._count()
         if not self._out and self._computing:
             number, pixels = self._computing.popleft()
             frame = Frame(FrameType.IMAGE, number, payload=pixels)
@@ -110,6 +114,11 @@ class FakeLine(Line):
 
     def close(self) -> None:
         self.closed = True
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError("the host goes on for ever")
 
     def _result(self, frame: Frame) -> Frame:
         payload = np.array(

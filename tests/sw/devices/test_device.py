@@ -1,10 +1,14 @@
-"""Threads and turns, on an accelerator that answers at once."""
+"""What all devices share: models, results, and threads in turns on an accelerator that answers at once."""
 
 import contextlib
 import gc
 import itertools
+import math
 import os
 import select
+import signal
+import subprocess
+import sys
 import threading
 import time
 import tty
@@ -12,12 +16,28 @@ import tty
 import numpy as np
 import pytest
 
-from haarlequin.sw.devices import DeviceError, open_device
+from haarlequin.models.common.errors import UsageError
+from haarlequin.sw.devices import Answered, Benchmark, CompiledModel, DeviceError, Result, open_device
+from haarlequin.sw.devices.device import Turn
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.serial_port import SerialLine
-from tests.sw.devices.fake import MODEL, RIGHT_WORDS, FakeLine, logits
+from tests.sw.devices.fake import CYCLES, FILL, MODEL, RIGHT_WORDS, TABLES, FakeLine, logits
 
 PIXELS = [np.full((8, 8, 1), i, np.uint8) for i in range(10)]
+
+
+@pytest.fixture(autouse=True)
+def limit():
+    """A main thread that waits for ever fails after half a minute."""
+
+    def late(*_):
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager
@@ -25,7 +45,7 @@ def board():
     """The fake accelerator on a pseudo-terminal; the device to open."""
     mine, theirs = os.openpty()
     tty.setraw(theirs)
-    fake, stop = FakeLine(), threading.Event()
+    fake, stop = FakeLine(most=math.inf), threading.Event()
 
     def serve():
         while not stop.is_set():
@@ -48,13 +68,88 @@ def device(request, monkeypatch):
     """A device with a model."""
     with contextlib.ExitStack() as stack:
         if request.param == "line":
-            device = LinkDevice(FakeLine())
+            device = LinkDevice(FakeLine(most=math.inf))
         else:
             monkeypatch.setattr(SerialLine, "latency", 1.0)
             device = open_device(stack.enter_context(board()), None)
         with device:
             device.load(MODEL)
             yield device
+
+
+# Models and results
+
+
+def test_the_golden_model_is_not_loaded_with_the_devices():
+    """A program that only talks to a board starts without it."""
+    code = "import sys, haarlequin.sw.devices.link\nsys.exit('haarlequin.models.golden' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_the_golden_model_is_read_once_and_only_where_it_is_needed():
+    golden, read = object(), []
+    model = CompiledModel(TABLES, load=lambda: read.append("once") or golden)
+    assert (model.placed, read) == (TABLES, [])
+    assert model.golden is model.golden is golden
+    assert read == ["once"]
+    assert CompiledModel(TABLES, golden).golden is golden
+    assert CompiledModel(TABLES).golden is None
+
+
+def test_a_model_without_tables():
+    with pytest.raises(DeviceError) as caught:
+        CompiledModel(None).placed  # noqa: B018
+    assert str(caught.value) == (
+        "the model has no tables, since no accelerator runs it: take --device golden"
+    )
+
+
+def test_an_answer_of_logits():
+    logits = np.arange(24, dtype=np.int32).reshape(2, 3, 4) % 5 // 2  # some equal ones
+    answer = Answered(logits)
+    assert not answer.labels_only
+    assert answer.logits is answer.like(logits) is logits
+    assert answer.labels.dtype == np.int64
+    assert answer.labels.tolist() == [[list(row).index(max(row)) for row in rows] for rows in logits]
+    assert not Result(logits, 1, 2).labels_only
+
+
+def test_an_answer_of_labels():
+    logits = np.arange(24, dtype=np.int32).reshape(2, 3, 4) % 5 // 2
+    labels = np.array([[3, 2, 1], [0, 2, 3]], np.int32)
+    answer = Answered(labels, labels_only=True)
+    assert (answer.labels.dtype, answer.labels.tolist()) == (np.int64, labels.tolist())
+    assert answer.like(logits).tolist() == Answered(logits).labels.tolist()
+    with pytest.raises(UsageError, match="only the labels came"):
+        answer.logits  # noqa: B018
+
+
+def test_images_in_a_second():
+    assert Benchmark(3, 10, 50, Result(np.zeros(1), 1, 2)).images_per_second == 15
+
+
+def test_progress_is_told_to_whoever_asks(device):
+    told = []
+    device.load(MODEL)
+    device.load(MODEL, lambda *numbers: told.append(numbers))
+    size = 6 + 8 * 700
+    assert told[-1] == (size, size)
+    device.benchmark(PIXELS[1], 5)
+    found = device.benchmark(PIXELS[1], 5, lambda *numbers: told.append(numbers))
+    assert told[-1] == (5, 5)
+    assert found.cycles == 5 * CYCLES + FILL
+    assert_right([found.result], PIXELS[1:2])
+
+
+def test_the_end_of_a_block_closes_the_line():
+    line = FakeLine()
+    with LinkDevice(line) as device:
+        device.load(MODEL)
+        assert not line.closed
+    assert line.closed
+
+
+# Threads and turns
 
 
 def assert_right(results, images):
@@ -189,6 +284,29 @@ def test_closing_wakes_those_who_wait_for_a_run_with_which_nobody_goes_on(device
     assert [str(error) for error in came] == [f"{device.name}: the device is closed"] * 3
     with pytest.raises(DeviceError, match="the device is closed"):
         list(results)
+
+
+def test_the_thread_of_a_run_on_a_closed_device(device):
+    """It hears that the device is closed, not that it would wait for itself."""
+    results = device.run(PIXELS)
+    next(results)
+    device.close()
+    with pytest.raises(DeviceError, match="the device is closed"):
+        device.reset()
+
+
+def test_a_turn_that_is_closed_lets_nobody_in():
+    """Not even those who waited for it."""
+    turn, inside = Turn("board"), []
+
+    def enter():
+        with turn:
+            inside.append("came in")
+
+    with turn:
+        *came, _ = in_threads(enter, enter, lambda: time.sleep(0.2) or turn.close())
+    assert [str(error) for error in came] == ["board: the device is closed"] * 2
+    assert not inside
 
 
 def test_a_simulation_needs_a_machine():

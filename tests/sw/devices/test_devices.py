@@ -462,6 +462,54 @@ def test_bytes_on_a_port(terminal):
     line.close()
 
 
+def test_bytes_that_wait_come_together(terminal):
+    line, every = SerialLine(terminal[1], 9600), bytes(range(200))
+    os.write(terminal[0], every)
+    end = time.monotonic() + 20
+    while line._serial.in_waiting < len(every) and time.monotonic() < end:
+        time.sleep(0.001)
+    assert line.receive(1) == every
+    line.close()
+
+
+def test_one_byte_is_enough(terminal):
+    line = SerialLine(terminal[1], 9600)
+    os.write(terminal[0], b"x")
+    start = time.monotonic()
+    assert line.receive(20) == b"x"
+    assert time.monotonic() - start < 10
+    line.close()
+
+
+class Port:
+    """In place of pyserial's: notes what it is told, in order."""
+
+    def __init__(self, name, baudrate, exclusive):
+        assert exclusive
+        self.baudrate, self.done = baudrate, []
+
+    def write(self, data):
+        self.done.append((data, self.write_timeout))
+
+    def flush(self):
+        self.done.append("flush")
+
+
+@pytest.mark.parametrize(("taken", "left"), [(0.0, 0.05), (0.02, 0.03), (0.07, 0.0)])
+def test_how_long_sending_takes(monkeypatch, taken, left):
+    """As long as ten bits per byte take on the line, of which the system may have waited for some already."""
+    monkeypatch.setattr(serial, "Serial", Port)
+    line = SerialLine("port", 9600)
+    clock = SimpleNamespace(
+        monotonic=lambda: 1000 + taken * len(line._serial.done) / 2,
+        sleep=lambda seconds: line._serial.done.append(seconds),
+    )
+    monkeypatch.setattr(serial_port, "time", clock)
+    line.send(bytes(48))
+    wanted = [(bytes(48), pytest.approx(0.05 + serial_port.STUCK_SECONDS)), "flush"]
+    assert line._serial.done == [*wanted, pytest.approx(left)]
+
+
 def test_bytes_have_left_when_sending_returns(terminal):
     line, start = SerialLine(terminal[1], 9600), time.monotonic()
     line.send(bytes(48))

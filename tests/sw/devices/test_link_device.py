@@ -9,11 +9,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from haarlequin.hw.link.protocol import SYNC, Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
+from haarlequin.hw.link.protocol import (
+    RESULT_BYTES,
+    SYNC,
+    Decoder,
+    ErrorCode,
+    Frame,
+    FrameType,
+    Identity,
+    Memory,
+    encode,
+)
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw import answers
 from haarlequin.sw.devices import CompiledModel, DeviceError
+from haarlequin.sw.devices import link as link_module
 from haarlequin.sw.devices.link import IN_FLIGHT, MOST_NOISE, TRIES, LinkDevice, load_frames
+from haarlequin.sw.devices.serial_port import BAUD, BITS
 from tests.sw.devices.fake import (
     CLOCK_HZ,
     CYCLES,
@@ -146,7 +158,8 @@ def test_another_version_of_the_protocol(line, payload, message):
 
 @pytest.mark.parametrize("noise", [b"\x00", bytes([SYNC]), bytes([SYNC, 0xC1, 0])])
 def test_nothing_but_noise(line, noise):
-    line.receive = lambda seconds: noise * (1 << 14)
+    pieces = iter([noise * (1 << 14)] * 100)
+    line.receive = lambda seconds: next(pieces)
     line.noise_hint = ": try it"
     assert re.fullmatch(r"\d+ bytes came and none of them a frame: try it", failure(lambda: LinkDevice(line)))
 
@@ -167,6 +180,28 @@ def test_noise_before_an_answer(line):
     assert device.digest == DIGEST
     line.twist = lambda frame, honest: [bytes(MOST_NOISE - 1000), *honest]
     device.reset()
+
+
+def test_as_much_noise_as_there_may_be(line):
+    """Before each frame, whose own bytes count as well until all of it is there."""
+    device = loaded(line)
+
+    def noise(frame, size):
+        return [bytes(size - len(encode(frame))), frame]
+
+    def twist(frame, honest):
+        return noise(Frame(KIND.ACK, frame.sequence ^ 1), MOST_NOISE) + noise(honest[0], MOST_NOISE)
+
+    line.twist = twist
+    device.reset()
+    line.twist = lambda frame, honest: [bytes(MOST_NOISE), bytes(1), *honest]
+    assert failure(device.reset) == f"{MOST_NOISE + 1} bytes came and none of them a frame"
+
+
+def test_noise_is_told_within_a_second():
+    """A person waits for it. No payload is taken for noise: a result has at most 65,535 words."""
+    assert MOST_NOISE * BITS / BAUD < 1
+    assert MOST_NOISE > 65_535 * RESULT_BYTES
 
 
 # Tables
@@ -194,6 +229,15 @@ def test_the_same_frames_for_a_bench():
     assert line.words[:2] == RIGHT_WORDS
     assert line.sealed
     assert [frame.sequence for frame in frames] == list(range(PIECES + 1))
+
+
+@pytest.mark.parametrize(("protected", "loads"), [(8, 701), (4, 702)])
+def test_a_bench_gets_more_frames_than_there_are_numbers(monkeypatch, protected, loads):
+    """A word of the weights has eight bytes, and goes alone even where less are protected."""
+    monkeypatch.setattr(link_module, "PROTECTED", protected)
+    frames = load_frames(TABLES)
+    assert [frame.type for frame in frames] == [KIND.LOAD] * loads + [KIND.SEAL]
+    assert [frame.sequence for frame in frames] == [i % 256 for i in range(loads + 1)]
 
 
 @pytest.mark.parametrize("memory", [0, 1])
@@ -323,6 +367,8 @@ def test_images_are_answered_in_order(exact):
 def test_more_images_than_there_are_numbers(line):
     images = PIXELS * 60
     assert_right(list(loaded(line).run(images)), images)
+    begin = line.taken[0].sequence
+    assert [frame.sequence for frame in line.taken] == [(begin + i) % 256 for i in range(len(images))]
 
 
 def test_images_are_taken_as_they_are_needed(line):
@@ -408,12 +454,14 @@ def test_every_image_has_all_the_tries(line):
         if frame.type == KIND.RESULT:
             pixels = honest[0].payload[-4:]
             seen[pixels] = seen.get(pixels, 0) + 1
-            if seen[pixels] < 4:
+            if seen[pixels] < TRIES:
                 return []
         return honest
 
     line.twist = twist
     assert_right(list(device.run(PIXELS[1:])), PIXELS[1:])
+    waits = [4 * CYCLES / CLOCK_HZ + line.latency * 2**i for i in range(TRIES - 1)]
+    assert line.waits == pytest.approx(waits * len(PIXELS[1:]))
 
 
 def test_patience_grows(line):

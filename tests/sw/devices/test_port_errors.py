@@ -2,8 +2,11 @@
 
 import contextlib
 import errno
+import grp
 import os
+import pwd
 import socket
+import stat
 import subprocess
 import sys
 import termios
@@ -58,7 +61,8 @@ def said(port, baud=9600):
     """What comes after the device's name, in one line."""
     with pytest.raises(DeviceError) as caught:
         SerialLine(str(port), baud)
-    name, message = f"serial:{port}@{baud}: ", str(caught.value)
+    name = f"serial:{port}@{baud}: ".replace("\0", r"\x00")  # as every one-line message has it
+    message = str(caught.value)
     assert message.startswith(name)
     assert "\n" not in message
     return message.removeprefix(name)
@@ -97,6 +101,63 @@ def test_no_rights_in_a_container(port, monkeypatch):
     )
 
 
+@pytest.mark.usefixtures("two_ports")
+@pytest.mark.parametrize("port", ["/dev/no-such-port", "no/such\0port", "/dev/null/x", "x" * 300])
+def test_a_port_that_is_not_there(port):
+    assert said(port) == (
+        "there is no such port; the ports are /dev/ttyUSB0, /dev/ttyUSB1; is the board plugged in?"
+    )
+
+
+def test_what_is_no_port(tmp_path, monkeypatch):
+    monkeypatch.setattr(port_errors.list_ports, "comports", list)
+    (tmp_path / "file").touch()
+    for port, kind in (
+        (tmp_path, "a folder"),
+        ("/dev/null", "another device"),
+        (tmp_path / "file", "a file"),
+    ):
+        assert said(port) == f"this is not a serial port but {kind}; there is no serial port at all"
+
+
+def refused(monkeypatch, mode, group=20):
+    """What is said of a port with these rights, which this user may not open."""
+    port = "/dev/ttyUSB0"
+    fails(monkeypatch, serial.SerialException(errno.EACCES, "could not open"))
+    status = os.stat_result((stat.S_IFCHR | mode, 1, 1, 1, 0, group, 0, 0, 0, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", lambda path, **_: status)
+        return said(port).removeprefix("Permission denied; ")
+
+
+NO_GROUP = "no group may use it: sudo chmod a+rw /dev/ttyUSB0 does until it is plugged in again"
+
+
+@pytest.mark.parametrize("members", [[], ["others"], ["me", "others"]])
+def test_a_port_that_is_for_a_group(monkeypatch, members):
+    monkeypatch.setattr(grp, "getgrgid", lambda number: SimpleNamespace(gr_name="dialout", gr_mem=members))
+    monkeypatch.setattr(pwd, "getpwuid", lambda number: SimpleNamespace(pw_name="me"))
+    wanted = (
+        "you are in its group dialout since you logged in: log in again"
+        if "me" in members
+        else "it is for the group dialout: sudo usermod -aG dialout $USER, then log in again"
+    )
+    assert {refused(monkeypatch, mode) for mode in (0o660, 0o666, 0o661, 0o771)} == {wanted}
+    # To read or to write alone is not enough, and root's group is nobody's.
+    assert {refused(monkeypatch, mode) for mode in (0o600, 0o620, 0o640, 0o606, 0o617)} == {NO_GROUP}
+    assert refused(monkeypatch, 0o660, group=0) == NO_GROUP
+
+
+@pytest.mark.parametrize("database", [(grp, "getgrgid"), (pwd, "getpwuid")])
+def test_a_group_or_a_user_without_a_name(monkeypatch, database):
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(grp, "getgrgid", lambda number: SimpleNamespace(gr_name="dialout", gr_mem=[]))
+    monkeypatch.setattr(*database, unknown)
+    assert refused(monkeypatch, 0o660) == NO_GROUP
+
+
 def test_a_port_that_another_program_has_locked(port):
     """A second one has it open without a lock, and is not in the way."""
     with held(port, "open"), held(port, "lock") as holder:
@@ -104,6 +165,12 @@ def test_a_port_that_another_program_has_locked(port):
         assert name.endswith(f" (process {holder.pid}): end that first")
         assert name.startswith("python")
     SerialLine(port, 9600).close()
+
+
+def test_a_port_that_this_program_has_open(port):
+    line = SerialLine(port, 9600)
+    assert said(port) == "it is in use by this program itself: end that first"
+    line.close()
 
 
 def test_a_port_that_is_exclusive(port, monkeypatch):
