@@ -28,9 +28,9 @@ _SUM = _init(lambda a, b, c, d: a ^ c if d else a)
 _ALONE = _init(lambda a, b, c, d: a)
 
 
-def xors(first: tuple[Value, Value], second: tuple[Value, Value] | None) -> Half:
+def xors(first: tuple[Value, Value], second: tuple[Value, Value]) -> Half:
     """A half cell that adds a ^ b of both pairs."""
-    return _XORS, *first, *(second or (1, 1))
+    return _XORS, *first, *second
 
 
 def plus(first: Value, second: Value | None) -> Half:

@@ -38,6 +38,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "hw/lanes/layers.py": ("tests/hw/test_machine.py",),
     "hw/program.py": ("tests/hw/test_config.py", "tests/hw/test_machine.py"),
     "hw/link/frames.py": ("tests/hw/link/test_link.py",),
+    "hw/families/carry.py": ("tests/hw/lanes/test_hamming.py",),
     "hw/families/": ("tests/hw/families",),
     "sw/compiler/": COMPILED,
     "sw/devices/link.py": ("tests/sw/devices/test_link_device.py",),
