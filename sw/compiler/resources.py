@@ -27,8 +27,9 @@ from haarlequin.sw.compiler.passes import Lowered
 from haarlequin.sw.operations import missing_operation
 
 LUT4 = {
-    "array, a bit": 3.92,
-    "post-processing, a lane": 310,
+    "array, a bit": 2.25,
+    "array, a lane": 65,
+    "post-processing, a lane": 181,
     "Haar, a lane": 101,
     "local convolution, a lane": 50,
 }
