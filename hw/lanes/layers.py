@@ -259,7 +259,8 @@ class Layers(wiring.Component):
         part = self._late(m, stages.STREAM - 1, "differential", "local", "columns")
         enable = spread(m, pipe[stages.STREAM - 1].enable & (part.differential | part.local), lanes)
         first, columns = spread(m, pipe[stages.STREAM - 2].first, lanes), spread(m, part.columns, lanes)
-        v = word_1.word_select(self._late(m, stages.STREAM, "chunk").chunk, lanes)
+        # The number of a single chunk has no bits, and a memory needs some.
+        v = word_1.word_select(self._late(m, stages.STREAM, "chunk", "local").chunk, lanes)
         weights = self._lane_words(m, loader.local.weights, loader.load_local, stages.STREAM + 1)
         shift = latency - 2  # cycles from the weights' use to that of the shift
         shifts = self._lane_words(m, loader.local.shift, loader.load_local, stages.STREAM + 1 + shift, shift)

@@ -52,7 +52,7 @@ def test_digits_pass(capsys):
     expected |= {
         "cycles_per_image": 5495,
         "ideal_cycles": 3776,
-        "utilisation": 0.6888,
+        "utilisation": 0.6872,
         "result_interval": 5495,
     }
     assert summary.items() >= expected.items()
