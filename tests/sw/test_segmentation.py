@@ -333,7 +333,7 @@ def test_a_real_network_from_its_file(run, tmp_path, monkeypatch):
     arguments = tmp_path / "image.png", "--check", "--mask", tmp_path / "mask.png"
     code, out, error = run(*arguments, model=tmp_path / "small.onnx")
     assert (code, error) == (0, [])
-    said = r"1 image, 1184 cycles an image predicted, [0-9.]+ images/s, 1 of 1 equal to the golden model"
+    said = r"1 image, 1185 cycles an image predicted, [0-9.]+ images/s, 1 of 1 equal to the golden model"
     assert re.fullmatch(said, out[1])
     shown = np.array(Image.open(tmp_path / "mask.png"))[8 : 8 + 16 * 11 : 11, 8 + 24 * 11 + 8 :][
         :, : 24 * 11 : 11
