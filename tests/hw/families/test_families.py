@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -93,3 +93,12 @@ def test_block_rams_of_four_kilobits():
     for words, bits, enabled in shapes:
         assert words * bits == 4096
         assert enabled == (1 if bits == 16 else bits)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_only_an_ecp5_drives_the_clock_of_its_flash_by_a_primitive(name):
+    """Elsewhere the clock has a pin, and nothing is made for it."""
+    m, clock, idle = Module(), Signal(), Signal()
+    made = FAMILIES[name].flash_clock(m, clock, idle)
+    assert made == (name == "ecp5")
+    assert ("USRMCLK" in rtlil.convert(m, ports=[clock, idle])) == made
