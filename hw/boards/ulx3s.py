@@ -33,6 +33,6 @@ BOARDS = (
         model="cifar10-hybrid",
         clock_hz=60_000_000,
         baud=3_000_000,
-        placer="heap",
+        placer="static",
     ),
 )

@@ -178,7 +178,7 @@ def test_where_the_uart_stands_in_the_way_it_gets_another_rate(name, baud, fmax_
     ("arguments", "routed"),
     [
         (["--board", "ulx3s-85f"], (1, "static")),
-        (["--board", "ulx3s-25f"], (1, "heap")),
+        (["--board", "icebreaker"], (1, "heap")),
         (["--board", "ulx3s-85f", "--seed", "3", "--placer", "heap"], (3, "heap")),
     ],
 )
