@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw import area
 from haarlequin.hw.bitstream.tools import ToolError
-from haarlequin.hw.common.pipeline import streamed
+from haarlequin.hw.common.pipeline import GROUP, spread, streamed
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess
@@ -48,6 +48,24 @@ class Mask(wiring.Component):
 def test_a_mask_is_not_a_comparison_for_each_bit(tmp_path):
     """1,542 LUT4 with comparisons, 330 without."""
     assert area.count(area.synthesise(Mask(), tmp_path))["LUT4"] < 350
+
+
+class Near(wiring.Component):
+    """A bit that goes to three groups of lanes."""
+
+    bit: In(1)
+    words: In(3 * GROUP)
+    found: Out(3 * GROUP)
+
+    def elaborate(self, platform):
+        m = Module()
+        for lane, bit in enumerate(spread(m, self.bit, 3 * GROUP)):
+            m.d.sync += self.found[lane].eq(bit & self.words[lane])
+        return m
+
+
+def test_synthesis_leaves_each_group_of_lanes_its_register(tmp_path):
+    assert area.count(area.synthesise(Near(), tmp_path))["FF"] == 3 + 3 * GROUP
 
 
 @pytest.fixture
