@@ -57,7 +57,7 @@ def everything():
 def test_into_the_fpga_or_into_its_flash(built, capfd):
     flash.main(["--board", "ulx3s-85f"])
     out = capfd.readouterr().out
-    assert out.startswith("ULX3S, LFE5U-85F: 16x64 at 50 MHz, 2,000,000 baud\n")
+    assert out.startswith("ULX3S, LFE5U-85F: 16x64 at 40 MHz, 2,000,000 baud\n")
     assert "loading --board ulx3s --write-sram build/boards/ulx3s-85f/top.bit" in out
     flash.main(["--board", "ulx3s-85f", "--persist"])
     assert "loading --board ulx3s --write-flash build/boards/ulx3s-85f/top.bit" in capfd.readouterr().out
