@@ -13,7 +13,7 @@ from haarlequin.hw.link.protocol import CLASS_BITS
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.widths import Widths
 
-FORMAT = 3
+FORMAT = 4
 """The version of the tables that the host loads. It is part of the digest: raise it when the words of a table
 get another meaning, and older bitstreams refuse the new tables.
 """
@@ -60,6 +60,8 @@ class AcceleratorConfig:
     """N·C, the number of values of the largest embedded image; 0 is ``max_tokens`` · ``max_channels``."""
     positions: int = 0
     """Words of the stem's positions; 0 is as many as an embedded image has values."""
+    bank_c: int = 0
+    """Words of a third bank, for partial sums. With 0 they lie in bank A, which has one port to read."""
     windows: bool = False
     """Whether a word of sign memory 0 can have the signs of three tokens of a row side by side. Each of the
     word's chunks is a memory of its own then."""
@@ -83,6 +85,11 @@ class AcceleratorConfig:
     def keys(self) -> int:
         """N of the largest grid with attention."""
         return self.max_keys or self.max_tokens
+
+    @property
+    def partial_sums(self) -> int:
+        """Words of the bank in which partial sums lie."""
+        return self.bank_c or self.bank_a
 
     @property
     def values(self) -> int:
@@ -134,6 +141,8 @@ class AcceleratorConfig:
             value = getattr(self, name)
             if not (type(value) is int and value >= 1):
                 raise ConfigError(f"{name} must be a positive integer, not {value!r}")
+        if not (type(self.bank_c) is int and self.bank_c >= 0):
+            raise ConfigError(f"bank_c must be a number of words, or 0, not {self.bank_c!r}")
         if self.width % self.lanes or self.width % 2:
             raise ConfigError(f"width must be even and a multiple of lanes: {self.width} for {self.lanes}")
         if self.answers and self.max_classes > 1 << CLASS_BITS:

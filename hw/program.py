@@ -93,7 +93,7 @@ _GROUPS = (
     ("odd_row",),
     ("scores_base", "attention_base", "softmax_row", "gate_low"),
     ("odd_column", "chunk_column", "gate_high", "columns", "chunk_row", "jump", "swap"),
-    ("keys", "key_lanes", "score_shift", "partial_base", "key_tiles"),
+    ("keys", "key_lanes", "score_shift", "partial_base", "write_c", "key_tiles"),
     (
         "signs_1",
         "operation",
@@ -174,8 +174,8 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "differential": 1,  # DIBA: less k·V_i
         "local": 1,  # the local convolution of V_i runs, and its result is added to the sum
         "chunk": chunk,  # the part of each word that the local convolution takes
-        "partial": 1,  # partial sums come from bank A
-        "partial_base": bank_a,
+        "partial": 1,  # partial sums come from bank C, or from bank A where there is no third one
+        "partial_base": ceil_log2(config.partial_sums),
         # Post-processing.
         "shortcut": Operand,
         "shortcut_base": max(bank_a, bank_b),
@@ -188,7 +188,8 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "lanes": range(lanes + 1),  # how many have a channel or a key
         "count": 1,  # saturations are counted
         "write_a": 1,
-        "base_a": bank_a,
+        "base_a": max(bank_a, ceil_log2(config.partial_sums)),
+        "write_c": 1,  # results are partial sums: they go to base_a of the bank of these
         "write_b": 1,
         "base_b": max(bank_a, bank_b),  # in a Haar pass: hi in bank A
         "mean_shift": bits_for(MOST_REPEATS.bit_length() - 1),  # to the right, of results to be written

@@ -93,7 +93,7 @@ class Timing:
 
     @property
     def partial(self) -> int:
-        """Look-up of partial sums in bank A."""
+        """Look-up of partial sums, in bank C or bank A."""
         return self.operands - FETCH
 
     @property

@@ -43,11 +43,11 @@ MACHINES: dict[str, AcceleratorConfig] = {
     machine.name: machine
     for machine in (
         # More tokens than a word of signs has bits, and more channels; heads that share tiles. Pairs of taps.
-        replace(_SMALL, name="4x16", lanes=4, width=16, macs=3),
+        replace(_SMALL, name="4x16", lanes=4, width=16, bank_c=128, macs=3),
         # Three chunks a word, the largest convolution.
         replace(_SMALL, name="6x18", lanes=6, width=18, theta=5, macs=5),
         # Eight chunks a word: windows of one tile and of two, pairs of taps, four merged tokens in a word.
-        replace(_SMALL, name="3x24", lanes=3, width=24, windows=True, macs=4),
+        replace(_SMALL, name="3x24", lanes=3, width=24, bank_c=100, windows=True, macs=4),
         # A word a tile.
         replace(_SMALL, name="8x8", lanes=8, width=8, macs=8),
         # Everything in one tile and one word, of which a column of V takes two thirds, and three tokens all.

@@ -329,11 +329,15 @@ class Layers(wiring.Component):
         config, stages, pipe, attention = self.config, self.stages, self._pipe, self._attention
         (token,) = table_memories(m, self, self._tables)
         reads = []
-        for name, depth in (("a", config.bank_a), ("b", config.bank_b)):
+        for name, depth in (("a", config.bank_a), ("b", config.bank_b), ("c", config.bank_c)):
+            if not depth:  # no third bank: bank A has the partial sums
+                reads.append(reads[0])
+                self._write_c = None
+                continue
             m.submodules[f"bank_{name}"] = memory = SlicedMemory(self._wide, depth, BANK_SPARE)
             setattr(self, f"_write_{name}", memory.write)
             reads.append(memory.read)
-        read_a, read_b = reads
+        read_a, read_b, read_c = reads
         address_a, address_b = Signal.like(read_a.addr), Signal.like(read_b.addr)
 
         partial = self._late(m, stages.partial, "partial", "partial_base")
@@ -358,13 +362,14 @@ class Layers(wiring.Component):
         use_token = used(stages.residual - 1, t.token)
         of_x = shortcut.place_b & (shortcut.shortcut == Operand.BANK_B)
         either = at(stages.shortcut, shortcut.shortcut_base, of_x)
-        m.d.sync += address_a.eq(
-            Mux(
-                use_partial,
-                at(stages.partial, partial.partial_base),
-                Mux(use_a, either, at(stages.mean, mean.base_a, mean.merge)),
-            )
-        )
+        of_sums = at(stages.partial, partial.partial_base)
+        rest = Mux(use_a, either, at(stages.mean, mean.base_a, mean.merge))
+        if config.bank_c:
+            address_c = Signal.like(read_c.addr)
+            m.d.sync += [address_c.eq(of_sums), address_a.eq(rest)]
+            m.d.comb += read_c.addr.eq(address_c)
+        else:
+            m.d.sync += address_a.eq(Mux(use_partial, of_sums, rest))
         address = Mux(use_b, either, at(stages.residual, residual.residual_base, residual.place_b))
         m.d.sync += address_b.eq(Cat(address[: len(address_b) - 1], self.region))
         m.d.comb += [
@@ -374,7 +379,7 @@ class Layers(wiring.Component):
         ]
         m.d.sync += token.addr.eq(at(stages.residual - 1, t.token_base))
 
-        word_a, word_b = ([word[lane] for lane in range(config.lanes)] for word in (read_a.data, read_b.data))
+        word_a, word_b, word_c = ([read.data[lane] for lane in range(config.lanes)] for read in reads)
         from_b = spread(m, registered(m, use_b), config.lanes)
         shortcuts = [Mux(b, *words) for b, *words in zip(from_b, word_b, word_a, strict=True)]
 
@@ -386,7 +391,7 @@ class Layers(wiring.Component):
 
         m.d.comb += self._array.token.eq(streamed(m, Mux(registered(m, use_token, 2), token.data, 0)))
         return (
-            operand(use_partial, word_a),
+            operand(use_partial, word_c),
             operand(use_mean, word_a),
             operand(use_a | use_b, shortcuts),
             operand(use_residual, word_b),
@@ -433,6 +438,7 @@ class Layers(wiring.Component):
         names: tuple[str, ...] = (
             "haar",
             "write_a",
+            "write_c",
             "base_a",
             "write_b",
             "base_b",
@@ -463,14 +469,17 @@ class Layers(wiring.Component):
         for lane in range(config.lanes):
             value = Mux(haar[lane], self._bands[lane], array.y[lane])
             m.d.sync += stored[lane].eq(mean[lane] + (value >> share[lane]))
-        a, b = self._write_a, self._write_b
+        a, b, c = self._write_a, self._write_b, self._write_c
         writes_b = registered(m, live & part.write_b)
         from_lanes = spread(m, live & part.write_b, config.lanes)
         place_b = Mux(part.place_b, token.place, token.number)
         place = Mux(part.merge | part.place_out, token.place, token.number)
         address_b = registered(m, (part.base_b + place_b)[: len(b.addr) - 1])
         m.d.sync += a.addr.eq(Mux(second, part.base_b, part.base_a) + place)
-        m.d.sync += a.en.eq(live & part.write_a)
+        m.d.sync += a.en.eq(live & (part.write_a | part.write_c if c is None else part.write_a))
+        if c is not None:
+            m.d.sync += [c.addr.eq(part.base_a + token.number), c.en.eq(live & part.write_c)]
+            m.d.comb += c.data.eq(stored)
         m.d.comb += [
             a.data.eq(stored),
             self.x_ready.eq(~writes_b),

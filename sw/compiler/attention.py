@@ -41,10 +41,10 @@ class AttentionPasses(Tiling):
         inputs, words, tile_words = self.steps * n, len(self.config.bands) * self.steps * n, self.tiles * n
         attention = heads * self.row_words * n
         low = max(tile_words, heads * self.key_tiles * n)
-        partial = low + tile_words
+        wide = low + tile_words
         context_steps = self.row_words > 1 or any(len(self._heads(tile)) > 1 for tile in range(self.tiles))
         score_steps = any(len(list(self._head_words(head))) > 1 for head in range(heads))
-        context_partial = partial + (n if self.steps > 1 and self.row_words > 1 else 0)
+        kept = n if self.steps > 1 and self.row_words > 1 else 0
         needed = context_steps or score_steps or self.steps > 1
         # Signs for the feed-forward part lie where others were. Those of several windows lie after all
         # others, which the next window needs.
@@ -56,9 +56,10 @@ class AttentionPasses(Tiling):
         self.uses.grow(
             signs_0=max(last, after),
             signs_1=max(last, x_signs + whole),
-            bank_a=context_partial + n if needed else partial,
+            bank_a=wide,
             rows=heads * n,
         )
+        partial = self.partial_sums(wide, kept + n) if needed else 0
         return Regions(
             inputs=whole,
             projected=whole + words,
@@ -71,7 +72,7 @@ class AttentionPasses(Tiling):
             low=0,
             high=low,
             partial=partial,
-            context_partial=context_partial,
+            context_partial=partial + kept,
         )
 
     def _show(self, tile: int, *shown: tuple[str, str], phase: int = 0) -> list[Result]:
@@ -225,17 +226,17 @@ class AttentionPasses(Tiling):
                     inputs_high=end,
                     gate_high=self.lanes,
                     swap=1,
-                    write_a=1,
                     base_a=scores if last else r.partial,
                     lanes=lanes,
                 )
+                fields["write_a" if last else "write_c"] = 1
                 if step:
                     fields |= {"partial": 1, "partial_base": r.partial}
                 if last and band:
                     fields |= {
                         "shortcut": Operand.BANK_A,
                         "shortcut_base": scores,
-                        "interval": DOUBLE if step else 0,
+                        "interval": self.beside_sums if step else 0,
                     }
                 results = []
                 if last and band == bands - 1:
@@ -376,14 +377,13 @@ class AttentionPasses(Tiling):
             gate_low=low,
             gate_high=high,
             differential=int(diba),
-            write_a=1,
             lanes=self.valid(tile),
             swap=int(swap),
         )
         if not first:
             fields |= {"partial": 1, "partial_base": r.context_partial - lead}
         if not last:
-            fields["base_a"] = r.context_partial - lead
+            fields |= {"write_c": 1, "base_a": r.context_partial - lead}
             return Pass(name, fields, Loads())
         wide = r.high + tile * self.n - lead
         out_word, out_chunk = self.word_of(tile)
@@ -393,12 +393,13 @@ class AttentionPasses(Tiling):
             "shortcut": Operand.BANK_A,
             "shortcut_base": wide,
             **token,
+            "write_a": 1,
             "base_a": wide,
             "bits_0": 1,
             "bits_base": r.context + out_word * self.n - lead,
             "bits_chunk": out_chunk,
             "count": 1,
-            "interval": 0 if first else DOUBLE,
+            "interval": 0 if first else self.beside_sums,
         }
         constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.output.move"])
         needs = Loads(constants=self.add_constants(constants, self.channels(tile)), shifts=shifts)

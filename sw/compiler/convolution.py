@@ -68,17 +68,17 @@ class ConvolutionPasses(Tiling):
         """
         name = signs.name
         constants, shifts = self._irprelu_constants(name, following.move if following else None)
-        self.uses.grow(bank_a=self.n)
+        partial = self.partial_sums(0)
         for tile in range(self.tiles):
             steps = self._tap_steps(signs, tile)
             for number, step in enumerate(steps):
                 fields = self.stream(operation, swap=1, gate_high=self.lanes, inputs_high=step.bound)
                 fields |= step.fields
                 if number:
-                    fields |= {"partial": 1, "partial_base": 0}
+                    fields |= {"partial": 1, "partial_base": partial}
                 needs = Loads(weights=self.tables.add_weights(list(step.weights)))
                 if number < len(steps) - 1:
-                    yield Pass(name, fields | {"write_a": 1, "base_a": 0}, needs)
+                    yield Pass(name, fields | {"write_c": 1, "base_a": partial}, needs)
                     continue
                 fields |= {
                     "shortcut": Operand.BANK_B,

@@ -20,7 +20,7 @@ USED = {
     "residual_base": ("residual",),
     "partial_base": ("partial",),
     "token_base": ("token", "haar"),
-    "base_a": ("write_a", "accumulate"),
+    "base_a": ("write_a", "write_c", "accumulate"),
     "base_b": ("write_b", "haar"),
     "bits_base": ("bits_0", "bits_1"),
     "bits_chunk": ("bits_0", "bits_1"),

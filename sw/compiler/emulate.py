@@ -101,6 +101,7 @@ class Emulator:
         (n, dim), lanes = x.shape, machine.lanes
         self.a = np.zeros((machine.bank_a, lanes), np.int64)
         self.b = np.zeros((machine.bank_b // 2, lanes), np.int64)
+        self.c = np.zeros((machine.bank_c, lanes), np.int64) if machine.bank_c else self.a
         for tile in range(-(-dim // lanes)):
             part = x[:, tile * lanes : (tile + 1) * lanes]
             self.b[tile * n : (tile + 1) * n, : part.shape[1]] = part
@@ -206,7 +207,7 @@ class Emulator:
         gate = (np.arange(lanes) >= f["gate_low"]) & (np.arange(lanes) < f["gate_high"])
         acc = np.where(gate, dot, 0) + extra
         if f["partial"]:
-            acc = acc + self._at(self.a, f["partial_base"], numbers)
+            acc = acc + self._at(self.c, f["partial_base"], numbers)
         acc = (acc + limit) % (2 * limit) - limit
         c = self.constants
         shortcut = 0
@@ -250,6 +251,8 @@ class Emulator:
         kept = numbers[live]
         if f["write_a"]:
             self._put(self.a, f["base_a"], out[live], stored[live])
+        if f["write_c"]:
+            self._put(self.c, f["base_a"], kept, stored[live])
         if f["write_b"]:
             self._put(self.b, f["base_b"], in_b[live], stored[live])
         for memory in SignMemory:

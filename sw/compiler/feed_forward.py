@@ -30,10 +30,9 @@ class FeedForwardPasses(ConvolutionPasses):
         yield from self._expand(layer)
         yield from self._reduce(layer, following, last)
 
-    @property
     def _sums(self) -> int:
-        """Where partial sums lie in bank A, after the mean of u."""
-        return self.tiles * self.n
+        """Where partial sums lie, in bank A after the mean of u."""
+        return self.partial_sums(self.tiles * self.n) if max(self.steps, self.hidden_steps) > 1 else 0
 
     def _hidden(self, repeat: int, tile: int) -> tuple[int, int]:
         """The word and chunk of a tile of u in its sign memory."""
@@ -44,10 +43,7 @@ class FeedForwardPasses(ConvolutionPasses):
 
     def _expand(self, layer: str) -> Iterator[Pass]:
         name, dim, ratio = f"{layer}.expand", self.config.dim, self.config.mlp_ratio
-        self.uses.grow(
-            signs_0=self.hidden_steps * self.n,
-            bank_a=self._sums + (self.n if max(self.steps, self.hidden_steps) > 1 else 0),
-        )
+        self.uses.grow(signs_0=self.hidden_steps * self.n, bank_a=self.tiles * self.n)
         constants, shifts = self._irprelu_constants(name, self.constants[f"{layer}.reduce.move"])
         weight = self.constants[f"{name}.weight"]
         for repeat in range(ratio):
@@ -81,7 +77,7 @@ class FeedForwardPasses(ConvolutionPasses):
                     Loads(constants=self.add_constants(constants, channels), shifts=shifts),
                     final,
                     results,
-                    self._sums,
+                    self._sums(),
                 )
 
     def _hidden_weights(self, rows: np.ndarray) -> tuple[np.ndarray, list[int]]:
@@ -121,5 +117,5 @@ class FeedForwardPasses(ConvolutionPasses):
                 Loads(constants=self.add_constants(constants, self.channels(tile)), shifts=shifts),
                 final,
                 self.results(tile, *shown),
-                self._sums,
+                self._sums(),
             )

@@ -118,11 +118,8 @@ class MergePasses(FeedForwardPasses):
     def _merged(self, signs: Signs, before: Tiling, following: Signs) -> Iterator[Pass]:
         name, (_, stored) = signs.name, self._stored(before)
         constants, shifts = self._irprelu_constants(name, following.move)
-        partial = stored * self.n
-        self.uses.grow(
-            signs_0=signs.base + self.merge_words(before),
-            bank_a=partial + (self.n if self.merge_words(before) > self.n else 0),
-        )
+        self.uses.grow(signs_0=signs.base + self.merge_words(before), bank_a=stored * self.n)
+        partial = self.partial_sums(stored * self.n) if self.merge_words(before) > self.n else 0
         weight = self.constants[f"{name}.weight"]
         for tile in range(self.tiles):
             final = {

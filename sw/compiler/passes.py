@@ -74,6 +74,7 @@ class Uses:
     signs_0: int = 0
     signs_1: int = 0
     bank_a: int = 0
+    bank_c: int = 0
     bank_b: int = 0
     """In each of its two regions, of which an image has one."""
     rows: int = 0

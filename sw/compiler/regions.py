@@ -69,6 +69,6 @@ class Regions:
     high: int
     """In bank A: hi, then V', then the context."""
     partial: int
-    """In bank A: partial sums."""
+    """Partial sums, as `Tiling.partial_sums` has them."""
     context_partial: int
-    """In bank A: partial sums of the context, kept while values are computed between its steps."""
+    """Partial sums of the context, kept while values are computed between its steps."""

@@ -112,6 +112,7 @@ def memories(lowered: Lowered) -> list[Memory]:
     most_groups = math.ceil(machine.max_channels / machine.macs)
     uses = lowered.uses
     bank, signs = (machine.lanes * w.wide, tables.BANK_SPARE), (machine.signs, machine.width, machine.lanes)
+    third = [Table("bank C", "partial sums", uses.bank_c, machine.bank_c, *bank)] if machine.bank_c else []
     embedding, head = embedding_layout(w, machine.max_patch_length).size, head_layout(w).size
     channels = machine.max_channels
     return [
@@ -124,8 +125,15 @@ def memories(lowered: Lowered) -> list[Memory]:
         ),
         Plain("signs 0", "signs, queries, Â, u", uses.signs_0, *signs),
         Plain("signs 1", "signs, keys, V", uses.signs_1, *signs),
-        Table("bank A", "lo, V', scores, partial sums", uses.bank_a, machine.bank_a, *bank),
+        Table(
+            "bank A",
+            f"lo, V', scores{'' if machine.bank_c else ', partial sums'}",
+            uses.bank_a,
+            machine.bank_a,
+            *bank,
+        ),
         Table("bank B", "x of two images", 2 * uses.bank_b, machine.bank_b, *bank),
+        *third,
         Plain("rows", "maxima of the scores", uses.rows, machine.rows, w.wide, reads=2),
         Table("pixels", "two images", 2 * image, machine.pixels, 8),
         Table(

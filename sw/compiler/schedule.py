@@ -42,7 +42,7 @@ def schedule(lowered: Lowered) -> list[int]:
     return starts
 
 
-BANK_A, BANK_B, MAXIMUM = "bank A", "bank B", "maximum"
+BANK_A, BANK_B, BANK_C, MAXIMUM = "bank A", "bank B", "bank C", "maximum"
 
 _Name = str | SignMemory
 """A memory is called by one of these, or is a sign memory."""
@@ -93,6 +93,8 @@ class _Scheduler:
         self.stages = timing(machine)
         depths = {BANK_A: machine.bank_a, BANK_B: machine.bank_b // 2, MAXIMUM: machine.rows}
         depths |= dict.fromkeys(SignMemory, machine.signs)
+        self.sums = BANK_C if machine.bank_c else BANK_A  # where partial sums lie
+        depths[self.sums] = machine.partial_sums
         self.memories: dict[_Name, _Memory] = {name: _Memory(depth) for name, depth in depths.items()}
         self.ports: dict[tuple[_Name, str], _Port] = {}
         # All of these are cycles, except the pass before.
@@ -241,7 +243,7 @@ class _Scheduler:
         if item["differential"] or item["local"]:
             yield self._access(item, SignMemory.SIGNS_1, item["signs_1"], s.SIGNS, grid)
         if item["partial"]:
-            yield self._access(item, BANK_A, item["partial_base"], s.partial, live)
+            yield self._access(item, self.sums, item["partial_base"], s.partial, live)
         if item["shortcut"] != Operand.NONE:
             bank = {Operand.BANK_A: BANK_A, Operand.BANK_B: BANK_B}[Operand(item["shortcut"])]
             places = in_b if bank == BANK_B else None
@@ -283,6 +285,8 @@ class _Scheduler:
         places = merged_places(item.fields) if item["merge"] else of_grid if item["place_out"] else None
         if item["write_a"]:
             yield self._access(item, BANK_A, item["base_a"], s.write, places=places)
+        if item["write_c"]:
+            yield self._access(item, self.sums, item["base_a"], s.write)
         if item["write_b"]:
             in_b = of_grid if item["place_b"] else None
             yield self._access(item, BANK_B, item["base_b"], s.write, places=in_b)

@@ -61,6 +61,24 @@ class Tiling:
         self.hidden_steps = repeat_words if self.dense else config.mlp_ratio * self.steps
         self.uses.grow(bank_b=self.tiles * self.n)
 
+    # Partial sums
+
+    def partial_sums(self, after: int, words: int | None = None) -> int:
+        """Where so many words of partial sums lie, by default one for each token: in bank C, or in bank A
+        ``after`` all else where there is no third bank.
+        """
+        count = self.n if words is None else words
+        if self.machine.bank_c:
+            self.uses.grow(bank_c=count)
+            return 0
+        self.uses.grow(bank_a=after + count)
+        return after
+
+    @property
+    def beside_sums(self) -> int:
+        """The ``interval`` of a pass that reads another word of bank A beside its partial sum."""
+        return 0 if self.machine.bank_c else DOUBLE
+
     # Constants
 
     def neutral_constants(self, count: int, **given: np.ndarray | int) -> dict[str, np.ndarray]:
@@ -210,7 +228,7 @@ class Tiling:
             needs: what the last step needs loaded, besides its weights.
             final: further fields of the last step: the post-processing.
             results: what the trace shows of the last step.
-            partial: where partial sums go.
+            partial: where partial sums go, as `partial_sums` has it.
             tokens: the first token, how many tokens stream, and how many of these count; by default all N.
             address: of the weights, where the table has them already.
             of: how many tokens the source has, if it is x on a grid of which these are a window.
@@ -232,12 +250,12 @@ class Tiling:
             if rows is None:
                 rows = self.tables.add_weights(list(weight[:, step]))
             if not last:
-                fields |= {"write_a": 1, "base_a": partial, "stop": min(count, self.n - first)}
+                fields |= {"write_c": 1, "base_a": partial, "stop": min(count, self.n - first)}
                 yield Pass(name, fields, Loads(weights=rows))
                 continue
             fields |= final
             reads_a = fields.get("shortcut") == Operand.BANK_A or fields.get("accumulate")
-            fields.setdefault("interval", DOUBLE if step and reads_a else 0)
+            fields.setdefault("interval", self.beside_sums if step and reads_a else 0)
             yield Pass(name, fields, Loads(**(vars(needs) | {"weights": rows})), results)
 
     def _square(self, name: str, tile: int) -> tuple[np.ndarray, list[int]]:

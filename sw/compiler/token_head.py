@@ -14,7 +14,7 @@ class StagePasses(MergePasses):
 
     def head_signs(self) -> Signs:
         """Where the signs of x lie for the head."""
-        self.uses.grow(signs_1=self.steps * self.n, bank_a=self.n if self.steps > 1 else 0)
+        self.uses.grow(signs_1=self.steps * self.n)
         return Signs("head", self.constants["head.move"], SignMemory.SIGNS_1, 0)
 
     def token_head(self, signs: Signs) -> Iterator[Pass]:
@@ -38,5 +38,5 @@ class StagePasses(MergePasses):
             Loads(constants=self.tables.add_constants(constants, self.lanes), shifts=shifts),
             final,
             results,
-            partial=0,
+            self.partial_sums(0) if self.steps > 1 else 0,
         )
