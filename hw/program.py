@@ -86,7 +86,9 @@ _GROUPS = (
         "end",
         "place_in",
     ),
-    ("token_base", "inputs_low", "inputs_high", "local", "haar"),
+    ("token_base", "inputs_low", "inputs_high", "local"),
+    ("haar", "haar_x", "haar_low", "haar_signs", "haar_chunk"),
+    ("haar_apart", "haar_signs_apart", "haar_lanes"),
     ("cycles", "interval", "bits_base", "pairs"),
     ("tokens", "skip", "stop", "chunk", "differential"),
     ("residual_base", "base_b", "lanes", "wait_head", "load_constants", "pool", "window"),
@@ -153,7 +155,7 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "keys_high": range(width + 1),
         "swap": 1,  # the next weights become the current ones
         "load_constants": 1,
-        "load_moves": 1,  # the constants are moves of the Haar unit
+        "load_moves": 1,  # the constants are moves for the Haar unit's next tile
         "same_constants": 1,  # all lanes get the same word
         "constants_base": ceil_log2(config.constants),
         # To the left, as constants are loaded.
@@ -179,11 +181,10 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         # Post-processing.
         "shortcut": Operand,
         "shortcut_base": max(bank_a, bank_b),
-        "residual": 1,  # residuals come from bank B; the Haar unit splits the same words
+        "residual": 1,  # residuals come from bank B
         "residual_base": bank_b,
         "token": 1,  # t_n is used
-        "token_base": ceil_log2(config.tokens),  # in a Haar pass: the sign words of hi
-        "haar": 1,
+        "token_base": ceil_log2(config.tokens),
         # Results.
         "lanes": range(lanes + 1),  # how many have a channel or a key
         "count": 1,  # saturations are counted
@@ -191,7 +192,7 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "base_a": max(bank_a, ceil_log2(config.partial_sums)),
         "write_c": 1,  # results are partial sums: they go to base_a of the bank of these
         "write_b": 1,
-        "base_b": max(bank_a, bank_b),  # in a Haar pass: hi in bank A
+        "base_b": bank_b,
         "mean_shift": bits_for(MOST_REPEATS.bit_length() - 1),  # to the right, of results to be written
         "accumulate": 1,  # results are added to those in bank A
         "bits_0": 1,  # signs of the results are written into sign memory 0
@@ -224,6 +225,15 @@ def _pass_fields(config: AcceleratorConfig) -> dict[str, ShapeLike]:
         "place_b": 1,  # x is read and written where the window's tokens are on the grid
         "place_in": 1,  # signs are read there
         "place_out": 1,  # signs are written there
+        # The Haar unit.
+        "haar": 1,  # splits a tile of x
+        "haar_x": bank_b,
+        "haar_low": bank_a,
+        "haar_apart": bank_a,  # how many words after lo hi lies
+        "haar_signs": signs,  # those of lo, in both sign memories
+        "haar_signs_apart": signs,
+        "haar_chunk": chunk,
+        "haar_lanes": range(lanes + 1),  # how many have a channel
         # The softmax.
         "softmax": 1,  # runs for one head
         "scores_base": bank_a,

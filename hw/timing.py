@@ -6,7 +6,7 @@ from haarlequin.hw.attention.attention import attention_latency
 from haarlequin.hw.attention.softmax import maximum_latency
 from haarlequin.hw.common.pipeline import SPREAD
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.haar_unit import HaarUnit
 from haarlequin.hw.lanes.lane_array import array_latency
 from haarlequin.hw.lanes.local_convolution import convolution_latency
 from haarlequin.hw.lanes.popcount import popcount_latency
@@ -52,6 +52,8 @@ SIGNS_WRITTEN = 1
 MAXIMUM_READ = 2
 """Cycles from the look-up of the scores of a row to the look-up of its maximum."""
 
+HAAR_TOKEN = 2
+"""Cycles that the Haar unit takes for a token."""
 HIGH_AFTER_LOW = 1
 """Cycles from the write of a token's lo to the write of its hi, which comes in the token's second cycle."""
 
@@ -113,7 +115,7 @@ class Timing:
 
     @property
     def result(self) -> int:
-        """The result y and its bit are there, or lo and hi of a Haar pass."""
+        """The result y and its bit are there."""
         return self.acc + PostProcess.LATENCY
 
     @property
@@ -132,9 +134,16 @@ class Timing:
         return self.result + 1
 
     @property
-    def write_high(self) -> int:
-        """The same for the hi of a Haar pass."""
-        return self.write + HIGH_AFTER_LOW
+    def moves(self) -> int:
+        """Lane 0's moves come for the next tile that the Haar unit splits."""
+        return self.acc - 1
+
+    @property
+    def haar(self) -> int:
+        """First look-up of the Haar unit. It then takes its moves as the next ones, which the same pass may
+        load, begin to come.
+        """
+        return self.moves - HaarUnit.TAKEN
 
 
 def maximum_written(stages: Timing, lanes: int) -> int:
@@ -169,6 +178,4 @@ def timing(config: AcceleratorConfig) -> Timing:
     """The stages of an accelerator. If the local convolution takes longer than the array, the array waits."""
     array, local = array_latency(config.width), FETCH + convolution_latency(config.theta)
     activation = max(FETCH + 1, local + 1 - array)
-    result = Timing(activation, activation + array)
-    assert result.residual + FETCH + HaarSplit.LATENCY == result.result
-    return result
+    return Timing(activation, activation + array)

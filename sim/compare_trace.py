@@ -11,7 +11,7 @@ from haarlequin.sw.compiler.check import Checker, Difference
 from haarlequin.sw.scalar import check as scalar
 from haarlequin.sw.targets import AnyProgram
 
-PORTS = ("acc", "y", "stored", "bits_0", "bits_1")
+PORTS = ("acc", "y", "stored", "bits_0", "bits_1", "haar", "haar_bits_0", "haar_bits_1")
 """The ports of a pass, in the order in which a difference would spread."""
 
 
@@ -28,7 +28,7 @@ class Events:
         bits = self._bits[:, field.offset : field.offset + field.width]
         if isinstance(field.shape, data.ArrayLayout):
             element = field.shape.elem_shape
-            return _numbers(bits.reshape(len(bits), -1, element.width), element.signed)
+            return _numbers(bits.reshape(len(bits), field.shape.length, element.width), element.signed)
         return _numbers(bits, getattr(field.shape, "signed", False))
 
     def bits(self, name: str) -> np.ndarray:
@@ -63,19 +63,25 @@ def compare(program: AnyProgram, events: Events, traces: list[Trace]) -> Iterato
 
 
 def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[Difference | None]:
-    acc, result, attention = (events.where(name) for name in ("acc", "result", "attention"))
+    acc, result, haar, attention = (events.where(name) for name in ("acc", "result", "haar", "attention"))
     shown = {
         "acc": (acc["acc_pass"], acc["acc_number"], np.zeros(len(acc["acc_pass"]), int), {"acc": acc["acc"]}),
         "result": (
             result["result_pass"],
             result["result_number"],
-            result["result_phase"],
+            np.zeros(len(result["result_pass"]), int),
             {
                 "y": result["y"],
                 "stored": result["stored"],
                 "bits_0": result.bits("bits_0"),
                 "bits_1": result.bits("bits_1"),
             },
+        ),
+        "haar": (
+            haar["haar_pass"],
+            haar["haar_number"],
+            haar["haar_phase"],
+            {"haar": haar["haar"], "haar_bits_0": haar.bits("bits_0"), "haar_bits_1": haar.bits("bits_1")},
         ),
         "attention": _attention(program, attention),
     }
@@ -99,13 +105,15 @@ def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[D
 
 
 def _counts(program: Program) -> dict[str, int]:
-    """How many events an image has: every pass shows its live tokens once, a Haar pass shows them twice."""
+    """How many events an image has: every pass shows its live tokens once, the Haar unit shows both bands."""
     lowered = program.lowered
-    live = [(item["stop"] - item["skip"]) * (1 + item["haar"]) for item in lowered.passes if item["tokens"]]
+    live = [item["stop"] - item["skip"] for item in lowered.passes if item["tokens"]]
+    split = [2 * item["keys"] for item in lowered.passes if item["haar"]]
     tiles = sum(item["keys"] * item["key_tiles"] for item in lowered.passes if item["softmax"])
     return {
         "acc": sum(live),
         "result": sum(live),
+        "haar": sum(split),
         "attention": tiles,
     }
 

@@ -135,6 +135,7 @@ class SlicedMemory(wiring.Component):
         rows = dict.fromkeys(words for words, _ in self._parts)
         found = {words: Signal(Value.cast(self.read.data).shape()) for words in rows}
         for number, (words, part) in enumerate(self._parts):
+            among = (self.write.addr >= words.start) & (self.write.addr < words.stop)
             memory = sized_memory(part.stop - part.start, len(words))
             m.submodules[f"slice_{number}"] = memory
             write, read = memory.write_port(), memory.read_port()
@@ -142,7 +143,7 @@ class SlicedMemory(wiring.Component):
             m.d.comb += [
                 write.addr.eq(self.write.addr),
                 write.data.eq(Value.cast(self.write.data)[part]),
-                write.en.eq(self.write.en & (self.write.addr >= words.start) & (self.write.addr < words.stop)),
+                write.en.eq(self.write.en & among),
                 read.addr.eq(self.read.addr),
                 read.en.eq(self.read.en),
                 found[words][part].eq(read.data),

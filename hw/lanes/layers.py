@@ -19,7 +19,7 @@ from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, 
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.pool import Pool
-from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.haar_unit import HaarUnit
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.loader import Loader
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
@@ -42,11 +42,15 @@ def trace_layout(config: AcceleratorConfig) -> data.StructLayout:
             "result_valid": 1,
             "result_pass": index,
             "result_number": number,
-            "result_phase": 1,
             "y": wide,
             "stored": wide,
             "bits_0": config.lanes,
             "bits_1": config.lanes,
+            "haar_valid": 1,
+            "haar_pass": index,
+            "haar_number": number,
+            "haar_phase": 1,
+            "haar": wide,
             "attention_valid": 1,
             "attention_pass": index,
             "attention_address": ceil_log2(config.signs),
@@ -74,10 +78,11 @@ class Layers(wiring.Component):
         self._array = LaneArray(lanes, config.width, config.value_bits, w)
         self._attention = Attention(config)
         self._maximum = RowMaximum(lanes, w.wide, config.rows)
-        sizes = [len(group) for group in lane_groups(lanes)]
-        columns = config.max_columns
-        self._haar = [HaarSplit(size, w.wide, columns) for size in sizes]
-        self._local = [LocalConvolution(size, config.theta, columns, w.local_shift) for size in sizes]
+        self._haar = HaarUnit(config)
+        self._local = [
+            LocalConvolution(len(group), config.theta, config.max_columns, w.local_shift)
+            for group in lane_groups(lanes)
+        ]
         self._pool = Pool(lanes, w.wide, config.max_tokens)
         self._tables = {"token_table": (signed(w.offset), config.tokens)}
         sequencer = self._sequencer.signature.members
@@ -108,10 +113,10 @@ class Layers(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        for name in ("sequencer", "loader", "array", "attention", "maximum", "pool"):
+        for name in ("sequencer", "loader", "array", "haar", "attention", "maximum", "pool"):
             m.submodules[name] = getattr(self, f"_{name}")
-        for number, (haar, local) in enumerate(zip(self._haar, self._local, strict=True)):
-            m.submodules[f"haar_{number}"], m.submodules[f"local_{number}"] = haar, local
+        for number, local in enumerate(self._local):
+            m.submodules[f"local_{number}"] = local
         sequencer = self._sequencer
         for name in ("start", "head_free"):
             m.d.comb += getattr(sequencer, name).eq(getattr(self, name))
@@ -136,10 +141,9 @@ class Layers(wiring.Component):
             array.residual.eq(residual),
             array.take.eq(self._pipe[stages.acc - 1].starts),
         ]
-        self._split(m, residual)
         self._results(m, mean)
         self._saturations(m)
-        self._softmax(m)
+        self._units(m)
         return m
 
     def _late(self, m: Module, stage: int, *names: str) -> data.View:
@@ -327,6 +331,7 @@ class Layers(wiring.Component):
         has none.
         """
         config, stages, pipe, attention = self.config, self.stages, self._pipe, self._attention
+        haar = self._haar
         (token,) = table_memories(m, self, self._tables)
         reads = []
         for name, depth in (("a", config.bank_a), ("b", config.bank_b), ("c", config.bank_c)):
@@ -374,7 +379,8 @@ class Layers(wiring.Component):
         m.d.sync += address_b.eq(Cat(address[: len(address_b) - 1], self.region))
         m.d.comb += [
             read_a.addr.eq(Mux(attention.read, attention.address, address_a)),
-            read_b.addr.eq(address_b),
+            read_b.addr.eq(Mux(haar.read, Cat(haar.address[: len(address_b) - 1], self.region), address_b)),
+            haar.x.eq(streamed(m, read_b.data)),
             attention.scores.eq(Value.cast(read_a.data)),
         ]
         m.d.sync += token.addr.eq(at(stages.residual - 1, t.token_base))
@@ -397,37 +403,6 @@ class Layers(wiring.Component):
             operand(use_residual, word_b),
         )
 
-    # The Haar split
-
-    def _split(self, m: Module, x: Value) -> None:
-        """lo in a token's first cycle and hi in its second, with the signs that Q and K take of it."""
-        stages, loader, pipe = self.stages, self._loader, self._pipe
-        lanes, before = self.config.lanes, stages.result - HaarSplit.LATENCY - 1
-        part = self._late(m, before, "haar", "columns")
-        enable, columns = spread(m, pipe[before].enable & part.haar, lanes), spread(m, part.columns, lanes)
-        first = spread(m, pipe[before - 1].first, lanes)
-        counted = thermometer(self._late(m, stages.result - 1, "lanes").lanes, lanes)
-        lo, hi = [], []
-        for haar, group in zip(self._haar, lane_groups(lanes), strict=True):
-            m.d.comb += [
-                haar.enable.eq(enable[group.start]),
-                haar.first.eq(first[group.start]),
-                haar.columns.eq(columns[group.start]),
-                haar.counted.eq(counted[group.start : group.stop]),
-                *(haar.x[place].eq(x[lane]) for place, lane in enumerate(group)),
-            ]
-            lo += [haar.lo[place] for place in range(len(group))]
-            hi += [haar.hi[place] for place in range(len(group))]
-        wait = stages.result - 1 - stages.acc
-        moves = self._lane_words(m, loader.moves, loader.load_moves, stages.result, wait)
-        phases = spread(m, pipe[stages.result - 1].phase, lanes)
-        self._bands = [Mux(phase, *pair) for phase, *pair in zip(phases, hi, lo, strict=True)]
-        signs = []
-        for band, move, phase in zip(self._bands, moves, phases, strict=True):
-            pair = [Mux(phase, move[2 + which], move[which]).as_signed() for which in SignMemory]
-            signs.append([band + one >= 0 for one in pair])
-        self._band_signs = [Cat(lane[which] for lane in signs) for which in SignMemory]
-
     # Results
 
     def _results(self, m: Module, mean: Value) -> None:
@@ -436,7 +411,6 @@ class Layers(wiring.Component):
         attention, pool, bits = self._attention, self._pool, config.widths.wide
         token, after = pipe[stages.result], pipe[stages.write]
         names: tuple[str, ...] = (
-            "haar",
             "write_a",
             "write_c",
             "base_a",
@@ -452,7 +426,6 @@ class Layers(wiring.Component):
             "bits_1",
             "bits_base",
             "bits_chunk",
-            "token_base",
             "index",
             "window",
             "pairs",
@@ -461,52 +434,52 @@ class Layers(wiring.Component):
             "place_out",
         )
         part = self._late(m, stages.result, *names)
-        live, second = token.live, token.phase & part.haar
-        early = self._late(m, stages.result - 1, "haar", "mean_shift", "shift_values")
-        haar, share = (spread(m, flag, config.lanes) for flag in (early.haar, early.mean_shift))
-
+        live, haar = token.live, self._haar
+        early = self._late(m, stages.result - 1, "mean_shift", "shift_values")
         stored = Signal(self._wide, reset_less=True)
-        for lane in range(config.lanes):
-            value = Mux(haar[lane], self._bands[lane], array.y[lane])
-            m.d.sync += stored[lane].eq(mean[lane] + (value >> share[lane]))
+        for lane, share in enumerate(spread(m, early.mean_shift, config.lanes)):
+            m.d.sync += stored[lane].eq(mean[lane] + (array.y[lane] >> share))
         a, b, c = self._write_a, self._write_b, self._write_c
         writes_b = registered(m, live & part.write_b)
         from_lanes = spread(m, live & part.write_b, config.lanes)
         place_b = Mux(part.place_b, token.place, token.number)
         place = Mux(part.merge | part.place_out, token.place, token.number)
         address_b = registered(m, (part.base_b + place_b)[: len(b.addr) - 1])
-        m.d.sync += a.addr.eq(Mux(second, part.base_b, part.base_a) + place)
-        m.d.sync += a.en.eq(live & (part.write_a | part.write_c if c is None else part.write_a))
+        address_a, writes_a = registered(m, (part.base_a + place)[: len(a.addr)]), Signal()
+        m.d.sync += writes_a.eq(live & (part.write_a | part.write_c if c is None else part.write_a))
         if c is not None:
             m.d.sync += [c.addr.eq(part.base_a + token.number), c.en.eq(live & part.write_c)]
             m.d.comb += c.data.eq(stored)
+        splits = spread(m, haar.signs_valid, config.lanes)
         m.d.comb += [
-            a.data.eq(stored),
+            a.en.eq(writes_a | haar.valid),
+            a.addr.eq(Mux(haar.valid, haar.wide_address, address_a)),
+            *(a.data[lane].eq(Mux(here, haar.wide[lane], stored[lane])) for lane, here in enumerate(splits)),
             self.x_ready.eq(~writes_b),
             b.en.eq(writes_b | self.x_valid),
             b.addr.eq(Mux(writes_b, Cat(address_b, self.region), self.x_address)),
             *(b.data[lane].eq(Mux(here, stored[lane], self.x[lane])) for lane, here in enumerate(from_lanes)),
         ]
 
-        word, chunk = Mux(second, part.token_base, part.bits_base) + place, part.bits_chunk + token.moved
-        signs = [
-            Cat(Mux(haar[lane], band[lane], array.bits[lane]) for lane in range(config.lanes))
-            for band in self._band_signs
-        ]
+        bits_of_haar = haar.signs_valid
+        word = Mux(bits_of_haar, haar.signs_address, part.bits_base + place)
+        chunk = Mux(bits_of_haar, haar.chunk, part.bits_chunk + token.moved)
+        signs = [Mux(bits_of_haar, haar.signs[memory], array.bits) for memory in SignMemory]
+        window = Mux(bits_of_haar, 0, part.window)
         rows = attention.valid
         bits_0 = self._write_signs(
             m,
             SignMemory.SIGNS_0,
-            rows | (live & part.bits_0),
+            rows | bits_of_haar | (live & part.bits_0),
             Mux(rows, attention.row_address, word),
             Mux(rows, attention.chunk, chunk),
             Mux(rows, attention.chosen, signs[SignMemory.SIGNS_0]),
-            Mux(rows, 0, part.window),
+            Mux(rows, 0, window),
             token,
         )
-        upper = chunk + Mux(part.pairs, config.chunks // 2, 0)
-        written = live & part.bits_1, word, upper, signs[SignMemory.SIGNS_1]
-        bits_1 = self._write_signs(m, SignMemory.SIGNS_1, *written, part.window, token)
+        upper = chunk + Mux(part.pairs & ~bits_of_haar, config.chunks // 2, 0)
+        written = bits_of_haar | (live & part.bits_1), word, upper, signs[SignMemory.SIGNS_1]
+        bits_1 = self._write_signs(m, SignMemory.SIGNS_1, *written, window, token)
 
         self._lanes = thermometer(part.lanes, config.lanes)
         tiles = self._maximum.tiles
@@ -537,7 +510,6 @@ class Layers(wiring.Component):
             trace.result_valid.eq(after.live),
             trace.result_pass.eq(registered(m, part.index)),
             trace.result_number.eq(after.number),
-            trace.result_phase.eq(after.phase),
             trace.y.eq(registered(m, Value.cast(array.y))),
             trace.stored.eq(stored),
             trace.bits_0.eq(bits_0),
@@ -550,32 +522,48 @@ class Layers(wiring.Component):
         counted = Mux(token.live & self._late(m, stages.result, "count").count, self._lanes, 0)
         m.submodules.clips = clips = Popcount(2 * self.config.lanes)
         m.d.comb += clips.bits.eq(registered(m, array.clipped & counted.replicate(2)))
-        arrives = stages.result - HaarSplit.LATENCY
-        split = pipe[arrives].live & pipe[arrives].enable & self._late(m, arrives, "haar").haar
-        clipped = sum(Mux(registered(m, split, haar.clipped_latency), haar.clipped, 0) for haar in self._haar)
         with m.If(self.begin):
             m.d.sync += self.clipped.eq(0)
         with m.Else():
-            m.d.sync += self.clipped.eq(self.clipped + registered(m, clips.count + clipped))
+            m.d.sync += self.clipped.eq(self.clipped + registered(m, clips.count + self._haar.clipped))
 
-    def _softmax(self, m: Module) -> None:
-        attention, maximum, sequencer = self._attention, self._maximum, self._sequencer
-        stages = self.stages
-        begin = sequencer.fresh & sequencer.current.softmax
+    # Units beside the lanes
+
+    def _beside(self, m: Module, unit: str, stage: int) -> Signal:
+        """Let a unit begin at a stage of the pass that has the field of its name. Returns the number of the
+        pass whose results the unit shows.
+        """
+        sequencer = self._sequencer
+        begin = sequencer.fresh & sequencer.current[unit]
         parts, index = Signal(self._pass), Signal.like(sequencer.index)
         shown = Signal.like(index)
+        block = {"haar": self._haar, "softmax": self._attention}[unit]
         with m.If(begin):
             m.d.sync += [parts.eq(sequencer.current), index.eq(sequencer.index)]
-        with m.If(attention.begin):
+        with m.If(block.begin):
             m.d.sync += shown.eq(index)
+        m.d.comb += [block.begin.eq(registered(m, begin, stage)), block.parts.eq(parts)]
+        return shown
+
+    def _units(self, m: Module) -> None:
+        """The units' other ports, and what a verifier sees of them."""
+        attention, maximum, haar, loader = self._attention, self._maximum, self._haar, self._loader
+        trace = self.trace
+        split = self._beside(m, "haar", self.stages.haar)
+        scored = self._beside(m, "softmax", self.stages.softmax)
         m.d.comb += [
-            attention.begin.eq(registered(m, begin, stages.softmax)),
-            attention.parts.eq(parts),
+            haar.load.eq(loader.load_moves),
+            haar.moves.eq(loader.moves),
             maximum.query.eq(attention.query),
             attention.maximum.eq(maximum.maximum),
-            self.trace.attention_valid.eq(attention.valid),
-            self.trace.attention_pass.eq(shown),
-            self.trace.attention_address.eq(attention.row_address),
-            self.trace.attention_chunk.eq(attention.chunk),
-            self.trace.attention.eq(attention.chosen),
+            trace.haar_valid.eq(haar.valid),
+            trace.haar_pass.eq(registered(m, split, HaarUnit.WRITTEN - 1)),  # still the tile before's
+            trace.haar_number.eq(haar.number),
+            trace.haar_phase.eq(haar.phase),
+            trace.haar.eq(haar.wide),
+            trace.attention_valid.eq(attention.valid),
+            trace.attention_pass.eq(scored),
+            trace.attention_address.eq(attention.row_address),
+            trace.attention_chunk.eq(attention.chunk),
+            trace.attention.eq(attention.chosen),
         ]

@@ -18,6 +18,11 @@ def local_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({"weights": config.theta**2, "shift": config.widths.local_shift})
 
 
+def moves_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """A channel's moves for the signs of both bands: those of lo for each sign memory, then those of hi."""
+    return data.ArrayLayout(config.widths.offset, 4)
+
+
 def pads(width: int) -> list[int]:
     """What bits of a lane's weights are where they are not used: zeros and ones in turn.
 
@@ -74,7 +79,7 @@ class Loader(wiring.Component):
                 "load_constants": Out(1),
                 "load_moves": Out(1),
                 "constants": Out(lane_constants(config.widths)),
-                "moves": Out(data.ArrayLayout(config.widths.offset, 4)),
+                "moves": Out(moves_layout(config)),
             }
         )
 

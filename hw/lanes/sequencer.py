@@ -24,7 +24,6 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
         {
             "enable": 1,  # the token's first cycle
             "starts": 1,  # the first cycle of its pass
-            "phase": 1,  # the second cycle of a token that takes two
             "live": 1,  # the results of this cycle count
             "first": 1,  # token 0 of the grid, or the first one after the grid
             "edges": 4,  # it is in the first row of the grid, the last row, the first column, the last column
@@ -143,25 +142,25 @@ class Sequencer(wiring.Component):
         with m.Elif(~ready):
             m.d.sync += left.eq(left - 1)
 
-        active, live, number = Signal(), Signal(), token.number
+        active, held, live, number = Signal(), Signal(), Signal(), token.number
         waited, ends = Signal.like(current.interval), Signal()
         grid_end = Signal.like(number)
         m.d.comb += [
             live.eq(active & (number >= current.skip) & (number < current.stop)),
-            token.enable.eq(active & ~token.phase),
+            token.enable.eq(active & ~held),
             token.starts.eq(active & self.fresh),
-            token.live.eq(live & (~token.phase | current.haar)),
+            token.live.eq(live & ~held),
             token.first.eq((number == 0) | (number == grid_end)),
             ends.eq(waited == current.interval),
             token.begins.eq(number == current.skip),
             token.ends.eq(number == current.stop - 1),
         ]
         with m.If(load):
-            m.d.sync += [active.eq(following.tokens != 0), number.eq(0), token.phase.eq(0), waited.eq(0)]
+            m.d.sync += [active.eq(following.tokens != 0), number.eq(0), held.eq(0), waited.eq(0)]
             m.d.sync += token.context.eq(token.context + 1)
             m.d.sync += grid_end.eq(following.stop - following.skip)
         with m.Elif(active):
-            m.d.sync += [token.phase.eq(~ends), number.eq(number + ends)]
+            m.d.sync += [held.eq(~ends), number.eq(number + ends)]
             m.d.sync += waited.eq(Mux(ends, 0, waited + 1))
             m.d.sync += active.eq(~ends | (number + 1 < current.tokens))
         self._walk(m, load, active & ends, following)

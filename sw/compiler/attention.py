@@ -1,17 +1,18 @@
 """The passes of the attention: queries and keys of both bands, scores, softmax, values and context."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.models.arithmetic import to_windows
+from haarlequin.models.stages import MLP
 from haarlequin.sw.compiler.convolution import ConvolutionPasses
 from haarlequin.sw.compiler.passes import Loads, Pass, Result
 from haarlequin.sw.compiler.regions import Regions, Signs, Window
-from haarlequin.sw.compiler.tiling import DOUBLE, Tiling, Work
+from haarlequin.sw.compiler.tiling import Tiling, Work
 
 
 class AttentionPasses(Tiling):
@@ -48,11 +49,16 @@ class AttentionPasses(Tiling):
         needed = context_steps or score_steps or self.steps > 1
         # Signs for the feed-forward part lie where others were. Those of several windows lie after all
         # others, which the next window needs.
-        after, last = attention + inputs, whole + 2 * words
-        x_signs = last if len(self.windows) > 1 else whole + words
+        after = attention + inputs
+        x_signs = whole + (2 if len(self.windows) > 1 else 1) * words
         taps = max(after, x_signs)
         if len(self.windows) == 1 and stage.way != "pairs":
             taps = 0 if stage.tap_words <= attention else after
+        first = whole
+        if self.ahead:  # the feed-forward part still reads its own signs while those of the next layer come
+            mlp = self.config.stage.feed_forward == MLP
+            first = max(first, stage.hidden_steps * n if mlp else taps + stage.tap_words)
+        last = first + 2 * words
         self.uses.grow(
             signs_0=max(last, after),
             signs_1=max(last, x_signs + whole),
@@ -61,8 +67,8 @@ class AttentionPasses(Tiling):
         )
         partial = self.partial_sums(wide, kept + n) if needed else 0
         return Regions(
-            inputs=whole,
-            projected=whole + words,
+            inputs=first,
+            projected=first + words,
             attention=0,
             context=attention,
             taps=taps,
@@ -104,17 +110,19 @@ class AttentionPasses(Tiling):
         name = f"{layer}.value"
         return Signs(name, self.constants[f"{name}.move"], SignMemory.SIGNS_1, self.regions.value_in)
 
-    def passes(self, layer: str, feed_forward: Signs) -> Iterator[Pass]:
-        """The passes of a layer up to its feed-forward part, which reads ``feed_forward``."""
+    def passes(self, layer: str, feed_forward: Signs, begun: int = 0) -> Iterator[Pass]:
+        """The passes of a layer up to its feed-forward part, which reads ``feed_forward``. The Haar unit has
+        ``begun`` so many tiles before.
+        """
         for window in self.windows:
             self.window = window
-            for item in self._window(layer, feed_forward):
+            for item in self._window(layer, feed_forward, begun):
                 item.fields["jump"] = window.jump
                 yield item
 
-    def _window(self, layer: str, feed_forward: Signs) -> Iterator[Pass]:
+    def _window(self, layer: str, feed_forward: Signs, begun: int) -> Iterator[Pass]:
         if self.config.hfsc:
-            yield from self._haar(layer)
+            yield from self.haar(layer, range(begun, self.tiles))
         else:
             for memory, role in zip(SignMemory, ("query", "key"), strict=True):
                 yield from self._x_signs(f"{layer}.{role}.x", memory)
@@ -130,38 +138,42 @@ class AttentionPasses(Tiling):
             item.results = self._show(tile, (memory.writes, f"{name}.signs"))
             yield item
 
-    def _haar(self, layer: str) -> Iterator[Pass]:
-        r, lead, words = self.regions, self.config.grid[1] + 1, self.steps * self.n
+    @property
+    def ahead(self) -> bool:
+        """Whether the Haar unit splits x of a next layer of the stage while this layer still makes it. That
+        takes a third bank: otherwise partial sums lie where hi goes.
+        """
+        more = self.stage.config.stage.layers > 1 and len(self.windows) == 1
+        return bool(more and self.config.hfsc and self.machine.bank_c)
+
+    def haar(self, layer: str, tiles: Iterable[int]) -> Iterator[Pass]:
+        """A pass for each of some tiles, in which the Haar unit begins it."""
+        r, words = self.regions, self.steps * self.n
         projections = [f"{role}.{band}" for band in ("lo", "hi") for role in ("query", "key")]
         moves = {name: self.constants[f"{layer}.{name}.move"] for name in projections}
-        for tile in range(self.tiles):
+        for tile in tiles:
             word, chunk = self.word_of(tile)
-            fields = self.stream(
-                OperationCode.HAAR,
-                lead=lead,
-                interval=DOUBLE,
-                haar=1,
-                residual=1,
-                residual_base=self._of_x(tile),
-                place_b=1,
-                lanes=self.valid(tile),
-                write_a=1,
-                base_a=r.low + tile * self.n - lead,
-                base_b=r.high + tile * self.n - lead,
-                bits_0=1,
-                bits_1=1,
-                bits_base=r.inputs + word * self.n - lead,
-                token_base=r.inputs + words + word * self.n - lead,
-                bits_chunk=chunk,
-            )
-            address = self.add_constants(moves, self.channels(tile))
+            fields = {
+                "operation": OperationCode.HAAR,
+                "haar": 1,
+                "keys": self.n,
+                "columns": self.config.grid[1],
+                "haar_x": self._of_x(tile),
+                "haar_low": r.low + tile * self.n,
+                "haar_apart": r.high - r.low,
+                "haar_signs": r.inputs + word * self.n,
+                "haar_signs_apart": words,
+                "haar_chunk": chunk,
+                "haar_lanes": self.valid(tile),
+            }
             results = []
             for phase, band in enumerate(("lo", "hi")):
-                shown = [("stored", f"{layer}.x_{band}")]
+                shown = [("haar", f"{layer}.x_{band}")]
                 for memory, role in zip(SignMemory, ("query", "key"), strict=True):
-                    shown.append((memory.writes, f"{layer}.{role}.{band}.signs"))
+                    shown.append((f"haar_{memory.writes}", f"{layer}.{role}.{band}.signs"))
                 results += self._show(tile, *shown, phase=phase)
-            yield Pass(f"{layer}.haar", fields, Loads(constants=address, moves=True), results)
+            needs = Loads(moves=self.add_constants(moves, self.channels(tile)))
+            yield Pass(f"{layer}.haar", fields, needs, results)
 
     def _queries_and_keys(self, layer: str) -> Iterator[Pass]:
         r, words = self.regions, self.steps * self.n

@@ -46,7 +46,7 @@ class Checker:
             return None
         item = self.lowered.passes[index]
         expected = self._expected(result)
-        first = item["skip"] if port != "attention" else 0
+        first = 0 if port == "attention" or port.startswith("haar") else item["skip"]
         if not np.array_equal(numbers, np.arange(first, first + len(expected))):
             return Difference(
                 result.tensor, f"pass {index} ({item.name}), tokens", len(expected), len(numbers)
@@ -83,7 +83,7 @@ class Checker:
             odd = int((weights & 1).sum()) * (queries.shape[-1] // len(tensor) % 2)
             return (tensor[result.head][:, result.first : last] + odd) // 2
         rows = tensor[:, result.first : last]
-        return rows > 0 if result.port.startswith("bits") else rows
+        return rows > 0 if "bits" in result.port else rows
 
     def _tensor(self, result: Result) -> np.ndarray:
         """The tensor that a pass shows a tile of, without its batch."""

@@ -6,6 +6,9 @@ from haarlequin.sw.compiler.passes import Pass
 PLACES = ("place_b", "place_in", "place_out")
 """Fields of a pass over a window of the grid."""
 
+HAAR = tuple(f"haar_{name}" for name in ("x", "low", "apart", "signs", "signs_apart", "chunk", "lanes"))
+"""Fields of the Haar unit, but for those that others have as well."""
+
 USED = {
     "weights_base": ("load_weights", "load_keys"),
     "keys_low": ("load_keys",),
@@ -19,18 +22,20 @@ USED = {
     "shortcut_base": ("shortcut",),
     "residual_base": ("residual",),
     "partial_base": ("partial",),
-    "token_base": ("token", "haar"),
+    "token_base": ("token",),
     "base_a": ("write_a", "write_c", "accumulate"),
-    "base_b": ("write_b", "haar"),
+    "base_b": ("write_b",),
     "bits_base": ("bits_0", "bits_1"),
     "bits_chunk": ("bits_0", "bits_1"),
     "chunk": ("differential", "local"),
     "row_base": ("maximum",),
     "first_keys": ("maximum",),
     "threshold": ("softmax",),
-    **dict.fromkeys(("keys", "key_tiles", "key_lanes", "key_chunk", "score_shift"), ("softmax",)),
+    "keys": ("softmax", "haar"),
+    **dict.fromkeys(("key_tiles", "key_lanes", "key_chunk", "score_shift"), ("softmax",)),
+    **dict.fromkeys(HAAR, ("haar",)),
     "columns": ("haar", "differential", "local", *EDGES, "merge", *PLACES),
-    "jump": PLACES,
+    "jump": ("haar", *PLACES),
     "pairs": ("bits_1",),
     "window": ("bits_0",),
     "odd_row": ("merge",),

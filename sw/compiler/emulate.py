@@ -119,8 +119,10 @@ class Emulator:
                 self.current = self.following.copy()
             if fields["softmax"]:
                 self._softmax(index, fields, observe)
+            if fields["haar"]:
+                self._haar(index, fields, observe)
             if fields["tokens"]:
-                (self._haar if fields["haar"] else self._stream)(index, fields, observe)
+                self._stream(index, fields, observe)
             self._load(fields)
         return np.concatenate(self.pooled)
 
@@ -308,23 +310,21 @@ class Emulator:
         return np.pad(v, pad), np.pad(total, pad)
 
     def _haar(self, index: int, f: dict[str, int], observe: Observer) -> None:
-        n, lead = f["stop"] - f["skip"], f["skip"]
-        places = window_places(f, n) if f["place_b"] else np.arange(n)
-        x = self._at(self.b, f["residual_base"], places)
-        grid = n // f["columns"], f["columns"]
-        lo, hi = arithmetic.haar_split(x, grid, self.machine.widths.wide)
+        numbers = np.arange(f["keys"])
+        x = self._at(self.b, f["haar_x"], window_places(f, len(numbers)))
+        grid = len(numbers) // f["columns"], f["columns"]
+        bands = arithmetic.haar_split(x, grid, self.machine.widths.wide)
         with arithmetic.count_saturations() as counter:
-            arithmetic.haar_split(x[:, : f["lanes"]], grid, self.machine.widths.wide)
+            arithmetic.haar_split(x[:, : f["haar_lanes"]], grid, self.machine.widths.wide)
         self.clipped += counter.clipped
-        numbers, moves = np.arange(n) + lead, self.moves
-        bases = ((f["base_a"], f["bits_base"]), (f["base_b"], f["token_base"]))
-        for phase, (part, (wide_base, signs_base)) in enumerate(zip((lo, hi), bases, strict=True)):
-            self._put(self.a, wide_base, numbers, part)
+        for phase, band in enumerate(bands):
+            self._put(self.a, f["haar_low"] + phase * f["haar_apart"], numbers, band)
+            words = f["haar_signs"] + phase * f["haar_signs_apart"]
             for memory in SignMemory:
-                bits = (arithmetic.sign(part, moves[:, 2 * phase + memory]) > 0).astype(np.uint8)
-                self._put_signs(memory, signs_base, f["bits_chunk"], numbers, bits)
-                observe(index, memory.writes, phase, numbers, bits)
-            observe(index, "stored", phase, numbers, part)
+                bits = (arithmetic.sign(band, self.moves[:, 2 * phase + memory]) > 0).astype(np.uint8)
+                self._put_signs(memory, words, f["haar_chunk"], numbers, bits)
+                observe(index, f"haar_{memory.writes}", phase, numbers, bits)
+            observe(index, "haar", phase, numbers, band)
 
     def _softmax(self, index: int, f: dict[str, int], observe: Observer) -> None:
         machine, n, kt = self.machine, f["keys"], f["key_tiles"]

@@ -14,7 +14,7 @@ from haarlequin.models.config import LayerPlace
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.stages import CONVOLUTION, MLP
 from haarlequin.sw.compiler.dont_care import keep_idle
-from haarlequin.sw.compiler.passes import Lowered, Pass
+from haarlequin.sw.compiler.passes import Loads, Lowered, Pass
 from haarlequin.sw.compiler.regions import Signs
 from haarlequin.sw.compiler.tiling import Work
 from haarlequin.sw.compiler.token_head import StagePasses
@@ -30,6 +30,8 @@ class _Lowering:
         self.work = Work(model, machine)
         self.places = model.config.places
         self.stages = {place.config: StagePasses(place.config, self.work) for place in self.places}
+        self.begun = [0] * len(self.places)
+        """How many tiles of a layer's x the Haar unit has begun before the layer."""
 
     def run(self) -> Lowered:
         work = self.work
@@ -41,7 +43,7 @@ class _Lowering:
             signs = stage.head_signs()
             passes += [*stage.signs(signs), *stage.token_head(signs)]
         passes[-1].fields["end"] = 1
-        passes = self._loaded(passes)
+        passes = self._moved(self._loaded(passes))
         keep_idle(passes)
         return Lowered(work.model, work.machine, passes, work.tables, work.uses)
 
@@ -61,13 +63,29 @@ class _Lowering:
         if place.config.stage.kind == CONVOLUTION:
             yield from stage.convolution(own, OperationCode.CONVOLUTION, following, last)
             return
+        begun = self.begun[index]
         if place.config.stage.feed_forward == MLP:
-            yield from stage.attention.passes(name, stage.expand_signs(name))
-            yield from stage.mlp(name, following, last)
-            return
-        taps = stage.tap_signs(f"{name}.convolution", stage.attention.regions.taps)
-        yield from stage.attention.passes(name, taps)
-        yield from stage.convolution(taps, OperationCode.CONVOLUTION, following, last)
+            yield from stage.attention.passes(name, stage.expand_signs(name), begun)
+            makes = list(stage.mlp(name, following, last))
+        else:
+            taps = stage.tap_signs(f"{name}.convolution", stage.attention.regions.taps)
+            yield from stage.attention.passes(name, taps, begun)
+            makes = list(stage.convolution(taps, OperationCode.CONVOLUTION, following, last))
+        if following and stage.attention.ahead:
+            self._split_beside(makes, index + 1)
+        yield from makes
+
+    def _split_beside(self, makes: list[Pass], index: int) -> None:
+        """Let the Haar unit split each tile of x beside the passes that make the next tile."""
+        *written, _ = (number for number, item in enumerate(makes) if item["write_b"])
+        place = self.places[index]
+        tiles = self.stages[place.config].attention.haar(place.name, range(len(written)))
+        for number, tile in zip(written, tiles, strict=True):
+            item = makes[number + 1]
+            item.fields |= tile.fields | {"operation": item["operation"]}
+            item.needs = Loads(**(vars(item.needs) | {"moves": tile.needs.moves}))
+            item.results = item.results + tile.results
+        self.begun[index] = len(written)
 
     def _token_offsets(self, place: LayerPlace) -> None:
         """Put the t_n of a layer's operations into their table."""
@@ -106,7 +124,7 @@ class _Lowering:
         return 0 if made.memory != SignMemory.SIGNS_0 or words <= made.base else made.base + stage.tap_words
 
     def _loaded(self, passes: list[Pass]) -> list[Pass]:
-        """Let each pass load what the next pass needs.
+        """Let each pass load what the next pass needs, but for moves.
 
         Passes that only run a softmax load nothing and need nothing. A pass that needs no constants gets
         those that leave a sum as it is: the steps before a last step.
@@ -127,10 +145,36 @@ class _Lowering:
             constants, same, shifts = needs.constants, needs.same, needs.shifts
             if constants is None:
                 constants, same, shifts = neutral, True, stage.unit_shifts
-            # Loading the same ones again costs no time, and fewer updates than not to load for once.
-            loads |= {"load_constants": 1, "constants_base": constants, "load_moves": int(needs.moves)}
-            loads |= {"same_constants": int(same), "affine_shift": shifts[0], "slope_shift": shifts[1]}
+            if item["tokens"]:
+                # Loading the same ones again costs no time, and fewer updates than not to load for once.
+                loads |= {"load_constants": 1, "constants_base": constants, "same_constants": int(same)}
+                loads |= {"affine_shift": shifts[0], "slope_shift": shifts[1]}
             if needs.local is not None:
                 loads |= {"load_local": 1, "local_base": needs.local}
             before = item
         return passes
+
+    @staticmethod
+    def _moved(passes: list[Pass]) -> list[Pass]:
+        """Let a pass load the moves of each tile that the Haar unit splits, from when it has begun the tile
+        before on: a pass that loads no constants, or those that it has itself.
+        """
+        names = "constants_base", "same_constants", "affine_shift", "slope_shift"
+        result: list[Pass] = []
+        free: list[Pass] = []
+        held = None
+        for item in passes:
+            if item.needs and item.needs.moves is not None:
+                if not free:
+                    free = [Pass("moves", {"operation": OperationCode.HAAR})]
+                    result += free
+                free[-1].fields |= {"load_constants": 1, "load_moves": 1, "same_constants": 0}
+                free[-1].fields["constants_base"] = item.needs.moves
+                free = []
+            loads = [item[name] for name in names]
+            if not item["load_constants"] or loads == held:
+                free.append(item)
+            else:
+                held = loads
+            result.append(item)
+        return result

@@ -13,11 +13,12 @@ class Result:
     """A tile of a tensor of the golden model, which the machine's trace shows of a pass, for all tokens.
 
     Members:
-        port: where the trace shows it: acc, y, stored, bits_0, bits_1 or attention.
+        port: where the trace shows it: acc, y, stored, bits_0 or bits_1 of the lanes, haar, haar_bits_0 or
+            haar_bits_1 of the Haar unit, or attention.
         tensor: its name in the golden model's trace.
         first: its first channel; or key, where the tensor is (heads, N, N).
         channels: how many channels or keys it has.
-        phase: the phase of a Haar pass, or the tile of a softmax.
+        phase: the band of the Haar unit, or the tile of a softmax.
         head: the head, where the tensor is (heads, N, N).
         merged: the grid before a merge, where the tensor is (N/4, 4·C) and the pass has N tokens.
         window: the window whose tokens the pass has. A tensor has one for each, or all tokens of the grid.
@@ -44,8 +45,8 @@ class Loads:
     after the last. Keys take the place of weights."""
     constants: int | None = None
     """Address of the first lane's constants in their table."""
-    moves: bool = False
-    """Whether these constants are the moves of a Haar pass."""
+    moves: int | None = None
+    """Address of the first lane's moves in the table of constants, for a tile that the Haar unit splits."""
     same: bool = False
     """Whether all lanes get the same constants."""
     local: int | None = None

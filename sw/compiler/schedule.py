@@ -13,8 +13,12 @@ import numpy as np
 from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.common.pipeline import SPREAD
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.haar_unit import HaarUnit
 from haarlequin.hw.program import CONTEXTS, pass_groups
 from haarlequin.hw.timing import (
+    HAAR_TOKEN,
+    HIGH_AFTER_LOW,
     MAXIMUM_READ,
     NEXT,
     READ_BEFORE_WRITE,
@@ -46,6 +50,11 @@ BANK_A, BANK_B, BANK_C, MAXIMUM = "bank A", "bank B", "bank C", "maximum"
 
 _Name = str | SignMemory
 """A memory is called by one of these, or is a sign memory."""
+
+
+def lead(item: Pass) -> int:
+    """By how many tokens the Haar unit is ahead of the one whose window it completes."""
+    return HaarSplit.lead(item["columns"])
 
 
 class _Access(NamedTuple):
@@ -106,6 +115,7 @@ class _Scheduler:
         self.local_loaded = 0  # the same for a pass that takes local weights, which it does early
         self.shifted = 0  # when the last bit of V has been shifted in
         self.attended = 0  # last result of the last softmax
+        self.split = 0  # when the Haar unit may begin a tile
         self.pooled = 0  # when the sums of the last pooled tile have left
         self.end = 0  # end of the image
 
@@ -161,6 +171,8 @@ class _Scheduler:
             bounds.append(self.shifted + NEXT - s.swap - SPREAD)
         if item["softmax"]:
             bounds.append(self.attended + NEXT - s.softmax)
+        if item["haar"]:
+            bounds.append(self.split - s.haar)
         if item["pool"]:
             bounds.append(self.pooled + NEXT - s.write)
         return int(max(bounds))
@@ -190,6 +202,9 @@ class _Scheduler:
         if item["softmax"]:
             self.attended = start + int(self._attention_writes(item).cycles.max())
             self.end = max(self.end, self.attended + NEXT)
+        if item["haar"]:
+            # It keeps its fields until it begins.
+            self.split = start + s.haar + max(s.haar, HAAR_TOKEN * (item["keys"] + lead(item)))
         if item["pool"]:
             self.pooled = done + pooled(self.machine.lanes)
 
@@ -227,6 +242,12 @@ class _Scheduler:
             cycle = s.softmax + row * tiles + tile
             yield _Access(BANK_A, item["scores_base"] + tile * keys + row, cycle, cycle)
             yield _Access(MAXIMUM, item["softmax_row"] + row, cycle + MAXIMUM_READ, cycle[:0])
+        if item["haar"]:
+            # Behind the last token the unit goes on until its window is complete.
+            tokens = np.arange(item["keys"])
+            words = item["haar_x"] + window_places(item.fields, len(tokens))
+            port = s.haar + HAAR_TOKEN * np.arange(len(tokens) + lead(item))
+            yield _Access(BANK_B, words, port[tokens], port)
         if not item["tokens"]:
             return
         # A window of the grid needs all tokens of the grid. Values need all tokens that are shifted in.
@@ -249,9 +270,7 @@ class _Scheduler:
             places = in_b if bank == BANK_B else None
             yield self._access(item, bank, item["shortcut_base"], s.shortcut, live, places)
         if item["residual"]:
-            yield self._access(
-                item, BANK_B, item["residual_base"], s.residual, grid if item["haar"] else live, in_b
-            )
+            yield self._access(item, BANK_B, item["residual_base"], s.residual, live, in_b)
         if item["accumulate"]:
             tokens, places = None, None
             if item["merge"]:
@@ -275,10 +294,22 @@ class _Scheduler:
         word = item["attention_base"] + (tile + first) // chunks * keys + row
         return _Access(SignMemory.SIGNS_0, word, cycle, cycle)
 
+    def _haar_writes(self, item: Pass) -> Iterator[_Access]:
+        tokens = np.arange(item["keys"])
+        first = self.stages.haar + HaarUnit.WRITTEN + HAAR_TOKEN * (tokens + lead(item))
+        for band in range(2):
+            cycle = first + band * HIGH_AFTER_LOW
+            yield _Access(BANK_A, item["haar_low"] + band * item["haar_apart"] + tokens, cycle, cycle)
+            for memory in SignMemory:
+                word = item["haar_signs"] + band * item["haar_signs_apart"] + tokens
+                yield _Access(memory, word, cycle, cycle)
+
     def _writes(self, item: Pass) -> Iterator[_Access]:
         s = self.stages
         if item["softmax"]:
             yield self._attention_writes(item)
+        if item["haar"]:
+            yield from self._haar_writes(item)
         if not item["tokens"]:
             return
         of_grid = window_places(item.fields, item["tokens"])
@@ -299,9 +330,5 @@ class _Scheduler:
                     base = item["bits_base"] + beside
                     access = self._access(item, memory, base, s.write, range(first, end), places)
                     yield access._replace(port=access.port[:0])  # other chunks of the same cycle
-                if item["haar"]:
-                    yield self._access(item, memory, item["token_base"], s.write_high)
-        if item["haar"]:
-            yield self._access(item, BANK_A, item["base_b"], s.write_high)
         if item["maximum"]:
             yield self._access(item, MAXIMUM, item["row_base"], maximum_written(s, self.machine.lanes))
