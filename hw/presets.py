@@ -191,7 +191,7 @@ CONFIGS: dict[str, AnyConfig] = {
             bank_b=512,
             bank_c=256,
             program=1536,
-            macs=22,
+            macs=26,
             pixels=2 * 3072,
         ),
         # for deit-tiny-224, in simulation only: it takes more memory than the block RAMs of any board

@@ -76,16 +76,18 @@ class _Lowering:
         yield from makes
 
     def _split_beside(self, makes: list[Pass], index: int) -> None:
-        """Let the Haar unit split each tile of x beside the passes that make the next tile."""
+        """Let the Haar unit split each tile of x beside the passes that make the next tile: the unit reads
+        bank B while the steps before the last do not.
+        """
         *written, _ = (number for number, item in enumerate(makes) if item["write_b"])
+        beside = [makes[number + 1] for number in written if makes[number + 1]["write_c"]]
         place = self.places[index]
-        tiles = self.stages[place.config].attention.haar(place.name, range(len(written)))
-        for number, tile in zip(written, tiles, strict=True):
-            item = makes[number + 1]
+        tiles = self.stages[place.config].attention.haar(place.name, range(len(beside)))
+        for item, tile in zip(beside, tiles, strict=True):
             item.fields |= tile.fields | {"operation": item["operation"]}
             item.needs = Loads(**(vars(item.needs) | {"moves": tile.needs.moves}))
             item.results = item.results + tile.results
-        self.begun[index] = len(written)
+        self.begun[index] = len(beside)
 
     def _token_offsets(self, place: LayerPlace) -> None:
         """Put the t_n of a layer's operations into their table."""

@@ -9,6 +9,7 @@ from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.common.tables import SlicedMemory
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.haar import HaarSplit
+from haarlequin.hw.lanes.haar_unit import HaarUnit
 from haarlequin.hw.lanes.lane_array import LaneArray, array_latency
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.hw.lanes.popcount import Popcount
@@ -75,10 +76,17 @@ def test_signs_and_convolution_are_there_in_time_and_no_later_than_they_need(con
     assert min(spare) == 0
 
 
-def test_haar_bands_come_with_the_results(config):
-    """The unit takes x as bank B gives it for the residual."""
+def test_moves_come_as_the_haar_unit_takes_those_before(config):
+    """The pass that lets it begin a tile may load the next tile's."""
     stages = timing(config)
-    assert stages.residual + FETCH + HaarSplit.LATENCY == stages.result
+    assert (
+        stages.haar + HaarUnit.TAKEN == stages.moves == stages.load + FETCH + array_latency(config.width) + 2
+    )
+    assert stages.haar >= 1
+
+
+def test_the_haar_unit_writes_what_it_has_looked_up(config):
+    assert HaarUnit.WRITTEN == FETCH + HaarSplit.LATENCY + 1
 
 
 def test_weights_load_beside_the_swap(config):

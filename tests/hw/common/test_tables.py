@@ -8,9 +8,12 @@ from amaranth.lib.wiring import In
 from haarlequin.hw.common.tables import (
     BANK_SPARE,
     block_rams,
+    parts,
     shallow,
     sized_memory,
     slice_bits,
+    slices,
+    table_block_rams,
     table_memories,
     table_ports,
 )
@@ -84,9 +87,9 @@ class _Deep(wiring.Component):
     """A table of several slices, whose fields lie across their borders."""
 
     layout = data.StructLayout({"a": signed(14), "b": 25, "c": signed(11)})
-    depth = 3000
 
-    def __init__(self):
+    def __init__(self, depth):
+        self.depth = depth
         self.tables = {"deep": (self.layout, self.depth)}
         super().__init__(table_ports(self.tables) | {"address": In(range(self.depth))})
 
@@ -97,10 +100,15 @@ class _Deep(wiring.Component):
         return m
 
 
-def test_a_table_of_slices():
-    block, generator = _Deep(), random.Random(1)
-    assert slice_bits(block.layout.size, block.depth) < block.layout.size
-    words = {address: generator.getrandbits(block.layout.size) for address in (0, 1, 1023, 1024, 2999)}
+@pytest.mark.parametrize(("depth", "rows"), [(3000, 1), (2100, 2)])
+def test_a_table_of_slices(depth, rows):
+    """Of one row of block RAMs, or of a second one for the last 52 words."""
+    block, generator = _Deep(depth), random.Random(1)
+    made = parts(block.layout.size, depth)
+    assert len({words for words, _ in made}) == rows
+    assert len(made) > rows
+    places = (0, 1, 51, 1023, 1024, 2047, 2048, depth - 1)
+    words = {address: generator.getrandbits(block.layout.size) for address in places}
 
     async def testbench(context):
         context.set(block.deep.en, 1)
@@ -113,8 +121,27 @@ def test_a_table_of_slices():
             context.set(block.address, address)
             await context.tick()
             assert context.get(block.read.data).as_bits() == word
+            # It stays while nothing is read.
+            context.set(block.read.en, 0)
+            context.set(block.address, depth - 1 - address)
+            await context.tick()
+            assert context.get(block.read.data).as_bits() == word
+            context.set(block.read.en, 1)
 
     simulate(block, testbench)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "saved"),
+    [(128, 12_800, 10), (128, 12_288, 0), (54, 2560, 1), (64, 3072, 0), (36, 2560, 0), (64, 4096, 0)],
+)
+def test_a_row_of_its_own_for_the_last_words(width, depth, saved):
+    """Every bit of every word is in one part; the second row saves block RAMs, or there is none."""
+    made, whole = parts(width, depth), slices(width, depth)
+    assert sum(len(words) * (bits.stop - bits.start) for words, bits in made) == width * depth
+    before = sum(block_rams(ECP5, bits.stop - bits.start, depth) for bits in whole)
+    assert before - table_block_rams(ECP5, width, depth) == saved
+    assert (len({words for words, _ in made}) > 1) == (saved > 0)
 
 
 @pytest.mark.parametrize(

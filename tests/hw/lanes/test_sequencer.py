@@ -22,7 +22,6 @@ TOKEN = (
     "enable",
     "starts",
     "live",
-    "phase",
     "first",
     "begins",
     "ends",
@@ -43,8 +42,7 @@ def drawn_pass(generator, tokens):
     """A pass of a whole grid, some of them merges; or of some of so many tokens, at times of none, at times
     of filler beyond them, of a window or not.
     """
-    haar = generator.getrandbits(1)
-    interval = 1 if haar else generator.choice([0, 0, 1, 3, 5])
+    interval = generator.choice([0, 0, 1, 3, 5])
     columns = generator.randint(1, 6)
     skip, moves = 0, {}
     if generator.random() < 0.6:
@@ -67,7 +65,6 @@ def drawn_pass(generator, tokens):
         "skip": skip,
         "stop": stop,
         "interval": interval,
-        "haar": haar,
         "columns": columns,
         "jump": generator.randrange(6),
         **moves,
@@ -89,10 +86,10 @@ def issued(fields, slot):
     moves it.
     """
     number, cycle = divmod(slot, 1 + fields["interval"])
-    skip, stop, phase = fields["skip"], fields["stop"], cycle > 0
-    live = skip <= number < stop and (not phase or fields["haar"])
-    if number >= fields["tokens"] or (phase and not live):
+    skip, stop = fields["skip"], fields["stop"]
+    if number >= fields["tokens"] or cycle > 0:
         return None
+    live = skip <= number < stop
     starts, first, begins, ends = slot == 0, number in (0, stop - skip), number == skip, number == stop - 1
     row, column = divmod(number, fields["columns"])
     edges = (row == 0, number >= stop - fields["columns"], column == 0, column == fields["columns"] - 1)
@@ -107,7 +104,7 @@ def issued(fields, slot):
     return tuple(
         map(
             int,
-            (not phase, starts, live, phase, first, begins, ends, number, bits, place, moved, summed, here),
+            (True, starts, live, first, begins, ends, number, bits, place, moved, summed, here),
         )
     )
 
@@ -235,7 +232,7 @@ def test_a_pass_of_as_many_cycles_and_tokens_as_there_can_be():
     config = machine(2)
     layout = pass_layout(config)
     limits = {name: (1 << layout[name].width) - 1 for name in ("cycles", "tokens")}
-    fields = drawn_pass(random.Random(0), 7) | {"end": 1, "wait_head": 0, "interval": 1, "haar": 1} | limits
+    fields = drawn_pass(random.Random(0), 7) | {"end": 1, "wait_head": 0, "interval": 1} | limits
     fields |= {"skip": 3, "stop": limits["tokens"], "merge": 0}
     inputs = [(1, 1)] * (limits["cycles"] + 20)
     expected = golden([fields], inputs)

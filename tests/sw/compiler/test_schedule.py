@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 
 from haarlequin.hw.codes import Activation, Operand, SignMemory
+from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.presets import CONFIGS
-from haarlequin.hw.timing import HIGH_AFTER_LOW, READ_BEFORE_WRITE, timing
+from haarlequin.hw.timing import FETCH, READ_BEFORE_WRITE, timing
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler.encode import changed_groups
@@ -74,9 +75,22 @@ def result_place(item, token):
     return grid_place(item, token) if item["place_out"] else token
 
 
-def writes(item, start, stages):
+def haar_writes(item, start, stages):
+    """The same of the bands that the Haar unit makes, a token in two cycles, when its window is complete."""
+    for token in range(item["keys"]):
+        cycle = start + stages.haar + 2 * (token + item["columns"] + 1) + FETCH + HaarSplit.LATENCY + 1
+        for band in range(2):
+            yield cycle + band, "bank A", item["haar_low"] + band * item["haar_apart"] + token, True
+            for memory in SignMemory:
+                word = item["haar_signs"] + band * item["haar_signs_apart"] + token
+                yield cycle + band, memory, word, True
+
+
+def writes(item, start, stages, machine):
     """(cycle, memory, word, whether it takes the port) of a pass's results, from its fields alone."""
-    interval = 1 + item["interval"]
+    interval, sums = 1 + item["interval"], "bank C" if machine.bank_c else "bank A"
+    if item["haar"]:
+        yield from haar_writes(item, start, stages)
     for token in range(item["skip"], item["stop"]):
         cycle, place = start + token * interval + stages.write, result_place(item, token)
         for memory in SignMemory:
@@ -88,12 +102,10 @@ def writes(item, start, stages):
                         yield cycle, memory, item["bits_base"] + place - 1, False
                     if token < item["stop"] - 1:
                         yield cycle, memory, item["bits_base"] + place + 1, False
-                if item["haar"]:
-                    yield cycle + HIGH_AFTER_LOW, memory, item["token_base"] + token, True
         if item["write_a"]:
             yield cycle, "bank A", item["base_a"] + place, True
-        if item["haar"]:
-            yield cycle + HIGH_AFTER_LOW, "bank A", item["base_b"] + token, True
+        if item["write_c"]:
+            yield cycle, sums, item["base_a"] + token, True
         if item["write_b"]:
             at = grid_place(item, token) if item["place_b"] else token
             yield cycle, "bank B", item["base_b"] + at, True
@@ -122,15 +134,15 @@ def seen(item, token, chunks, machine):
 def reads(item, start, stages, machine):
     """(cycle, memory, word, whether anything of it counts) of a pass's operands."""
     interval, half = 1 + item["interval"], machine.chunks // 2
+    sums = "bank C" if machine.bank_c else "bank A"
     if item["load_keys"]:
         for lane in range(machine.lanes):
             word = min(item["weights_base"] + lane, machine.signs - 1)
             yield start + stages.load + lane, SignMemory.SIGNS_1, word, True
-    if item["haar"]:
-        for token in range(item["stop"] - item["skip"]):
-            cycle = start + token * interval + stages.residual
-            yield cycle, "bank B", item["residual_base"] + grid_place(item, token), True
-        return
+    for token in range(item["keys"] + item["columns"] + 1 if item["haar"] else 0):
+        counts = token < item["keys"]
+        word = item["haar_x"] + grid_place(item, token)
+        yield start + stages.haar + 2 * token, "bank B", word, counts
     for token in range(item["stop"] - item["skip"] if item["differential"] or item["local"] else 0):
         yield start + token * interval, SignMemory.SIGNS_1, item["signs_1"] + token, True
     pairs = item["activation"] == Activation.PAIRS
@@ -144,7 +156,7 @@ def reads(item, start, stages, machine):
             chunks = range(half if pairs else 0, machine.chunks)
             yield cycle, SignMemory.SIGNS_1, item["signs_1"] + in_signs, seen(item, token, chunks, machine)
         if item["partial"]:
-            yield cycle + stages.partial, "bank A", item["partial_base"] + token, True
+            yield cycle + stages.partial, sums, item["partial_base"] + token, True
         if item["shortcut"] != Operand.NONE:
             bank = {Operand.BANK_A: "bank A", Operand.BANK_B: "bank B"}[item["shortcut"]]
             at = in_b if bank == "bank B" else token
@@ -179,7 +191,7 @@ def check(lowered, machine):
                 )
                 own_reads[memory, word] = max(cycle, own_reads.get((memory, word), -1))
         own_writes = {}
-        for cycle, memory, word, alone in writes(item, start, stages):
+        for cycle, memory, word, alone in writes(item, start, stages, machine):
             taken[memory, "write", cycle] += alone
             assert written.get((memory, word), -1) < cycle
             early = last_read.get((memory, word), -READ_BEFORE_WRITE) + READ_BEFORE_WRITE > cycle
