@@ -78,7 +78,7 @@ class Embedding(wiring.Component):
         the next ``start``.
     """
 
-    LATENCY = 10
+    LATENCY = 11
     """Cycles that the last value takes in the pipeline, beyond its taps and its place in the group."""
 
     def __init__(
@@ -235,14 +235,15 @@ class Embedding(wiring.Component):
     ) -> tuple[Value, Signal, Value]:
         """Hold the sums of a group while those of the next group grow, and pass them on one by one.
 
-        Returns a sum, whether it is valid, and whether it is the last of the image.
+        Returns a sum, whether it is valid, and whether it is the last of the image, a cycle after it was held.
         """
         held = [Signal(self._acc, name=f"held_{k}") for k in range(self.macs)]
         draining, held_final, index = Signal(), Signal(), Signal(range(self.macs))
         channel, last_channel = counter(m, self.dim, draining & move)
         ends_group = draining & move & (last_channel | (index == self.macs - 1))
         load = complete & (~draining | ends_group)
-        m.d.comb += [step.eq(~complete | load), constants.addr.eq(channel)]
+        stage = stages(m, move)
+        m.d.comb += [step.eq(~complete | load), constants.addr.eq(stage(channel))]
         with m.If(load):
             m.d.sync += [draining.eq(1), held_final.eq(final), index.eq(0)]
             m.d.sync += [register.eq(total) for register, total in zip(held, sums, strict=True)]
@@ -250,7 +251,11 @@ class Embedding(wiring.Component):
             m.d.sync += draining.eq(0)
         with m.Elif(move):
             m.d.sync += index.eq(index + 1)
-        return Array(held)[index], draining, ends_group & held_final
+        # The multipliers lie all over the part: their sums are chosen from in two cycles.
+        fours = [stage(Array(held[first : first + 4])[index[:2]]) for first in range(0, self.macs, 4)]
+        four = stage(index[2:])
+        total = Array(fours)[four] if len(fours) > 1 else fours[0]
+        return total, stage(draining), stage(ends_group & held_final)
 
     def _finish(
         self,

@@ -56,6 +56,7 @@ def drawn_pass(generator, tokens):
         issued = generator.choice([0, 1, tokens, tokens + generator.randrange(4)])
         skip = generator.randrange(issued + 1)
         stop = generator.randint(skip, issued)
+        columns = min(columns, max(1, stop))
     busy = issued * (1 + interval)
     return {
         "cycles": max(UPDATES + 1, busy + generator.choice([0, 0, 1, 5])),
