@@ -89,8 +89,8 @@ data: $(STAMP)  ## fetch CIFAR-10 into data/ and check it, for `make train PRESE
 train: $(STAMP)  ## train a model, PRESET=digits by default
 	$(RUN) haarlequin train --preset $(PRESET) $(ARGS)
 
-bench: $(STAMP)  ## images/s of the integer model, for each preset
-	$(RUN) haarlequin benchmark
+bench: $(STAMP)  ## figures of boards, simulator and this computer, each with its mark; ARGS=--build (minutes)
+	$(RUN) haarlequin benchmark $(if $(BOARD),--board $(BOARD)) $(MODEL) $(ARGS)
 
 area: $(STAMP)  ## what the blocks cost on an ECP5; ARGS=--route also routes a slice of four lanes
 	$(RUN) haarlequin area $(ARGS)

@@ -1,8 +1,8 @@
 """`python docs/figures.py`: prints the tables of figures that README.md and the pages beside this file have.
 
-Each figure is computed here from its source: a model's card, the compiler, the protocol's frames, or
-docs/boards.json, which `python docs/pictures.py floorplan` writes from a routed board. A test compares these
-tables with the pages.
+Each figure is computed from its source: a model's card, the compiler and the protocol's frames, of which
+`sw.rates` makes rates, or docs/boards.json, which `python docs/pictures.py floorplan` writes from a routed
+board. A test compares these tables with the pages.
 """
 
 import json
@@ -10,23 +10,22 @@ from functools import cache
 from pathlib import Path
 
 from haarlequin.hw.boards import BOARDS
-from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.link.protocol import Frame, FrameType, encode
 from haarlequin.hw.presets import CONFIGS
-from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import PRESETS
-from haarlequin.sw import answers
 from haarlequin.sw.compiler import Program
-from haarlequin.sw.compiler.resources import bit_macs, embedding_cycles, ideal_cycles, memories, multipliers
-from haarlequin.sw.resolve import ModelSource
+from haarlequin.sw.compiler.resources import bit_macs, ideal_cycles, memories, multipliers
+from haarlequin.sw.rates import (
+    cycles,
+    frame_bytes,
+    giga_operations,
+    images_per_second,
+    line_images_per_second,
+)
 from haarlequin.sw.targets import compile_model
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUTED = Path(__file__).with_name("boards.json")
-
-BITS_OF_A_BYTE = 10
-"""On a UART: a start bit, eight of data, a stop bit."""
 
 PLANNED = (
     ("digits", "2x64"),
@@ -67,48 +66,6 @@ def top1(model: str) -> float:
 def routed() -> dict[str, dict]:
     """By the name of a board, what its routed design took: the facts of `make bitstream`."""
     return json.loads(ROUTED.read_text(encoding="utf-8"))
-
-
-@cache
-def cycles(model: str, config: str) -> int:
-    """Cycles from one image's beginning to the next one's, of a trained model on an accelerator.
-
-    On lanes the next image's embedding runs beside the layers, and the slower of the two counts.
-    """
-    machine, source = CONFIGS[config], ModelSource(model)
-    took = source.compiled(machine.digest).tables.cycles  # kept from an earlier start, if nothing has changed
-    if isinstance(machine, AcceleratorConfig):
-        return max(took, embedding_cycles(source.config, machine))
-    return took
-
-
-def frame_bytes(model: ModelConfig) -> dict[str, int]:
-    """Bytes on the line for one image: of its IMAGE frame to the board, of its RESULT frame from it."""
-    pixels = model.image[0] * model.image[1] * model.channels
-    words = answers.words(model, whole=False) + answers.COUNTERS
-    return {
-        "image": len(encode(Frame(FrameType.IMAGE, payload=bytes(pixels)))),
-        "result": len(encode(Frame(FrameType.RESULT, payload=bytes(4 * words)))),
-    }
-
-
-def line_images_per_second(model: ModelConfig, baud: int) -> float:
-    """The most images in a second that a serial line carries.
-
-    Both directions work at once, so the larger frame decides; what the host and its USB add is not counted.
-    """
-    return baud / BITS_OF_A_BYTE / max(frame_bytes(model).values())
-
-
-def images_per_second(model: str, config: str, clock_hz: int, baud: int) -> tuple[float, float]:
-    """Images in a second that the accelerator computes, and those that come through its line."""
-    computed = clock_hz / cycles(model, config)
-    return computed, min(computed, line_images_per_second(PRESETS[model], baud))
-
-
-def giga_operations(model: str, images: float) -> float:
-    """10⁹ operations in a second, two for each binary product."""
-    return 2e-9 * images * sum(bit_macs(PRESETS[model]).values())
 
 
 def _rate(images: float) -> str:

@@ -5,6 +5,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import cocotb
@@ -99,10 +100,12 @@ async def jobs(dut):
         for memory, address, words in job["samples"]:
             read = await host.read(memory, address, len(words) // 2)
             assert read.hex() == words, f"memory {memory} reads {read.hex()} from {address} on, not {words}"
+        first, began = port.cycle, time.perf_counter()
         payloads, done = await host.run([bytes.fromhex(image) for image in job["images"]], job["timeout"])
+        running = {"running_cycles": port.cycle - first, "running_seconds": time.perf_counter() - began}
         counters = await host.counters(what["counters"], what["operations"])
         await port.flush_trace()
         size = Path(what["trace"]).stat().st_size
         part = {"payloads": payloads, "done": done, "counters": counters, "trace_bytes": size}
-        results.append(part | {"cycles": port.cycle})
+        results.append(part | running | {"cycles": port.cycle})
     Path(os.environ["BENCH_RESULTS"]).write_text(json.dumps(results), encoding="utf-8")

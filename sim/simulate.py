@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,12 @@ class Outcome:
     """Cycles that were spent on each operation."""
     cycles: int
     """Cycles of the simulation so far, loading included."""
+    running_cycles: int = 0
+    """Cycles from the first byte of the first image to the last result."""
+    running_seconds: float = 0.0
+    """The seconds in which the simulator computed these."""
+    comparing_seconds: float = 0.0
+    """The seconds that the comparison with the golden model's tensors took after that."""
 
 
 def expect(model: GoldenModel, pixels: np.ndarray) -> list[Expected]:
@@ -147,7 +154,7 @@ def _described(job: Job, identity: Identity, load: Path) -> dict:
 
 
 def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome:
-    config = job.program.model.config
+    config, began = job.program.model.config, time.perf_counter()
     differences = compare(job.program, events, [expected.trace for expected in job.expected])
     results = []
     for payload, done, difference in zip(part["payloads"], part["done"], differences, strict=True):
@@ -157,7 +164,14 @@ def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome
         results.append(Result(given, cycles, saturations, done, difference))
     spent = [(now - then) % (1 << 32) for now, then in zip(part["counters"], before, strict=True)]
     names = (operation.name for operation in job.program.operations())
-    return Outcome(results, dict(zip(names, spent, strict=False)), part["cycles"])
+    return Outcome(
+        results,
+        dict(zip(names, spent, strict=False)),
+        part["cycles"],
+        part["running_cycles"],
+        part["running_seconds"],
+        time.perf_counter() - began,
+    )
 
 
 def faults_of(program: AnyProgram, expected: Expected, result: Result) -> list[str]:

@@ -2,6 +2,8 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from haarlequin.hw.bitstream import floorplan, report, tools
@@ -104,28 +106,37 @@ def listing() -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def built() -> str:
-    """A Markdown table of the bitstreams that were built here; raises UsageError where there is none.
+def facts_of(target: Board, more: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any] | None:
+    """The facts of a board's bitstream that was built here, with ``more`` than a table of sizes needs, by
+    their types; None where there is none.
 
-    It leaves out a board whose summary is cut off, or was written for another bitstream than the one beside
-    it; a line on stderr names that board.
+    That is also so where the summary is cut off, or was written for another bitstream than the one beside
+    it; a line on stderr names the board then.
     """
+    path = build_folder("boards", target.name) / SUMMARY
+    if not path.exists():
+        return None
+    kinds = MADE | {"part": str, "available": dict} | dict.fromkeys(RESOURCES, int) | dict(more)
+    found = stamps.facts(path, kinds=kinds)
+    if found is None or any(type(found["available"].get(resource)) is not int for resource in RESOURCES):
+        say(f"{path} is cut off, or belongs to another bitstream: make bitstream BOARD={target.name}")
+        return None
+    return found
+
+
+def built() -> str:
+    """A Markdown table of the bitstreams that were built here; raises UsageError where there is none."""
     rows = [
         "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for target in BOARDS.values():
-        path = build_folder("boards", target.name) / SUMMARY
-        if not path.exists():
-            continue
-        kinds = MADE | {"part": str, "available": dict} | dict.fromkeys(RESOURCES, int)
-        found = stamps.facts(path, kinds=kinds)
-        if found is None or any(type(found["available"].get(resource)) is not int for resource in RESOURCES):
-            say(f"{path} is cut off, or belongs to another bitstream: make bitstream BOARD={target.name}")
-            continue
-        used = (f"{found[resource]:,} of {found['available'][resource]:,}" for resource in RESOURCES)
-        clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
-        rows.append(printable(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |"))
+        if found := facts_of(target):
+            used = (f"{found[resource]:,} of {found['available'][resource]:,}" for resource in RESOURCES)
+            clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
+            rows.append(
+                printable(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")
+            )
     if len(rows) == 2:
         raise UsageError("nothing was built here yet: make bitstream BOARD=…")
     return "\n".join(rows)
@@ -161,15 +172,38 @@ def _run(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name} must be a positive number, not {value:g}")
     if not arguments.board:
         raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
-    target = board(arguments.board)
-    clock_hz = round(arguments.freq * 1e6) if arguments.freq else target.clock_hz
-    config = accelerator(arguments.config or target.config)
-    baud = arguments.baud or target.baud
-    flow = Flow(target, config, clock_hz, baud, build_folder("boards", target.name))
+    clock_hz = round(arguments.freq * 1e6) if arguments.freq else None
+    make(
+        board(arguments.board),
+        arguments.config,
+        clock_hz,
+        arguments.baud,
+        arguments.seed,
+        arguments.placer,
+    )
+
+
+def make(
+    target: Board,
+    config: str | None = None,
+    clock_hz: int | None = None,
+    baud: int | None = None,
+    seed: int = 1,
+    placer: str | None = None,
+) -> None:
+    """Make the bitstream of a board in its folder, and print what it took. The accelerator, its clock, the
+    UART's rate and the placer are the board's own where they are not given.
+
+    Raises `BuildError` where it does not fit or misses its clock; other `UsageError`s for what the board
+    cannot do.
+    """
+    clock_hz, baud = clock_hz or target.clock_hz, baud or target.baud
+    machine = accelerator(config or target.config)
+    flow = Flow(target, machine, clock_hz, baud, build_folder("boards", target.name))
     clock = f"{flow.top.clock_hz / 1e6:g} MHz"
-    print(f"{target.title}: {config.name} at {clock}, {baud:,} baud", flush=True)
+    print(f"{target.title}: {machine.name} at {clock}, {baud:,} baud", flush=True)
     with locked(flow.folder):
-        routed = _build(flow, arguments.seed, arguments.placer or target.placer)
+        routed = _build(flow, seed, placer or target.placer)
         print(describe(flow, routed))
     if routed.fmax_mhz * 1e6 < flow.top.clock_hz:
         raise BuildError(

@@ -15,7 +15,7 @@ COMMANDS = {
     "attention": ("sw.attention", "what each attention layer of a trained model does"),
     "ablate": ("sw.ablate", "which parts of the network help"),
     "data": ("models.data.fetch", "fetch CIFAR-10 and check it"),
-    "benchmark": ("models.benchmark", "images per second of the integer model"),
+    "benchmark": ("sim.benchmark.command", "figures of boards, simulator and computer, and their marks"),
     "bitstream": ("sw.bitstream", "the bitstream of a board"),
     "flash": ("sw.flash", "put it on the board"),
     "verilog": ("hw.verilog", "the accelerator as plain Verilog"),

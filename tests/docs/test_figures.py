@@ -1,4 +1,4 @@
-"""The tables of the pages have the figures of their sources; the rate of a cable is that of the frames."""
+"""The tables of the pages have the figures of their sources."""
 
 import json
 
@@ -6,9 +6,9 @@ import pytest
 
 from docs import figures
 from haarlequin.hw.boards import BOARDS
-from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.presets import PRESETS
+from haarlequin.sw import rates
 from tests.docs.pages import ROOT, tables, text
 
 pytestmark = pytest.mark.slow
@@ -50,27 +50,6 @@ def test_recorded_boards_are_the_boards_of_the_project():
             assert 0 < found[column] <= there
 
 
-def test_the_sizes_of_frames_counted_by_hand():
-    """A header with its CRC is 12 bytes, a payload's CRC two; a word of a result has four bytes."""
-    assert (HEADER_BYTES, CRC_BYTES) == (10, 2)
-    nano = figures.frame_bytes(PRESETS["cifar10-nano"])
-    assert nano == {"image": 12 + 32 * 32 * 3 + 2, "result": 12 + 4 * (10 + 2) + 2}
-    digits = figures.frame_bytes(PRESETS["digits"])
-    assert digits == {"image": 12 + 8 * 8 + 2, "result": nano["result"]}
-
-
-def test_the_rate_of_a_cable_counted_by_hand():
-    """Ten bits a byte: 3,086 bytes at 2 Mbaud are 15.43 ms."""
-    tiny = PRESETS["cifar10-tiny"]
-    assert figures.line_images_per_second(tiny, 2_000_000) == pytest.approx(1 / 0.01543)
-    computed, through = figures.images_per_second("cifar10-tiny", "32x128", 50_000_000, 2_000_000)
-    assert computed == pytest.approx(50_000_000 / 38_180)
-    assert through == pytest.approx(1 / 0.01543)
-    # Where the accelerator is the slower one, the cable adds nothing.
-    computed, through = figures.images_per_second("digits", "16x64", 50_000, 3_000_000)
-    assert computed == through == pytest.approx(50_000 / 5_495)
-
-
 def test_sentences_of_the_readme_have_the_same_figures():
     """Figures that are no cells of a table."""
     page = " ".join(text(ROOT / "README.md").split())
@@ -83,7 +62,7 @@ def test_sentences_of_the_readme_have_the_same_figures():
     assert "of all 360." in page
     pixels = PRESETS["cifar10-nano"].image[0] * PRESETS["cifar10-nano"].image[1] * 3
     assert f"a CIFAR-10 image is {pixels:,} bytes and a byte takes ten bits" in page
-    assert figures.BITS_OF_A_BYTE == 10
+    assert rates.BITS_OF_A_BYTE == 10
     large = figures.routed()["ulx3s-85f"]
     assert CONFIGS[large["config"]].lanes == 32
     assert f"The 32 lanes of the ULX3S-85F run at {large['clock_mhz']:g} MHz" in page
@@ -100,7 +79,7 @@ def test_what_was_measured_by_hand_agrees_with_what_can_be_computed():
     for command, row in said.items():
         if "gatesim" in command:
             board = next(name for name in BOARDS if name in command)
-            took = figures.cycles(BOARDS[board].model, BOARDS[board].config)
+            took = rates.cycles(BOARDS[board].model, BOARDS[board].config)
             assert row == f"equal, {took:,} cycles as predicted"
     (planned,) = [row for row in figures.plan_table() if "| `cifar10-tiny` | 64x128 |" in row]
     assert planned.split("|")[5].strip() in said["`make sim MODEL=cifar10-tiny CONFIG=64x128`"]

@@ -14,6 +14,7 @@ from haarlequin.models import data
 from haarlequin.models.common import stamps
 from haarlequin.models.data import DataSet, Split
 from haarlequin.models.segmentation import IGNORE, enlarge
+from haarlequin.sw import rates
 from haarlequin.sw.mask_picture import colours
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ def test_what_the_rtl_said_is_what_the_integer_model_says(said):
     classes = golden.config.classes
     assert said["predicted"] == [classes[i] for i in logits.argmax(1)]
     assert said["labels"] == [classes[i] for i in labels]
-    assert set(said["cycles"]) == {figures.cycles(said["model"], "16x64")}
+    assert set(said["cycles"]) == {rates.cycles(said["model"], "16x64")}
     assert said["device"] == "sim"
 
 

@@ -1,0 +1,107 @@
+"""The rates of a trained model on an accelerator: cycles, images and operations in a second, and its line.
+
+All of them are computed from the compiled tables and from the frames of the protocol, not measured. The
+commands and the tables of docs/ take them from here. ``model`` is the name of a model of the zoo, ``config``
+that of an accelerator.
+"""
+
+from functools import cache
+
+from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.ends.head import Head
+from haarlequin.hw.link.protocol import RESULT_BYTES, Frame, FrameType, encode
+from haarlequin.hw.presets import CONFIGS
+from haarlequin.models.config import ModelConfig
+from haarlequin.models.presets import PRESETS
+from haarlequin.sw import answers
+from haarlequin.sw.compiler.resources import bit_macs, embedding_cycles
+from haarlequin.sw.resolve import ModelSource
+from haarlequin.sw.table_folder import Compiled
+
+BITS_OF_A_BYTE = 10
+"""On a UART: a start bit, eight of data, a stop bit."""
+
+
+@cache
+def tables(model: str, config: str) -> Compiled:
+    """The tables of a model; they are kept from an earlier start, if nothing has changed.
+
+    Raises `DoesNotFit` where the accelerator is too small.
+    """
+    return ModelSource(model).compiled(CONFIGS[config].digest).placed
+
+
+def cycles(model: str, config: str) -> int:
+    """Cycles from one image's beginning to the next one's.
+
+    On lanes the next image's embedding runs beside the layers, and the slower of the two counts.
+    """
+    machine, took = CONFIGS[config], tables(model, config).cycles
+    if isinstance(machine, AcceleratorConfig):
+        return max(took, embedding_cycles(PRESETS[model], machine))
+    return took
+
+
+def latency_cycles(model: str, config: str) -> int:
+    """Cycles from a whole image to the last word of its answer, if no other image is before it: those of its
+    embedding, of its layers and of the head.
+
+    The accelerator takes 16 or 17 more on lanes, in which its parts begin one after the other.
+    """
+    machine, source, took = CONFIGS[config], PRESETS[model], tables(model, config).cycles
+    if not isinstance(machine, AcceleratorConfig):
+        return took  # one core does all of it
+    head = 0 if source.segmentation else Head.cycles(source.stages[-1].dim, len(source.classes))
+    return embedding_cycles(source, machine) + took + head
+
+
+def operations(model: str, config: str) -> dict[str, tuple[int, float]]:
+    """By the name of an operation, its cycles of an image, and how busy the lanes are: the share of the bit
+    products that they could make meanwhile. Operations without cycles are left out.
+    """
+    machine, took = CONFIGS[config], tables(model, config).operations
+    products = {code.title: count for code, count in bit_macs(PRESETS[model]).items()}
+    if not isinstance(machine, AcceleratorConfig):  # its firmware does all
+        products = dict.fromkeys(took, sum(products.values()))
+    ideal = {name: products.get(name, 0) / (machine.lanes * machine.width) for name in took}
+    return {name: (count, ideal[name] / count) for name, count in took.items() if count}
+
+
+def frame_bytes(model: ModelConfig) -> dict[str, int]:
+    """Bytes on the line for one image: of its IMAGE frame to the board, of its RESULT frame from it."""
+    pixels = model.image[0] * model.image[1] * model.channels
+    words = answers.words(model, whole=False) + answers.COUNTERS
+    return {
+        "image": len(encode(Frame(FrameType.IMAGE, payload=bytes(pixels)))),
+        "result": len(encode(Frame(FrameType.RESULT, payload=bytes(RESULT_BYTES * words)))),
+    }
+
+
+def line_images_per_second(model: ModelConfig, baud: int) -> float:
+    """The most images in a second that a serial line carries.
+
+    Both directions work at once, so the larger frame decides; what the host and its USB add is not counted.
+    """
+    return baud / BITS_OF_A_BYTE / max(frame_bytes(model).values())
+
+
+def images_per_second(model: str, config: str, clock_hz: float, baud: int) -> tuple[float, float]:
+    """Images in a second that the accelerator computes, and those that come through its line."""
+    computed = clock_hz / cycles(model, config)
+    return computed, min(computed, line_images_per_second(PRESETS[model], baud))
+
+
+def latency(model: str, config: str, clock_hz: float, baud: int) -> float:
+    """Seconds from the first bit of an image's frame to the last bit of its result's, if no other image is
+    before it: the line's time for both frames, and `latency_cycles`.
+
+    The head's cycles count in full, although the result's frame begins with the first word that is ready.
+    What the host and its USB add is not counted.
+    """
+    line = BITS_OF_A_BYTE * sum(frame_bytes(PRESETS[model]).values()) / baud
+    return line + latency_cycles(model, config) / clock_hz
+
+
+def giga_operations(model: str, images: float) -> float:
+    """10⁹ operations in a second, two for each binary product, where ``images`` are computed in a second."""
+    return 2e-9 * images * sum(bit_macs(PRESETS[model]).values())
