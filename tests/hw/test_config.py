@@ -93,7 +93,7 @@ def test_a_format_of_tables_has_a_number():
         repr((*fields, isa.memories(1, 1))),
         *(repr(list(names)) for names in (isa.Source, isa.Alu, isa.Control)),
     ]
-    assert (FORMAT, zlib.crc32("".join(words).encode())) == (3, 0x2F3DCD8A)
+    assert (FORMAT, zlib.crc32("".join(words).encode())) == (4, 0xE50B6D36)
 
 
 def test_accelerators_with_a_name_are_what_they_were():
@@ -101,4 +101,4 @@ def test_accelerators_with_a_name_are_what_they_were():
     number here and a line into the changelog.
     """
     digests = [(name, config.digest) for name, config in CONFIGS.items()]
-    assert zlib.crc32(repr(digests).encode()) == 4014744226
+    assert zlib.crc32(repr(digests).encode()) == 1863479425

@@ -20,13 +20,13 @@ from tests.small_machines import MACHINES
 @pytest.mark.parametrize(
     ("model", "machine", "cycles"),
     [
-        ("digits", "2x64", 44_210),
-        ("digits", "4x64", 22_043),
-        ("digits", "16x64", 5495),
-        ("cifar10-nano", "8x64", 38_031),
-        ("cifar10-nano", "16x64", 18_830),
-        ("cifar10-tiny", "32x128", 38_180),
-        ("cifar10-tiny", "64x128", 18_751),
+        ("digits", "2x64", 44_194),
+        ("digits", "4x64", 22_027),
+        ("digits", "16x64", 4914),
+        ("cifar10-nano", "8x64", 38_020),
+        ("cifar10-nano", "16x64", 17_221),
+        ("cifar10-tiny", "32x128", 33_867),
+        ("cifar10-tiny", "64x128", 17_014),
     ],
 )
 def test_cycles_of_the_presets(model, machine, cycles):
@@ -40,9 +40,9 @@ def test_cycles_of_the_presets(model, machine, cycles):
 @pytest.mark.parametrize(
     ("stages", "image", "cycles"),
     [
-        ("/1 a6x2", (2, 2), 594),  # signs for the convolution lie right after those that are being read
-        ("/1 c3x3", (1, 2), 128),  # a word of three tokens is complete once the next one has been written
-        ("/1 c6x3", (2, 1), 258),
+        ("/1 a6x2", (2, 2), 574),  # signs for the convolution lie right after those that are being read
+        ("/1 c3x3", (1, 2), 129),  # a word of three tokens is complete once the next one has been written
+        ("/1 c6x3", (2, 1), 259),
     ],
 )
 def test_cycles_where_words_have_three_tokens(stages, image, cycles):
@@ -52,13 +52,13 @@ def test_cycles_where_words_have_three_tokens(stages, image, cycles):
     assert sum(item["cycles"] for item in lowered.passes) == cycles
 
 
-def test_tiny_uses_70_percent_of_64_lanes():
+def test_tiny_uses_81_percent_of_64_lanes():
     model, machine = preset("cifar10-tiny"), CONFIGS["64x128"]
     lowered = lower(GoldenModel.blank(model), machine)
     schedule(lowered)
     cycles = sum(item["cycles"] for item in lowered.passes)
     assert embedding_cycles(model, machine) <= cycles
-    assert ideal_cycles(model, machine) / cycles > 0.70
+    assert ideal_cycles(model, machine) / cycles > 0.81
 
 
 def grid_place(item, token):
