@@ -235,7 +235,7 @@ class Embedding(wiring.Component):
     ) -> tuple[Value, Signal, Value]:
         """Hold the sums of a group while those of the next group grow, and pass them on one by one.
 
-        Returns a sum, whether it is valid, and whether it is the last of the image, a cycle after it was held.
+        Returns a sum of those held a cycle ago, whether it is valid, and whether it is the image's last.
         """
         held = [Signal(self._acc, name=f"held_{k}") for k in range(self.macs)]
         draining, held_final, index = Signal(), Signal(), Signal(range(self.macs))

@@ -211,10 +211,8 @@ class AttentionPasses(Tiling):
                     )
 
     def _scores(self, layer: str) -> Iterator[Pass]:
-        r, words, heads = self.regions, self.steps * self.n, self.config.heads
-        high = self.config.widths.affine_shift[1]
+        heads, high = self.config.heads, self.config.widths.affine_shift[1]
         weights = self.constants[f"{layer}.attention.score_weight"]
-        bands = len(weights)
         # Scores are w·dot / 2. The weight is stored as w·2^(high − 1 − h) and shifted left by h as it loads;
         # h is as large as the window of shifts allows.
         most = high - self.config.widths.affine_shift[0]
@@ -224,9 +222,25 @@ class AttentionPasses(Tiling):
             stored = int(weight) << (high - 1 - shift)
             address = self.tables.add_constants(self.neutral_constants(1, a=stored), 1)
             constants.append(Loads(constants=address, same=True, shifts=(shift, self.unit_shifts[1])))
-        # The bands outside: scores of the first one are long written when those of the second are added.
-        for band, head, tile in itertools.product(range(bands), range(heads), range(self.key_tiles)):
-            lanes, parts = min(self.lanes, self.n - tile * self.lanes), list(self._head_words(head))
+        for head in range(heads):
+            passes = list(self._head_scores(layer, head, constants))
+            if head and self._softmax_beside_scores:
+                _begin_softmax(passes[0], self._softmax(layer, head - 1))
+            yield from passes
+
+    @property
+    def _softmax_beside_scores(self) -> bool:
+        """Whether a head's softmax runs while the scores of the next head are made: rows of Â must not lie
+        where queries are.
+        """
+        return self.config.heads * self.row_words * self.n <= self.regions.projected
+
+    def _head_scores(self, layer: str, head: int, constants: list[Loads]) -> Iterator[Pass]:
+        r, words, bands = self.regions, self.steps * self.n, len(constants)
+        parts = list(self._head_words(head))
+        # Tiles inside: scores of the first band are long written when those of the second are added.
+        for band, tile in itertools.product(range(bands), range(self.key_tiles)):
+            lanes = min(self.lanes, self.n - tile * self.lanes)
             for step, (word, low, end) in enumerate(parts):
                 last = step == len(parts) - 1
                 scores = r.low + (head * self.key_tiles + tile) * self.n
@@ -274,7 +288,7 @@ class AttentionPasses(Tiling):
 
     def _attend(self, layer: str) -> Iterator[Pass]:
         """Values and context, tile by tile: a tile's V is in the lanes' weights while its context is made."""
-        issued = 0
+        issued = self.config.heads - 1 if self._softmax_beside_scores else 0
         # The first token of each word of a row of Â (and of a channel's V), and how many tokens the word has.
         short = self.key_tiles - (self.row_words - 1) * self.chunks
         starts = [0] + [(short + w * self.chunks) * self.lanes for w in range(self.row_words - 1)]
@@ -300,8 +314,7 @@ class AttentionPasses(Tiling):
                 rows = len(self.tables.weights)
                 values = list(self._values(layer, tile, tokens, needs, address))
                 if softmaxes and place == 0:  # the last softmax runs during the pass of the values
-                    values[0].fields |= softmaxes[-1].fields
-                    values[0].results += softmaxes[-1].results
+                    _begin_softmax(values[0], softmaxes[-1])
                 yield from values
                 address = rows if address is None else address
                 for head in heads:
@@ -460,3 +473,9 @@ class AttentionPasses(Tiling):
         weights[:, margin : margin + theta, margin : margin + theta] = given
         shifts = self.constants[f"{layer}.local.shift"][self.channels(tile)]
         return self.tables.add_local(weights.reshape(len(given), -1), shifts, self.lanes)
+
+
+def _begin_softmax(item: Pass, softmax: Pass) -> None:
+    """Let a softmax run beside a pass."""
+    item.fields |= softmax.fields | {"operation": item["operation"]}
+    item.results = item.results + softmax.results

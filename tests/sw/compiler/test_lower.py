@@ -62,7 +62,7 @@ def test_no_tile_is_split_while_the_next_one_reads_x():
 
 @pytest.mark.parametrize(("ratio", "alone"), [(8, 0), (2, 1)])
 def test_moves_are_loaded_once_after_the_tile_before_has_begun(ratio, alone):
-    """By a step whose successor has the same constants. Of two steps each has its own: a pass for the moves."""
+    """By a step whose successor has the same constants; of two steps each has its own."""
     passes = lowered(network("p1 t12x2h2", mlp_ratio=ratio), MACHINES["4x16"])
     order = [
         name
