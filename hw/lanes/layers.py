@@ -1,63 +1,43 @@
 """What runs an image's layers: lanes, banks and sign memories, in one pipeline behind the sequencer.
 
 Every part of a pass happens to a token at a fixed stage, a number of cycles behind its issue (`hw.timing`).
-The fields of a pass that are not used at once wait in small memories, an entry for each pass in flight;
-tokens carry the entry's number down the pipeline.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.attention.softmax import RowMaximum
 from haarlequin.hw.codes import Operand, SignMemory
-from haarlequin.hw.common.pipeline import lane_groups, lane_words, registered, spread, streamed
-from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory, sized_memory, table_memories, table_ports
+from haarlequin.hw.common.pipeline import registered, spread, streamed
+from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.pool import Pool
+from haarlequin.hw.lanes.banks import Banks
 from haarlequin.hw.lanes.haar_unit import HaarUnit
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.loader import Loader
-from haarlequin.hw.lanes.local_convolution import LocalConvolution
+from haarlequin.hw.lanes.local_convolution import convolution_latency
+from haarlequin.hw.lanes.local_unit import LocalUnit
+from haarlequin.hw.lanes.operand import SignOperand
 from haarlequin.hw.lanes.popcount import Popcount
-from haarlequin.hw.lanes.sequencer import Sequencer, token_layout
-from haarlequin.hw.program import CONTEXTS, pass_layout, settings_layout
+from haarlequin.hw.lanes.sequencer import Sequencer
+from haarlequin.hw.lanes.sign_memories import SignMemories
+from haarlequin.hw.lanes.token_pipe import TokenPipe
+from haarlequin.hw.lanes.trace import trace_layout
+from haarlequin.hw.program import pass_layout, settings_layout
 from haarlequin.hw.timing import timing
 
-
-def trace_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """What a verifier sees of the layers, cycle by cycle."""
-    wide = data.ArrayLayout(signed(config.widths.wide), config.lanes)
-    index, number = ceil_log2(config.program), token_layout(config)["number"].shape
-    return data.StructLayout(
-        {
-            "acc_valid": 1,
-            "acc_pass": index,
-            "acc_number": number,
-            "acc": wide,
-            "result_valid": 1,
-            "result_pass": index,
-            "result_number": number,
-            "y": wide,
-            "stored": wide,
-            "bits_0": config.lanes,
-            "bits_1": config.lanes,
-            "haar_valid": 1,
-            "haar_pass": index,
-            "haar_number": number,
-            "haar_phase": 1,
-            "haar": wide,
-            "attention_valid": 1,
-            "attention_pass": index,
-            "attention_address": ceil_log2(config.signs),
-            "attention_chunk": ceil_log2(config.width // config.lanes),
-            "attention": config.lanes,
-        }
-    )
+RESULT_FIELDS = (
+    *("lanes", "count", "index", "merge", "place_b", "place_out"),
+    *("write_a", "write_b", "write_c", "base_a", "base_b"),
+    *("bits_0", "bits_1", "bits_base", "bits_chunk", "window", "pairs"),
+    *("maximum", "row_base", "first_keys", "pool", "each"),
+)
+"""What is done with the results of a pass."""
 
 
 class Layers(wiring.Component):
@@ -72,17 +52,15 @@ class Layers(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config, self.stages = config, timing(config)
         self._pass = pass_layout(config)
-        w, lanes = config.widths, config.lanes
-        self._wide = data.ArrayLayout(signed(w.wide), lanes)
+        w, lanes, stages = config.widths, config.lanes, self.stages
         self._sequencer, self._loader = Sequencer(config), Loader(config)
+        self._signs, self._operand, self._banks = SignMemories(config), SignOperand(config), Banks(config)
         self._array = LaneArray(lanes, config.width, config.value_bits, w)
-        self._attention = Attention(config)
+        self._local = LocalUnit(
+            config, stages.operands - 1 - stages.STREAM - convolution_latency(config.theta)
+        )
+        self._haar, self._attention = HaarUnit(config), Attention(config)
         self._maximum = RowMaximum(lanes, w.wide, config.rows)
-        self._haar = HaarUnit(config)
-        self._local = [
-            LocalConvolution(len(group), config.theta, config.max_columns, w.local_shift)
-            for group in lane_groups(lanes)
-        ]
         self._pool = Pool(lanes, w.wide, config.max_tokens)
         self._tables = {"token_table": (signed(w.offset), config.tokens)}
         sequencer = self._sequencer.signature.members
@@ -96,7 +74,7 @@ class Layers(wiring.Component):
                 "x_valid": In(1),
                 "x_ready": Out(1),
                 "x_address": In(ceil_log2(config.bank_b)),
-                "x": In(self._wide),
+                "x": In(data.ArrayLayout(signed(w.wide), lanes)),
                 "sums": Out(self._pool.signature.members["sums"].signature),
                 "clipped": Out(32),
                 "trace": Out(trace_layout(config)),
@@ -113,398 +91,161 @@ class Layers(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        for name in ("sequencer", "loader", "array", "haar", "attention", "maximum", "pool"):
+        blocks = "sequencer loader signs operand banks array local haar attention maximum pool"
+        for name in blocks.split():
             m.submodules[name] = getattr(self, f"_{name}")
-        for number, local in enumerate(self._local):
-            m.submodules[f"local_{number}"] = local
-        sequencer = self._sequencer
         for name in ("start", "head_free"):
-            m.d.comb += getattr(sequencer, name).eq(getattr(self, name))
+            m.d.comb += getattr(self._sequencer, name).eq(getattr(self, name))
         for name in ("begin", "done", "operation", "holds_head"):
-            m.d.comb += getattr(self, name).eq(getattr(sequencer, name))
-        self._pipe = [sequencer.token]
-        for _ in range(self.stages.write):
-            self._pipe.append(registered(m, self._pipe[-1]))
-        self._late_count = 0
-
-        word_0, word_1 = self._signs(m)
+            m.d.comb += getattr(self, name).eq(getattr(self._sequencer, name))
+        self._pipe = TokenPipe(m, self.config, self._sequencer, self.stages.write)
         self._loads(m)
-        centre, extra = self._convolution(m, word_1)
-        self._operands(m, word_0, word_1)
-        partial, mean, shortcut, residual = self._banks(m)
-        array, stages = self._array, self.stages
-        m.d.comb += [
-            array.centre.eq(centre),
-            array.extra.eq(extra),
-            array.partial.eq(partial),
-            array.shortcut.eq(shortcut),
-            array.residual.eq(residual),
-            array.take.eq(self._pipe[stages.acc - 1].starts),
-        ]
-        self._results(m, mean)
-        self._saturations(m)
+        self._operands(m)
+        self._look_ups(m)
+        self._results(m)
         self._units(m)
         return m
 
-    def _late(self, m: Module, stage: int, *names: str) -> data.View:
-        """Fields of the pass whose token is at ``stage``, 2 or later, out of registers: a look-up and then
-        wires to all lanes would be the longest path.
-        """
-        layout = data.StructLayout(
-            {
-                name: self._sequencer.index.shape() if name == "index" else self._pass[name].shape
-                for name in names
-            }
-        )
-        memory = Memory(shape=layout, depth=CONTEXTS, init=[])
-        m.submodules[f"late_{self._late_count}"] = memory
-        self._late_count += 1
-        write, read = memory.write_port(), memory.read_port(domain="comb")
-        sequencer = self._sequencer
-        m.d.comb += [
-            write.addr.eq(sequencer.token.context),
-            write.en.eq(sequencer.fresh),
-            read.addr.eq(self._pipe[stage - 1].context),
-        ]
-        for name in names:
-            source = sequencer.index if name == "index" else sequencer.current[name]
-            m.d.comb += write.data[name].eq(source)
-        return streamed(m, read.data)
-
-    # Sign memories
-
-    def _signs(self, m: Module) -> tuple[Signal, Signal]:
-        """The words of the stream, one from each sign memory, at `Timing.STREAM`."""
-        config, sequencer, loader = self.config, self._sequencer, self._loader
-        self._sign_writes, words = {}, {}
-        for which in SignMemory:
-            apart = config.windows and which == SignMemory.SIGNS_0
-            bits = config.lanes if apart else config.width  # of each of the memories that make it
-            address = Signal(ceil_log2(config.signs))
-            token = Mux(sequencer.current.place_in, sequencer.place, sequencer.token.number)
-            m.d.sync += address.eq(sequencer.current[which.reads] + token)
-            writes, parts, here = [], [], Signal.like(address)
-            for number in range(config.width // bits):
-                memory = sized_memory(bits, config.signs)
-                m.submodules[f"signs_{which.value}_{number}"] = memory
-                writes.append(memory.write_port(granularity=config.lanes))
-                read = memory.read_port()
-                m.d.comb += read.addr.eq(here)
-                parts.append(read.data)
-            m.d.comb += here.eq(address)
-            if which == SignMemory.SIGNS_1:
-                m.d.comb += loader.key.eq(Cat(parts))
-                with m.If(loader.keys):
-                    m.d.comb += here.eq(loader.key_address)
-            words[which] = streamed(m, Cat(parts))
-            self._sign_writes[which] = writes
-        return words[SignMemory.SIGNS_0], words[SignMemory.SIGNS_1]
-
-    def _write_signs(
-        self,
-        m: Module,
-        which: SignMemory,
-        enable: Value,
-        address: Value,
-        chunk: Value,
-        bits: Value,
-        window: Value,
-        token: data.View,
-    ):
-        """Write ``bits`` into a sign memory a cycle later; returns what is being written.
-
-        With a ``window`` they go into three words: as the left neighbour of the next token, as the token's
-        own, and as the right neighbour of the token before.
-        """
-        writes = self._sign_writes[which]
-        later = streamed(m, bits)
-        for number, write in enumerate(writes):
-            m.d.comb += write.data.eq(later.replicate(len(write.en)))
-            if len(writes) == 1:
-                m.d.sync += [write.addr.eq(address), write.en.eq(Mux(enable, 1 << chunk, 0))]
-                continue
-            left, right = (
-                (window != 0) & ~outer & (chunk + offset == number)
-                for outer, offset in ((token.ends, 0), (token.begins, window << 1))
-            )
-            m.d.sync += write.addr.eq(address + Mux(left, 1, 0) - Mux(right, 1, 0))
-            m.d.sync += write.en.eq(enable & (left | right | (chunk + window == number)))
-        return later
-
-    # Loads
-
     def _loads(self, m: Module) -> None:
-        loader, array, sequencer, stages = self._loader, self._array, self._sequencer, self.stages
-        current = sequencer.current
+        loader, array, signs, stages = self._loader, self._array, self._signs, self.stages
+        current, fresh = self._sequencer.current, self._sequencer.fresh
         loads = current.load_weights | current.load_keys | current.load_constants | current.load_local
         m.d.comb += [
-            loader.begin.eq(registered(m, sequencer.fresh & loads, stages.load)),
+            loader.begin.eq(registered(m, fresh & loads, stages.load)),
             loader.parts.eq(current),
+            signs.keys.eq(loader.keys),
+            signs.key_address.eq(loader.key_address),
+            loader.key.eq(signs.key),
             array.load.eq(loader.load),
             array.weights.eq(loader.weights),
             array.load_constants.eq(loader.load_constants),
             array.constants.eq(loader.constants),
-            array.swap.eq(registered(m, sequencer.fresh & current.swap, stages.activation - 1)),
+            array.swap.eq(registered(m, fresh & current.swap, stages.activation - 1)),
+            array.take.eq(self._pipe[stages.acc - 1].starts),
+            self._local.load.eq(loader.load_local),
+            self._local.local.eq(loader.local),
+            self._local.take.eq(self._pipe[stages.STREAM - 1].starts),
+            self._haar.load.eq(loader.load_moves),
+            self._haar.moves.eq(loader.moves),
         ]
 
-    def _lane_words(self, m: Module, word: Value | data.View, load: Value, stage: int, wait: int = 0) -> list:
-        """Each lane's word of a pass, for its token at ``stage`` and later ones. The next ones come with
-        ``load``, and wait so many cycles, because the pass must have its own by then.
-        """
-        take = self._pipe[stage - 2].starts
-        return lane_words(m, streamed(m, word, wait), self.config.lanes, registered(m, load, wait), take)
-
-    # The array's operands
-
-    def _convolution(self, m: Module, word_1: Signal) -> tuple[Value, Value]:
-        """V_i of every lane, a cycle before `Timing.operands`, and what it and the local convolution add."""
-        loader, stages, pipe = self._loader, self.stages, self._pipe
-        lanes, latency = self.config.lanes, self._local[0].latency
-        part = self._late(m, stages.STREAM - 1, "differential", "local", "columns")
-        enable = spread(m, pipe[stages.STREAM - 1].enable & (part.differential | part.local), lanes)
-        first, columns = spread(m, pipe[stages.STREAM - 2].first, lanes), spread(m, part.columns, lanes)
-        # The number of a single chunk has no bits, and a memory needs some.
-        v = word_1.word_select(self._late(m, stages.STREAM, "chunk", "local").chunk, lanes)
-        weights = self._lane_words(m, loader.local.weights, loader.load_local, stages.STREAM + 1)
-        shift = latency - 2  # cycles from the weights' use to that of the shift
-        shifts = self._lane_words(m, loader.local.shift, loader.load_local, stages.STREAM + 1 + shift, shift)
-        centres, sums = [], []
-        for local, group in zip(self._local, lane_groups(lanes), strict=True):
-            m.d.comb += [
-                local.enable.eq(enable[group.start]),
-                local.first.eq(first[group.start]),
-                local.columns.eq(columns[group.start]),
-                local.taps.eq(self.settings.taps),
-                local.v.eq(v[group.start : group.stop]),
-            ]
-            for place, lane in enumerate(group):
-                m.d.comb += [
-                    local.weights[place].eq(weights[lane]),
-                    local.local_shift[place].eq(shifts[lane]),
-                ]
-                sums.append(local.sum[place])
-            centres.append(local.centre)
-        wait = stages.operands - 1 - (stages.STREAM + latency)
-        centre = registered(m, Cat(centres), wait)
-        joins = spread(m, self._late(m, stages.operands - 2, "local").local, lanes)
-        extra = Signal(self._wide, reset_less=True)
-        for lane in range(lanes):
-            total = streamed(m, sums[lane], wait) + Mux(centre[lane], 1, -1)
-            m.d.sync += extra[lane].eq(Mux(joins[lane], total, 0))
-        return centre, extra
-
-    def _operands(self, m: Module, word_0: Signal, word_1: Signal) -> None:
-        """The activation; gate, kind of sum and what the pads of the weights leave over."""
-        array, stages, config = self._array, self.stages, self.config
-        names = "inputs_low", "inputs_high", "above", "below", "left", "right"
-        early = self._late(m, stages.STREAM - 1, *names)
-        first_row, last_row, first_column, last_column = self._pipe[stages.STREAM - 1].edges
-        size = config.width
-        ones = []  # for each chunk
-        for chunk, part in enumerate(config.edge_parts):
-            half = config.half(chunk)
-            rows = (first_row & early.above[half]) | (last_row & early.below[half])
-            columns = (first_column & early.left[part]) | (last_column & early.right[part])
-            ones.append(streamed(m, rows | columns))
-        used = streamed(m, thermometer(early.inputs_high, size) & ~thermometer(early.inputs_low, size))
-        # By one bit for each half: SIGNS_0 or SIGNS_1, and PAIRS for one of each.
-        low, high = Value.cast(self._late(m, stages.STREAM, "activation").activation)
-        middle = size // 2
-        signs = Cat(Mux(low, word_0[:middle], word_1[:middle]), Mux(high, word_1[middle:], word_0[middle:]))
-        activation = (signs | Cat(one.replicate(config.lanes) for one in ones)) & used
-        late = self._late(m, stages.operands - 2, "gate_low", "gate_high")
-        gate = thermometer(late.gate_high, config.lanes) & ~thermometer(late.gate_low, config.lanes)
-        kind = "context", "differential", "inputs_low", "inputs_high"
-        part = self._late(m, stages.operands - 2, *kind)
+    def _operands(self, m: Module) -> None:
+        """What the array gets but for words of banks: signs, local convolution, gate and kind of sum."""
+        array, operand, local, signs = self._array, self._operand, self._local, self._signs
+        sequencer, stages, pipe, lanes = self._sequencer, self.stages, self._pipe, self.config.lanes
+        place = Mux(sequencer.current.place_in, sequencer.place, sequencer.token.number)
+        early = pipe.fields(stages.STREAM - 1, "inputs_low", "inputs_high", "above", "below", "left", "right")
         m.d.comb += [
-            array.activation.eq(streamed(m, activation, stages.activation - stages.STREAM)),
+            signs.read_0.eq(sequencer.current.signs_0 + place),
+            signs.read_1.eq(sequencer.current.signs_1 + place),
+            *(getattr(operand, name).eq(early[name]) for name in dict(early.shape())),
+            operand.edges.eq(pipe[stages.STREAM - 1].edges),
+            operand.source.eq(pipe.fields(stages.STREAM, "activation").activation),
+            operand.word_0.eq(signs.word_0),
+            operand.word_1.eq(signs.word_1),
+            array.activation.eq(streamed(m, operand.activation, stages.activation - stages.STREAM)),
+        ]
+        part = pipe.fields(stages.STREAM - 1, "differential", "local", "columns")
+        m.d.comb += [
+            local.enable.eq(pipe[stages.STREAM - 1].enable & (part.differential | part.local)),
+            local.first.eq(pipe[stages.STREAM - 2].first),
+            local.columns.eq(part.columns),
+            local.taps.eq(self.settings.taps),
+            local.v.eq(signs.word_1.word_select(pipe.fields(stages.STREAM, "chunk").chunk, lanes)),
+            array.centre.eq(local.centre),
+            array.extra.eq(local.extra),
+        ]
+        part = pipe.fields(
+            *(stages.operands - 2, "gate_low", "gate_high", "context", "differential", "local"),
+            *("inputs_low", "inputs_high"),
+        )
+        gate = thermometer(part.gate_high, lanes) & ~thermometer(part.gate_low, lanes)
+        m.d.comb += [
+            local.joins.eq(part.local),
             array.gate.eq(streamed(m, gate)),
             array.context.eq(part.context),
             array.differential.eq(part.differential),
             array.balance.eq(part.inputs_high[0] - part.inputs_low[0]),  # `loader.balance`
         ]
 
-    # Banks
-
-    def _banks(self, m: Module) -> tuple[Value, ...]:
-        """Partial sums, the mean so far, shortcut, residual, each when it is needed; zeros where a pass
-        has none.
-        """
-        config, stages, pipe, attention = self.config, self.stages, self._pipe, self._attention
-        haar = self._haar
-        (token,) = table_memories(m, self, self._tables)
-        reads = []
-        for name, depth in (("a", config.bank_a), ("b", config.bank_b), ("c", config.bank_c)):
-            if not depth:  # no third bank: bank A has the partial sums
-                reads.append(reads[0])
-                self._write_c = None
-                continue
-            m.submodules[f"bank_{name}"] = memory = SlicedMemory(self._wide, depth, BANK_SPARE)
-            setattr(self, f"_write_{name}", memory.write)
-            reads.append(memory.read)
-        read_a, read_b, read_c = reads
-        address_a, address_b = Signal.like(read_a.addr), Signal.like(read_b.addr)
-
-        partial = self._late(m, stages.partial, "partial", "partial_base")
-        shortcut = self._late(m, stages.shortcut, "shortcut", "shortcut_base", "place_b")
-        residual = self._late(m, stages.residual, "residual", "residual_base", "place_b")
-        t = self._late(m, stages.residual - 1, "token", "token_base")
-        mean = self._late(m, stages.mean, "accumulate", "base_a", "merge")
-
-        def used(stage: int, flag: Value) -> Value:
-            return pipe[stage].enable & flag
+    def _look_ups(self, m: Module) -> None:
+        """Words of the banks, and t_n, each when it is needed."""
+        array, banks, stages, pipe = self._array, self._banks, self.stages, self._pipe
 
         def at(stage: int, base: Value, by_place: Value | int = 0) -> Value:
             return base + Mux(by_place, pipe[stage].place, pipe[stage].number)
 
-        summed = pipe[stages.mean]
-
-        use_partial = used(stages.partial, partial.partial)
-        use_a = used(stages.shortcut, shortcut.shortcut == Operand.BANK_A)
-        use_b = used(stages.shortcut, shortcut.shortcut == Operand.BANK_B)
-        use_residual = used(stages.residual, residual.residual)
-        use_mean = used(stages.mean, mean.accumulate & summed.summed)
-        use_token = used(stages.residual - 1, t.token)
-        of_x = shortcut.place_b & (shortcut.shortcut == Operand.BANK_B)
-        either = at(stages.shortcut, shortcut.shortcut_base, of_x)
-        of_sums = at(stages.partial, partial.partial_base)
-        rest = Mux(use_a, either, at(stages.mean, mean.base_a, mean.merge))
-        if config.bank_c:
-            address_c = Signal.like(read_c.addr)
-            m.d.sync += [address_c.eq(of_sums), address_a.eq(rest)]
-            m.d.comb += read_c.addr.eq(address_c)
-        else:
-            m.d.sync += address_a.eq(Mux(use_partial, of_sums, rest))
-        address = Mux(use_b, either, at(stages.residual, residual.residual_base, residual.place_b))
-        m.d.sync += address_b.eq(Cat(address[: len(address_b) - 1], self.region))
+        partial = pipe.fields(stages.partial, "partial", "partial_base")
+        shortcut = pipe.fields(stages.shortcut, "shortcut", "shortcut_base", "place_b")
+        residual = pipe.fields(stages.residual, "residual", "residual_base", "place_b")
+        mean = pipe.fields(stages.mean, "accumulate", "base_a", "merge")
+        enable, of_b = pipe[stages.shortcut].enable, shortcut.shortcut == Operand.BANK_B
         m.d.comb += [
-            read_a.addr.eq(Mux(attention.read, attention.address, address_a)),
-            read_b.addr.eq(Mux(haar.read, Cat(haar.address[: len(address_b) - 1], self.region), address_b)),
-            haar.x.eq(streamed(m, read_b.data)),
-            attention.scores.eq(Value.cast(read_a.data)),
+            banks.region.eq(self.region),
+            banks.partial.valid.eq(pipe[stages.partial].enable & partial.partial),
+            banks.partial.address.eq(at(stages.partial, partial.partial_base)),
+            banks.shortcut.from_a.eq(enable & (shortcut.shortcut == Operand.BANK_A)),
+            banks.shortcut.from_b.eq(enable & of_b),
+            banks.shortcut.address.eq(at(stages.shortcut, shortcut.shortcut_base, shortcut.place_b & of_b)),
+            banks.residual.valid.eq(pipe[stages.residual].enable & residual.residual),
+            banks.residual.address.eq(at(stages.residual, residual.residual_base, residual.place_b)),
+            banks.mean.valid.eq(pipe[stages.mean].enable & mean.accumulate & pipe[stages.mean].summed),
+            banks.mean.address.eq(at(stages.mean, mean.base_a, mean.merge)),
+            array.partial.eq(banks.partial_word),
+            array.shortcut.eq(banks.shortcut_word),
+            array.residual.eq(banks.residual_word),
         ]
-        m.d.sync += token.addr.eq(at(stages.residual - 1, t.token_base))
+        (token,) = table_memories(m, self, self._tables)
+        stage = stages.residual - 1
+        part = pipe.fields(stage, "token", "token_base")
+        used = registered(m, pipe[stage].enable & part.token, 2)
+        m.d.sync += token.addr.eq(at(stage, part.token_base))
+        m.d.comb += array.token.eq(streamed(m, Mux(used, token.data, 0)))
 
-        word_a, word_b, word_c = ([read.data[lane] for lane in range(config.lanes)] for read in reads)
-        from_b = spread(m, registered(m, use_b), config.lanes)
-        shortcuts = [Mux(b, *words) for b, *words in zip(from_b, word_b, word_a, strict=True)]
-
-        def operand(flag: Value, word: list[Value]) -> Signal:
-            register = Signal(self._wide, reset_less=True)
-            for lane, here in enumerate(spread(m, registered(m, flag), config.lanes)):
-                m.d.sync += register[lane].eq(Mux(here, word[lane], 0))
-            return register
-
-        m.d.comb += self._array.token.eq(streamed(m, Mux(registered(m, use_token, 2), token.data, 0)))
-        return (
-            operand(use_partial, word_c),
-            operand(use_mean, word_a),
-            operand(use_a | use_b, shortcuts),
-            operand(use_residual, word_b),
-        )
-
-    # Results
-
-    def _results(self, m: Module, mean: Value) -> None:
-        """Write banks and sign memories; maxima, values that shift in, and pooling."""
-        array, stages, pipe, config = self._array, self.stages, self._pipe, self.config
-        attention, pool, bits = self._attention, self._pool, config.widths.wide
-        token, after = pipe[stages.result], pipe[stages.write]
-        names: tuple[str, ...] = (
-            "write_a",
-            "write_c",
-            "base_a",
-            "write_b",
-            "base_b",
-            "lanes",
-            "row_base",
-            "first_keys",
-        )
-        names += (
-            "maximum",
-            "bits_0",
-            "bits_1",
-            "bits_base",
-            "bits_chunk",
-            "index",
-            "window",
-            "pairs",
-            "merge",
-            "place_b",
-            "place_out",
-        )
-        part = self._late(m, stages.result, *names)
-        live, haar = token.live, self._haar
-        early = self._late(m, stages.result - 1, "mean_shift", "shift_values")
-        stored = Signal(self._wide, reset_less=True)
-        for lane, share in enumerate(spread(m, early.mean_shift, config.lanes)):
-            m.d.sync += stored[lane].eq(mean[lane] + (array.y[lane] >> share))
-        a, b, c = self._write_a, self._write_b, self._write_c
-        writes_b = registered(m, live & part.write_b)
-        from_lanes = spread(m, live & part.write_b, config.lanes)
-        place_b = Mux(part.place_b, token.place, token.number)
+    def _results(self, m: Module) -> None:
+        """Where results go: banks, sign memories, values that shift in, row maxima, pooling; their count."""
+        array, banks, stages, pipe = self._array, self._banks, self.stages, self._pipe
+        lanes, wide, token = self.config.lanes, self.config.widths.wide, pipe[stages.result]
+        part, live = pipe.fields(stages.result, *RESULT_FIELDS), token.live
+        early = pipe.fields(stages.result - 1, "mean_shift", "shift_values")
+        stored = Signal(self.x.shape(), reset_less=True)
+        for lane, share in enumerate(spread(m, early.mean_shift, lanes)):
+            m.d.sync += stored[lane].eq(banks.mean_word[lane] + (array.y[lane] >> share))
         place = Mux(part.merge | part.place_out, token.place, token.number)
-        address_b = registered(m, (part.base_b + place_b)[: len(b.addr) - 1])
-        address_a, writes_a = registered(m, (part.base_a + place)[: len(a.addr)]), Signal()
-        m.d.sync += writes_a.eq(live & (part.write_a | part.write_c if c is None else part.write_a))
-        if c is not None:
-            m.d.sync += [c.addr.eq(part.base_a + token.number), c.en.eq(live & part.write_c)]
-            m.d.comb += c.data.eq(stored)
-        splits = spread(m, haar.signs_valid, config.lanes)
+        counted = thermometer(part.lanes, lanes)
+        tiles, pool = self._maximum.tiles, self._pool
         m.d.comb += [
-            a.en.eq(writes_a | haar.valid),
-            a.addr.eq(Mux(haar.valid, haar.wide_address, address_a)),
-            *(a.data[lane].eq(Mux(here, haar.wide[lane], stored[lane])) for lane, here in enumerate(splits)),
-            self.x_ready.eq(~writes_b),
-            b.en.eq(writes_b | self.x_valid),
-            b.addr.eq(Mux(writes_b, Cat(address_b, self.region), self.x_address)),
-            *(b.data[lane].eq(Mux(here, stored[lane], self.x[lane])) for lane, here in enumerate(from_lanes)),
-        ]
-
-        bits_of_haar = haar.signs_valid
-        word = Mux(bits_of_haar, haar.signs_address, part.bits_base + place)
-        chunk = Mux(bits_of_haar, haar.chunk, part.bits_chunk + token.moved)
-        signs = [Mux(bits_of_haar, haar.signs[memory], array.bits) for memory in SignMemory]
-        window = Mux(bits_of_haar, 0, part.window)
-        rows = attention.valid
-        bits_0 = self._write_signs(
-            m,
-            SignMemory.SIGNS_0,
-            rows | bits_of_haar | (live & part.bits_0),
-            Mux(rows, attention.row_address, word),
-            Mux(rows, attention.chunk, chunk),
-            Mux(rows, attention.chosen, signs[SignMemory.SIGNS_0]),
-            Mux(rows, 0, window),
-            token,
-        )
-        upper = chunk + Mux(part.pairs & ~bits_of_haar, config.chunks // 2, 0)
-        written = bits_of_haar | (live & part.bits_1), word, upper, signs[SignMemory.SIGNS_1]
-        bits_1 = self._write_signs(m, SignMemory.SIGNS_1, *written, window, token)
-
-        self._lanes = thermometer(part.lanes, config.lanes)
-        tiles = self._maximum.tiles
-        flip = sum(1 << (bits * lane + bits - 1) for lane in range(config.lanes))
-        pooled = self._late(m, stages.result, "pool", "lanes", "each")
-        m.d.comb += [
+            banks.stored.eq(stored),
+            banks.write_a.valid.eq(live & part.write_a),
+            banks.write_a.address.eq(part.base_a + place),
+            banks.write_b.valid.eq(live & part.write_b),
+            banks.write_b.address.eq(part.base_b + Mux(part.place_b, token.place, token.number)),
+            banks.write_c.valid.eq(live & part.write_c),
+            banks.write_c.address.eq(part.base_a + token.number),
             array.shift.eq(pipe[stages.result - 1].enable & early.shift_values),
             array.begin.eq(pipe[stages.result - 1].begins),
             tiles.valid.eq(live & part.maximum),
-            tiles.p.scores.eq(Value.cast(array.y) ^ flip),
-            tiles.p.keys.eq(self._lanes),
+            # Scores are halves in two's complement, and maxima are of unsigned ones.
+            tiles.p.scores.eq(
+                Value.cast(array.y) ^ sum(1 << (wide * lane + wide - 1) for lane in range(lanes))
+            ),
+            tiles.p.keys.eq(counted),
             tiles.p.row.eq(part.row_base + token.number),
             tiles.p.first.eq(part.first_keys),
-            pool.enable.eq(live & pooled.pool),
-            pool.begins.eq(token.begins | pooled.each),
-            pool.ends.eq(token.ends | pooled.each),
-            pool.count.eq(pooled.lanes),
+            pool.enable.eq(live & part.pool),
+            pool.begins.eq(token.begins | part.each),
+            pool.ends.eq(token.ends | part.each),
+            pool.count.eq(part.lanes),
             pool.x.eq(stored),
         ]
         wiring.connect(m, pool.sums, wiring.flipped(self.sums))
+        self._write_signs(m, part, part.bits_base + place)
+        self._saturations(m, Mux(live & part.count, counted, 0))
 
-        trace, acc = self.trace, pipe[stages.acc]
+        trace, acc, after = self.trace, pipe[stages.acc], pipe[stages.write]
         m.d.comb += [
             trace.acc_valid.eq(acc.live),
-            trace.acc_pass.eq(self._late(m, stages.acc, "index").index),
+            trace.acc_pass.eq(pipe.fields(stages.acc, "index").index),
             trace.acc_number.eq(acc.number),
             trace.acc.eq(array.acc),
             trace.result_valid.eq(after.live),
@@ -512,50 +253,63 @@ class Layers(wiring.Component):
             trace.result_number.eq(after.number),
             trace.y.eq(registered(m, Value.cast(array.y))),
             trace.stored.eq(stored),
-            trace.bits_0.eq(bits_0),
-            trace.bits_1.eq(bits_1),
         ]
 
-    def _saturations(self, m: Module) -> None:
-        stages, array, pipe = self.stages, self._array, self._pipe
-        token = pipe[stages.result]
-        counted = Mux(token.live & self._late(m, stages.result, "count").count, self._lanes, 0)
+    def _write_signs(self, m: Module, part: data.View, own: Value) -> None:
+        """Signs of results, to the word ``own``; those of the Haar unit; rows of Â."""
+        signs, haar, attention = self._signs, self._haar, self._attention
+        token, live = self._pipe[self.stages.result], self._pipe[self.stages.result].live
+        word = Mux(haar.signs_valid, haar.signs_address, own)
+        chunk = Mux(haar.signs_valid, haar.chunk, part.bits_chunk + token.moved)
+        bits = [Mux(haar.signs_valid, haar.signs[memory], self._array.bits) for memory in SignMemory]
+        upper = Mux(part.pairs & ~haar.signs_valid, self.config.chunks // 2, 0)
+        m.d.comb += [
+            signs.window.eq(Mux(attention.valid | haar.signs_valid, 0, part.window)),
+            signs.begins.eq(token.begins),
+            signs.ends.eq(token.ends),
+            signs.write_0.valid.eq(attention.valid | haar.signs_valid | (live & part.bits_0)),
+            signs.write_0.address.eq(Mux(attention.valid, attention.row_address, word)),
+            signs.write_0.chunk.eq(Mux(attention.valid, attention.chunk, chunk)),
+            signs.write_0.bits.eq(Mux(attention.valid, attention.chosen, bits[SignMemory.SIGNS_0])),
+            signs.write_1.valid.eq(haar.signs_valid | (live & part.bits_1)),
+            signs.write_1.address.eq(word),
+            signs.write_1.chunk.eq(chunk + upper),
+            signs.write_1.bits.eq(bits[SignMemory.SIGNS_1]),
+            self.trace.bits_0.eq(signs.written_0),
+            self.trace.bits_1.eq(signs.written_1),
+        ]
+
+    def _saturations(self, m: Module, counted: Value) -> None:
         m.submodules.clips = clips = Popcount(2 * self.config.lanes)
-        m.d.comb += clips.bits.eq(registered(m, array.clipped & counted.replicate(2)))
+        m.d.comb += clips.bits.eq(registered(m, self._array.clipped & counted.replicate(2)))
         with m.If(self.begin):
             m.d.sync += self.clipped.eq(0)
         with m.Else():
             m.d.sync += self.clipped.eq(self.clipped + registered(m, clips.count + self._haar.clipped))
 
-    # Units beside the lanes
-
-    def _beside(self, m: Module, unit: str, stage: int) -> Signal:
-        """Let a unit begin at a stage of the pass that has the field of its name. Returns the number of the
-        pass whose results the unit shows.
-        """
-        sequencer = self._sequencer
-        begin = sequencer.fresh & sequencer.current[unit]
-        parts, index = Signal(self._pass), Signal.like(sequencer.index)
-        shown = Signal.like(index)
-        block = {"haar": self._haar, "softmax": self._attention}[unit]
-        with m.If(begin):
-            m.d.sync += [parts.eq(sequencer.current), index.eq(sequencer.index)]
-        with m.If(block.begin):
-            m.d.sync += shown.eq(index)
-        m.d.comb += [block.begin.eq(registered(m, begin, stage)), block.parts.eq(parts)]
-        return shown
-
     def _units(self, m: Module) -> None:
-        """The units' other ports, and what a verifier sees of them."""
-        attention, maximum, haar, loader = self._attention, self._maximum, self._haar, self._loader
+        """The units that read and write the banks beside the passes, and what a verifier sees of them."""
+        attention, maximum, haar, banks = self._attention, self._maximum, self._haar, self._banks
         trace = self.trace
-        split = self._beside(m, "haar", self.stages.haar)
-        scored = self._beside(m, "softmax", self.stages.softmax)
+        split = self._begin(m, "haar", haar, self.stages.haar)
+        scored = self._begin(m, "softmax", attention, self.stages.softmax)
         m.d.comb += [
-            haar.load.eq(loader.load_moves),
-            haar.moves.eq(loader.moves),
+            banks.haar.valid.eq(haar.read),
+            banks.haar.address.eq(haar.address),
+            haar.x.eq(banks.x),
+            banks.splits.eq(haar.signs_valid),
+            banks.split.valid.eq(haar.valid),
+            banks.split.address.eq(haar.wide_address),
+            banks.band.eq(haar.wide),
+            banks.attention.valid.eq(attention.read),
+            banks.attention.address.eq(attention.address),
+            attention.scores.eq(banks.scores),
             maximum.query.eq(attention.query),
             attention.maximum.eq(maximum.maximum),
+            banks.x_valid.eq(self.x_valid),
+            self.x_ready.eq(banks.x_ready),
+            banks.x_address.eq(self.x_address),
+            banks.x_word.eq(self.x),
             trace.haar_valid.eq(haar.valid),
             trace.haar_pass.eq(registered(m, split, HaarUnit.WRITTEN - 1)),  # still the tile before's
             trace.haar_number.eq(haar.number),
@@ -567,3 +321,18 @@ class Layers(wiring.Component):
             trace.attention_chunk.eq(attention.chunk),
             trace.attention.eq(attention.chosen),
         ]
+
+    def _begin(self, m: Module, field: str, unit: HaarUnit | Attention, stage: int) -> Signal:
+        """Let a unit begin at a stage of each pass that has its ``field``. Returns the number of the pass
+        whose results the unit shows.
+        """
+        sequencer = self._sequencer
+        begin = sequencer.fresh & sequencer.current[field]
+        parts, index = Signal(self._pass), Signal.like(sequencer.index)
+        shown = Signal.like(index)
+        with m.If(begin):
+            m.d.sync += [parts.eq(sequencer.current), index.eq(sequencer.index)]
+        with m.If(unit.begin):
+            m.d.sync += shown.eq(index)
+        m.d.comb += [unit.begin.eq(registered(m, begin, stage)), unit.parts.eq(parts)]
+        return shown

@@ -1,0 +1,93 @@
+"""The two sign memories: words of K signs, written a chunk of L at a time."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from haarlequin.hw.codes import SignMemory
+from haarlequin.hw.common.pipeline import streamed
+from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.config import AcceleratorConfig
+
+
+def _write(config: AcceleratorConfig) -> wiring.Signature:
+    """A chunk of signs, a bit for each lane, for a word."""
+    address, chunk = ceil_log2(config.signs), ceil_log2(config.chunks)
+    return wiring.Signature(
+        {"valid": Out(1), "address": Out(address), "chunk": Out(chunk), "bits": Out(config.lanes)}
+    )
+
+
+class SignMemories(wiring.Component):
+    """Each memory is read and written once a cycle. All addresses are modulo the memory.
+
+    The words of the addresses ``read_0`` and ``read_1`` are in ``word_0`` and ``word_1`` three cycles later.
+    The loader may ask memory 1 for a ``key`` instead: in the cycle with ``keys`` its port has the
+    ``key_address``, and the word comes in the next one.
+
+    What ``write_0`` and ``write_1`` bring is written a cycle later; ``written_0`` and ``written_1`` are its
+    bits in that cycle. With a ``window``, memory 0 has them in three words: as the left neighbour of the next
+    token, which is the next word, in ``chunk``; as the token's own, ``window`` chunks further; and as the
+    right neighbour of the token before, as many chunks further. ``begins`` and ``ends`` come with the first
+    and the last token of a grid, which have one neighbour less. A machine with windows has a memory of its
+    own for each chunk.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        address, chunk = ceil_log2(config.signs), ceil_log2(config.chunks)
+        members = {
+            "keys": In(1),
+            "key_address": In(address),
+            "key": Out(config.width),
+            "window": In(chunk),
+            "begins": In(1),
+            "ends": In(1),
+        }
+        for which in SignMemory:
+            members |= {
+                f"read_{which.value}": In(address),
+                f"word_{which.value}": Out(config.width),
+                f"write_{which.value}": In(_write(config)),
+                f"written_{which.value}": Out(config.lanes),
+            }
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        for which in SignMemory:
+            self._memory(m, which)
+        return m
+
+    def _memory(self, m: Module, which: SignMemory) -> None:
+        config = self.config
+        write, word, written = (
+            getattr(self, f"{name}_{which.value}") for name in ("write", "word", "written")
+        )
+        address = Signal.like(self.key_address)
+        m.d.comb += address.eq(streamed(m, getattr(self, f"read_{which.value}")))
+        m.d.comb += written.eq(streamed(m, write.bits))
+        apart = config.windows and which == SignMemory.SIGNS_0
+        bits = config.lanes if apart else config.width  # of each of the memories that make it
+        parts = []
+        for number in range(config.width // bits):
+            memory = sized_memory(bits, config.signs)
+            m.submodules[f"signs_{which.value}_{number}"] = memory
+            port, read = memory.write_port(granularity=config.lanes), memory.read_port()
+            m.d.comb += [read.addr.eq(address), port.data.eq(written.replicate(len(port.en)))]
+            parts.append(read.data)
+            if not apart:
+                m.d.sync += [port.addr.eq(write.address), port.en.eq(Mux(write.valid, 1 << write.chunk, 0))]
+                continue
+            left, right = (
+                (self.window != 0) & ~outer & (write.chunk + offset == number)
+                for outer, offset in ((self.ends, 0), (self.begins, self.window << 1))
+            )
+            m.d.sync += port.addr.eq(write.address + Mux(left, 1, 0) - Mux(right, 1, 0))
+            m.d.sync += port.en.eq(write.valid & (left | right | (write.chunk + self.window == number)))
+        if which == SignMemory.SIGNS_1:
+            m.d.comb += self.key.eq(Cat(parts))
+            with m.If(self.keys):
+                m.d.comb += address.eq(self.key_address)
+        m.d.comb += word.eq(streamed(m, Cat(parts)))
