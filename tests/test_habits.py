@@ -89,7 +89,7 @@ def test_every_command_is_one(path):
 
 
 NEXT_MACHINE = [
-    *(f"hw/lanes/{name}.py" for name in ("layers", "binary_lane", "popcount", "lane_array", "postprocess")),
+    *(f"hw/lanes/{name}.py" for name in ("binary_lane", "popcount", "lane_array", "postprocess")),
     *(f"hw/lanes/{name}.py" for name in ("haar", "line_buffer", "local_convolution", "loader")),
     *("hw/attention/attention.py", "hw/ends/pool.py", "hw/ends/images.py", "hw/link/link.py"),
 ]

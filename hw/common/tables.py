@@ -61,7 +61,7 @@ def slices(width: int, depth: int, spare: float = SPARE) -> list[slice]:
 def parts(width: int, depth: int, spare: float = SPARE) -> list[tuple[range, slice]]:
     """The words and bits of each memory that makes a table.
 
-    The words behind the last whole row of deep block RAMs are cut anew where that saves more than a
+    The words after the last whole row of deep block RAMs are cut anew where that saves more than a
     twentieth: of 12,800 words of 128 bits the last 512 take four wide block RAMs, but 14 deep ones.
     """
 

@@ -34,8 +34,8 @@ class Banks(wiring.Component):
     ``split`` comes with its word ``band``, and ``splits`` a cycle before it. The embedding's ``x_word`` goes
     to ``x_address`` in a cycle with ``x_valid`` and ``x_ready``.
 
-    Bank B has a region for each of two images. ``region`` is that of the passes; ``x_address`` says it
-    itself.
+    Bank B has a region for each of two images. ``region`` is that of the passes, and ``x_address`` includes
+    its own.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -68,9 +68,8 @@ class Banks(wiring.Component):
                 "x_word": In(wide),
             }
         )
-        self._a, self._b, self._c = (
-            SlicedMemory(wide, depth, BANK_SPARE) if depth else None for depth in (a, b, config.bank_c)
-        )
+        self._a, self._b = (SlicedMemory(wide, depth, BANK_SPARE) for depth in (a, b))
+        self._c = SlicedMemory(wide, config.bank_c, BANK_SPARE) if config.bank_c else None
 
     def elaborate(self, platform):
         m = Module()

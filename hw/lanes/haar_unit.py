@@ -18,27 +18,27 @@ class HaarUnit(wiring.Component):
     """``lo`` and ``hi`` of a tile of x, `arithmetic.haar_split`, and the signs that Q and K take of them.
 
     ``begin`` comes with the ``parts`` of a pass: its fields ``haar_…``, ``keys`` (N), ``columns`` and
-    ``jump`` count. A token takes two cycles. Token m is looked up 2·m cycles behind ``begin``; behind its
-    look-up
+    ``jump`` count. A token takes two cycles. Token m is looked up 2·m cycles after ``begin``; so many cycles
+    after its look-up
 
     =  ==========================================================================
     1  ``read`` is high with its ``address`` in bank B
     3  its ``x`` must be there, in a register
     =  ==========================================================================
 
-    `WRITTEN` cycles behind the look-up of token m + `HaarSplit.lead` token m's results come, lo first and hi
+    `WRITTEN` cycles after the look-up of token m + `HaarSplit.lead` token m's results come, lo first and hi
     a cycle later: ``valid`` with ``wide``, the ``wide_address`` in bank A and the ``number`` of the token. In
     the cycle before come its ``signs`` for both sign memories, with ``signs_valid``, ``signs_address`` and
     ``chunk``, because a sign memory takes a register more. ``phase`` is 1 with hi. ``clipped`` is how many
     values saturated, each once. All addresses are modulo their memory.
 
-    The moves of a tile come with ``load``, lane 0's first (`lane_words`), before cycle `TAKEN` behind its
+    The moves of a tile come with ``load``, lane 0's first (`lane_words`), before cycle `TAKEN` after its
     ``begin``; those of the next tile from that cycle on. A tile may begin 2·(N + lead) cycles after the one
     before, not earlier.
     """
 
     TAKEN = 4
-    """Cycles behind ``begin`` in which the moves of the tile are taken."""
+    """Cycles from ``begin`` to the one in which the moves of the tile are taken."""
 
     WRITTEN = 4 + HaarSplit.LATENCY
 
@@ -82,7 +82,7 @@ class HaarUnit(wiring.Component):
         for number, split in enumerate(self._splits):
             m.submodules[f"split_{number}"] = split
 
-        # Cycles behind its look-up, a token is here after 1, in HaarSplit after 3, and its results after 6.
+        # After its look-up a token is here in 1 cycle, in HaarSplit in 3, and its results come in 6.
         enables = spread(m, registered(m, enable), lanes)
         firsts, columns = spread(m, first, lanes), spread(m, parts.columns, lanes)
         counted = registered(m, thermometer(due.haar_lanes, lanes))
@@ -112,8 +112,8 @@ class HaarUnit(wiring.Component):
         return m
 
     def _walk(self, m: Module, parts: data.View) -> tuple[Value, Value, Value]:
-        """Of the token that is looked up: its first cycle, whether it is token 0 or N of the walk, and, in
-        both of its cycles, whether it completes the window of one before.
+        """Walk through the tile. Returns three flags of the token that is looked up: its first cycle, whether
+        it is token 0 or N, and, in both of its cycles, whether it completes the window of an earlier one.
         """
         busy, second = Signal(), Signal()
         number, column = Signal(self.number.shape()), Signal(range(self.config.max_columns))

@@ -1,6 +1,6 @@
-"""What runs an image's layers: lanes, banks and sign memories, in one pipeline behind the sequencer.
+"""The layers of an image: lanes, banks and sign memories, in one pipeline after the sequencer.
 
-Every part of a pass happens to a token at a fixed stage, a number of cycles behind its issue (`hw.timing`).
+Every part of a pass happens to a token at a fixed stage, a number of cycles after its issue (`hw.timing`).
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
@@ -37,7 +37,7 @@ RESULT_FIELDS = (
     *("bits_0", "bits_1", "bits_base", "bits_chunk", "window", "pairs"),
     *("maximum", "row_base", "first_keys", "pool", "each"),
 )
-"""What is done with the results of a pass."""
+"""Fields that say what is done with the results of a pass."""
 
 
 class Layers(wiring.Component):
@@ -130,7 +130,7 @@ class Layers(wiring.Component):
         ]
 
     def _operands(self, m: Module) -> None:
-        """What the array gets but for words of banks: signs, local convolution, gate and kind of sum."""
+        """Give the array signs, local convolution, gate and kind of sum: all but the words of banks."""
         array, operand, local, signs = self._array, self._operand, self._local, self._signs
         sequencer, stages, pipe, lanes = self._sequencer, self.stages, self._pipe, self.config.lanes
         place = Mux(sequencer.current.place_in, sequencer.place, sequencer.token.number)

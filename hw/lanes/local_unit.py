@@ -15,7 +15,7 @@ class LocalUnit(wiring.Component):
     otherwise 0.
 
     A token's ``v`` comes a cycle after its ``enable``, and ``first`` as for a `LocalConvolution`, but two
-    cycles before its token is taken. ``centre`` comes `latency` + ``wait`` cycles behind the ``v`` that
+    cycles before its token is taken. ``centre`` comes `latency` + ``wait`` cycles after the ``v`` that
     completes its window, ``extra`` a cycle later, and ``joins`` must come a cycle before ``centre``.
 
     A lane's next weights and shift come in ``local`` with ``load``, as in `lane_words`; ``take`` comes a

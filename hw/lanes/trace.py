@@ -1,4 +1,4 @@
-"""What a verifier sees of the layers."""
+"""The trace of the layers, for a verifier."""
 
 from amaranth.hdl import signed
 from amaranth.lib import data

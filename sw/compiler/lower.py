@@ -5,6 +5,7 @@ each begins.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from haarlequin.models.config import LayerPlace
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.stages import CONVOLUTION, MLP
 from haarlequin.sw.compiler.dont_care import keep_idle
-from haarlequin.sw.compiler.passes import Loads, Lowered, Pass
+from haarlequin.sw.compiler.passes import Lowered, Pass
 from haarlequin.sw.compiler.regions import Signs
 from haarlequin.sw.compiler.tiling import Work
 from haarlequin.sw.compiler.token_head import StagePasses
@@ -85,7 +86,9 @@ class _Lowering:
         tiles = self.stages[place.config].attention.haar(place.name, range(len(beside)))
         for item, tile in zip(beside, tiles, strict=True):
             item.fields |= tile.fields | {"operation": item["operation"]}
-            item.needs = Loads(**(vars(item.needs) | {"moves": tile.needs.moves}))
+            assert item.needs
+            assert tile.needs
+            item.needs = replace(item.needs, moves=tile.needs.moves)
             item.results = item.results + tile.results
         self.begun[index] = len(beside)
 
