@@ -92,11 +92,13 @@ class ConvolutionPasses(Tiling):
                     "wait_head": int(last and tile == 0),
                 }
                 needs.constants, needs.shifts = self.add_constants(constants, self.channels(tile)), shifts
-                shown = [("acc", f"{name}.acc"), ("y", name)]
+                results = self.results(tile, ("acc", f"{name}.acc"), ("y", name))
                 if following:
                     fields |= self.writes(following, tile)
-                    shown.append((following.memory.writes, f"{following.name}.signs"))
-                yield Pass(name, fields, needs, self.results(tile, *shown))
+                    shown = following.memory.writes, f"{following.name}.signs"
+                    merged = self.config.grid if following.merged else None
+                    results += self.results(tile, shown, merged=merged)
+                yield Pass(name, fields, needs, results)
 
     def _tap_steps(self, signs: Signs, tile: int) -> list[_Step]:
         """The steps of a tile, the row above first: the next convolution then reads what is long written."""

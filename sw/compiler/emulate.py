@@ -240,9 +240,8 @@ class Emulator:
         bits = (arithmetic.sign(y, c["move"]) > 0).astype(np.uint8)
         stored = y >> f["mean_shift"]
         if f["merge"]:
-            self._merge(index, f, stored, bits, observe)
-            return
-        if f["accumulate"]:
+            self._merge(f, stored, bits)
+        elif f["accumulate"]:
             stored = stored + self._at(self.a, f["base_a"], numbers)
         if f["shift_values"]:
             self.following = np.zeros_like(self.following)
@@ -251,14 +250,14 @@ class Emulator:
                 values[:] = np.concatenate([values[:, 1:], row[:, None]], axis=1)
             self.ones = values.sum(1, dtype=np.int64)
         kept = numbers[live]
-        if f["write_a"]:
+        if f["write_a"] and not f["merge"]:
             self._put(self.a, f["base_a"], out[live], stored[live])
         if f["write_c"]:
             self._put(self.c, f["base_a"], kept, stored[live])
         if f["write_b"]:
             self._put(self.b, f["base_b"], in_b[live], stored[live])
         for memory in SignMemory:
-            if f[memory.writes]:
+            if f[memory.writes] and not f["merge"]:
                 upper = machine.chunks // 2 if f["pairs"] and memory == SignMemory.SIGNS_1 else 0
                 wide = f["window"] and memory == SignMemory.SIGNS_0
                 for slot, beside in enumerate((1, 0, -1) if wide else (0,)):
@@ -276,10 +275,8 @@ class Emulator:
         for port, values in (("acc", acc), ("y", y), ("stored", stored), ("bits_0", bits), ("bits_1", bits)):
             observe(index, port, 0, kept, values[live])
 
-    def _merge(
-        self, index: int, f: dict[str, int], stored: np.ndarray, bits: np.ndarray, observe: Observer
-    ) -> None:
-        """Put the results of 2×2 tokens together, token by token: some are accumulated."""
+    def _merge(self, f: dict[str, int], stored: np.ndarray, bits: np.ndarray) -> None:
+        """Put the results of 2×2 tokens together. Some are accumulated, in ``stored`` as well."""
         places, onto_another = merged_places(f), accumulated(f)
         for number, place in enumerate(places):
             if f["accumulate"] and number in onto_another:
@@ -289,8 +286,6 @@ class Emulator:
         for memory in SignMemory:
             if f[memory.writes]:
                 self._put_signs(memory, f["bits_base"], f["bits_chunk"] + merged_chunks(f), places, bits)
-        for port, values in (("stored", stored), ("bits_0", bits), ("bits_1", bits)):
-            observe(index, port, 0, np.arange(f["stop"]), values)
 
     def _convolution(self, f: dict[str, int], words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """V_i (±1) and the local convolution (integers) of each token that the stream completes."""

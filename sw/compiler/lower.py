@@ -33,6 +33,8 @@ class _Lowering:
         self.stages = {place.config: StagePasses(place.config, self.work) for place in self.places}
         self.begun = [0] * len(self.places)
         """How many tiles of a layer's x the Haar unit has begun before the layer."""
+        self.made: dict[int, Signs] = {}
+        """The inputs of merges that the layers before them make."""
 
     def run(self) -> Lowered:
         work = self.work
@@ -54,14 +56,15 @@ class _Lowering:
         self._token_offsets(place)
         own = self._first_signs(index)
         if place.merged:
-            before = self.stages[place.merged]
-            yield from stage.merge(f"{name}.merge", before, self._merge_base(index, before), own)
+            signs = self.made.get(index) or self._merged_signs(index)
+            yield from stage.merge(signs, self.stages[place.merged], own, index in self.made)
         elif not self._made_before(index):
             yield from stage.signs(own)
         final = index == len(self.places) - 1
         last = final and not self.work.model.config.segmentation
         following = self._first_signs(index + 1) if not final and self._made_before(index + 1) else None
         if place.config.stage.kind == CONVOLUTION:
+            following = following or self._made_ahead(index + 1, own)
             yield from stage.convolution(own, OperationCode.CONVOLUTION, following, last)
             return
         begun = self.begun[index]
@@ -71,7 +74,8 @@ class _Lowering:
         else:
             taps = stage.tap_signs(f"{name}.convolution", stage.attention.regions.taps)
             yield from stage.attention.passes(name, taps, begun)
-            makes = list(stage.convolution(taps, OperationCode.CONVOLUTION, following, last))
+            ahead = following or self._made_ahead(index + 1, taps)
+            makes = list(stage.convolution(taps, OperationCode.CONVOLUTION, ahead, last))
         if following and stage.attention.ahead:
             self._split_beside(makes, index + 1)
         yield from makes
@@ -122,11 +126,34 @@ class _Lowering:
         place = self.places[index]
         return index > 0 and not place.merged and place.config == self.places[index - 1].config
 
-    def _merge_base(self, index: int, before: StagePasses) -> int:
-        """Where the signs of merged tokens lie in sign memory 0, beside those that the merge makes."""
-        made, stage = self._first_signs(index), self.stages[self.places[index].config]
-        words = stage.merge_words(before)
-        return 0 if made.memory != SignMemory.SIGNS_0 or words <= made.base else made.base + stage.tap_words
+    def _merged_signs(self, index: int, taps: Signs | None = None) -> Signs:
+        """The inputs of the merge before a layer. Its signs lie beside those that the merge makes, and beside
+        the ``taps`` from which the layer before makes x.
+        """
+        place, own = self.places[index], self._first_signs(index)
+        assert place.merged
+        stage, before = self.stages[place.config], self.stages[place.merged]
+        words, used = stage.merge_words(before), []
+        if own.memory == SignMemory.SIGNS_0:
+            used.append((own.base, own.base + stage.tap_words))
+        if taps:
+            used.append((taps.base, taps.base + before.tap_words))
+        bases = [0, *(end for _, end in used)]
+        free = (base for base in bases if all(base + words <= low or base >= end for low, end in used))
+        return stage.merged_signs(f"{place.name}.merge", before, min(free))
+
+    def _made_ahead(self, index: int, taps: Signs) -> Signs | None:
+        """The inputs of the merge before a layer, if the convolution of the layer before can make them. It
+        must not need bank A itself, and sign memory 0 must have room for both.
+        """
+        machine, place = self.work.machine, self.places[index] if index < len(self.places) else None
+        if not (machine.bank_c and place and place.merged):
+            return None
+        signs = self._merged_signs(index, taps)
+        if signs.base + self.stages[place.config].merge_words(self.stages[place.merged]) > machine.signs:
+            return None
+        self.made[index] = signs
+        return signs
 
     def _loaded(self, passes: list[Pass]) -> list[Pass]:
         """Let each pass load what the next pass needs, but for moves.

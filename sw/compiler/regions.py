@@ -13,7 +13,7 @@ class Signs:
 
     Word k of token m is at base + k·N + m. With ``pairs`` a copy for sign memory 1 is in the upper half of
     its words. With ``window`` the word of a token has the signs of its left neighbour, its own and those of
-    its right one, in so many chunks each.
+    its right one, in so many chunks each. With ``merged`` it has those of 2×2 tokens of a larger grid.
     """
 
     name: str
@@ -23,6 +23,21 @@ class Signs:
     base: int
     pairs: bool = False
     window: int = 0
+    merged: "Merged | None" = None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Where a merge of 2×2 tokens puts its inputs, as the passes that make them say."""
+
+    tokens: int
+    """N of the merged tokens."""
+    place: dict[str, int]
+    """The fields that say how far words and chunks are moved for odd rows and odd columns."""
+    span: int
+    """Tiles of x in bank A that come of each tile: of the four tokens, or of sums over two rows."""
+    x: dict[str, int] | None
+    """The fields by which the same passes put x there; None where that takes passes of its own."""
 
 
 @dataclass(frozen=True)

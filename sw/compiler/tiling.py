@@ -162,8 +162,14 @@ class Tiling:
     def writes(self, signs: Signs, tile: int, first: int = 0) -> dict[str, int]:
         """The fields of a pass that writes a tile of signs, of token ``first`` and those after it."""
         word, chunk = self.word_of(tile)
-        base = signs.base + word * self.n + first
+        tokens = signs.merged.tokens if signs.merged else self.n
+        base = signs.base + word * tokens + first
         fields = {signs.memory.writes: 1, "bits_base": base, "bits_chunk": chunk}
+        if signs.merged:
+            fields |= {"merge": 1, **signs.merged.place}
+            if signs.merged.x is not None:
+                base_a = tile * signs.merged.span * tokens
+                fields |= {"write_a": 1, "base_a": base_a, "write_b": 0, **signs.merged.x}
         if signs.pairs:
             fields |= {"bits_0": 1, "bits_1": 1, "pairs": 1}
         if signs.window:

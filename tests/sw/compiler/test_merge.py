@@ -1,5 +1,6 @@
 """The passes of merges of 2×2 tokens, and the merges that no machine has."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,37 @@ def test_merged_tokens_are_exact(image, kind, inputs, outputs, packed, groups):
     tiles, words = inputs // 4, -(-inputs // 16)
     steps = 4 // packed * words
     assert len(passes) == 2 * tiles + (tiles if groups == 4 else 0) + outputs // 4 * steps
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "signs", "x"),
+    [
+        (4, 8, 0, 1),  # four tokens in a word: x needs places of its own
+        (8, 8, 0, 0),  # sums over columns follow
+        (8, 16, 0, 0),  # rows in chunks
+        (8, 32, 0, 2),  # rows of signs in chunks, those of x apart
+        (16, 32, 0, 4),
+        (16, 64, 0, 0),
+        (20, 80, 0, 5),  # two words a token
+    ],
+)
+@pytest.mark.parametrize(("kind", "image"), [("c", (8, 8)), ("a", (2, 6)), ("c", (4, 2))])
+def test_the_convolution_before_a_merge_makes_its_inputs(image, kind, inputs, outputs, signs, x):
+    """In a machine with a third bank: signs, and x where it can be moved by as many words as they."""
+    heads = "h2" if kind == "a" else ""
+    config = network(f"/1 {kind}{inputs}x1{heads} c{outputs}x1").with_(image=image)
+    program = compile_model(freeze(random_model(config, seed=inputs)), replace(MACHINE, bank_c=128))
+    names = Counter(item.name.rpartition(".")[2] for item in program.lowered.passes if item["merge"])
+    tiles = inputs // 4
+    assert (names["signs"], names["shortcut"], names["convolution"]) == (signs, x, tiles)
+
+
+def test_the_convolution_makes_no_signs_where_there_is_no_room():
+    config = network("/1 c16x1 c32x1")
+    for signs, alone in ((64 + 64, 0), (64 + 63, 4)):
+        machine = replace(MACHINE, bank_c=128, signs=signs)
+        passes = lower(GoldenModel.blank(config), machine).passes
+        assert sum(item.name.endswith("merge.signs") for item in passes) == alone
 
 
 def test_a_merge_makes_the_signs_for_the_layer_after_it():
