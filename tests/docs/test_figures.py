@@ -81,5 +81,5 @@ def test_what_was_measured_by_hand_agrees_with_what_can_be_computed():
             board = next(name for name in BOARDS if name in command)
             took = rates.cycles(BOARDS[board].model, BOARDS[board].config)
             assert row == f"equal, {took:,} cycles as predicted"
-    (planned,) = [row for row in figures.plan_table() if "| `cifar10-tiny` | 64x128 |" in row]
-    assert planned.split("|")[5].strip() in said["`make sim MODEL=cifar10-tiny CONFIG=64x128`"]
+    (planned,) = [row for row in figures.plan_table() if "| `cifar10-tiny` | 32x128 |" in row]
+    assert planned.split("|")[5].strip() in said["`make sim MODEL=cifar10-tiny`"]

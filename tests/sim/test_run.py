@@ -45,15 +45,15 @@ def at_the_root(monkeypatch):
 def test_digits_pass(capsys):
     run.main(["--model", "digits", "--images", "3"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "PASS digits: 3/3 images bit-exact, top-1 3/3, 5495 cycles/image"
+    assert lines[-1] == "PASS digits: 3/3 images bit-exact, top-1 3/3, 4918 cycles/image"
     assert sum("bit-exact (164,938 values)" in line for line in lines) == 3
     summary = json.loads(Path("build/sim/digits/summary.json").read_text())
     expected = {"model": "digits", "config": "16x64", "images": 3, "bit_exact": 3, "top1": 3}
     expected |= {
-        "cycles_per_image": 5495,
+        "cycles_per_image": 4918,
         "ideal_cycles": 3776,
-        "utilisation": 0.6872,
-        "result_interval": 5495,
+        "utilisation": 0.7678,
+        "result_interval": 4918,
     }
     assert summary.items() >= expected.items()
     assert set(summary) == {*expected, "wall_s", "sim_cycles_per_s"}
@@ -63,8 +63,8 @@ def test_digits_and_drawings_pass_where_nothing_is_asked_for(capsys):
     run.main(["--images", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("PASS")] == [
-        "PASS digits: 2/2 images bit-exact, top-1 2/2, 5495 cycles/image",
-        "PASS cifar10-hybrid: 2/2 images bit-exact, top-1 2/2, 20909 cycles/image",
+        "PASS digits: 2/2 images bit-exact, top-1 2/2, 4918 cycles/image",
+        "PASS cifar10-hybrid: 2/2 images bit-exact, top-1 2/2, 19193 cycles/image",
     ]
     assert any("trained weights, 2 drawings" in line for line in lines)
 

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INFER = ROOT / "sw" / "infer.py"
 GOLDEN = ["--device", "golden"]
 KEYS = ["path", "label", "index", "logits", "cycles"]
-FIRST = "digits/test/0: 7 80.5%, 5495 cycles"
+FIRST = "digits/test/0: 7 80.5%, 4918 cycles"
 """What the trained model says of the first test image, on a device that counts its cycles."""
 
 
@@ -93,8 +93,8 @@ def test_the_simulator_is_what_runs_by_default(run):
     )  # or it would say that it builds it
     code, out, error = run("--limit", 2)
     assert (code, error) == (0, [])
-    assert out[:2] == [FIRST, "digits/test/1: 6 96.6%, 5495 cycles"]
-    pattern = r"2 images, 100\.00% right \(2 of 2\), 5495 cycles an image, [0-9.]+ images/s"
+    assert out[:2] == [FIRST, "digits/test/1: 6 96.6%, 4918 cycles"]
+    pattern = r"2 images, 100\.00% right \(2 of 2\), 4918 cycles an image, [0-9.]+ images/s"
     assert re.fullmatch(pattern, out[2])
     assert len(out) == 3
 
@@ -103,7 +103,7 @@ def test_the_golden_model_only_predicts_cycles(run):
     code, out, error = run(*GOLDEN, "--limit", 1)
     assert (code, error) == (0, [])
     assert out[0] == f"{FIRST} predicted"
-    assert " 5495 cycles an image predicted, " in out[1]
+    assert " 4918 cycles an image predicted, " in out[1]
 
 
 def test_a_serial_port(run, monkeypatch, small_onnx, digit):
@@ -125,7 +125,7 @@ def test_all_of_the_models_own_images(run, test_set):
     assert right / 360 == pytest.approx(card["accuracy"]["test_deploy"])
     assert f"360 images, {right / 360:.2%} right ({right} of 360), " in out[-1]
     for line in wrong:
-        number, said, truth = re.match(r"digits/test/(\d+): (\d) .* \(it is (\d)\), 5495 ", line).groups()
+        number, said, truth = re.match(r"digits/test/(\d+): (\d) .* \(it is (\d)\), 4918 ", line).groups()
         assert said != truth == str(test_set.labels[int(number)].item())
 
 
@@ -144,7 +144,7 @@ def test_objects_for_programs(run, device, expected, test_set):
         assert type(entry["index"]) is int
     assert len(entries) == 3
     assert len(error) == 1
-    assert error[0].startswith("3 images, 100.00% right (3 of 3), 5495 cycles an image")
+    assert error[0].startswith("3 images, 100.00% right (3 of 3), 4918 cycles an image")
 
 
 def test_logits_of_an_image_need_not_be_asked_for(run):
@@ -161,7 +161,7 @@ def test_an_image_is_computed_many_times(run):
     code, (line,), error = run("--benchmark", 3, "--json")
     found = json.loads(line)["benchmark"]
     assert (code, error, found["images"], found["clock_hz"]) == (0, [], 3, 50_000_000)
-    assert 3 * 5495 <= found["cycles"] < 6 * 5495
+    assert 3 * 4918 <= found["cycles"] < 6 * 4918
     assert found["images_per_second"] == pytest.approx(3 * 50e6 / found["cycles"], abs=0.05)
 
 
@@ -222,7 +222,7 @@ def test_the_folders_name_is_the_true_class(run, pictures, tmp_path):
     code, out, _ = run(*GOLDEN, tmp_path)
     assert code == 0
     assert out[0].startswith(f"{tmp_path}/3/x.png: 7 80.5% (it is 3), ")
-    assert out[1] == f"{tmp_path}/7/x.png: 7 80.5%, 5495 cycles predicted"
+    assert out[1] == f"{tmp_path}/7/x.png: 7 80.5%, 4918 cycles predicted"
     assert out[3].startswith("3 images, 50.00% right (1 of 2), ")
     _, out, _ = run(*GOLDEN, tmp_path, "--json")
     assert [json.loads(line).get("target") for line in out] == [3, 7, None]
@@ -252,7 +252,7 @@ def test_another_model(run, small_onnx, digit, tmp_path):
 def test_tables_alone(run, digits_tables, digit):
     code, out, error = run("--model", digits_tables, digit)
     assert (code, error) == (0, [])
-    assert out[0] == f"{digit}: 7 80.5%, 5495 cycles"
+    assert out[0] == f"{digit}: 7 80.5%, 4918 cycles"
 
 
 # The check
@@ -288,7 +288,7 @@ def test_a_check_that_fails(run, monkeypatch, wrong, what, as_json, expected):
     monkeypatch.setattr(accelerator_module.Accelerator, "stream", wrong_stream)
     code, out, error = run(*GOLDEN, "--check", "--limit", 3, *(["--json"] if as_json else []))
     assert code == 1
-    right = {"class 3": expected[1][0][3], "cycles": 5495, "saturations": expected[1][2]}[what]
+    right = {"class 3": expected[1][0][3], "cycles": 4918, "saturations": expected[1][2]}[what]
     came = right - 1 if what == "saturations" else right + 1
     assert error[0] == f"error: digits/test/1: {what}: expected {right}, got {came}"
     assert (error if as_json else out)[-1].endswith(", 2 of 3 equal to the golden model")
@@ -530,7 +530,7 @@ def test_a_reader_that_has_had_enough(digit):
     error = process.stderr.read()
     process.stderr.close()
     assert process.wait(60) == 1
-    assert line == "0.png: 7 80.5%, 5495 cycles predicted\n"
+    assert line == "0.png: 7 80.5%, 4918 cycles predicted\n"
     assert said(error) == ""
 
 
