@@ -1,6 +1,7 @@
 """The schedule: nothing collides, nothing is early, and little is late."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -267,3 +268,12 @@ def test_a_pass_waits_for_no_word_that_its_tokens_do_not_see(stages, machine, im
             if item["operation"] == OperationCode.CONVOLUTION:
                 wanted = [token for token in range(item["stop"]) if seen(item, token, chunks, machine)]
                 assert _Scheduler(machine)._seen(item, memory).tolist() == wanted
+
+
+@pytest.mark.parametrize("image", [(1, 3), (3, 3)])
+def test_lanes_without_a_key_load_the_last_word_where_the_memory_ends(image):
+    model, large = GoldenModel.blank(preset("digits").with_(stages="/1 t4x1", image=image)), MACHINES["4x16"]
+    machine = replace(large, signs=lower(model, large).uses.signs_1)
+    lowered = lower(model, machine)
+    assert max(item["weights_base"] for item in lowered.passes if item["load_keys"]) > machine.signs - 4
+    check(lowered, machine)
