@@ -135,7 +135,8 @@ class Tree:
         return status if in_time else None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # In CI pytest explains a failed assertion at any length: the difference of two large lists takes minutes.
+        # In CI pytest explains a failed assertion at any length: the difference of two large lists takes
+        # minutes.
         kept = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER")}
         variables = {
             "PYTHONPATH": os.pathsep.join([str(self.folder / "sw"), str(self.folder)]),
