@@ -1,12 +1,15 @@
 import random
+import re
 
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from haarlequin.hw.common.tables import (
     BANK_SPARE,
+    SlicedMemory,
     block_rams,
     parts,
     shallow,
@@ -166,3 +169,23 @@ def test_what_goes_into_lookup_tables(width, depth, is_shallow):
 def test_every_read_port_takes_block_rams_of_its_own():
     assert [block_rams(ECP5, 36, 2048), block_rams(ECP5, 36, 2048, reads=2)] == [4, 8]
     assert block_rams(ECP5, 8, 128, reads=2) == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "bits"),
+    [
+        (50, 3000, [18, 18, 14]),
+        (36, 2048, 4 * [9]),
+        (43, 64, [43]),  # shallow: block RAMs of that depth would have 36 bits
+    ],
+)
+def test_the_slices_of_a_table_have_its_width_and_no_more(width, depth, bits):
+    assert [part.stop - part.start for part in slices(width, depth)] == bits
+    made = re.findall(rf"memory width (\d+) size {depth} ", rtlil.convert(SlicedMemory(width, depth)))
+    assert sorted(made) == sorted(str(each) for each in bits)
+
+
+def test_block_rams_of_a_table_are_those_of_its_slices():
+    assert table_block_rams(ECP5, 54, 12_288) == 6 * 6  # of 2048 × 9
+    assert table_block_rams(ECP5, 50, 3000) == 3 * 3  # of 1024 × 18
+    assert table_block_rams(ECP5, 43, 64) == 0

@@ -102,3 +102,12 @@ def test_only_an_ecp5_drives_the_clock_of_its_flash_by_a_primitive(name):
     made = FAMILIES[name].flash_clock(m, clock, idle)
     assert made == (name == "ecp5")
     assert ("USRMCLK" in rtlil.convert(m, ports=[clock, idle])) == made
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_cell_takes_one_place_but_for_carries_and_distributed_rams(name):
+    family = FAMILIES[name]
+    several = {"CCU2C", "TRELLIS_DPR16X4", "RAM16SDP4"}
+    for counts in family.cells.values():
+        assert all((count > 1) == (kind in several) for kind, count in counts.items())
+        assert min(counts.values()) == 1

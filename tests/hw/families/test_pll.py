@@ -88,6 +88,12 @@ def test_the_best_of_all_dividers_for_any_wish(family, megahertz):
     assert solved > 15
 
 
+def test_a_fast_input_is_divided_by_no_more_than_the_divider_can():
+    """The phase detector of a Gowin would accept it divided by more."""
+    settings = GowinSetting.possible(400 * MHZ)
+    assert max(setting.idiv for setting in settings) == 63
+
+
 @pytest.mark.parametrize(
     ("megahertz", "wish", "reference", "feedback"),
     [(25, 60, 5, 12), (25, 50, 1, 2), (12, 24, 1, 2), (48, 100, 12, 25), (27, 54, 1, 2), (8, 8, 1, 1)],

@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY
+from haarlequin.hw.scalar.core import COUNTER_BITS
 from haarlequin.hw.scalar.isa import (
     CODE,
     IMMEDIATE,
@@ -16,6 +18,7 @@ from haarlequin.hw.scalar.isa import (
     R,
     Source,
     decode,
+    memories,
 )
 
 
@@ -78,3 +81,15 @@ def test_they_say_what_they_are():
     assert str(Instruction(Alu.MUL, Source.REG, 4)) == "MUL R4"
     assert str(Instruction(Alu.LD, Source.IMM, 0, -7)) == "LD #-7"
     assert str(Instruction(Control.ASR, Source.NONE, 0, 8)) == "ASR R0, 8"
+
+
+def test_the_memories_that_a_host_can_reach():
+    reached = {memory.name: (memory.width, memory.depth) for memory in memories(words=3000, pixels=70)}
+    counters = reached.pop(COUNTERS_MEMORY)
+    assert counters == (COUNTER_BITS, 1)  # the cycles are as wide as those of an image
+    assert reached == {
+        "settings": (16, 2),
+        "code": (INSTRUCTION, CODE),
+        "data": (16, 3000),
+        "pixels": (8, 70),
+    }

@@ -10,6 +10,7 @@ from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.presets import preset
+from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.compiler.check import Checker
 from haarlequin.sw.compiler.lower import lower
 from tests.small_machines import MACHINES, random_programs
@@ -63,6 +64,24 @@ def rows_of(checker, key):
     expected = checker._expected(checker.due[key]).astype(int)
     skip = 0 if key[1] == "attention" else checker.lowered.passes[key[0]]["skip"]
     return np.arange(skip, skip + len(expected)), np.pad(expected, ((0, 0), (0, 16 - expected.shape[1])))
+
+
+@pytest.mark.parametrize(
+    ("stages", "image", "machine"),
+    [
+        ("/1 t5x1", (2, 2), "4x16"),  # halves of scores: a head with an odd number of channels
+        ("/1 t8x1", (2, 2), "4x16"),  # with an even number
+        ("/1 t10x1h2", (2, 2), "4x16"),  # two odd ones
+        ("/1 t4x1w2", (2, 4), "4x16"),  # two windows
+        ("/1 t4x1w2", (2, 2), "4x16"),  # one window
+        ("/1 c4x1 c8x1", (2, 4), "4x16"),  # merged tokens
+    ],
+)
+def test_the_words_compute_what_the_checker_expects(stages, image, machine):
+    """For the shapes whose tensors are shown in an order, or with a value, other than the golden model's."""
+    config = preset("digits").with_(stages=stages, image=image, mlp_ratio=1, classes=("a", "b"))
+    for seed in range(2):
+        compile_model(freeze(random_model(config, seed)), MACHINES[machine])
 
 
 def test_signs_are_shown_as_bits(compiled):

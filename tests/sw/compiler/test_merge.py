@@ -12,6 +12,7 @@ from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import compile_model
+from haarlequin.sw.compiler.grid import merged_places
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import DoesNotFit
 
@@ -140,3 +141,15 @@ def test_sums_of_merged_rows_wait_only_where_rows_are_short():
 )
 def test_bank_a_has_room_for_x_of_merged_tokens(stages, tiles):
     assert lower(GoldenModel.blank(network(stages)), MACHINE).uses.bank_a == tiles * 16
+
+
+@pytest.mark.parametrize("stages", ["/1 c4x1 c8x1", "/1 c8x1 c8x1", "/1 c20x1 c80x1", "/1 c16x1 t16x1"])
+def test_sign_memory_0_has_room_for_the_signs_of_merged_tokens(stages):
+    """Wherever the signs of a convolution lie that are made meanwhile."""
+    config = network(stages)
+    lowered = lower(GoldenModel.blank(config), MACHINE)
+    merged = [item for item in lowered.passes if item["merge"] and item["bits_0"]]
+    last = max(item["bits_base"] + int(merged_places(item.fields).max()) for item in merged)
+    projected = [item for item in lowered.passes if item.name.endswith(".merge")]
+    read = max(item["signs_0"] + item["stop"] - 1 for item in projected)
+    assert last == read < lowered.uses.signs_0

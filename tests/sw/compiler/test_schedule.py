@@ -1,10 +1,11 @@
 """The schedule: nothing collides, nothing is early, and little is late."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from haarlequin.hw.codes import Activation, Operand, SignMemory
+from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.timing import FETCH, READ_BEFORE_WRITE, timing
@@ -13,7 +14,7 @@ from haarlequin.models.presets import preset
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import embedding_cycles, ideal_cycles
-from haarlequin.sw.compiler.schedule import schedule
+from haarlequin.sw.compiler.schedule import _Scheduler, schedule
 from tests.small_machines import MACHINES
 
 
@@ -244,3 +245,47 @@ def test_ports_and_order_of_stages(stages, machine, changes):
     machine = MACHINES.get(machine) or CONFIGS[machine]
     config = preset("digits").with_(stages=stages, mlp_ratio=2, classes=("a", "b", "c"), **changes)
     check(lower(GoldenModel.blank(config), machine), machine)
+
+
+@pytest.mark.parametrize(
+    ("stages", "image", "machine"),
+    [
+        ("/1 c8x3", (2, 2), "4x16"),  # pairs of taps
+        ("/1 c8x3", (4, 1), "4x16"),
+        ("/1 c3x3", (2, 2), "3x24"),  # words of three tokens
+        ("/1 c16x3", (2, 2), "4x16"),
+    ],
+)
+def test_ports_and_order_where_passes_wait_for_words(stages, image, machine):
+    """On grids so small that a word is not yet written when a pass could read it."""
+    config = preset("digits").with_(stages=stages, image=image)
+    check(lower(GoldenModel.blank(config), MACHINES[machine]), MACHINES[machine])
+
+
+@pytest.mark.parametrize(
+    ("stages", "machine"), [("/1 c8x1", "4x16"), ("/1 c3x1", "3x24"), ("/1 c24x1", "3x24")]
+)
+@pytest.mark.parametrize("image", [(2, 1), (1, 3), (3, 4)])
+def test_a_pass_waits_for_no_word_that_its_tokens_do_not_see(stages, machine, image):
+    """Of a pair of taps, the one of sign memory 0 is in the lower half of a word, the other in the upper."""
+    machine = MACHINES[machine]
+    lowered = lower(GoldenModel.blank(preset("digits").with_(stages=stages, image=image)), machine)
+    half = machine.chunks // 2
+    for item in lowered.passes:
+        pairs = item["activation"] == Activation.PAIRS
+        for memory, chunks in (
+            (SignMemory.SIGNS_0, range(half if pairs else machine.chunks)),
+            (SignMemory.SIGNS_1, range(half if pairs else 0, machine.chunks)),
+        ):
+            if item["operation"] == OperationCode.CONVOLUTION:
+                wanted = [token for token in range(item["stop"]) if seen(item, token, chunks, machine)]
+                assert _Scheduler(machine)._seen(item, memory).tolist() == wanted
+
+
+@pytest.mark.parametrize("image", [(1, 3), (3, 3)])
+def test_lanes_without_a_key_load_the_last_word_where_the_memory_ends(image):
+    model, large = GoldenModel.blank(preset("digits").with_(stages="/1 t4x1", image=image)), MACHINES["4x16"]
+    machine = replace(large, signs=lower(model, large).uses.signs_1)
+    lowered = lower(model, machine)
+    assert max(item["weights_base"] for item in lowered.passes if item["load_keys"]) > machine.signs - 4
+    check(lowered, machine)

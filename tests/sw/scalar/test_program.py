@@ -119,3 +119,11 @@ def test_which_presets_fit():
         assert [name for name, model in PRESETS.items() if fits(GoldenModel.blank(model), machine)] == [
             "digits"
         ]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_it_is_checked_unless_the_caller_does_not_want_to(monkeypatch, check):
+    checked = []
+    monkeypatch.setattr("haarlequin.sw.scalar.program.compare_run", lambda *given: checked.append(given[0]))
+    program = compile_model(freeze(random_model(WHOLE.with_(layers=1), 5)), SCALAR, check=check)
+    assert checked == [program] * check
