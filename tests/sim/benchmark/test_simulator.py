@@ -20,14 +20,14 @@ def test_digits_in_the_real_simulator(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(simulator, "CYCLES", 20_000)
     found = figures_of("digits", build=True)
-    assert (found.config, found.images) == ("16x64", 4)
+    assert (found.config, found.images) == ("16x64", 5)
     got = {each.key: each.value for each in found.figures}
     assert list(got) == ["cycles_per_second", "seconds_per_image", "seconds_once"]
     assert 1000 < got["cycles_per_second"] < 1e7
     assert 4918 / got["cycles_per_second"] < got["seconds_per_image"] < 10
     assert got["seconds_once"] > 0
     assert not any(each.mark for each in found.figures)
-    assert "simulator of 16x64: digits, 4 images, every tensor compared" in str(found)
+    assert "simulator of 16x64: digits, 5 images, every tensor compared" in str(found)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def simulated(monkeypatch, tmp_path):
 def test_an_image_takes_its_tensors_its_cycles_and_their_comparison(simulated):
     found = figures_of("digits", build=False)
     got = {each.key: each.value for each in found.figures}
-    assert found.images == 2
+    assert found.images == 3
     assert got["cycles_per_second"] == pytest.approx(30_000 / 0.5)
     assert got["seconds_per_image"] > (0.5 + 0.25) / 2
     assert found.as_json()["config"] == "16x64"
