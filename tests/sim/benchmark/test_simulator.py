@@ -65,7 +65,7 @@ def test_an_image_takes_its_tensors_its_cycles_and_their_comparison(simulated):
     got = {each.key: each.value for each in found.figures}
     assert found.images == 3
     assert got["cycles_per_second"] == pytest.approx(30_000 / 0.5)
-    assert got["seconds_per_image"] > (0.5 + 0.25) / 2
+    assert got["seconds_per_image"] > (0.5 + 0.25) / 3
     assert found.as_json()["config"] == "16x64"
 
 
