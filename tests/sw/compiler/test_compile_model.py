@@ -46,7 +46,7 @@ def test_every_kind_of_stage(stages, segmentation):
         ("/1 t8x1h2", (5, 7), "8x8", OperationCode.CONTEXT, 2 * 5),  # heads, words of a row of attention
         ("/1 t8x1", (2, 2), "4x16", OperationCode.REDUCE, 2 * 2),  # tiles, words that repeats share
         ("/1 t5x1", (2, 2), "4x16", OperationCode.REDUCE, 2 * 4),  # tiles, words of one repeat each
-        ("/1 c3x2 c6x1", (4, 4), "3x24", OperationCode.MERGE, 1 + 2),  # x, then tiles; next to words of three tokens
+        ("/1 c3x2 c6x1", (4, 4), "3x24", OperationCode.MERGE, 1 + 2),  # after words of three tokens
     ],
 )
 def test_words_of_signs(stages, image, machine, operation, passes):
