@@ -69,7 +69,7 @@ def test_a_projection_over_two_steps(lanes, width, unused):
     extra, shortcut = integers(9, tokens, lanes), integers(limit, tokens, lanes)
     residual = integers(limit, tokens, lanes)
     token = integers(1 << (widths.offset - 1), tokens)
-    results = {"acc": [], "y": [], "bits": [], "clipped": 0}
+    results = {"acc": [], "y": [], "bits": [], "first": 0, "second": 0}
 
     async def stream(context, step, partial):
         """One pass; accumulators and results by token."""
@@ -95,7 +95,9 @@ def test_a_projection_over_two_steps(lanes, width, unused):
             if step and cycle >= end:
                 results["y"].append([context.get(array.y[lane]) for lane in range(lanes)])
                 results["bits"].append(context.get(array.bits))
-                results["clipped"] += context.get(array.clipped).bit_count()
+                clipped = context.get(array.clipped)
+                results["first"] += (clipped & ((1 << lanes) - 1)).bit_count()
+                results["second"] += (clipped >> lanes).bit_count()
             await context.tick()
         return torch.tensor(acc)
 
@@ -123,7 +125,8 @@ def test_a_projection_over_two_steps(lanes, width, unused):
     assert torch.equal(results["acc"], acc)
     assert results["y"] == y.tolist()
     assert results["bits"] == [pack(row) for row in arithmetic.sign(y, constants["move"])]
-    assert results["clipped"] == counter.clipped
+    first = int(((value < -(1 << widths.wide - 1)) | (value >= 1 << widths.wide - 1)).sum())
+    assert (results["first"], results["second"]) == (first, counter.clipped - first)
 
 
 @pytest.mark.parametrize("length", [8, 5])

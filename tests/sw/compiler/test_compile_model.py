@@ -16,6 +16,7 @@ from haarlequin.sw.compiler import CompilerError, check_words, compile_model
 from haarlequin.sw.compiler.dont_care import USED
 from haarlequin.sw.compiler.encode import program_words
 from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.passes import Uses
 from haarlequin.sw.compiler.resources import DoesNotFit, memories
 from tests.small_machines import MACHINES, SMALLEST, SMALLEST_MODEL, random_programs
 
@@ -54,6 +55,19 @@ def test_words_of_signs(stages, image, machine, operation, passes):
     config = preset("digits").with_(stages=stages, image=image, mlp_ratio=4, classes=("a", "b"))
     program = compile_model(freeze(random_model(config, seed=1)), MACHINES[machine])
     assert sum(item["operation"] == operation for item in program.lowered.passes) == passes
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        ("p1 t4x1", Uses(signs_0=5, signs_1=5, bank_a=2, bank_b=1, rows=1)),  # a step each: no partial sums
+        ("/1 c1x1", Uses(signs_0=1, bank_b=1, bank_c=1)),
+    ],
+)
+def test_memories_that_a_single_token_needs(stages, expected):
+    config = preset("digits").with_(stages=stages, image=(1, 1), mlp_ratio=1, theta=1, classes=("a",))
+    program = compile_model(freeze(random_model(config, seed=0)), MACHINES["4x16"])
+    assert program.lowered.uses == expected
 
 
 @pytest.mark.parametrize(
