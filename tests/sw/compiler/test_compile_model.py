@@ -65,7 +65,7 @@ def test_words_of_signs(stages, image, machine, operation, passes):
     ],
 )
 def test_memories_that_a_single_token_needs(stages, expected):
-    config = preset("digits").with_(stages=stages, image=(1, 1), mlp_ratio=1, theta=1, classes=("a",))
+    config = preset("digits").with_(stages=stages, image=(1, 1), mlp_ratio=1, theta=1, classes=("a", "b"))
     program = compile_model(freeze(random_model(config, seed=0)), MACHINES["4x16"])
     assert program.lowered.uses == expected
 
