@@ -30,7 +30,7 @@ BROKEN = [
     ("cifar10-hybrid", "threshold", "layers."),
     ("cifar10-hybrid", "shift", "layers.4."),
     ("cifar10-hybrid", "edge", "layers.4."),
-    ("cifar10-hybrid", "merge", "layers.4.merge."),
+    ("cifar10-hybrid", "merge", "layers.6.merge."),
     ("cifar10-hybrid", "border", "embedding"),
 ]
 """A model, a fault in its tables or its program, and where that is: in the middle layer if possible."""
