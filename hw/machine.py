@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Out
 from haarlequin.hw.codes import OperationCode, ResultPart
 from haarlequin.hw.common.counters import Counters
 from haarlequin.hw.common.flow_control import skid_buffer
-from haarlequin.hw.common.pipeline import alone, registered, streamed
+from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.answers import Answers
 from haarlequin.hw.ends.head import Head
@@ -177,7 +177,7 @@ class Machine(wiring.Component):
             chosen = select == number[name]
             half = Mux(self._images.half, self.config.pixels // 2, 0) if name == PIXELS_MEMORY else 0
             m.d.comb += [
-                table.addr.eq(alone(m, address + half, name.replace(" ", "_"))),
+                table.addr.eq(streamed(m, address + half)),
                 Value.cast(table.data).eq(far_word),
                 table.en.eq(registered(m, write & chosen)),
                 table.read.eq(registered(m, read & chosen)),

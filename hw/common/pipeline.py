@@ -9,7 +9,7 @@ GROUP = 8
 SPREAD = 1
 """Cycles that `spread` takes."""
 
-KEPT = "near_"
+KEPT = "near_lanes_"
 """How the names of its registers begin. Synthesis would make one of them, because all have the same value:
 `hw.families.family.PREPARE` forbids that.
 """
@@ -49,19 +49,10 @@ def spread(m: Module, value: Value, lanes: int, reset_less: bool = False) -> lis
     """
     copies = []
     for number, group in enumerate(lane_groups(lanes)):
-        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}lanes_{number}", reset_less=reset_less)
+        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}{number}", reset_less=reset_less)
         m.d.sync += copy.eq(value)
         copies += [copy] * len(group)
     return copies
-
-
-def alone(m: Module, value: Value, name: str) -> Signal:
-    """``value`` a cycle later, as `streamed`, out of a register of its own, which lies where it is used. The
-    ``name`` is one that no other such register of the module has.
-    """
-    register = Signal(Value.cast(value).shape(), name=f"{KEPT}{name}", reset_less=True)
-    m.d.sync += register.eq(value)
-    return register
 
 
 def lane_words(

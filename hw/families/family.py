@@ -22,8 +22,8 @@ RESOURCES = ("lut4", "ff", "bram", "dsp")
 PREPARE = """
 # Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
 rename -hide w:*[*]
-# Registers of one value, for each few lanes (`hw.common.pipeline.spread`) or for each memory (`alone`).
-setattr -set keep 1 w:near_* %ci1:+[Q] t:$*dff* %i
+# A register of its own for each few lanes (`hw.common.pipeline.spread`), though all have the same value.
+setattr -set keep 1 w:near_lanes_* %ci1:+[Q] t:$*dff* %i
 # No word that matters is read while it is written, in any memory with a clocked read port: the schedule keeps
 # a program's accesses apart, and tables are written while the machine rests. What relies on such reads has
 # transparent ports. Otherwise yosys would add registers and a bypass to every bank.
