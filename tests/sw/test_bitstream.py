@@ -120,7 +120,7 @@ def test_one_that_waits_for_a_folder_builds_its_own(boards, stages, capsys):
     second.join(60)
     assert bitstream.read_text() == "1000000 baud"
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.endswith("/ulx3s-85f/top.bit: 32x128 at 50 MHz, 1,000,000 baud; 0 s in all")
+    assert last.endswith("/ulx3s-85f/top.bit: 32x128 at 43.75 MHz, 1,000,000 baud; 0 s in all")
     assert stamps.facts(boards / TARGET.name / SUMMARY)["baud"] == 1_000_000
 
 
@@ -136,7 +136,7 @@ def test_a_missed_clock_is_an_error(boards, stages, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["--board", "ulx3s-85f"])
     assert exit_.value.code == 2
-    said = "error: ulx3s-85f misses 50 MHz: it reaches 33.3 MHz; take FREQ=32.142858, or try another SEED\n"
+    said = "error: ulx3s-85f misses 43.75 MHz: it reaches 33.3 MHz; take FREQ=32.142858, or try another SEED\n"
     assert capsys.readouterr().err == said
     assert not stamps.facts(boards / "ulx3s-85f" / SUMMARY)["met"]
 
