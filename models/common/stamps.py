@@ -8,14 +8,12 @@ as none, and so does one that cannot be read.
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 from haarlequin.models.common.files import write_text
-
-_ALIKE: dict[type, tuple[type, ...]] = {float: (float, int)}
-"""Types that may stand for one another."""
 
 
 def digest(*inputs: str | bytes | Path) -> str:
@@ -51,7 +49,7 @@ def write(stamp: Path, inputs: str, outputs: Iterable[Path], **facts) -> None:
 def facts(stamp: Path, inputs: str | None = None, kinds: Mapping[str, type] | None = None) -> dict | None:
     """The facts of a stamp whose outputs are all there and unchanged and, where ``inputs`` is given, were
     made from those; otherwise None. ``kinds`` are types that facts must have, by their names: without them,
-    or with others, a stamp counts as none. An integer is a float, too.
+    or with others, a stamp counts as none. A float is finite, and an integer that fits one is a float, too.
     """
     try:
         content = json.loads(stamp.read_text(encoding="utf-8"))
@@ -59,13 +57,20 @@ def facts(stamp: Path, inputs: str | None = None, kinds: Mapping[str, type] | No
             return None
         for name, (size, hashed) in content["outputs"].items():
             path = stamp.parent / name
-            if path.stat().st_size != size or _hash_file(path) != hashed:
+            # A device has a size of 0, but may have no end.
+            if not path.is_file() or path.stat().st_size != size or _hash_file(path) != hashed:
                 return None
         found = dict(content["facts"])
-        right = all(type(found[name]) in _ALIKE.get(kind, (kind,)) for name, kind in (kinds or {}).items())
-        return found if right else None
+        return found if all(_is(found[name], kind) for name, kind in (kinds or {}).items()) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _is(value: object, kind: type) -> bool:
+    """Whether a fact is of that type, as `facts` has it."""
+    if kind is float and isinstance(value, int | float) and type(value) is not bool:
+        return abs(value) <= sys.float_info.max
+    return type(value) is kind
 
 
 def _hash_file(path: Path) -> str:

@@ -1,5 +1,9 @@
 """A stamp counts only with its outputs."""
 
+import json
+import math
+import os
+
 import pytest
 
 from haarlequin.models.common import stamps
@@ -64,5 +68,27 @@ def test_facts_must_be_of_their_kinds(tmp_path):
     stamps.write(tmp_path / "stamp", "", [], seconds=3, met=True, part=None)
     assert stamps.facts(tmp_path / "stamp", kinds={"seconds": float, "met": bool}) is not None
     assert stamps.facts(tmp_path / "stamp", kinds={"seconds": int}) is not None
-    for kinds in ({"met": int}, {"part": str}, {"baud": int}):
+    for kinds in ({"met": int}, {"met": float}, {"part": str}, {"baud": int}):
         assert stamps.facts(tmp_path / "stamp", kinds=kinds) is None
+
+
+def test_a_float_is_finite(tmp_path):
+    for seconds in (math.nan, math.inf, -math.inf, 10**400, -(10**400)):
+        stamps.write(tmp_path / "stamp", "", [], seconds=seconds)
+        assert stamps.facts(tmp_path / "stamp") is not None
+        assert stamps.facts(tmp_path / "stamp", kinds={"seconds": float}) is None
+
+
+def test_an_output_that_is_no_file_is_not_read(tmp_path, monkeypatch):
+    """A device or a pipe may have no end."""
+
+    def read(path):
+        raise AssertionError(path)
+
+    monkeypatch.setattr(stamps, "_hash_file", read)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", os.devnull, "."):
+        size = (tmp_path / name).stat().st_size
+        content = {"inputs": "", "outputs": {name: [size, ""]}, "facts": {}}
+        (tmp_path / "stamp").write_text(json.dumps(content))
+        assert stamps.facts(tmp_path / "stamp") is None
