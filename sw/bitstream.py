@@ -7,14 +7,13 @@ from types import MappingProxyType
 from typing import Any
 
 from haarlequin.hw.bitstream import floorplan, report, tools
-from haarlequin.hw.bitstream.flow import MADE, SUMMARY, Flow
+from haarlequin.hw.bitstream.flow import SUMMARY, Flow, read_summary
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import PLACERS, Board
 from haarlequin.hw.boards.top import clocks
 from haarlequin.hw.families.family import PLACED, RESOURCES
 from haarlequin.hw.families.pll import decimal
 from haarlequin.hw.presets import accelerator
-from haarlequin.models.common import stamps
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError, printable
 from haarlequin.models.common.files import locked, say
@@ -110,17 +109,15 @@ def facts_of(target: Board, more: Mapping[str, type] = MappingProxyType({})) -> 
     """The facts of a board's bitstream that was built here, with ``more`` than a table of sizes needs, by
     their types; None where there is none.
 
-    That is also so where the summary is cut off, or was written for another bitstream than the one beside
-    it; a line on stderr names the board then.
+    That is also so where the summary counts for nothing (`hw.bitstream.flow.read_summary`); a line on stderr
+    names the board then.
     """
     path = build_folder("boards", target.name) / SUMMARY
     if not path.exists():
         return None
-    kinds = MADE | {"part": str, "available": dict} | dict.fromkeys(RESOURCES, int) | dict(more)
-    found = stamps.facts(path, kinds=kinds)
-    if found is None or any(type(found["available"].get(resource)) is not int for resource in RESOURCES):
-        say(f"{path} is cut off, or belongs to another bitstream: make bitstream BOARD={target.name}")
-        return None
+    found = read_summary(path, {"part": str, "available": dict} | dict.fromkeys(RESOURCES, int) | dict(more))
+    if found is None:
+        say(f"{path} is damaged, or belongs to another bitstream: make bitstream BOARD={target.name}")
     return found
 
 

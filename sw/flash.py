@@ -6,13 +6,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from haarlequin.hw.bitstream.flow import MADE, SUMMARY
+from haarlequin.hw.bitstream.flow import SUMMARY, read_summary
 from haarlequin.hw.bitstream.tools import tool
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import Board
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.presets import accelerator
-from haarlequin.models.common import cli, stamps
+from haarlequin.models.common import cli
 from haarlequin.models.common.errors import UsageError, printable
 from haarlequin.models.common.files import locked, replacing
 from haarlequin.models.common.places import build_folder
@@ -49,13 +49,13 @@ def commands(target: Board, persist: bool, tables: Path | None) -> list[list[str
 def built(target: Board, missed_clock: bool) -> dict[str, Any]:
     """The facts that the `SUMMARY` of a board's bitstream states.
 
-    Raises `FlashError` where the bitstream is missing, cut off or not the one of the summary, and, without
-    ``missed_clock``, where it misses its clock.
+    Raises `FlashError` where the bitstream is missing, cut off or not the one of the summary, where the
+    summary has a number that no bitstream has, and, without ``missed_clock``, where it misses its clock.
     """
     bitstream, again = _bitstream(target), f"make bitstream BOARD={target.name}"
     if not (bitstream.exists() and bitstream.stat().st_size):
         raise FlashError(f"{bitstream} is gone or empty; build it again: {again}")
-    found = stamps.facts(bitstream.with_name(SUMMARY), kinds=MADE | {"met": bool, "baud": int})
+    found = read_summary(bitstream.with_name(SUMMARY), {"met": bool, "baud": int})
     if found is None:
         raise FlashError(f"{bitstream} is not what {SUMMARY} beside it says; build it again: {again}")
     if not found["met"] and not missed_clock:

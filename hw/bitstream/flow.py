@@ -1,15 +1,17 @@
 """The stages from a board's accelerator to its bitstream. A stage runs only if its inputs have changed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from haarlequin.hw.bitstream import tools
 from haarlequin.hw.boards.board import Board
 from haarlequin.hw.boards.top import BoardTop
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.families import FAMILIES
-from haarlequin.hw.families.family import PLACED, REPORT
+from haarlequin.hw.families.family import PLACED, REPORT, RESOURCES
 from haarlequin.models.common import stamps
 from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import writable
@@ -22,6 +24,31 @@ SUMMARY = "summary.json"
 
 MADE = {"config": str, "clock_mhz": float, "fmax_mhz": float}
 """Facts that every reader of a `SUMMARY` needs, with their types."""
+
+_CELLS = dict.fromkeys(RESOURCES, (0, 10**9))
+
+_RANGES: dict[str, tuple[float, float]]
+_RANGES = {"clock_mhz": (0.001, 1e6), "fmax_mhz": (0.001, 1e6), "baud": (1, 10**9)} | _CELLS
+"""The least and the largest value of the numbers in a `SUMMARY`."""
+
+
+def read_summary(summary: Path, more: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any] | None:
+    """The facts of a `SUMMARY`: those of `MADE`, and ``more`` by their types.
+
+    None where it is cut off, was written for another bitstream than the one beside it, or has a number that
+    no bitstream has.
+    """
+    kinds = MADE | dict(more)
+    found = stamps.facts(summary, kinds=kinds)
+    if found is None:
+        return None
+    numbers = [(found[name], limits) for name, limits in _RANGES.items() if name in kinds]
+    if "available" in kinds:
+        available = found["available"]
+        if any(type(available.get(name)) is not int for name in _CELLS):
+            return None
+        numbers += [(available[name], limits) for name, limits in _CELLS.items()]
+    return found if all(low <= value <= high for value, (low, high) in numbers) else None
 
 
 class Flow:

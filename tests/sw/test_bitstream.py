@@ -1,3 +1,4 @@
+import math
 import threading
 from collections import Counter
 
@@ -7,11 +8,12 @@ from haarlequin.hw.bitstream import floorplan, report, tools
 from haarlequin.hw.bitstream.flow import SUMMARY, Flow
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.top import BoardTop
+from haarlequin.hw.families.family import RESOURCES
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common import stamps
 from haarlequin.models.common.cli import INTERRUPTED
 from haarlequin.models.common.files import locked
-from haarlequin.sw.bitstream import BuildError, check_size, listing, main, remedy
+from haarlequin.sw.bitstream import BuildError, check_size, facts_of, listing, main, remedy
 from tests.small_machines import MACHINES
 
 TARGET = board("ulx3s-85f")
@@ -78,9 +80,31 @@ def test_the_table_passes_over_a_summary_that_is_cut_off(built, capsys, content)
         main(["--table"])
     assert exit_.value.code == 2
     line, error = capsys.readouterr().err.splitlines()
-    said = "summary.json is cut off, or belongs to another bitstream: make bitstream BOARD=ulx3s-85f"
+    said = "summary.json is damaged, or belongs to another bitstream: make bitstream BOARD=ulx3s-85f"
     assert line.endswith(f"/ulx3s-85f/{said}")
     assert error == "error: nothing was built here yet: make bitstream BOARD=…"
+
+
+def changed(folder, name, value):
+    """The summary in a folder with another value of a fact, or of what is available."""
+    facts = stamps.facts(folder / SUMMARY)
+    place, _, key = name.rpartition(".")
+    (facts[place] if place else facts)[key] = value
+    stamps.write(folder / SUMMARY, "", [folder / "top.bit"], **facts)
+
+
+NUMBERS = ("clock_mhz", "fmax_mhz", *RESOURCES, *(f"available.{name}" for name in RESOURCES))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_bitstream_has_such_a_number(built, name, capsys):
+    assert facts_of(TARGET)
+    clock = (0, 0.0, 5e-324, 1e308) if name.endswith("mhz") else ()
+    for value in (10**400, -(10**400), 1 << 31, -1, math.nan, math.inf, -math.inf, True, *clock):
+        changed(built, name, value)
+        assert facts_of(TARGET) is None
+        said = "summary.json is damaged, or belongs to another bitstream: make bitstream BOARD=ulx3s-85f\n"
+        assert capsys.readouterr().err.endswith(said)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
+import math
 import os
 import re
 import stat
 import threading
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,17 @@ def test_a_bitstream_that_is_not_whole_is_refused(built, capfd, name, content, e
     assert exit_.value.code == 2
     assert capfd.readouterr() == ("", f"error: {error}\n")
     assert everything() == before
+
+
+@pytest.mark.parametrize("name", ["clock_mhz", "fmax_mhz", "baud"])
+def test_a_summary_with_a_number_that_no_bitstream_has_is_refused(built, capfd, name):
+    for value, met in product((0, -1, 10**400, 1e308, math.nan, math.inf), (True, False)):
+        summarise(**{name: value, "met": met})
+        with pytest.raises(SystemExit) as exit_:
+            flash.main(["--board", "ulx3s-85f"])
+        assert exit_.value.code == 2
+        said = f"error: {BITSTREAM} is not what summary.json beside it says; {AGAIN}\n"
+        assert capfd.readouterr() == ("", said)
 
 
 def test_a_missed_clock_is_refused_unless_told(built, capfd):

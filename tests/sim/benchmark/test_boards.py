@@ -88,7 +88,18 @@ def test_a_missed_clock_is_said(build):
     assert "MISSES its clock: make bitstream BOARD=ulx3s-25f" in str(found).splitlines()[0]
 
 
-@pytest.mark.parametrize("changed", [{"lut4": 0}, {"clock_mhz": 0.0}, {"fmax_mhz": -1.0}, {"baud": 0}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lut4": 0},
+        {"lut4": 10**400},
+        {"clock_mhz": 0.0},
+        {"clock_mhz": 10**400},
+        {"fmax_mhz": -1.0},
+        {"baud": 0},
+        {"baud": 10**400},
+    ],
+)
 def test_facts_that_no_figure_could_be_made_of(build, changed):
     summaries.write(build, TARGET.name, **changed)
     assert usable_facts(TARGET) is None
