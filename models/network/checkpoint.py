@@ -19,6 +19,7 @@ from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import replacing
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.network.didb_vit import DIDBViT
+from haarlequin.models.network.layers import Affine, IRPReLU
 from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
 
@@ -109,6 +110,7 @@ def read(path: Path) -> tuple[DIDBViT | Teacher, dict[str, Tensor], dict]:
         if header.pop("packed"):
             tensors |= {name: _unpack(tensors[name], state[name].shape) for name in model.binary_weights()}
         model.load_state_dict({name: tensors.pop(name) for name in state})
+        _check_shifts(path, model)
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
         raise CheckpointError(
             f"{path}: not a checkpoint of this version: {str(error).splitlines()[0]}"
@@ -145,6 +147,20 @@ def _check_size(path: Path, config: ModelConfig | TeacherConfig, tensors: Mappin
         layers, weights = config.blocks, 9 * (64 * config.width) ** 2 * config.blocks
     if layers > len(tensors) or weights > 8 * sum(tensor.nbytes for tensor in tensors.values()):
         raise CheckpointError(f"{path}: not a whole checkpoint, it has too few tensors for {config.name}")
+
+
+def _check_shifts(path: Path, model: DIDBViT | Teacher) -> None:
+    """Raise `CheckpointError` where a shift lies outside its window. All other constants are clipped to their
+    widths.
+    """
+    for name, layer in model.named_modules():
+        if isinstance(layer, Affine | IRPReLU) and layer.deployed:
+            (low, high), shift = layer.window, int(layer.shift)
+            if not low <= shift <= high:
+                raise CheckpointError(
+                    f"{path}: {name}.shift must lie within {low} to {high}, not {shift}: take another "
+                    "checkpoint, or train again"
+                )
 
 
 def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:

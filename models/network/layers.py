@@ -246,6 +246,7 @@ class IRPReLU(Layer):
 
     def __init__(self, channels: int, config: ModelConfig, layer_scale: float | None = None):
         super().__init__(config.widths)
+        self.window = config.widths.slope_shift
         self.affine = Affine(channels, config.widths, config.widths.affine_shift)
         self.m1 = nn.Parameter(torch.zeros(channels))
         self.m2 = nn.Parameter(torch.zeros(channels))
@@ -259,7 +260,7 @@ class IRPReLU(Layer):
     def deploy(self) -> None:
         super().deploy()
         slopes = torch.cat([slope.detach() for slope in self.slopes()])
-        shift = fitting_shift(slopes, self.widths.slope, self.widths.slope_shift)
+        shift = fitting_shift(slopes, self.widths.slope, self.window)
         self.register_buffer("shift", torch.tensor(shift))
 
     def slopes(self) -> tuple[Tensor, Tensor]:

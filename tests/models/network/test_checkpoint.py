@@ -163,6 +163,22 @@ def test_no_reader_takes_a_value_that_is_not_finite(tmp_path):
             read(path)
 
 
+def test_a_shift_outside_its_window_is_refused(file, tmp_path):
+    """It would be a shift by a negative number of bits, or by more bits than memory has."""
+    shifts = [name for name in load_file(file) if name.endswith(".shift")]
+    assert len(shifts) == 6 + 2 * 5  # of Q and K, embedding and head; affine and slopes of five IRPReLUs
+    for name, value in zip(shifts, cycle((-1, 25, 1 << 40, -(1 << 63), (1 << 63) - 1)), strict=False):
+        path = bad(file, name, value, tmp_path / "bad.safetensors")
+        with pytest.raises(CheckpointError, match=rf"{name} must lie within \d+ to \d+, not {value}: take"):
+            checkpoint.load(path)
+
+
+def test_a_shift_at_an_end_of_its_window_is_taken(file):
+    for value in SMALL.widths.slope_shift:
+        bad(file, "layers.0.0.value.irprelu.shift", value, file)
+        checkpoint.load(file).integer_logits(pixels())
+
+
 def test_neither_does_a_type_that_hides_it(file):
     tensors = load_file(file)
     for changed in (
