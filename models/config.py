@@ -57,6 +57,12 @@ OWN_TERMS = ("fixed", "learned", "none")
 _SHORT = ("patch", "dim", "heads", "layers")
 """The fields of a network of one stage of transformer layers on patches, as `vit` takes them."""
 
+MOST_STAGES = 64
+"""Stages of a network at most: each is compared with the others."""
+
+MOST_PAIRS = 1 << 22
+"""Pairs of tokens in all windows of a grid at most, where windows are shifted: each pair is listed."""
+
 _LATER = {"pre_norm": False, "own": "fixed", "segmentation": False}
 """Fields that came later, and their defaults. JSON leaves them out where they have these, so that the text
 and the checksums of older models stay as they were."""
@@ -138,6 +144,8 @@ class ModelConfig:
         stages = self.stages if type(self.stages) is tuple else ()
         if not stages or not all(isinstance(stage, Stage) for stage in stages):
             raise ConfigError(f"stages must be one Stage or more, not {self.stages!r:.120}")
+        if len(stages) > MOST_STAGES:
+            raise ConfigError(f"a network has at most {MOST_STAGES} stages, not {len(stages)}")
         # Nothing is before the first stage, so that only one value describes it.
         object.__setattr__(self, "stages", (replace(stages[0], merge=False), *stages[1:]))
         (height, width), step = self.image, self.stem.step
@@ -160,6 +168,10 @@ class ModelConfig:
                 )
             if stage.window and (rows % stage.window or columns % stage.window):
                 raise ConfigError(f"a grid of {rows}×{columns} must divide into windows of {stage.window}")
+            if stage.shifted and rows * columns * stage.window**2 > MOST_PAIRS:
+                raise ConfigError(
+                    f"windows of {stage.window} on a grid of {rows}×{columns} are too large to be shifted"
+                )
             if before and stage.merge:
                 _check_merge(before.dim, stage.dim, largest)
             elif before and stage.dim != before.dim:

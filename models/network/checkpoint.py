@@ -5,6 +5,7 @@ The checkpoint of a model in training holds its real weights.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from torch import Tensor
 from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import replacing
 from haarlequin.models.config import ModelConfig
+from haarlequin.models.golden import specs
 from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.network.layers import Affine, IRPReLU
 from haarlequin.models.network.segmenter import Segmenter, SegmenterConfig
 from haarlequin.models.network.teacher import Teacher, TeacherConfig
 
 FORMAT = "haarlequin-checkpoint-1"
+
+LAYER_TENSORS = 9
+"""Tensors that each layer of a network has at least: those of a convolution without offsets of tokens."""
 
 _KINDS: dict[str, tuple[Callable[[Any], DIDBViT | Teacher], type[ModelConfig] | type[TeacherConfig]]]
 _KINDS = {
@@ -137,16 +142,25 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 def _check_size(path: Path, config: ModelConfig | TeacherConfig, tensors: Mapping[str, Tensor]) -> None:
     """Raise `CheckpointError` where the tensors are too few or too small for the network: building it would
-    take time and memory without a limit. Each layer has several tensors and at least C² weights, each of them
-    a bit or more.
+    take time and memory without a limit. Each layer has several tensors, and each weight is a bit or more.
     """
     if isinstance(config, ModelConfig):
         layers = sum(stage.layers for stage in config.stages)
-        weights = sum(stage.layers * stage.dim**2 for stage in config.stages)
     else:
-        layers, weights = config.blocks, 9 * (64 * config.width) ** 2 * config.blocks
-    if layers > len(tensors) or weights > 8 * sum(tensor.nbytes for tensor in tensors.values()):
+        layers = config.blocks
+    bits = 8 * sum(tensor.nbytes for tensor in tensors.values())
+    if LAYER_TENSORS * layers > len(tensors) or _weights(config) > bits:
         raise CheckpointError(f"{path}: not a whole checkpoint, it has too few tensors for {config.name}")
+
+
+def _weights(config: ModelConfig | TeacherConfig) -> int:
+    """No more than the values that the tensors of a network have, and not many fewer."""
+    if isinstance(config, ModelConfig):
+        # A pre-norm has no constants, but all else that there is.
+        constants = specs(config.with_(pre_norm=False)).values()
+        return sum(math.prod(spec.shape) for spec in constants if spec.low < spec.high)
+    channels = 64 * config.width
+    return 9 * channels**2 * config.blocks + channels * len(config.classes)
 
 
 def _check_shifts(path: Path, model: DIDBViT | Teacher) -> None:

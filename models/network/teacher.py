@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.config import check_classes, check_name, placeholders
 from haarlequin.models.presets import CIFAR10
-from haarlequin.models.stages import is_real
+from haarlequin.models.stages import LARGEST, is_integer, is_real
 
 _WIDTHS = (16, 32, 64)
 """Channels of the three groups at width 1."""
@@ -40,8 +40,12 @@ class TeacherConfig:
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:
                 raise ConfigError(f"{name} must be an integer from 1 to {most}, not {value!r}")
-        if not (type(self.image) is tuple and len(self.image) == 2 and min(self.image) >= 4):
-            raise ConfigError(f"image must be a height and a width of at least 4, not {self.image!r}")
+        image = self.image if type(self.image) is tuple else ()
+        if len(image) != 2 or not all(is_integer(size, 4, LARGEST) for size in image):
+            raise ConfigError(
+                f"image must be a height and a width of at least 4, and at most {LARGEST}, "
+                f"not {self.image!r:.120}"
+            )
         mean = self.mean if type(self.mean) is tuple else ()
         if len(mean) != self.channels or not all(is_real(value, 0, 255) for value in mean):
             raise ConfigError(f"mean must be {self.channels} values of 0 to 255, not {self.mean!r}")

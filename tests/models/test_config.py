@@ -157,6 +157,11 @@ STAGES_ERRORS = [
     ({"stages": "/1 t8x1w16"}, "a grid of 8×8 must divide into windows of 16"),
     ({"stages": "/1 t8x1w4", "image": (8, 6)}, "a grid of 8×6 must divide into windows of 4"),
     ({"stages": "/1 c8x1 a8x1s8", "image": (24, 16)}, "a grid of 12×8 must divide into windows of 8"),
+    (
+        {"stages": "/1 a8x2s64", "image": (64, 64)},
+        "windows of 64 on a grid of 64×64 are too large to be shifted",
+    ),
+    ({"stages": "/1 c8x1" + 64 * " =c8x1"}, "a network has at most 64 stages, not 65"),
     # Sums.
     (
         {"stages": "/1 c228x1"},
@@ -197,6 +202,9 @@ def test_stages_that_do_not_fit_say_so(changes, message):
         {"stages": "/1 c4x1 c1x1 c2x1 c4x1"},
         {"stages": "/1 c2x1 c24x1 =c24x1 a12x1"},  # three times as many, then an eighth
         {"stages": "/1 t6x1h3w2 =t6x1h2s8 =t6x2h1w1"},
+        {"stages": "/1 a8x2s32", "image": (64, 64)},
+        {"stages": "/1 a8x2w64", "image": (64, 64)},
+        {"stages": "/1 c8x1" + 63 * " =c8x1"},
         {"own": "none"},
         {"own": "learned", "segmentation": True},
     ],

@@ -266,7 +266,18 @@ def test_a_file_that_must_not_be_read_says_so(file, monkeypatch):
         checkpoint.load(file.parent)
 
 
-@pytest.mark.parametrize("changes", [{"layers": 65536}, {"dim": 60_000, "mlp_ratio": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"layers": 65536},
+        {"layers": 10},  # each has tensors of its own
+        {"dim": 60_000, "mlp_ratio": 1},
+        {"mlp_ratio": 8192},
+        {"image": [512, 512]},
+        {"classes": ["a"] * 100_000},
+    ],
+    ids=["layers", "few layers", "dim", "mlp_ratio", "image", "classes"],
+)
 def test_a_configuration_that_is_larger_than_the_file_is_not_built(file, changes):
     """It would take hours, or all memory."""
     with safe_open(file, "pt") as opened:
@@ -280,8 +291,10 @@ def test_a_configuration_that_is_larger_than_the_file_is_not_built(file, changes
 def test_a_teacher_that_is_larger_than_its_file_is_not_built(tmp_path):
     model = Teacher(TeacherConfig("tiny", (8, 8), 1, (78.0,), ("a", "b"), blocks=1, width=1))
     checkpoint.save(tmp_path / "teacher.safetensors", model)
-    model.config = replace(model.config, blocks=64, width=64)
-    checkpoint.save(tmp_path / "huge.safetensors", model)
     checkpoint.load_teacher(tmp_path / "teacher.safetensors")
-    with pytest.raises(CheckpointError, match="it has too few tensors for tiny"):
-        checkpoint.load_teacher(tmp_path / "huge.safetensors")
+    small = model.config
+    for changes in ({"blocks": 64, "width": 64}, {"blocks": 8}, {"classes": ("a",) * 100_000}):
+        model.config = replace(small, **changes)
+        checkpoint.save(tmp_path / "huge.safetensors", model)
+        with pytest.raises(CheckpointError, match="it has too few tensors for tiny"):
+            checkpoint.load_teacher(tmp_path / "huge.safetensors")

@@ -38,6 +38,8 @@ def test_the_mean_pixel_is_black_to_it():
         (["width=0"], "width must be an integer from 1 to 64, not 0"),
         (["blocks=1.5"], "blocks must be an integer from 1 to 64, not 1.5"),
         (["image=[2,2]"], "image must be a height and a width of at least 4"),
+        (["image=[8,65537]"], "image must be a height and a width of at least 4, and at most 65536, not"),
+        (["image=[8.5,8]"], "image must be a height"),
         (["classes=7"], "classes must be the names of two or more"),
         (["mean=[1,2,3]"], "mean must be 1 values"),
         (["widths.wide=16"], "tiny has no widths"),
