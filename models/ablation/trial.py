@@ -11,9 +11,10 @@ from haarlequin.models.common.files import replacing
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.data import DataSet
 from haarlequin.models.network import checkpoint
+from haarlequin.models.training import run_files
 from haarlequin.models.training.card import hardware, validation
 from haarlequin.models.training.computer import Computer
-from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.recipe import MOST_STEPS, Recipe
 from haarlequin.models.training.run import Run
 
 
@@ -55,10 +56,13 @@ class Trial:
         return self.folder / "training.safetensors"
 
     def progress(self) -> tuple[int, int]:
-        """(whole epochs, steps of the epoch after them) that were trained before an interruption."""
+        """(whole epochs, steps of the epoch after them) that were trained before an interruption. Raises
+        `CheckpointError` where the state does not say that.
+        """
         if not self._state_file.exists():
             return 0, 0
         _, _, facts = checkpoint.read(self._state_file)
+        run_files.check_progress(self._state_file, facts, self.recipe.total, self.recipe.steps or MOST_STEPS)
         return facts["epoch"], facts["step"]
 
     def result(self, inputs: dict[str, str]) -> dict | None:

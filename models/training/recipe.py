@@ -1,13 +1,17 @@
 """How each preset is trained: `Recipe`, its phases, and the learning rate at every step."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from haarlequin.models.common.errors import UsageError
 
 
 class RecipeError(UsageError, ValueError):
     """A recipe that cannot be followed; the message says what was expected and what came."""
+
+
+MOST_STEPS = 10**9
+"""Steps of an epoch at most."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,15 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise RecipeError(f"{field.name} must be of type {kind.__name__}, not {value!r:.120}")
         limits: dict[str, tuple[float, float]]
         limits = {
             "epochs": (1, 1e6),
             "deploy_epochs": (0, 1e6),
-            "steps": (0, 1e9),
+            "steps": (0, MOST_STEPS),
             "batch": (1, 1e6),
             "stages": (1, 2),
         }

@@ -24,7 +24,7 @@ from haarlequin.models.training.computer import Computer, check_exact
 from haarlequin.models.training.evaluate import accuracy
 from haarlequin.models.training.moving_average import Average
 from haarlequin.models.training.plain import use_plain_functions
-from haarlequin.models.training.recipe import Recipe
+from haarlequin.models.training.recipe import MOST_STEPS, Recipe
 from haarlequin.models.training.step import Step, keep_at_hand, ways
 from haarlequin.models.training.tensors import TensorSplit, on_device
 
@@ -377,14 +377,18 @@ class Run:
         if model.config.name != self.model.config.name:
             raise checkpoint.CheckpointError(f"{self.folder} holds a run of preset {model.config.name!r}")
         try:
+            recipe = Recipe(**facts.pop("recipe"))
+            run_files.check_progress(self.state_file, facts, recipe.total, recipe.steps or MOST_STEPS)
             self._check_inputs(facts["inputs"])
-            self.recipe = Recipe(**facts.pop("recipe"))
+            self.recipe = recipe
             self._begin(model, facts["phase"])
             for name in self._FACTS:
                 setattr(self, name, facts[name])
             self.compiled = facts.get("compiled", {})
             run_files.unpack(extra, self.optimiser, self.average, self._loss_sum)
-        except (KeyError, TypeError, RuntimeError) as error:
+        except checkpoint.CheckpointError:
+            raise
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise checkpoint.CheckpointError(f"{self.state_file}: of another version ({error})") from None
 
     def _check_inputs(self, saved: dict[str, str]) -> None:

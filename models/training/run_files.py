@@ -4,11 +4,14 @@ import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from haarlequin.models.common.files import replacing
+from haarlequin.models.network.checkpoint import CheckpointError
+from haarlequin.models.stages import is_integer, is_real
 from haarlequin.models.training.moving_average import Average
 
 
@@ -58,6 +61,25 @@ def unpack(
     if average:
         average.model.load_state_dict(averages)
     loss_sum.copy_(tensors["loss_sum"])
+
+
+def check_progress(path: Path, facts: Mapping[str, Any], epochs: int, steps: int) -> None:
+    """Raise `CheckpointError` unless these facts, of the state in ``path``, say how far a run has come that
+    has at most so many epochs, and so many steps in each.
+    """
+    epoch, step, rows, seconds = (facts.get(name) for name in ("epoch", "step", "history", "seconds"))
+    if not (
+        is_integer(epoch, 0, epochs)
+        and is_integer(step, 0, steps)
+        and facts.get("phase") in ("real", "float", "deploy")
+        and isinstance(facts.get("inputs"), dict)
+        and isinstance(rows, list)
+        and isinstance(seconds, list)
+        and len(rows) == len(seconds) == epoch
+        and all(isinstance(row, dict) for row in rows)
+        and all(is_real(value, 0, 1e12) for value in (facts.get("spent"), *seconds))
+    ):
+        raise CheckpointError(f"{path}: of another version (no run of {epochs} epochs has such a state)")
 
 
 def write_log(path: Path, history: Sequence[dict], seconds: Sequence[float], images: int) -> None:

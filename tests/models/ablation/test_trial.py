@@ -8,6 +8,9 @@ from haarlequin.models.ablation.grid import grid
 from haarlequin.models.ablation.trial import Trial
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.data import DataSet, load
+from haarlequin.models.network import checkpoint
+from haarlequin.models.network.checkpoint import CheckpointError
+from haarlequin.models.network.didb_vit import DIDBViT
 from haarlequin.models.presets import preset
 from haarlequin.models.training.card import exact_logits
 from haarlequin.models.training.computer import Computer
@@ -75,6 +78,18 @@ def test_an_interrupted_trial_goes_on_to_the_same_result(data, tmp_path):
     assert steps == [1, 1]
     whole = trial(tmp_path / "whole").result(inputs(data))
     assert subject.result(inputs(data))["accuracy"] == whole["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "facts", [{}, {"epoch": 10**400, "step": 0}, {"epoch": 0, "step": -1}], ids=["none", "huge", "negative"]
+)
+def test_a_state_that_says_no_progress_is_named(tmp_path, facts):
+    subject = trial(tmp_path)
+    checkpoint.save(tmp_path / "training.safetensors", DIDBViT(subject.cell.config), **facts)
+    with pytest.raises(
+        CheckpointError, match=r"training\.safetensors: of another version \(no run of 2 epochs"
+    ):
+        subject.progress()
 
 
 @pytest.mark.parametrize("finished", [True, False])

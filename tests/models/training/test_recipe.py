@@ -29,6 +29,10 @@ def test_each_phase_has_its_own_cosine():
         ({"mixup": -1}, "mixup must lie within 0 to 100, not -1"),
         ({"distillation": 1.5}, "distillation must lie within 0 to 1, not 1.5"),
         ({"stages": 2, "epochs": 1}, "two stages need two epochs"),
+        ({"epochs": 1.5}, "epochs must be of type int, not 1.5"),
+        ({"flip": 1}, "flip must be of type bool, not 1"),
+        ({"seed": None}, "seed must be of type int, not None"),
+        ({"lr": "1"}, "lr must be of type float, not '1'"),
     ],
 )
 def test_an_illegal_recipe(changes, message):

@@ -1,9 +1,13 @@
 """What a run does with a teacher, in two stages, and with what it must not go on with."""
 
+import json
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from haarlequin.models.data import DataSet, load
@@ -153,6 +157,31 @@ def test_a_run_goes_on_with_its_own_data_and_teacher_only(data, tmp_path):
     fewer = replace(data, train=data.train.take(torch.arange(70)))
     with pytest.raises(CheckpointError, match="a run that began with other training images"):
         Run(SMALL, RECIPE, fewer, tmp_path, teacher=teacher()).resume()
+
+
+def test_a_state_that_no_run_has_is_refused_in_one_line(data, tmp_path):
+    steps = iter(range(100))
+    run = Run(SMALL, RECIPE, data, tmp_path)
+    run.train(lambda: next(steps) == 3)  # in the second epoch
+    with safe_open(run.state_file, "pt") as opened:
+        header, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    recipe = json.loads(header["recipe"])
+    huge = 10**400
+    changes = [(name, value) for name in ("epoch", "step") for value in (-1, huge, 0.5, math.nan, None, True)]
+    changes += [("phase", "x"), ("phase", []), ("inputs", []), ("history", [1]), ("history", [{}, {}])]
+    changes += [("seconds", [huge]), ("seconds", ["1"]), ("spent", huge), ("spent", math.nan), ("recipe", 5)]
+    for name, value in (("seed", "x"), ("steps", 1.5), ("epochs", huge), ("batch", math.inf), ("flip", 1)):
+        changes.append(("recipe", recipe | {name: value}))
+    for name, value in changes:
+        save_file(tensors, run.state_file, header | {name: json.dumps(value)})
+        with pytest.raises(CheckpointError, match=r"training\.safetensors: of another version \(") as error:
+            Run(SMALL, RECIPE, data, tmp_path).resume()
+        assert "\n" not in str(error.value)
+    save_file(tensors | {"optimiser.x.step": torch.zeros(())}, run.state_file, header)
+    with pytest.raises(CheckpointError, match="of another version"):
+        Run(SMALL, RECIPE, data, tmp_path).resume()
+    save_file(tensors, run.state_file, header)
+    Run(SMALL, RECIPE, data, tmp_path).resume()
 
 
 def test_a_run_can_begin_with_what_another_has_learnt(data, tmp_path):
