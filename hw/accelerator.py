@@ -8,7 +8,7 @@ from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.config import AnyConfig, ScalarConfig
 from haarlequin.hw.link.link import Link, machine_ports
 from haarlequin.hw.link.protocol import PIXELS_MEMORY, Identity
-from haarlequin.hw.machine import ANSWER_LATENCY, Machine
+from haarlequin.hw.machine import Machine
 from haarlequin.hw.scalar.machine import ScalarMachine
 
 LAMPS = ("sealed", "busy", "error")
@@ -52,7 +52,7 @@ class Accelerator(wiring.Component):
         self._reset = Value.cast(reset)
         self._machine = ScalarMachine(config) if isinstance(config, ScalarConfig) else Machine(config)
         self.identity = Identity(config.digest, clock_hz, self._machine.memories)
-        self._link = Link(self.identity, PIXELS_MEMORY, timeout)
+        self._link = Link(self.identity, PIXELS_MEMORY, timeout, self._machine.answer_latency)
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
@@ -66,11 +66,11 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         link, machine = self._link, self._machine
-        assert ANSWER_LATENCY == link.READ_LATENCY
-        m.submodules.link = ResetInserter(self._reset)(link)
+        outer = registered(m, self._reset)  # it goes to all of the link
+        m.submodules.link = ResetInserter(outer)(link)
         # The reset goes to every register of the machine, so it is registered first. It may be a cycle late:
         # by then the link takes nothing from the machine any more.
-        m.submodules.machine = ResetInserter(registered(m, link.reset | self._reset))(machine)
+        m.submodules.machine = ResetInserter(registered(m, link.reset | outer))(machine)
         wiring.connect(m, wiring.flipped(self.rx), link.rx)
         wiring.connect(m, wiring.flipped(self.tx), link.tx)
         for name, port in machine_ports(self.identity.memories).items():

@@ -4,13 +4,14 @@ import gc
 import warnings
 from functools import cache
 
-from amaranth.hdl import Array, Module, Mux, ShapeLike, Signal, UnusedElaboratable, Value, signed
+from amaranth.hdl import Array, Cat, Module, Mux, ShapeLike, Signal, UnusedElaboratable, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
 from haarlequin.hw.codes import OperationCode, ResultPart
 from haarlequin.hw.common.counters import Counters
 from haarlequin.hw.common.flow_control import skid_buffer
+from haarlequin.hw.common.host_bus import HostBus
 from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.answers import Answers
@@ -23,8 +24,6 @@ from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS
 from haarlequin.hw.program import SETTINGS_WORD, settings_layout
 
 COUNTER_BITS = 32
-ANSWER_LATENCY = 5
-"""Cycles from ``read`` to ``answer``."""
 
 
 @cache
@@ -54,15 +53,19 @@ class Machine(wiring.Component):
         The number of a memory in `memories`.
     address : In(ADDRESS_BITS)
         The address of a word in that memory. Pixels of the next image always have the addresses from 0 on.
-    data : In
-        The word to be written.
+    byte : In(8)
+        A byte of a word, the lowest first.
+    take : In(1)
+        Takes ``byte``.
     write : In(1)
-        Writes ``data`` to the word.
+        Writes the word whose bytes have been taken.
+    position : In
+        The place of a byte in a word.
     read : In(1)
         Reads the word.
-    answer : Out
-        The word that was read, `ANSWER_LATENCY` cycles after ``read``. Until then ``select`` and ``address``
-        must not change.
+    answer : Out(8)
+        The byte at ``position`` of the word that was read, `answer_latency` cycles after ``read``. Until then
+        ``select``, ``address`` and ``position`` must not change.
     idle : Out(1)
         No image is in the machine.
     room : Out(1)
@@ -108,6 +111,11 @@ class Machine(wiring.Component):
         settings = Memory(SETTINGS_MEMORY, SETTINGS_WORD, -(-self._settings.size // SETTINGS_WORD))
         self.memories = settings, *tables, counters
         """The memories that the host can reach, by number. Counters can only be read."""
+        number = numbers(self.memories)
+        # Pixels come while images are computed: they are the first.
+        order = sorted(tables, key=lambda memory: memory.name != PIXELS_MEMORY)
+        stations = {number[one.name]: self._tables[one.name].signature.flip() for one in order}
+        self._bus = HostBus(stations, len(self.memories))
         wide = data.ArrayLayout(signed(w.wide), config.lanes)
         sums = head.signature.members["sums"].signature.members["payload"].shape
         trace = {name: field.shape for name, field in trace_layout(config)}
@@ -120,19 +128,24 @@ class Machine(wiring.Component):
         }
         super().__init__(machine_ports(self.memories) | {"trace": Out(data.StructLayout(trace))})
 
+    @property
+    def answer_latency(self) -> int:
+        """Cycles from ``read`` to ``answer``."""
+        return 1 + self._bus.latency
+
     def elaborate(self, platform):
         m = Module()
         layers, images, head = self._layers, self._images, self._head
         m.submodules.layers, m.submodules.images, m.submodules.head = layers, images, head
-        settings = self._bus(m)
+        settings = self._host(m)
         m.d.comb += [
             layers.settings.eq(settings),
             images.settings.eq(settings),
             head.dim.eq(settings.head_dim),
             head.classes.eq(settings.classes),
             head.shift.eq(settings.head_shift),
-            self.image_bytes.eq(settings.image_bytes),
-            self.result_words.eq(settings.result_words),
+            self.image_bytes.eq(streamed(m, settings.image_bytes)),
+            self.result_words.eq(streamed(m, settings.result_words)),
             # Images go into the layers, and sums into the head.
             images.commit.eq(self.commit),
             images.again.eq(self.again),
@@ -158,7 +171,7 @@ class Machine(wiring.Component):
         ]
         return m
 
-    def _bus(self, m: Module) -> data.View:
+    def _host(self, m: Module) -> data.View:
         """Connect the host's bus to the memories. Returns the settings."""
         # They have no reset, so that they keep their values after a RESET, like all that the host loads.
         settings = Signal(self._settings, reset_less=True)
@@ -166,30 +179,38 @@ class Machine(wiring.Component):
         number = numbers(self.memories)
         bits = Value.cast(settings)
         parts = [bits[first : first + SETTINGS_WORD] for first in range(0, len(bits), SETTINGS_WORD)]
-        # The bus waits in a register, and once more in front of each memory: they lie all over the part.
-        ports = self.select, self.address, self.data, self.write, self.read
-        select, address, word, write, read = (registered(m, port) for port in ports)
+        # The bus waits in a register, because it comes from the link's other end.
+        ports = self.select, self.address, self.byte, self.take, self.write, self.position, self.read
+        select, address, byte, take, write, position, read = (registered(m, port) for port in ports)
+        word = Signal(SETTINGS_WORD, reset_less=True)
+        with m.If(take):
+            m.d.sync += word.eq(Cat(word[8:], byte))
         for at, part in enumerate(parts):
             with m.If(write & (select == number[SETTINGS_MEMORY]) & (address == at)):
                 m.d.sync += part.eq(word)
-        answers, far_word = {SETTINGS_MEMORY: registered(m, Array(parts)[address])}, streamed(m, word)
+        second_half = (select == number[PIXELS_MEMORY]) & self._images.half
+        m.submodules.bus = bus = self._bus
+        m.d.comb += [
+            bus.select.eq(select),
+            bus.address.eq(address + Mux(second_half, self.config.pixels // 2, 0)),
+            bus.byte.eq(byte),
+            bus.take.eq(take),
+            bus.write.eq(write),
+            bus.position.eq(position),
+            bus.read.eq(read),
+            self._images.hold.eq(bus.busy),
+            self.answer.eq(bus.answer),
+        ]
         for name, table in self._tables.items():
-            chosen = select == number[name]
-            half = Mux(self._images.half, self.config.pixels // 2, 0) if name == PIXELS_MEMORY else 0
-            m.d.comb += [
-                table.addr.eq(streamed(m, address + half)),
-                Value.cast(table.data).eq(far_word),
-                table.en.eq(registered(m, write & chosen)),
-                table.read.eq(registered(m, read & chosen)),
-            ]
-            answers[name] = Value.cast(table.answer).as_unsigned()
+            wiring.connect(m, getattr(bus, f"table_{number[name]}"), table)
         # It is counted a cycle late, because it comes from the program's word, and the counters are slow.
         operation = Signal(OperationCode, init=OperationCode.WAITING)
         m.d.sync += operation.eq(self._layers.operation)
         m.d.comb += [counters.index.eq(operation), counters.addr.eq(address)]
-        answers[COUNTERS_MEMORY] = counters.answer
-        chosen_answer = Array(answers[memory.name] for memory in self.memories)[registered(m, select)]
-        m.d.comb += self.answer.eq(registered(m, chosen_answer, ANSWER_LATENCY - 3))
+        of_settings = registered(m, Array(parts)[address])
+        counted = registered(m, select == number[COUNTERS_MEMORY])
+        answer = Mux(counted, counters.answer, of_settings)
+        m.d.comb += bus.before.eq(registered(m, answer.word_select(position, 8)))
         return settings
 
     def _ends(self, m: Module, settings: data.View) -> stream.Interface:
@@ -231,8 +252,9 @@ class Machine(wiring.Component):
             m.d.sync += [cycles.eq(1), clipped.eq(images.clipped)]
 
         number, part = Signal.like(self.result_words), Signal(ResultPart)
-        last_answer = number == self.result_words - 3
+        last_answer = number == streamed(m, self.result_words - 3)
         of_head = Mux(settings.answers == 0, head.clipped, 0)
+        saturations = registered(m, own_clipped + of_head)
         sent = results.valid & results.ready
         m.d.comb += [
             answers.ready.eq((part == ResultPart.ANSWERS) & results.ready),
@@ -241,7 +263,7 @@ class Machine(wiring.Component):
                 Mux(
                     part == ResultPart.ANSWERS,
                     answers.payload,
-                    Mux(part == ResultPart.CYCLES, own_cycles, own_clipped + of_head),
+                    Mux(part == ResultPart.CYCLES, own_cycles, saturations),
                 )
             ),
             results.p.answer.eq(part == ResultPart.ANSWERS),

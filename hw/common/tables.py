@@ -4,7 +4,7 @@ All machines are made for the RAMs of an ECP5. Other families have similar RAMs,
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
@@ -215,18 +215,27 @@ def table_ports(tables: Tables) -> dict[str, wiring.Member]:
     return {name: In(TableSignature(shape, depth)) for name, (shape, depth) in tables.items()}
 
 
-def table_memories(m: Module, component: wiring.Component, tables: Tables) -> list[TableRead]:
-    """Make the memories of a component's `table_ports`. Returns the machine's side of each."""
+def table_memories(
+    m: Module, component: wiring.Component, tables: Tables, busy: Collection[str] = ()
+) -> list[TableRead]:
+    """Make the memories of a component's `table_ports`. Returns the machine's side of each.
+
+    Both sides share an address, and so the port of a block RAM and its wires. The tables ``busy`` have two,
+    because the machine reads them while the host writes.
+    """
     reads = []
     for name, (shape, depth) in tables.items():
         host = getattr(component, name)
         m.submodules[name] = words = SlicedMemory(shape, depth)
         own = TableRead(Signal(ceil_log2(depth)), words.read.data, Signal(init=1))
+        of_host = host.read if name in busy else host.read | host.en
+        address = Signal.like(own.addr)
         m.d.comb += [
-            words.write.addr.eq(host.addr),
+            address.eq(Mux(of_host, host.addr, own.addr)),
+            words.write.addr.eq(host.addr if name in busy else address),
             words.write.data.eq(host.data),
             words.write.en.eq(host.en),
-            words.read.addr.eq(Mux(host.read, host.addr, own.addr)),
+            words.read.addr.eq(address),
             words.read.en.eq(host.read | own.en),
             host.answer.eq(own.data),
         ]

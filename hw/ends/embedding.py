@@ -150,7 +150,7 @@ class Embedding(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pixel, weights, constants, position = table_memories(m, self, self._tables)
+        pixel, weights, constants, position = table_memories(m, self, self._tables, busy=("pixels",))
         step, move = Signal(), Signal()  # the multipliers advance; the affine advances
         tags = self._addresses(m, step, pixel, weights)
         sums, complete, final = self._accumulate(m, step, pixel, weights, tags)

@@ -30,7 +30,7 @@ class Images(wiring.Component):
     stays. The address's highest bit is the region, the others tile·N + m for `lanes` channels of token m;
     lanes beyond a token's last channel hold anything. Where every word is written at once, an image that
     finds nothing before it takes `Embedding.cycles` and `LATENCY` more from ``commit`` to ``waiting``.
-    ``busy`` while an image is being embedded.
+    ``busy`` while an image is being embedded. None begins to be while ``hold`` is high.
     """
 
     LATENCY = 4
@@ -52,6 +52,7 @@ class Images(wiring.Component):
                 "room": Out(1),
                 "commit": In(1),
                 "again": In(1),
+                "hold": In(1),
                 "waiting": Out(1),
                 "begin": In(1),
                 "done": In(1),
@@ -86,7 +87,7 @@ class Images(wiring.Component):
         m.d.comb += [
             self.room.eq(committed != 2),
             self.waiting.eq(complete != 0),
-            embedding.start.eq((committed != 0) & (held != 2) & ~self.busy),
+            embedding.start.eq((committed != 0) & (held != 2) & ~self.busy & ~self.hold),
             # The halves of the next image to be embedded and to be written are the same while none is here.
             embedding.image.eq(Mux(embedded_half ^ self.again, self.config.pixels // 2, 0)),
         ]

@@ -237,7 +237,7 @@ class FrameSender(wiring.Component):
 
 
 class Words(wiring.Component):
-    """Puts the bytes of a run of words together, and finds where each word belongs.
+    """Counts the bytes of a run of words, and finds where each word belongs.
 
     The bytes of a word come lowest first. A run is a series of words from any address of a memory on.
 
@@ -255,9 +255,7 @@ class Words(wiring.Component):
     first : In(ADDRESS_BITS)
         The address of the first word, valid with ``begin``.
     take : In(1)
-        ``byte`` is the next byte of the run.
-    byte : In(8)
-        A byte, valid with ``take``.
+        The next byte of the run comes.
     skip : In(1)
         Passes over the next byte of the run without taking it.
     select : Out(range(len(memories)))
@@ -265,8 +263,6 @@ class Words(wiring.Component):
     address : Out
         The address of the present word. It has only the bits that the deepest memory needs, so it may
         be wrong after a word outside of the memory.
-    data : Out
-        The bytes of the word that have been taken.
     write : Out(1)
         High in the cycle after the last byte of a word was taken, if the word lies within the memory.
     position : Out
@@ -287,11 +283,9 @@ class Words(wiring.Component):
                 "memory": In(range(len(memories))),
                 "first": In(ADDRESS_BITS),
                 "take": In(1),
-                "byte": In(8),
                 "skip": In(1),
                 "select": Out(range(len(memories))),
                 "address": Out(range(max(memory.depth for memory in memories) + 1)),
-                "data": Out(max(memory.width for memory in memories)),
                 "write": Out(1),
                 "position": Out(range(self.word_bytes)),
                 "inside": Out(1),
@@ -311,10 +305,6 @@ class Words(wiring.Component):
             self.write.eq(complete & self.inside),
         ]
         m.d.sync += complete.eq(self.take & last)
-        with m.If(self.take):
-            for k in range(self.word_bytes):
-                with m.If(self.position == k):
-                    m.d.sync += self.data[8 * k : 8 * k + 8].eq(self.byte)
         with m.If(self.take | self.skip):
             m.d.sync += self.position.eq(Mux(last, 0, self.position + 1))
         with m.If(complete | (self.skip & last)):

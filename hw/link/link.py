@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Member, Out
@@ -29,14 +29,15 @@ RESULT = data.StructLayout({"word": 8 * RESULT_BYTES, "answer": 1, "last": 1})
 
 def machine_ports(memories: Sequence[Memory]) -> dict[str, Member]:
     """What is between `Link` and a machine with these memories, from the machine's side."""
-    word = max(memory.width for memory in memories)
     return {
         "select": In(range(len(memories))),
         "address": In(ADDRESS_BITS),
-        "data": In(word),
+        "byte": In(8),
+        "take": In(1),
         "write": In(1),
+        "position": In(range(max(memory.word_bytes for memory in memories))),
         "read": In(1),
-        "answer": Out(word),
+        "answer": Out(8),
         "idle": Out(1),
         "room": Out(1),
         "image_bytes": Out(LENGTH_BITS),
@@ -50,11 +51,12 @@ def machine_ports(memories: Sequence[Memory]) -> dict[str, Member]:
 class Link(wiring.Component):
     """Speaks the protocol of docs/protocol.md on ``rx`` and ``tx``, for the machine on the other ports.
 
-    - ``write``: ``data`` goes to word ``address`` of memory ``select``, as often as every cycle. Bits beyond
-      the memory's width are undefined, the address is always below its depth. An image's words go to the
-      memory named ``pixels``, from 0.
-    - ``read``: ``answer`` is looked at exactly `READ_LATENCY` cycles later, ``select`` and ``address`` hold
-      still until then. A word is read anew for each of its bytes.
+    - ``take``: ``byte`` is the next one of a word for memory ``select``, the lowest first.
+    - ``write``, in the cycle after a word's last byte: the word goes to ``address``, which is always below
+      the memory's depth. Bits beyond its width are undefined. An image's words go to the memory named
+      ``pixels``, from 0. The next word's first byte may come in the same cycle.
+    - ``read``: ``answer`` is looked at exactly ``read_latency`` cycles later, and must be the byte at
+      ``position`` of the word at ``address``. These and ``select`` hold still until then.
     - ``idle``: no image is in the machine; without it, memories are neither written nor read.
     - ``room``: the machine takes another image, of ``image_bytes``, a multiple of a pixel word's. It is
       looked at when the image begins to come, at least a cycle behind the ``commit`` before it, and must
@@ -72,18 +74,17 @@ class Link(wiring.Component):
 
     It takes a byte a cycle, but for 2 cycles behind each header, 2 behind a payload that is answered and 1
     behind one that is not; and it waits, which ``tx`` alone can end, where an answer is due while a frame
-    is still being sent, and while a READ is answered, `READ_LATENCY` + 2 cycles a byte. While a BENCH goes on
-    it waits for the machine.
+    is still being sent, and while a READ is answered, ``read_latency`` + 2 cycles a byte. While a BENCH goes
+    on it waits for the machine.
     """
 
-    READ_LATENCY = 5
     IN_FLIGHT = 4
 
-    def __init__(self, identity: Identity, pixels: str, timeout: int):
+    def __init__(self, identity: Identity, pixels: str, timeout: int, read_latency: int):
         known = numbers(identity.memories)
         if pixels not in known:
             raise ValueError(f"Link pixels must be one of the memories {', '.join(known)}, not {pixels!r}")
-        self.identity, self.pixels = identity, known[pixels]
+        self.identity, self.pixels, self.read_latency = identity, known[pixels], read_latency
         self._receiver, self._words = FrameReceiver(timeout), Words(identity.memories)
         machine = {name: port.flip() for name, port in machine_ports(identity.memories).items()}
         super().__init__(
@@ -112,18 +113,19 @@ class Link(wiring.Component):
         sealed, refused, answering, offered = self.sealed, Signal(), Signal(), Signal()
         # Of a BENCH: images still to be computed, results still to come; cycles, and the sum of the answers.
         left, missing, elapsed, total = Signal(COUNT_BITS), Signal(COUNT_BITS), Signal(32), Signal(32)
-        answer, code, fetched, delay = Signal(8), Signal(4), Signal(8), Signal(range(self.READ_LATENCY))
+        answer, code, fetched, delay = Signal(8), Signal(4), Signal(8), Signal(range(self.read_latency))
         refusal = self._refusal(m, sealed, sequences.w_rdy)
         fault = self._fault(m)
         m.d.comb += [
             words.memory.eq(Mux(image, self.pixels, header.detail)),
             words.first.eq(Mux(image, 0, header.address)),
             words.take.eq(receiver.payload.valid & ~refused),
-            words.byte.eq(receiver.payload.p),
             self.select.eq(words.select),
             self.address.eq(words.address),
-            self.data.eq(words.data),
+            self.byte.eq(receiver.payload.p),
+            self.take.eq(words.take),
             self.write.eq(words.write),
+            self.position.eq(words.position),
             sequences.w_data.eq(header.sequence),
             sequences.w_en.eq(self.commit & ~self.again),
         ]
@@ -190,9 +192,8 @@ class Link(wiring.Component):
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.sync += delay.eq(delay + 1)
-                with m.If(delay == self.READ_LATENCY - 1):
-                    whole_bytes = Cat(self.answer, Const(0, -len(self.answer) % 8))
-                    m.d.sync += fetched.eq(whole_bytes.word_select(words.position, 8))
+                with m.If(delay == self.read_latency - 1):
+                    m.d.sync += fetched.eq(self.answer)
                     m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += offered.eq(1)

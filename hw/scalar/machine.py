@@ -1,6 +1,6 @@
 """The scalar machine without its link: the core, its memories, images in and results out."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
@@ -49,15 +49,19 @@ class ScalarMachine(wiring.Component):
         The number of a memory in `hw.scalar.isa.memories`.
     address : In(ADDRESS_BITS)
         The address of a word in that memory. Pixels of the next image always have the addresses from 0 on.
-    data : In
-        The word to be written.
+    byte : In(8)
+        A byte of a word, the lowest first.
+    take : In(1)
+        Takes ``byte``.
     write : In(1)
-        Writes ``data`` in this cycle.
+        Writes the word whose bytes have been taken.
+    position : In
+        The place of a byte in a word.
     read : In(1)
         Not used: words are read all the time.
-    answer : Out
-        The word at ``address`` of memory ``select``. It is valid from the cycle after these two were given,
-        as long as they do not change and nothing is written.
+    answer : Out(8)
+        The byte at ``position`` of the word at ``address`` of memory ``select``. It is valid from the cycle
+        after these were given, as long as they do not change and nothing is written.
     idle : Out(1)
         No image is in the machine.
     room : Out(1)
@@ -78,6 +82,9 @@ class ScalarMachine(wiring.Component):
         The words that the core stores, for verification.
     """
 
+    answer_latency = 1
+    """Cycles from ``read`` to ``answer``."""
+
     def __init__(self, config: ScalarConfig):
         self.config, self.memories = config, memories(config.data, config.pixels)
         super().__init__(machine_ports(self.memories) | {"trace": Out(TRACE)})
@@ -89,6 +96,11 @@ class ScalarMachine(wiring.Component):
         m.submodules.code = code = memory.Memory(shape=INSTRUCTION, depth=CODE, init=[])
         read, write = code.read_port(), code.write_port()
         chosen = {name: self.select == number for name, number in numbers(self.memories).items()}
+        # Bytes come in at the top: a word's are the highest ones.
+        bytes_in = Signal(8 * max(memory.word_bytes for memory in self.memories), reset_less=True)
+        with m.If(self.take):
+            m.d.sync += bytes_in.eq(Cat(bytes_in[8:], self.byte))
+        written_words = {memory.name: bytes_in[-8 * memory.word_bytes :] for memory in self.memories}
         # They have no reset, so that they keep their values after a RESET, like all that the host loads.
         image_bytes, classes = Signal(WORD, reset_less=True), Signal(WORD, reset_less=True)
         settings = {Setting.IMAGE_BYTES: image_bytes, Setting.CLASSES: classes}
@@ -101,19 +113,20 @@ class ScalarMachine(wiring.Component):
             core.instruction.eq(read.data),
             read.addr.eq(Mux(self.idle, self.address, core.code_addr)),
             write.addr.eq(self.address),
-            write.data.eq(self.data),
+            write.data.eq(written_words[CODE_MEMORY]),
             write.en.eq(self.write & chosen[CODE_MEMORY]),
             ram.addr.eq(Mux(self.idle, self.address, core.addr)),
             ram.write.eq(Mux(self.idle, self.write & chosen[DATA_MEMORY], core.write)),
-            ram.data.eq(Mux(self.idle, self.data, core.write_data)),
+            ram.data.eq(Mux(self.idle, written_words[DATA_MEMORY], core.write_data)),
             self.trace.store_valid.eq(core.write),
             self.trace.store_address.eq(core.addr),
             self.trace.store.eq(core.write_data),
         ]
         with m.If(self.write & chosen[SETTINGS_MEMORY]):
-            m.d.sync += setting.eq(self.data)
+            m.d.sync += setting.eq(written_words[SETTINGS_MEMORY])
         written, shown = Signal(), Signal()  # the half of the pixels that is written, and that is read
-        pixel = self._pixels(m, core, written, shown, self.write & chosen[PIXELS_MEMORY])
+        write_pixel = self.write & chosen[PIXELS_MEMORY]
+        pixel = self._pixels(m, core, written, shown, write_pixel, written_words[PIXELS_MEMORY])
         answers = {
             SETTINGS_MEMORY: setting,
             CODE_MEMORY: read.data,
@@ -121,7 +134,11 @@ class ScalarMachine(wiring.Component):
             PIXELS_MEMORY: pixel,
             COUNTERS_MEMORY: spent,
         }
-        m.d.comb += self.answer.eq(Array(answers[memory.name] for memory in self.memories)[self.select])
+        answer = Signal.like(bytes_in)
+        m.d.comb += [
+            answer.eq(Array(answers[memory.name] for memory in self.memories)[self.select]),
+            self.answer.eq(answer.word_select(self.position, 8)),
+        ]
         image = registered(m, core.addr >> self._half == PIXELS)
         m.d.comb += core.data.eq(Mux(image, pixel, ram.answer))
 
@@ -138,13 +155,15 @@ class ScalarMachine(wiring.Component):
         """Address bits of an image's bytes."""
         return ceil_log2(self.config.pixels) - 1
 
-    def _pixels(self, m: Module, core: ScalarCore, written: Signal, shown: Signal, write: Signal) -> Signal:
+    def _pixels(
+        self, m: Module, core: ScalarCore, written: Signal, shown: Signal, write: Value, pixel: Value
+    ) -> Signal:
         """Make the memory of two images. Returns the byte that the core, or the host, has asked for."""
         m.submodules.pixels = pixels = sized_memory(PIXEL_BITS, self.config.pixels)
         to, at, own = pixels.write_port(), pixels.read_port(), Cat(self.address[: self._half], written)
         m.d.comb += [
             to.addr.eq(own),
-            to.data.eq(self.data),
+            to.data.eq(pixel),
             to.en.eq(write),
             at.addr.eq(Mux(self.idle, own, Cat(core.addr[: self._half], shown ^ self.again))),
         ]

@@ -301,3 +301,23 @@ def test_two_images_and_no_more_wait_for_the_program():
         assert await rest() == (1, 0, 0, 0)
 
     simulate(block, testbench)
+
+
+def test_no_image_is_embedded_while_tables_are_on_their_way():
+    first = drawn_model(shape(2, 2, 1, "p1", 2), 0, 10)
+    block = Images(machine(2, 1, [first.config]))
+
+    async def testbench(context):
+        context.set(block.settings, settings_of(first))
+        context.set(block.hold, 1)
+        context.set(block.commit, 1)
+        await context.tick()
+        context.set(block.commit, 0)
+        for _ in range(9):
+            assert not context.get(block.busy)
+            await context.tick()
+        context.set(block.hold, 0)
+        await context.tick()
+        assert context.get(block.busy)
+
+    simulate(block, testbench)

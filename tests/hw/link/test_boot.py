@@ -12,7 +12,7 @@ from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, en
 from haarlequin.sw.boot_image import boot_image, identity_crc
 from haarlequin.sw.table_folder import Compiled
 from tests.hw.bench import simulate
-from tests.hw.link.test_link import IDENTITY, NARROW, WIDE, Bench, error, golden, image
+from tests.hw.link.test_link import IDENTITY, NARROW, READ_LATENCY, WIDE, Bench, error, golden, image
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ class System(Elaboratable):
     """FlashBoot and a link; for `Bench` a link whose line is the host's."""
 
     def __init__(self, divider=1, timeout=35):
-        self.boot, self.link = FlashBoot(SLOW, ADDRESS, divider), Link(SLOW, "pixels", timeout)
+        self.boot, self.link = FlashBoot(SLOW, ADDRESS, divider), Link(SLOW, "pixels", timeout, READ_LATENCY)
         self.rx, self.tx, self.restart = self.boot.host_rx, self.boot.host_tx, Signal()
 
     def __getattr__(self, name):

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 TIMEOUT = 30
 SILENCE = 40
+READ_LATENCY = 5
 """Cycles without anything after which nothing more is to come; more than the timeout."""
 
 NARROW, WIDE, PIXELS, DEEP = range(4)
@@ -34,7 +35,7 @@ GAPS_AND_STALLS = [(0, 0), (0.5, 0), (0, 0.7), (0.5, 0.5)]
 
 
 def link():
-    return Link(IDENTITY, "pixels", TIMEOUT)
+    return Link(IDENTITY, "pixels", TIMEOUT, READ_LATENCY)
 
 
 def little(word):
@@ -68,10 +69,10 @@ class Bench:
         self.writes, self.images, self.resets, self.cycle = [], [], 0, 0
         self.capacity, self.compute, self.image_bytes, self.result_words = 2, 10, IMAGE_BYTES, RESULT_WORDS
         self.busy = self.hung = self.out_of_step = False
-        self._in_flight, self._words, self._reads = deque(), deque(), deque([None] * Link.READ_LATENCY)
+        self._in_flight, self._words, self._reads = deque(), deque(), deque([None] * READ_LATENCY)
         self._line, self._offered, self._waiting, self._held = deque(), None, False, None
         self._decoder, self._frames, self.sent = Decoder(), deque(), bytearray()
-        self._new_pixels = False
+        self._new_pixels, self._bytes = False, bytearray()
 
     def put(self, *parts):
         """Frames and bytes onto the line."""
@@ -89,7 +90,7 @@ class Bench:
         stall = self.stuck or self.generator.random() < self.stalls
         set_(link.tx.ready, not stall)
         read = self._reads.popleft()
-        set_(link.answer, self.generator.getrandbits(61) if read is None else self._word(*read))
+        set_(link.answer, self.generator.getrandbits(8) if read is None else self._byte(*read))
         if not self._words and self._in_flight and self.compute is not None:
             pixels, since = self._in_flight[0]
             if self.cycle - since >= self.compute:
@@ -114,14 +115,16 @@ class Bench:
             self.sent.append(tx[1])
             self._frames.extend(self._decoder.feed(bytes([tx[1]])))
         select, address = get(link.select), get(link.address)
-        self._reads.append((select, address) if get(link.read) else None)
+        self._reads.append((select, address, get(link.position)) if get(link.read) else None)
         if get(link.write):
             memory = IDENTITY.memories[select]
             assert address < memory.depth
-            word = get(link.data) & (1 << memory.width) - 1
+            word = int.from_bytes(self._bytes[-memory.word_bytes :], "little") & (1 << memory.width) - 1
             self.memories[select][address] = word
             self._new_pixels |= select == PIXELS
             self.writes.append((select, address, word))
+        if get(link.take):
+            self._bytes.append(get(link.byte))
         self.repeating += get(link.again)
         self._waiting = words and not get(link.results.ready)
         if words and not self._waiting:
@@ -131,7 +134,7 @@ class Bench:
         if get(link.commit):
             assert len(self._in_flight) < self.capacity
             assert get(link.again) == (not self._new_pixels)
-            self._new_pixels = False
+            self._new_pixels, self._bytes = False, bytearray()
             pixels = b"".join(self.memories[PIXELS][i].to_bytes(2, "little") for i in range(IMAGE_BYTES // 2))
             self.images.append(pixels)
             self._in_flight.append((pixels, self.cycle))
@@ -145,10 +148,8 @@ class Bench:
         self.cycle += 1
         await self.context.tick()
 
-    def _word(self, select, address):
-        # Bits beyond the width are anything.
-        width = IDENTITY.memories[select].width
-        return self.memories[select].get(address, 0) | self.generator.getrandbits(61) >> width << width
+    def _byte(self, select, address, position):
+        return self.memories[select].get(address, 0) >> 8 * position & 0xFF
 
     async def drain(self):
         """Until the line is empty."""
@@ -750,7 +751,7 @@ def test_anything_at_random(gaps, stalls):
 def test_sixteen_memories_of_one_bit_and_of_many():
     memories = tuple(Memory(f"memory {i}", 1 + 17 * i, 3) for i in range(16))
     identity = Identity(0, 1, memories)
-    block = Link(identity, "memory 15", TIMEOUT)
+    block = Link(identity, "memory 15", TIMEOUT, READ_LATENCY)
     generator = random.Random(0)
     contents = [[generator.getrandbits(memory.width) for _ in range(3)] for memory in memories]
 
@@ -761,14 +762,17 @@ def test_sixteen_memories_of_one_bit_and_of_many():
         )
         context.set(block.idle, 1)
         context.set(block.tx.ready, 1)
-        written, at = [], 0
+        written, taken, at = [], [], 0
         while at < len(line) or len(written) < 48:
             context.set(block.rx.valid, at < len(line))
             context.set(block.rx.payload, line[min(at, len(line) - 1)])
             at += context.get(block.rx.ready) and at < len(line)
             if context.get(block.write):
-                select, word = context.get(block.select), context.get(block.data)
+                select = context.get(block.select)
+                word = int.from_bytes(taken[-memories[select].word_bytes :], "little")
                 written.append((select, context.get(block.address), word & (1 << memories[select].width) - 1))
+            if context.get(block.take):
+                taken.append(context.get(block.byte))
             await context.tick()
         assert written == [(i, k, contents[i][k]) for i in range(16) for k in range(3)]
 
@@ -777,11 +781,12 @@ def test_sixteen_memories_of_one_bit_and_of_many():
 
 def test_a_single_memory():
     """Its addresses have two bits: what lies far behind its end is not taken for what they wrap around to."""
-    block = Link(Identity(0, 1, (Memory("only", 8, 3),)), "only", TIMEOUT)
+    block = Link(Identity(0, 1, (Memory("only", 8, 3),)), "only", TIMEOUT, READ_LATENCY)
     loads = [(1, b"ab"), (4, b"cd"), (1 << 23, b"ef"), (2, b"ghijklmnop")]
-    written = []
+    written, last = [], None
 
     async def testbench(context):
+        nonlocal last
         context.set(block.idle, 1)
         context.set(block.rx.valid, 1)
         context.set(block.tx.ready, 1)
@@ -791,7 +796,8 @@ def test_a_single_memory():
             while not taken:
                 taken = context.get(block.rx.ready)
                 if context.get(block.write):
-                    written.append((context.get(block.address), context.get(block.data)))
+                    written.append((context.get(block.address), last))
+                last = context.get(block.byte) if context.get(block.take) else last
                 await context.tick()
 
     simulate(block, testbench, cycles=1000)
@@ -809,10 +815,10 @@ def test_pixels_that_no_memory_is_for():
     with pytest.raises(
         ValueError, match="Link pixels must be one of the memories narrow, wide, pixels, deep"
     ):
-        Link(IDENTITY, "nowhere", TIMEOUT)
+        Link(IDENTITY, "nowhere", TIMEOUT, READ_LATENCY)
 
 
 @pytest.mark.parametrize("timeout", [1, 0, -5, 2.0, None])
 def test_a_timeout_that_is_none(timeout):
     with pytest.raises(ValueError, match=rf"timeout must be an integer of at least 2, not {timeout!r}"):
-        Link(IDENTITY, "pixels", timeout)
+        Link(IDENTITY, "pixels", timeout, READ_LATENCY)

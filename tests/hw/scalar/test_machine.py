@@ -5,7 +5,6 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 
 from haarlequin.hw.config import ScalarConfig
-from haarlequin.hw.link.link import Link
 from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Saturation, Source, memories
 from haarlequin.hw.scalar.machine import ScalarMachine
 from haarlequin.sw.scalar.emulate import Emulator
@@ -69,14 +68,18 @@ class Host:
     async def write(self, name, words, first=0):
         context, machine = self.context, self.machine
         context.set(machine.select, NUMBERS[name])
-        context.set(machine.write, 1)
+        count = MEMORIES[NUMBERS[name]].word_bytes
         for address, word in enumerate(words, first):
+            context.set(machine.take, 1)
+            for byte in word.to_bytes(count, "little"):
+                context.set(machine.byte, byte)
+                await context.tick()
+            context.set(machine.take, 0)
+            context.set(machine.byte, self.generator.getrandbits(8))
             context.set(machine.address, address)
-            # What is above a memory's width is undefined.
-            width = MEMORIES[NUMBERS[name]].width
-            context.set(machine.data, word | self.generator.getrandbits(24) << width & 0xFFFFFF)
+            context.set(machine.write, 1)
             await context.tick()
-        context.set(machine.write, 0)
+            context.set(machine.write, 0)
 
     async def read(self, name, addresses):
         context, machine, words = self.context, self.machine, []
@@ -84,11 +87,15 @@ class Host:
         for address in addresses:
             context.set(machine.address, address)
             context.set(machine.read, 1)
-            await context.tick()
-            context.set(machine.read, 0)
-            await context.tick().repeat(Link.READ_LATENCY - 1)
-            width = MEMORIES[NUMBERS[name]].width
-            words.append(context.get(machine.answer) & (1 << width) - 1)
+            word, memory = 0, MEMORIES[NUMBERS[name]]
+            for position in range(memory.word_bytes):
+                context.set(machine.position, position)
+                await context.tick()
+                context.set(machine.read, 0)
+                for _ in range(self.generator.randrange(3)):  # it stays
+                    await context.tick()
+                word |= context.get(machine.answer) << 8 * position
+            words.append(word & (1 << memory.width) - 1)
         return words
 
     async def load(self, code, classes):
@@ -111,7 +118,7 @@ class Host:
             # The host's side moves, but does not write.
             context.set(machine.select, self.generator.randrange(len(NUMBERS)))
             context.set(machine.address, self.generator.getrandbits(24))
-            context.set(machine.data, self.generator.getrandbits(24))
+            context.set(machine.byte, self.generator.getrandbits(8))
             ready = self.generator.random() >= stalls
             context.set(machine.results.ready, ready)
             if context.get(machine.trace.store_valid):
