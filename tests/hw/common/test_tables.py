@@ -12,6 +12,7 @@ from haarlequin.hw.common.tables import (
     SlicedMemory,
     block_rams,
     parts,
+    rams,
     shallow,
     sized_memory,
     slice_bits,
@@ -21,6 +22,7 @@ from haarlequin.hw.common.tables import (
     table_ports,
 )
 from haarlequin.hw.families.ecp5 import ECP5
+from haarlequin.hw.families.family import RamShape
 from tests.hw.bench import simulate
 
 
@@ -169,6 +171,15 @@ def test_what_goes_into_lookup_tables(width, depth, is_shallow):
 def test_every_read_port_takes_block_rams_of_its_own():
     assert [block_rams(ECP5, 36, 2048), block_rams(ECP5, 36, 2048, reads=2)] == [4, 8]
     assert block_rams(ECP5, 8, 128, reads=2) == 0
+
+
+@pytest.mark.parametrize(
+    ("width", "written", "count"), [(10, 4, 3), (20, 10, 4), (9, None, 1), (10, None, 2), (8, 4, 2)]
+)
+def test_rams_of_words_that_are_written_in_parts(width, written, count):
+    """Of 9 bits that share an enable: each part takes RAMs of its own, the last one too if it is narrower."""
+    assert rams(RamShape(2048, 9, enabled=9), width, 2048, written) == count
+    assert rams(RamShape(2048, 9, enabled=9), width, 2049, written) == 2 * count
 
 
 @pytest.mark.parametrize(
