@@ -62,6 +62,7 @@ def test_a_reset_where_the_clock_domain_has_none(config):
         context.set(board.button, 1)
         await context.tick()
         context.set(board.button, 0)
+        await context.tick()  # the reset waits in a register
         assert not context.get(accelerator.error)
         await send(encode(identify))
         (frame,) = await answers(1000)

@@ -32,6 +32,16 @@ def test_random_models(name):
 STAGES = "/2 c16x1 t16x1w2 a32x1h2", "p2 c24x2 =a24x1h3", "/1 c16x1 =c16x1 t32x1h4"
 
 
+@pytest.mark.parametrize("segmentation", [False, True])
+@pytest.mark.parametrize("stages", [*STAGES, "/2 c16x1 c16x1"])
+def test_only_the_first_sums_of_an_image_wait_for_those_of_the_image_before(stages, segmentation):
+    config = preset("digits").with_(stages=stages, segmentation=segmentation, classes=("a", "b", "c"))
+    lowered = lower(GoldenModel.blank(config), MACHINES["4x16"])
+    waits = [item["wait_head"] for item in lowered.passes if item["pool"]]
+    assert waits == [1, *[0] * (len(waits) - 1)]
+    assert sum(item["wait_head"] for item in lowered.passes) == 1
+
+
 @pytest.mark.parametrize("stages", STAGES)
 @pytest.mark.parametrize("segmentation", [False, True])
 def test_every_kind_of_stage(stages, segmentation):
