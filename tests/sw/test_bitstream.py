@@ -144,7 +144,7 @@ def test_one_that_waits_for_a_folder_builds_its_own(boards, stages, capsys):
     second.join(60)
     assert bitstream.read_text() == "1000000 baud"
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.endswith("/ulx3s-85f/top.bit: 32x128 at 43.75 MHz, 1,000,000 baud; 0 s in all")
+    assert last.endswith("/ulx3s-85f/top.bit: 32x128 at 46.875 MHz, 1,000,000 baud; 0 s in all")
     assert stamps.facts(boards / TARGET.name / SUMMARY)["baud"] == 1_000_000
 
 
@@ -160,7 +160,7 @@ def test_a_missed_clock_is_an_error(boards, stages, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["--board", "ulx3s-85f"])
     assert exit_.value.code == 2
-    said = "ulx3s-85f misses 43.75 MHz: it reaches 33.3 MHz; take FREQ=32.142858, or try another SEED"
+    said = "ulx3s-85f misses 46.875 MHz: it reaches 33.3 MHz; take FREQ=32.142858, or try another SEED"
     assert capsys.readouterr().err == f"error: {said}\n"
     assert not stamps.facts(boards / "ulx3s-85f" / SUMMARY)["met"]
 
