@@ -254,7 +254,8 @@ class Machine(wiring.Component):
         number, part = Signal.like(self.result_words), Signal(ResultPart)
         last_answer = number == streamed(m, self.result_words - 3)
         of_head = Mux(settings.answers == 0, head.clipped, 0)
-        saturations = registered(m, own_clipped + of_head)
+        saturations = Signal(COUNTER_BITS)
+        m.d.sync += saturations.eq(own_clipped + of_head)
         sent = results.valid & results.ready
         m.d.comb += [
             answers.ready.eq((part == ResultPart.ANSWERS) & results.ready),

@@ -13,7 +13,7 @@ MODULO = {
     "Machine.own_clipped": "an image has less than 2^31 saturations: `Images.clipped`, `Layers.clipped`",
     "Machine.number": "it ends at `result_words` − 3, of the same width; the compiler sets that (tables)",
     "Machine.flying": "`Link.IN_FLIGHT` images at most, whose numbers the link keeps: 4 of 15",
-    "Machine.results__payload": "the same saturations, and those of the head's features",
+    "Machine.saturations": "the same saturations, and those of the head's features",
     "Layers.clipped": "four saturations per lane and cycle at most, in less than 2^20 cycles of an image",
     "Layers.stored": "a mean of values that fit; the compiler runs every tensor (check.Checker)",
     "BinaryLane.ones": "so many ones are among the values, if no load comes between them (schedule)",
