@@ -11,7 +11,7 @@ from haarlequin.hw.common.tables import TableSignature
 
 
 class HostBus(wiring.Component):
-    """Takes a byte a cycle to one of the tables, and brings back a byte of what was read.
+    """Takes a byte in each cycle to one of the tables, and brings back a byte of what was read.
 
     A request goes from station to station, a cycle each, and so does the byte that is read. Tables lie all
     over the part: registers for all of them, or buses as wide as their words, would have the longest wires of

@@ -164,8 +164,9 @@ def _weights(config: ModelConfig | TeacherConfig) -> int:
 
 
 def _check_shifts(path: Path, model: DIDBViT | Teacher) -> None:
-    """Raise `CheckpointError` where a shift lies outside its window. All other constants are clipped to their
-    widths.
+    """Raise `CheckpointError` where a shift lies outside its window.
+
+    All other constants are clipped to their widths.
     """
     for name, layer in model.named_modules():
         if isinstance(layer, Affine | IRPReLU) and layer.deployed:
