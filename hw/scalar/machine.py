@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
 
+from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.common.tables import sized_memory
 from haarlequin.hw.config import ScalarConfig
@@ -172,16 +173,16 @@ class ScalarMachine(wiring.Component):
     def _results(self, m: Module, core: ScalarCore) -> Signal:
         """Run the core while there are images. Returns whether the last result of an image is being taken."""
         results, word, done = self.results, self.results.p.word, Signal()
-        with m.FSM():
+        # The core's code waits for its results: their way to the link would be the longest path.
+        waiting = skid_buffer(m, core.results)
+        with m.FSM() as states:
             with m.State("REST"), m.If(~self.idle):
                 m.d.comb += core.start.eq(1)
                 m.next = "RUN"
-            with m.State("RUN"):
-                m.d.comb += [results.valid.eq(core.results.valid), word.eq(core.results.payload)]
-                m.d.comb += results.p.answer.eq(1)
-                m.d.comb += core.results.ready.eq(results.ready)
-                with m.If(core.done):
-                    m.next = "CYCLES"
+            with m.State("RUN"), m.If(core.done):
+                m.next = "DRAIN"
+            with m.State("DRAIN"), m.If(~waiting.valid):
+                m.next = "CYCLES"
             with m.State("CYCLES"):
                 m.d.comb += [results.valid.eq(1), word.eq(core.cycles)]
                 with m.If(results.ready):
@@ -191,4 +192,7 @@ class ScalarMachine(wiring.Component):
                 with m.If(results.ready):
                     m.d.comb += done.eq(1)
                     m.next = "REST"
+        with m.If(states.ongoing("RUN") | states.ongoing("DRAIN")):
+            m.d.comb += [results.valid.eq(waiting.valid), word.eq(waiting.payload), results.p.answer.eq(1)]
+            m.d.comb += waiting.ready.eq(results.ready)
         return done
