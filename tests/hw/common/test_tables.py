@@ -177,7 +177,7 @@ def test_every_read_port_takes_block_rams_of_its_own():
     ("width", "written", "count"), [(10, 4, 3), (20, 10, 4), (9, None, 1), (10, None, 2), (8, 4, 2)]
 )
 def test_rams_of_words_that_are_written_in_parts(width, written, count):
-    """Of 9 bits that share an enable: each part takes RAMs of its own, the last one too if it is narrower."""
+    """Where 9 bits share an enable, each part takes RAMs of its own, the last one too if it is narrower."""
     assert rams(RamShape(2048, 9, enabled=9), width, 2048, written) == count
     assert rams(RamShape(2048, 9, enabled=9), width, 2049, written) == 2 * count
 
