@@ -67,7 +67,7 @@ def facts(stamp: Path, inputs: str | None = None, kinds: Mapping[str, type] | No
 
 
 def _is(value: object, kind: type) -> bool:
-    """Whether a fact has that type, by the rules of `facts`."""
+    """Whether ``value`` is of the type ``kind``: a float is any finite number."""
     if kind is float and isinstance(value, int | float) and type(value) is not bool:
         return abs(value) <= sys.float_info.max
     return type(value) is kind

@@ -88,6 +88,37 @@ def test_the_host_reads_its_tables_back():
     simulate(block, testbench)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_table_that_is_read_while_the_host_writes_has_two_addresses(busy):
+    """The others have one, which is the host's then."""
+
+    class Table(wiring.Component):
+        def __init__(self):
+            self.tables = {"words": (8, 6)}
+            super().__init__(table_ports(self.tables) | {"address": In(range(6))})
+
+        def elaborate(self, platform):
+            m = Module()
+            (self.read,) = table_memories(m, self, self.tables, busy=("words",) if busy else ())
+            m.d.comb += self.read.addr.eq(self.address)
+            return m
+
+    block = Table()
+
+    async def testbench(context):
+        context.set(block.words.en, 1)
+        for address in range(5):
+            context.set(block.words.addr, address)
+            context.set(block.words.data, 10 + address)
+            await context.tick()
+        context.set(block.words.addr, 5)
+        context.set(block.address, 2)
+        await context.tick()
+        assert (context.get(block.read.data) == 12) == busy
+
+    simulate(block, testbench)
+
+
 class _Deep(wiring.Component):
     """A table of several slices, whose fields lie across their borders."""
 

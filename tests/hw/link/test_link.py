@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 
 TIMEOUT = 30
 SILENCE = 40
-READ_LATENCY = 5
 """Cycles without anything after which nothing more is to come; more than the timeout."""
+READ_LATENCY = 5
 
 NARROW, WIDE, PIXELS, DEEP = range(4)
 IDENTITY = Identity(
@@ -134,7 +134,7 @@ class Bench:
         if get(link.commit):
             assert len(self._in_flight) < self.capacity
             assert get(link.again) == (not self._new_pixels)
-            self._new_pixels, self._bytes = False, bytearray()
+            self._new_pixels = False
             pixels = b"".join(self.memories[PIXELS][i].to_bytes(2, "little") for i in range(IMAGE_BYTES // 2))
             self.images.append(pixels)
             self._in_flight.append((pixels, self.cycle))
