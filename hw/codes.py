@@ -60,7 +60,9 @@ class ResultPart(IntEnum, shape=2):
 
 
 class OperationCode(IntEnum, shape=4):
-    """The operation for which the machine counts a cycle. It is WAITING while no pass runs."""
+    """The operation for which the machine counts a cycle. It is WAITING while no pass runs, and LATE while
+    the next pass of an image waits for its weights alone.
+    """
 
     SIGNS = 0
     HAAR = 1
@@ -75,6 +77,7 @@ class OperationCode(IntEnum, shape=4):
     MERGE = 10
     HEAD = 11
     WAITING = 12
+    LATE = 13
 
     @property
     def title(self) -> str:

@@ -62,6 +62,9 @@ class AcceleratorConfig:
     """Words of the stem's positions; 0 is as many as an embedded image has values."""
     bank_c: int = 0
     """Words of a third bank, for partial sums. With 0 they lie in bank A, which has one port to read."""
+    weight_interval: int = 0
+    """With 0 the weights lie in block RAMs. Otherwise they come in a stream, tile by tile: here from a store
+    that stands in for an SDRAM and has a word in so many cycles."""
     windows: bool = False
     """Whether a word of sign memory 0 can have the signs of three tokens of a row side by side. Each of the
     word's chunks is a memory of its own then."""
@@ -141,8 +144,10 @@ class AcceleratorConfig:
             value = getattr(self, name)
             if not (type(value) is int and value >= 1):
                 raise ConfigError(f"{name} must be a positive integer, not {value!r}")
-        if not (type(self.bank_c) is int and self.bank_c >= 0):
-            raise ConfigError(f"bank_c must be a number of words, or 0, not {self.bank_c!r}")
+        for name, what in (("bank_c", "words"), ("weight_interval", "cycles")):
+            value = getattr(self, name)
+            if not (type(value) is int and value >= 0):
+                raise ConfigError(f"{name} must be a number of {what}, or 0, not {value!r}")
         if self.width % self.lanes or self.width % 2:
             raise ConfigError(f"width must be even and a multiple of lanes: {self.width} for {self.lanes}")
         if self.answers and self.max_classes > 1 << CLASS_BITS:

@@ -25,13 +25,17 @@ with imports():
     from haarlequin.models.presets import override, preset
     from haarlequin.sw.compiler.lower import lower
     from haarlequin.sw.compiler.read import read
-    from haarlequin.sw.compiler.report import layer_report, memory_report, operation_report
+    from haarlequin.sw.compiler.report import layer_report, memory_report, operation_report, traffic_report
     from haarlequin.sw.compiler.resources import check_shapes
     from haarlequin.sw.operations import missing_operation
     from haarlequin.sw.plan.machine import machine_of
     from haarlequin.sw.plan.report import report
     from haarlequin.sw.table_folder import load, save
     from haarlequin.sw.targets import AnyProgram, compile_model
+
+
+PLANNED_MHZ = 60.0
+"""The clock of a plan: most boards have it (docs/boards.md)."""
 
 
 def model_of(name: str, planning: bool, settings: Sequence[str] = ()) -> GoldenModel:
@@ -134,6 +138,8 @@ def _compiled(model: GoldenModel, machine: AnyConfig, family: Family, planning: 
     if not planning:
         print(layer_report(program) + "\n")
     print(operation_report(program))
+    if planning:
+        print(traffic_report(program, PLANNED_MHZ))
     return program
 
 

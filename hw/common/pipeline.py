@@ -9,7 +9,7 @@ GROUP = 8
 SPREAD = 1
 """Cycles that `spread` takes."""
 
-KEPT = "near_lanes_"
+KEPT = "near_"
 """How the names of its registers begin. Synthesis would make one of them, because all have the same value:
 `hw.families.family.PREPARE` forbids that.
 """
@@ -37,19 +37,19 @@ def _delayed(m: Module, value: Value | data.View, cycles: int, reset_less: bool)
     return value
 
 
-def lane_groups(lanes: int) -> list[range]:
-    """The lanes of each group; the last one may have fewer."""
-    return [range(first, min(first + GROUP, lanes)) for first in range(0, lanes, GROUP)]
+def lane_groups(lanes: int, size: int = GROUP) -> list[range]:
+    """The lanes of each group of ``size``; the last one may have fewer."""
+    return [range(first, min(first + size, lanes)) for first in range(0, lanes, size)]
 
 
-def spread(m: Module, value: Value, lanes: int, reset_less: bool = False) -> list[Signal]:
-    """``value`` for each lane, a cycle later, out of a register for each group of lanes.
+def spread(m: Module, value: Value, lanes: int, reset_less: bool = False, size: int = GROUP) -> list[Signal]:
+    """``value`` for each lane, a cycle later, out of a register for each group of ``size`` lanes.
 
     As in `registered`; or, for data that comes with a valid flag, as in `streamed`.
     """
     copies = []
-    for number, group in enumerate(lane_groups(lanes)):
-        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}{number}", reset_less=reset_less)
+    for number, group in enumerate(lane_groups(lanes, size)):
+        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}lanes_{number}", reset_less=reset_less)
         m.d.sync += copy.eq(value)
         copies += [copy] * len(group)
     return copies

@@ -4,11 +4,14 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.common.pipeline import SPREAD, lane_words, registered, spread, streamed
+from haarlequin.hw.common.pipeline import GROUP, SPREAD, lane_words, registered, spread, streamed
 from haarlequin.hw.lanes.binary_lane import BinaryLane, lane_latency
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess, lane_constants
 from haarlequin.models.widths import Widths
+
+STROBED = 512
+"""Weight bits whose loading and shifting one register strobes: wires to 2,048 of them took 16 ns."""
 
 
 def array_latency(width: int) -> int:
@@ -104,7 +107,11 @@ class LaneArray(wiring.Component):
         values = k, -k, self.width + self.balance, self.context, self.token, self.activation
         spreads = [spread(m, value, lanes, reset_less=True) for value in values]
         subtracted, added, unchanged, contexts, tokens, activation = spreads
-        strobes = {name: spread(m, getattr(self, name), lanes) for name in ("load", "shift", "begin", "swap")}
+        few = max(1, STROBED // self.width)
+        strobes = {
+            name: spread(m, getattr(self, name), lanes, size=min(few, GROUP))
+            for name in ("load", "shift", "begin", "swap")
+        }
         weights = [*(lane.following for lane in self._array[1:]), streamed(m, self.weights)]
         for name, behind in PostProcess.TAKEN.items():
             word = streamed(m, self.constants[name], behind)

@@ -26,8 +26,10 @@ from haarlequin.hw.lanes.operand import SignOperand
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.sequencer import Sequencer
 from haarlequin.hw.lanes.sign_memories import SignMemories
+from haarlequin.hw.lanes.tile_buffer import TileBuffer
 from haarlequin.hw.lanes.token_pipe import TokenPipe
 from haarlequin.hw.lanes.trace import trace_layout
+from haarlequin.hw.lanes.weight_store import WeightStore
 from haarlequin.hw.program import pass_layout, settings_layout
 from haarlequin.hw.timing import timing
 
@@ -60,6 +62,7 @@ class Layers(wiring.Component):
             config, stages.operands - 1 - stages.STREAM - convolution_latency(config.theta)
         )
         self._haar, self._attention = HaarUnit(config), Attention(config)
+        self._store = WeightStore(config) if config.weight_interval else None
         self._maximum = RowMaximum(lanes, w.wide, config.rows)
         self._pool = Pool(lanes, w.wide, config.max_tokens)
         self._tables = {"token_table": (signed(w.offset), config.tokens)}
@@ -82,7 +85,7 @@ class Layers(wiring.Component):
         )
         self.tables = {
             "program": self._sequencer.program,
-            "weights": self._loader.weights_table,
+            "weights": (self._store or self._loader).weights_table,
             "constants": self._loader.constants_table,
             "local": self._loader.local_table,
             "tokens": self.token_table,
@@ -100,6 +103,7 @@ class Layers(wiring.Component):
             m.d.comb += getattr(self, name).eq(getattr(self._sequencer, name))
         self._pipe = TokenPipe(m, self.config, self._sequencer, self.stages.write)
         self._loads(m)
+        self._tiles(m)
         self._operands(m)
         self._look_ups(m)
         self._results(m)
@@ -127,6 +131,29 @@ class Layers(wiring.Component):
             self._local.take.eq(self._pipe[stages.STREAM - 1].starts),
             self._haar.load.eq(loader.load_moves),
             self._haar.moves.eq(loader.moves),
+        ]
+
+    def _tiles(self, m: Module) -> None:
+        """Let a pass wait for weights that come from outside."""
+        sequencer, loader = self._sequencer, self._loader
+        if self._store is None:
+            m.d.comb += sequencer.tile_ready.eq(1)
+            return
+        config, program, table = self.config, sequencer.program, self._store.weights_table
+        m.submodules.store = self._store
+        m.submodules.tiles = tiles = TileBuffer(config.lanes, config.width, range(config.weights))
+        wiring.connect(m, tiles.request, self._store.request)
+        wiring.connect(m, self._store.words, tiles.words)
+        m.d.comb += [
+            tiles.wanted.eq(sequencer.next_loads),
+            tiles.base.eq(sequencer.next_base),
+            tiles.taken.eq(sequencer.next_begins),
+            sequencer.tile_ready.eq(tiles.ready),
+            # The host may have changed what was fetched for the next image.
+            tiles.stale.eq(program.en | program.read | table.en | table.read),
+            tiles.lane.eq(loader.weights_lane),
+            loader.weights_word.eq(tiles.word),
+            tiles.loaded.eq(loader.weights_loaded),
         ]
 
     def _operands(self, m: Module) -> None:

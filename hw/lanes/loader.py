@@ -54,19 +54,25 @@ class Loader(wiring.Component):
     beginning, and its word must be in ``key`` the cycle after. Its bits are used where ``keys_low`` ≤ bit <
     ``keys_high``; all others become `pads`. The next load may begin in the cycle behind
     the last lane's beginning, `lanes` cycles after this one. The host fills the tables while nothing loads.
+
+    With a ``weight_interval`` there is no table of weights. Then ``weights_lane`` says whose word is needed,
+    which must be in ``weights_word`` the cycle after; ``weights_loaded`` is high with the last one.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self._pass = pass_layout(config)
         self._tables = {
-            "weights_table": (config.width, config.weights),
             "constants_table": (constants_layout(config), config.constants),
             "local_table": (local_layout(config), config.local),
         }
+        self._weights = {} if config.weight_interval else {"weights_table": (config.width, config.weights)}
         super().__init__(
-            table_ports(self._tables)
+            table_ports(self._weights | self._tables)
             | {
+                "weights_lane": Out(range(config.lanes)),
+                "weights_word": In(config.width),
+                "weights_loaded": Out(1),
                 "begin": In(1),
                 "parts": In(self._pass),
                 "keys": Out(1),
@@ -85,7 +91,7 @@ class Loader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        weights, constants, local = table_memories(m, self, self._tables)
+        *weights, constants, local = table_memories(m, self, self._weights | self._tables)
         constant_address = Signal.like(constants.addr)
         behind = array_latency(self.config.width) + 1
         m.d.comb += constants.addr.eq(registered(m, constant_address, behind))
@@ -94,17 +100,21 @@ class Loader(wiring.Component):
         with m.If(self.begin):
             m.d.sync += [busy.eq(1), lane.eq(0), parts.eq(self.parts)]
             m.d.sync += [
-                weights.addr.eq(self.parts.weights_base),
+                *(table.addr.eq(self.parts.weights_base) for table in weights),
                 self.key_address.eq(self.parts.weights_base),
                 constant_address.eq(self.parts.constants_base),
                 local.addr.eq(self.parts.local_base),
             ]
         with m.Elif(busy):
             m.d.sync += [lane.eq(lane + 1), busy.eq(~last)]
-            m.d.sync += [weights.addr.eq(weights.addr + 1), local.addr.eq(local.addr + 1)]
+            m.d.sync += [table.addr.eq(table.addr + 1) for table in (*weights, local)]
             m.d.sync += self.key_address.eq(self.key_address + 1)
             m.d.sync += constant_address.eq(constant_address + ~parts.same_constants)
-        m.d.comb += self.keys.eq(busy & parts.load_keys)
+        m.d.comb += [
+            self.keys.eq(busy & parts.load_keys),
+            self.weights_lane.eq(lane),
+            self.weights_loaded.eq(busy & last & parts.load_weights),
+        ]
 
         def later(flag, cycles):
             return registered(m, busy & flag, cycles)
@@ -113,7 +123,7 @@ class Loader(wiring.Component):
         used = registered(m, thermometer(parts.keys_high, width) & ~thermometer(parts.keys_low, width))
         key = (self.key & used) | (Cat(Const(bit, 1) for bit in pads(width)) & ~used)
         m.d.sync += [
-            self.weights.eq(Mux(keys, key, weights.data)),
+            self.weights.eq(Mux(keys, key, weights[0].data if weights else self.weights_word)),
             self.local.eq(local.data),
         ]
         m.d.comb += [

@@ -47,7 +47,8 @@ class Sequencer(wiring.Component):
     pass that has ``end``. Its first pass updates every group, so that nothing is left of what ran before.
 
     A pass with ``wait_head`` begins in the cycle after one with ``head_free`` high. The first pass of a
-    program does not wait for the head, even if it has ``wait_head``.
+    program does not wait for the head, even if it has ``wait_head``. A pass with ``load_weights`` begins in
+    the cycle after one with ``tile_ready`` high.
 
     The pass issues token m in its cycle m, or, with an ``interval`` of i, in its cycles (i + 1)·m to
     (i + 1)·m + i. Each pass takes the next context number, modulo `CONTEXTS`.
@@ -65,6 +66,14 @@ class Sequencer(wiring.Component):
         An image is waiting.
     head_free : In(1)
         The head can take the sums of this image.
+    tile_ready : In(1)
+        The weights that the next pass loads are here.
+    next_loads : Out(1)
+        The next pass is known, and loads weights.
+    next_base : Out
+        The address of these weights.
+    next_begins : Out(1)
+        High in the cycle before that pass begins.
     begin : Out(1)
         High in the cycle that takes the waiting image, which is the one before the first cycle of its
         program. If an image is waiting in the last cycle of a program, ``begin`` and ``done`` are high
@@ -85,7 +94,8 @@ class Sequencer(wiring.Component):
         The token's ``place`` before a merge moves it, which is known earlier in the cycle.
     operation : Out(OperationCode)
         The operation that this cycle counts for: the one of the present pass in as many cycles as that pass
-        has, and WAITING in all others.
+        has; LATE in those in which only ``tile_ready`` is missing for the next pass of a program; WAITING in
+        all others.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -98,6 +108,10 @@ class Sequencer(wiring.Component):
             | {
                 "start": In(1),
                 "head_free": In(1),
+                "tile_ready": In(1),
+                "next_loads": Out(1),
+                "next_base": Out(self._layout["weights_base"].shape),
+                "next_begins": Out(1),
                 "begin": Out(1),
                 "done": Out(1),
                 "holds_head": Out(1),
@@ -113,7 +127,7 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         current, token = self.current, self.token
-        running, ready, final, load = (Signal() for _ in range(4))
+        running, ready, final, load, free, has_tile = (Signal() for _ in range(6))
         left = Signal(signed(len(current.cycles) + 1))  # down to −1: a sign is known sooner than a comparison
         following, complete = self._following(m, load)
         m.d.comb += [
@@ -121,12 +135,21 @@ class Sequencer(wiring.Component):
             final.eq(~running | current.end),
             # Only the first pass can be incomplete here: the compiler makes every pass long enough to read
             # the next one.
-            self.begin.eq(ready & final & self.start & complete),
-            load.eq(self.begin | (ready & ~final & (self.head_free | ~following.wait_head))),
+            has_tile.eq(self.tile_ready | ~following.load_weights),
+            self.begin.eq(ready & final & self.start & complete & has_tile),
+            free.eq(self.head_free | ~following.wait_head),
+            load.eq(self.begin | (ready & ~final & free & has_tile)),
+            self.next_loads.eq(complete & following.load_weights),
+            self.next_base.eq(following.weights_base),
+            self.next_begins.eq(load & following.load_weights),
             self.holds_head.eq(load & ~final & following.wait_head),
             self.done.eq(running & ready & current.end),
             self.operation.eq(
-                Mux(running & (load | ~ready | current.end), current.operation, OperationCode.WAITING)
+                Mux(
+                    running & (load | ~ready | current.end),
+                    current.operation,
+                    Mux(running & free, OperationCode.LATE, OperationCode.WAITING),
+                )
             ),
         ]
         m.d.sync += self.fresh.eq(load)

@@ -14,6 +14,7 @@ from haarlequin.sw.compiler.resources import (
     memories,
     multipliers,
     operations,
+    weight_traffic,
 )
 
 
@@ -42,6 +43,16 @@ def operation_report(program: Program) -> str:
     lines += ["", f"multipliers: {multipliers(machine)}; LUT4 of the blocks, estimated: {luts(machine):,}"]
     lines.append(f"{steady} cycles an image, ideal {ideal:.0f}: {ideal / steady:.1%} used")
     return "\n".join(lines)
+
+
+def traffic_report(program: Program, clock_mhz: float) -> str:
+    """What weights from outside, such as an SDRAM, would have to bring: a line of text."""
+    traffic, rate = weight_traffic(program.lowered), 1e6 * clock_mhz / program.cycles
+    return (
+        f"weights from outside, at {clock_mhz:g} MHz: {traffic.bytes_per_cycle * clock_mhz:,.0f} MB/s for "
+        f"{rate:,.0f} images/s ({traffic.most_per_cycle * clock_mhz:,.0f} MB/s at most, not to wait at all); "
+        f"{traffic.tiles:,} tiles an image, a buffer of two tiles of {traffic.tile_bytes:,} bytes"
+    )
 
 
 def layer_report(program: Program) -> str:

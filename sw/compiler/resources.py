@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 
+from amaranth.utils import ceil_log2
+
 from haarlequin.hw.attention.softmax import SHIFTS
 from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.common import tables
@@ -37,6 +39,9 @@ LUT4 = {
 
 SHARED_LUT4 = {"softmax, a lane": 110, "row maximum, a lane": 29, "embedding, a multiplier": 97, "head": 633}
 """LUT4 of the units beside the lanes, measured in the same way."""
+
+MULTIPLIER_BITS = 18
+"""The width of a multiplier of an ECP5."""
 
 
 class DoesNotFit(UsageError):
@@ -166,7 +171,7 @@ def operations(lowered: Lowered) -> list[Operation]:
     macs = bit_macs(lowered.model.config)
     result = []
     for code in OperationCode:
-        if code != OperationCode.WAITING:
+        if code not in (OperationCode.WAITING, OperationCode.LATE):
             passes = [item for item in lowered.passes if item["operation"] == code]
             cycles = sum(item["cycles"] for item in passes)
             result.append(Operation(code.title, len(passes), cycles, macs.get(code, 0)))
@@ -199,6 +204,32 @@ def bit_macs(model: ModelConfig) -> dict[OperationCode, int]:
     return dict(counts)
 
 
+@dataclass(frozen=True)
+class WeightTraffic:
+    """What a program would need of weights that came from outside, tile by tile, without waiting for them."""
+
+    tile_bytes: int
+    """Of one tile: a word for each lane. The lanes' buffer has two."""
+    tiles: int
+    """Tiles that an image loads."""
+    bytes_per_cycle: float
+    """Over the whole image, on average."""
+    most_per_cycle: float
+    """Over the passes from one load to the next, where these are the shortest."""
+
+
+def weight_traffic(lowered: Lowered) -> WeightTraffic:
+    """The traffic of weights of a scheduled program, image after image."""
+    tile = lowered.machine.lanes * lowered.machine.width // 8
+    begins, cycle = [], 0
+    for item in lowered.passes:
+        if item["load_weights"]:
+            begins.append(cycle)
+        cycle += item["cycles"]
+    gaps = [after - before for before, after in zip(begins, [*begins[1:], cycle + begins[0]], strict=True)]
+    return WeightTraffic(tile, len(begins), tile * len(begins) / cycle, tile / min(gaps))
+
+
 def ideal_cycles(model: ModelConfig, machine: AnyConfig) -> float:
     """The cycles that the binary products of an image take on lanes that never wait."""
     return sum(bit_macs(model).values()) / (machine.lanes * machine.width)
@@ -219,8 +250,11 @@ def luts(machine: AcceleratorConfig) -> int:
 
 
 def multipliers(machine: AcceleratorConfig) -> int:
-    """The number of multipliers: two per lane, and those of embedding (and its affine), head and softmax."""
-    return 2 * machine.lanes + machine.macs + 3
+    """The number of multipliers: two per lane, those of embedding (and its affine) and softmax, and the
+    head's, whose sums over tokens may be wider than one multiplier of an ECP5 is.
+    """
+    sums = machine.widths.wide + ceil_log2(machine.max_tokens)
+    return 2 * machine.lanes + machine.macs + 2 + math.ceil(sums / MULTIPLIER_BITS)
 
 
 def check_operations(model: ModelConfig) -> None:

@@ -79,6 +79,12 @@ class _Port:
         while cycle >= len(self.busy):
             self.busy = np.concatenate([self.busy, np.zeros_like(self.busy)])
 
+    @property
+    def last(self) -> int:
+        """The last cycle in which it is taken, or −1."""
+        (cycles,) = self.busy.nonzero()
+        return int(cycles[-1]) if len(cycles) else -1
+
     def free(self, cycles: np.ndarray) -> bool:
         self._grow(int(cycles.max()))
         return not self.busy[cycles].any()
@@ -106,6 +112,7 @@ class _Scheduler:
         depths[self.sums] = machine.partial_sums
         self.memories: dict[_Name, _Memory] = {name: _Memory(depth) for name, depth in depths.items()}
         self.ports: dict[tuple[_Name, str], _Port] = {}
+        self.waits = machine.weight_interval > 0  # whether passes may begin later than the schedule says
         # All of these are cycles, except the pass before.
         self.in_flight: list[int] = []  # last cycle of each pass before
         self.next = 0  # earliest beginning of the next pass
@@ -131,6 +138,10 @@ class _Scheduler:
         ports = [
             (self.ports.setdefault(name, _Port()), access.port) for name, access in taken if len(access.port)
         ]
+        self.waits = self.waits or bool(item["wait_head"])
+        if self.waits:
+            # A pass that may begin later, and all that come after it, must not come into what is before.
+            start = max([start, *(port.last + 1 - int(cycles.min()) for port, cycles in ports)])
         while not all(port.free(start + cycles) for port, cycles in ports):
             start += 1
         for port, cycles in ports:

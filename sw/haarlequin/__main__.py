@@ -8,6 +8,7 @@ from haarlequin.sw.start import imports
 COMMANDS = {
     "infer": ("sw.infer", "label images, on the simulated accelerator, a board or the integer model"),
     "compile": ("sw.compile", "an ONNX file into program and tables of an accelerator"),
+    "explore": ("sw.explore", "which lanes and words compute a model best on a board"),
     "sim": ("sim.run", "real images through the real RTL, bit for bit"),
     "train": ("models.training.train", "train a network or a teacher"),
     "export": ("models.onnx.export", "a trained checkpoint into an ONNX file"),

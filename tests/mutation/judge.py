@@ -55,6 +55,7 @@ class Tree:
         for name in COPIED:
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
         shutil.copy(ROOT / "pyproject.toml", folder)
+        (folder / "docs").symlink_to(ROOT / "docs")  # some tests compare with pages; none writes there
         (folder / "build").mkdir()
         (folder / "build" / "cache").symlink_to(writable(build_folder("cache").absolute()))  # of tools
         # Otherwise every run would compile all that it imports. To go by the time of a source is not enough:

@@ -112,6 +112,18 @@ def test_random_models_on_small_machines(name):
     assert_exact(jobs, simulate(simulator(MACHINES[name], build_folder("sim")), jobs, *SIMULATED[name]))
 
 
+@pytest.mark.parametrize(("name", "interval"), [("4x16", 3), ("6x18", 1)])
+def test_weights_that_come_from_outside(name, interval):
+    """From a store that is slower than the lanes, or as fast: passes wait, and nothing else changes."""
+    machine = replace(MACHINES[name], name=f"{name}-outside", weight_interval=interval)
+    programs = itertools.islice(random_programs(machine, seed=interval), 20)
+    jobs = [random_job(program, images=2, seed=i) for i, program in enumerate(programs)]
+    outcomes = simulate(simulator(machine, build_folder("sim")), jobs, gaps=3, stalls=2)
+    assert_exact(jobs, outcomes)
+    late = sum(outcome.late for outcome in outcomes)
+    assert late > 10 * sum(outcome.late == 0 for outcome in outcomes)
+
+
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (7, 11)])
 def test_random_models_on_the_scalar_machine(gaps, stalls):
     jobs = scalar_jobs(gaps)

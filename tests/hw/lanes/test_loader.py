@@ -125,13 +125,21 @@ def golden(config, tables, loads):
 
 
 def rtl(block, config, tables, loads):
-    """The like of the block: ``loads`` begin in the cycles given."""
+    """The like of the block: ``loads`` begin in the cycles given. Where weights come from outside, a load's
+    words are there when it asks for them.
+    """
     events, generator = {}, random.Random(0)
-    begins = dict(loads)
+    begins, outside = dict(loads), config.weight_interval > 0
+    tiles = [
+        parts["weights_base"] for _, parts in sorted(loads, key=lambda load: load[0]) if parts["load_weights"]
+    ]
+    host = (
+        ("constants_table", "local_table") if outside else ("weights_table", "constants_table", "local_table")
+    )
     cycles = max(begins) + config.lanes + timing(config).acc + SILENCE
 
     async def testbench(context):
-        for name in ("weights_table", "constants_table", "local_table"):
+        for name in host:
             port = getattr(block, name)
             for address, word in enumerate(tables[name]):
                 context.set(port.addr, address)
@@ -139,11 +147,21 @@ def rtl(block, config, tables, loads):
                 context.set(port.en, 1)
                 await context.tick()
             context.set(port.en, 0)
-        asked = None
+        asked, fetched = None, None
         for cycle in range(cycles):
             context.set(block.begin, cycle in begins)
             parts = begins.get(cycle) or drawn_load(config, generator, LOADS)
             context.set(block.parts, parts)
+            if outside:
+                context.set(
+                    block.weights_word, generator.getrandbits(config.width) if fetched is None else fetched
+                )
+                lane, fetched = context.get(block.weights_lane), None
+                if tiles and lane < config.lanes:
+                    fetched = tables["weights_table"][tiles[0] + lane]
+                if context.get(block.weights_loaded):
+                    assert lane == config.lanes - 1
+                    tiles.pop(0)
             context.set(block.key, generator.getrandbits(config.width) if asked is None else asked)
             strobes = {name for name in FLAGS if context.get(getattr(block, name))}
             if strobes:
@@ -162,18 +180,19 @@ def rtl(block, config, tables, loads):
         return context.get(shown if name == "load" else shown.as_value())
 
     simulate(block, testbench)
+    assert not (outside and tiles), "tiles that were not loaded"
     return events
 
 
-@pytest.mark.parametrize("gaps", [0, 1])
+@pytest.mark.parametrize(("gaps", "outside"), [(0, 0), (1, 0), (0, 1), (1, 1)])
 @pytest.mark.parametrize(
     ("lanes", "width", "widths"),
     [(1, 2, None), (2, 64, None), (3, 6, WIDE), (7, 14, None), (16, 64, WIDE)],
 )
-def test_loads_one_behind_the_other(lanes, width, widths, gaps):
+def test_loads_one_behind_the_other(lanes, width, widths, gaps, outside):
     """Every combination, the next load beginning right behind the last lane of the one before, or later."""
     generator = random.Random(lanes)
-    config = machine(lanes, width, widths)
+    config = replace(machine(lanes, width, widths), weight_interval=outside)
     tables, loads, cycle = tables_of(config, generator), [], 3
     for _ in range(4):
         for combination in generator.sample(COMBINATIONS, len(COMBINATIONS)):

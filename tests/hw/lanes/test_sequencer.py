@@ -13,7 +13,7 @@ from tests.hw.bench import simulate
 
 pytestmark = pytest.mark.slow
 
-OPERATIONS = [code for code in OperationCode if code != OperationCode.WAITING]
+OPERATIONS = [code for code in OperationCode if code < OperationCode.WAITING]
 """What a pass may be of."""
 UPDATES = len(pass_groups(CONFIGS["2x64"]))
 """Of a pass, at most."""
@@ -62,6 +62,7 @@ def drawn_pass(generator, tokens):
         "cycles": max(UPDATES + 1, busy + generator.choice([0, 0, 1, 5])),
         "operation": generator.choice(OPERATIONS),
         "wait_head": int(generator.random() < 0.2),
+        "load_weights": int(generator.random() < 0.5),
         "tokens": issued,
         "skip": skip,
         "stop": stop,
@@ -111,19 +112,23 @@ def issued(fields, slot):
 
 
 def golden(program, inputs):
-    """The strobes, pass and token of each cycle, given its (start, head_free)."""
+    """The strobes, pass and token of each cycle, given its (start, head_free, tile_ready)."""
     seen, number, slot = [], None, 0
-    for start, head_free in inputs:
+    for start, head_free, tile_ready in inputs:
         running = number is not None
         fields = program[number] if running else None
         last = running and slot >= fields["cycles"] - 1
         final = not running or (last and fields["end"])
         following = 0 if final else number + 1
         waits = last and not final and program[following]["wait_head"]
-        goes = start if final else last and (head_free or not waits)
+        known = final or last  # before that, what comes next is of no matter
+        has_tile = not known or tile_ready or not program[following]["load_weights"]
+        goes = has_tile and (start if final else last and (head_free or not waits))
+        late = running and last and not final and (head_free or not waits) and not has_tile
         spent = running and (goes or final or not last)
         strobes = (final and goes, running and final, waits and goes, running and slot == 0)
-        operation = fields["operation"] if spent else OperationCode.WAITING
+        operation = OperationCode.LATE if late else OperationCode.WAITING
+        operation = fields["operation"] if spent else operation
         token = issued(fields, slot) if running else None
         seen.append((*map(int, strobes), operation, number, token))
         if goes:
@@ -164,9 +169,15 @@ def rtl(block, config, program, inputs, read_back=True):
         context.set(block.program.read, 0)
         await context.tick().repeat(UPDATES + 2)
         begun = False
-        for start, head_free in inputs:
+        for start, head_free, tile_ready in inputs:
             context.set(block.start, start)
             context.set(block.head_free, head_free)
+            context.set(block.tile_ready, tile_ready)
+            loads = get(block.next_loads)
+            if loads:
+                follows = number_after(program, get(block.index) if begun else None)
+                assert get(block.next_base) == program[follows].get("weights_base", 0)
+                assert program[follows]["load_weights"]
             strobes = tuple(get(getattr(block, name)) for name in STROBES)
             number = get(block.index) if begun else None
             if begun:
@@ -189,19 +200,32 @@ def rtl(block, config, program, inputs, read_back=True):
     return seen
 
 
-def drawn_inputs(generator, cycles, starts, frees):
-    """``starts`` and ``frees`` are the chances that an image waits and that the head is free."""
-    return [(generator.random() < starts, generator.random() < frees) for _ in range(cycles)]
+def number_after(program, number):
+    """The number of the pass after one; the program's first one is after the last, and after none."""
+    return 0 if number is None or program[number]["end"] else number + 1
 
 
-@pytest.mark.parametrize(("starts", "frees"), [(1, 1), (1, 0.1), (0.1, 1), (0.3, 0.3)])
+def drawn_inputs(generator, cycles, starts, frees, tiles=1):
+    """``starts``, ``frees`` and ``tiles`` are the chances that an image waits, that the head is free, and
+    that the next pass's weights are there.
+    """
+    chances = starts, frees, tiles
+    return [tuple(generator.random() < chance for chance in chances) for _ in range(cycles)]
+
+
+@pytest.mark.parametrize(
+    ("starts", "frees", "tiles"),
+    [(1, 1, 1), (1, 0.1, 1), (0.1, 1, 1), (0.3, 0.3, 1), (1, 1, 0.1), (0.5, 0.4, 0.3)],
+)
 @pytest.mark.parametrize(("length", "tokens"), [(1, 1), (2, 5), (3, 7), (13, 6), (17, 7)])
-def test_images_one_behind_the_other(length, tokens, starts, frees):
-    """Passes of one token a cycle and of one every other, of none and of filler; waits for image and head."""
+def test_images_one_behind_the_other(length, tokens, starts, frees, tiles):
+    """Passes of one token a cycle and of one every other, of none and of filler; waits for image, head and
+    weights.
+    """
     generator = random.Random(length)
     config = machine(max(length, 2))
     program = drawn_program(generator, length, tokens)
-    inputs = drawn_inputs(generator, 600 + 40 * length, starts, frees)
+    inputs = drawn_inputs(generator, 600 + 40 * length, starts, frees, tiles)
     expected = golden(program, inputs)
     assert sum(strobes[1] for strobes in expected) > 1, "fewer than two images"
     assert rtl(Sequencer(config), config, program, inputs) == expected
@@ -217,7 +241,7 @@ def test_operations_count_the_cycles_of_their_passes():
     image = sum(fields["cycles"] for fields in program)
     before = sum(fields["cycles"] for fields in program[:8])
     last = 1 + 3 * image + before - 1  # cycle in which the last image asks for the head
-    inputs = [(cycle <= 3 * image, not last <= cycle < last + 11) for cycle in range(4 * image + 40)]
+    inputs = [(cycle <= 3 * image, not last <= cycle < last + 11, 1) for cycle in range(4 * image + 40)]
     seen = rtl(Sequencer(config), config, program, inputs, read_back=False)
     wanted = Counter()
     for fields in program:
@@ -235,6 +259,6 @@ def test_a_pass_of_as_many_cycles_and_tokens_as_there_can_be():
     limits = {name: (1 << layout[name].width) - 1 for name in ("cycles", "tokens")}
     fields = drawn_pass(random.Random(0), 7) | {"end": 1, "wait_head": 0, "interval": 1} | limits
     fields |= {"skip": 3, "stop": limits["tokens"], "merge": 0}
-    inputs = [(1, 1)] * (limits["cycles"] + 20)
+    inputs = [(1, 1, 1)] * (limits["cycles"] + 20)
     expected = golden([fields], inputs)
     assert rtl(Sequencer(config), config, [fields], inputs) == expected
