@@ -39,4 +39,5 @@ def test_operations_as_people_read_them():
         "merge",
         "head",
         "waiting",
+        "late",
     ]

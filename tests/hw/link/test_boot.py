@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Elaboratable, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 
-from haarlequin.hw.link.boot import RELEASE, FlashBoot
+from haarlequin.hw.link.boot import READ, RELEASE, FlashBoot
 from haarlequin.hw.link.link import Link
 from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, encode
 from haarlequin.sw.boot_image import boot_image, identity_crc
@@ -407,3 +407,8 @@ def test_a_divider_that_is_too_small(divider):
     fast = replace(IDENTITY, clock_hz=100_000_000)
     with pytest.raises(ValueError, match=f"divider must be at least 2 at 100000000 Hz, not {divider!r}"):
         FlashBoot(fast, 0, divider)
+
+
+def test_the_commands_are_those_of_every_spi_flash():
+    """Release from power-down, and read: the bench's own flash would take any."""
+    assert (RELEASE, READ) == (0xAB, 0x03)

@@ -6,7 +6,7 @@ from amaranth.sim import SimulatorContext
 
 from haarlequin.hw.link import protocol
 from haarlequin.hw.link.frames import CRC
-from haarlequin.hw.link.link import Link
+from haarlequin.hw.link.link import Link, machine_ports
 from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
 from tests.hw.bench import simulate
 
@@ -822,3 +822,14 @@ def test_pixels_that_no_memory_is_for():
 def test_a_timeout_that_is_none(timeout):
     with pytest.raises(ValueError, match=rf"timeout must be an integer of at least 2, not {timeout!r}"):
         Link(IDENTITY, "pixels", timeout, READ_LATENCY)
+
+
+def test_the_shortest_timeout():
+    assert Link(IDENTITY, "pixels", 2, READ_LATENCY).signature.members["rx"].is_signature
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9, 17])
+def test_every_memory_of_a_machine_can_be_selected(count):
+    """One more than a power of two takes one bit more."""
+    ports = machine_ports([Memory(str(i), 8, 4) for i in range(count)])
+    assert len(ports["select"].shape) == count
