@@ -14,7 +14,7 @@ DELAY = 12
 class WeightStore(wiring.Component):
     """Weights in a table that the host fills, and that answers a `TileBuffer`.
 
-    A tile's words come one after the other, each at the earliest ``weight_interval`` cycles behind the one
+    A tile's words come one after the other, each at the earliest ``weight_interval`` cycles after the one
     before; now and then, by a generator of random bits, it takes three times as long.
 
     Parameters

@@ -46,7 +46,7 @@ def operation_report(program: Program) -> str:
 
 
 def traffic_report(program: Program, clock_mhz: float) -> str:
-    """What weights from outside, such as an SDRAM, would have to bring: a line of text."""
+    """The traffic of weights that came from outside, such as from an SDRAM: a line of text."""
     traffic, rate = weight_traffic(program.lowered), 1e6 * clock_mhz / program.cycles
     return (
         f"weights from outside, at {clock_mhz:g} MHz: {traffic.bytes_per_cycle * clock_mhz:,.0f} MB/s for "

@@ -206,7 +206,7 @@ def bit_macs(model: ModelConfig) -> dict[OperationCode, int]:
 
 @dataclass(frozen=True)
 class WeightTraffic:
-    """What a program would need of weights that came from outside, tile by tile, without waiting for them."""
+    """The weights that a program would need from outside, tile by tile, in order not to wait for them."""
 
     tile_bytes: int
     """Of one tile: a word for each lane. The lanes' buffer has two."""

@@ -1,4 +1,4 @@
-"""What an accelerator takes of an ECP5, from its sizes alone, so that hundreds can be compared.
+"""The cost of an accelerator on an ECP5, from its sizes alone, so that hundreds can be compared.
 
 Block RAMs and multipliers are counted by the rules with which they are made (`sizes.Sized`). LUT4 and
 flip-flops are a sum of a few terms, whose factors are fitted to machines that were synthesised (`measure`),
@@ -29,7 +29,7 @@ TERMS = {
     "a lane with a third bank": lambda c: c.lanes * bool(c.bank_c),
     "a multiplier of the embedding": lambda c: c.macs,
 }
-"""What LUT4 and flip-flops are a sum of: functions of an `AcceleratorConfig`."""
+"""The terms that LUT4 and flip-flops are a sum of: functions of an `AcceleratorConfig`."""
 
 ROUTES = ((17_587, 60.5), (34_378, 63.3), (49_301, 48.9), (58_379, 43.9), (60_213, 43.8))
 """LUT4 and MHz of machines that were routed on a ULX3S (docs/boards.md)."""

@@ -33,7 +33,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What is chosen of an accelerator; the model decides the rest."""
+    """The sizes of an accelerator that are chosen; the model decides the rest."""
 
     lanes: int
     width: int

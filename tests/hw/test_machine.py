@@ -79,7 +79,7 @@ def read_back(program, memory):
     """The first words that a memory must hold after the images; nothing is expected of the pixels."""
     if memory.name == COUNTERS_MEMORY:
         cycles = {operation.name: operation.cycles for operation in program.operations()}
-        return [IMAGES * cycles.get(code.title, 0) for code in OperationCode if code != OperationCode.WAITING]
+        return [IMAGES * cycles.get(code.title, 0) for code in OperationCode if code < OperationCode.WAITING]
     return program.words.get(memory.name, [0])[:64]
 
 
