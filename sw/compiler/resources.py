@@ -209,7 +209,7 @@ class WeightTraffic:
     """The weights that a program would need from outside, tile by tile, in order not to wait for them."""
 
     tile_bytes: int
-    """Of one tile: a word for each lane. The lanes' buffer has two."""
+    """The bytes of one tile: a word for each lane. The lanes' buffer has two."""
     tiles: int
     """Tiles that an image loads."""
     bytes_per_cycle: float
