@@ -3,12 +3,16 @@
 `tests/sim/test_simulate.py` has what takes more models, and machines of more lanes.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, Decoder, Frame, FrameType, encode
+from haarlequin.hw.machine import Machine
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.simulate import expect
@@ -101,3 +105,9 @@ def test_tables_and_counters_are_read_back(program, answers):
         assert frame.type == FrameType.DATA
         if memory.name in {COUNTERS_MEMORY, *program.words}:
             assert memory.unpack(frame.payload) == read_back(program, memory), memory.name
+
+
+def test_a_machine_whose_weights_come_from_outside_is_made():
+    """It is only elaborated here; tests/sim runs images through others."""
+    machine = Machine(replace(SMALLEST, weight_interval=1))
+    assert "tiles" in rtlil.convert(machine, ports=[machine.idle])
