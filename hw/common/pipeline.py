@@ -9,7 +9,7 @@ GROUP = 8
 SPREAD = 1
 """Cycles that `spread` takes."""
 
-KEPT = "near_"
+KEPT = "near_lanes_"
 """How the names of its registers begin. Synthesis would make one of them, because all have the same value:
 `hw.families.family.PREPARE` forbids that.
 """
@@ -49,7 +49,7 @@ def spread(m: Module, value: Value, lanes: int, reset_less: bool = False, size: 
     """
     copies = []
     for number, group in enumerate(lane_groups(lanes, size)):
-        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}lanes_{number}", reset_less=reset_less)
+        copy = Signal(Value.cast(value).shape(), name=f"{KEPT}{number}", reset_less=reset_less)
         m.d.sync += copy.eq(value)
         copies += [copy] * len(group)
     return copies

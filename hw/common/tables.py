@@ -14,7 +14,6 @@ from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from haarlequin.hw.common.pipeline import KEPT
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.family import Family, RamShape
 
@@ -125,7 +124,7 @@ class SlicedMemory(wiring.Component):
     """
 
     def __init__(self, shape: ShapeLike, depth: int, spare: float = SPARE):
-        self._parts, self._spare = parts(Shape.cast(shape).width, depth, spare), spare
+        self._parts = parts(Shape.cast(shape).width, depth, spare)
         address = ceil_log2(depth)
         ports = {"read": ReadPort, "write": WritePort}
         signatures = {name: port.Signature(addr_width=address, shape=shape) for name, port in ports.items()}
@@ -150,16 +149,13 @@ class SlicedMemory(wiring.Component):
                 found[words][part].eq(read.data),
             ]
         *others, last = found
-        bits = Value.cast(self.read.data)
-        # Which row it is comes from a register beside each column: one for all was 11 ns from the farthest.
-        for column in slices(len(bits), len(others[0] if others else last), self._spare):
-            word = found[last][column]
-            for number, words in enumerate(others):
-                here = Signal(name=f"{KEPT}row_{number}")
-                with m.If(self.read.en):
-                    m.d.sync += here.eq(self.read.addr < words.stop)
-                word = Mux(here, found[words][column], word)
-            m.d.comb += bits[column].eq(word)
+        word = found[last]
+        for words in others:
+            here = Signal()
+            with m.If(self.read.en):
+                m.d.sync += here.eq(self.read.addr < words.stop)
+            word = Mux(here, found[words], word)
+        m.d.comb += Value.cast(self.read.data).eq(word)
         return m
 
 

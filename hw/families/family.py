@@ -23,7 +23,7 @@ PREPARE = """
 # Amaranth names the elements of an array port like the bits of a vector, which abc9 takes for a clash.
 rename -hide w:*[*]
 # A register of its own for each few lanes (`hw.common.pipeline.spread`), though all have the same value.
-setattr -set keep 1 w:near_* %ci1:+[Q] t:$*dff* %i
+setattr -set keep 1 w:near_lanes_* %ci1:+[Q] t:$*dff* %i
 # No word that matters is read while it is written, in any memory with a clocked read port: the schedule keeps
 # a program's accesses apart, and tables are written while the machine rests. What relies on such reads has
 # transparent ports. Otherwise yosys would add registers and a bypass to every bank.

@@ -10,7 +10,6 @@ from haarlequin.sw.compiler.passes import Lowered, Pass
 from haarlequin.sw.compiler.resources import (
     embedding_cycles,
     ideal_cycles,
-    luts,
     memories,
     multipliers,
     operations,
@@ -40,7 +39,7 @@ def operation_report(program: Program) -> str:
     lines.append(f"{'embedding, beside it':<22}{'':>8}{embedding_cycles(model, machine):>9}")
     steady = max(program.cycles, embedding_cycles(model, machine))
     ideal = ideal_cycles(model, machine)
-    lines += ["", f"multipliers: {multipliers(machine)}; LUT4 of the blocks, estimated: {luts(machine):,}"]
+    lines += ["", f"multipliers: {multipliers(machine)}"]
     lines.append(f"{steady} cycles an image, ideal {ideal:.0f}: {ideal / steady:.1%} used")
     return "\n".join(lines)
 

@@ -28,18 +28,6 @@ from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.passes import Lowered
 from haarlequin.sw.operations import missing_operation
 
-LUT4 = {
-    "array, a bit": 2.25,
-    "array, a lane": 65,
-    "post-processing, a lane": 181,
-    "Haar, a lane": 101,
-    "local convolution, a lane": 50,
-}
-"""LUT4 of the parts that grow with the lanes, measured by `make area`; the logic between them is left out."""
-
-SHARED_LUT4 = {"softmax, a lane": 110, "row maximum, a lane": 29, "embedding, a multiplier": 97, "head": 633}
-"""LUT4 of the units beside the lanes, measured in the same way."""
-
 MULTIPLIER_BITS = 18
 """The width of a multiplier of an ECP5."""
 
@@ -77,13 +65,18 @@ class Table(Memory):
 class Plain(Memory):
     """Any other memory: `tables.sized_memory`.
 
-    ``written`` bits of a word can be written alone, by default all; ``reads`` ports read it.
+    ``written`` bits of a word can be written alone, by default all; ``reads`` ports read it. Those bits are a
+    memory of their own where ``apart`` is true.
     """
 
     written: int | None = None
     reads: int = 1
+    apart: bool = False
 
     def blocks(self, family: Family = ECP5) -> int:
+        if self.apart and self.written:
+            alone = tables.block_rams(family, self.written, self.words, reads=self.reads)
+            return self.width // self.written * alone
         return tables.block_rams(family, self.width, self.words, self.written, self.reads)
 
 
@@ -128,7 +121,7 @@ def memories(lowered: Lowered) -> list[Memory]:
         Table(
             "program", "updates of passes", _updates(lowered), machine.program, update_layout(machine).size
         ),
-        Plain("signs 0", "signs, queries, Â, u", uses.signs_0, *signs),
+        Plain("signs 0", "signs, queries, Â, u", uses.signs_0, *signs, apart=machine.windows),
         Plain("signs 1", "signs, keys, V", uses.signs_1, *signs),
         Table(
             "bank A",
@@ -239,14 +232,6 @@ def embedding_cycles(model: ModelConfig, machine: AcceleratorConfig) -> int:
     """The cycles of an image's embedding, which runs beside the lanes, if it never has to wait."""
     tokens, dim = math.prod(model.grids[0]), model.stages[0].dim
     return Embedding.cycles(machine.macs, tokens, model.patch_length, dim)
-
-
-def luts(machine: AcceleratorConfig) -> int:
-    """An estimate of the LUT4 of the blocks, without sequencer, link and the logic between blocks."""
-    array, *lane = LUT4.values()
-    softmax, maximum, multiplier, head = SHARED_LUT4.values()
-    lanes = machine.lanes * (array * machine.width + sum(lane) + softmax + maximum)
-    return round(lanes + multiplier * machine.macs + head)
 
 
 def multipliers(machine: AcceleratorConfig) -> int:

@@ -13,21 +13,30 @@ from functools import cache
 
 import numpy as np
 
+from haarlequin.hw.common.tables import rams, shallow
 from haarlequin.hw.config import AcceleratorConfig
+from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.sw.explorer.measure import Run, load
 
 FITTED = ("lut4", "ff")
 """The resources whose numbers are fitted."""
+
+
+def distributed(width: int, depth: int) -> int:
+    """How many distributed RAMs of an ECP5 make a memory; none where it is made of block RAMs."""
+    assert ECP5.distributed
+    return rams(ECP5.distributed, width, depth) if shallow(width, depth) else 0
+
 
 TERMS = {
     "alone": lambda c: 1,
     "a lane": lambda c: c.lanes,
     "a lane's bit": lambda c: c.lanes * c.width,
     "a bit of a word": lambda c: c.width,
-    "a bit of a word with windows": lambda c: c.width * c.windows,
     "a bit that V can take": lambda c: c.lanes * c.value_bits,
     "a lane with a third bank": lambda c: c.lanes * bool(c.bank_c),
     "a multiplier of the embedding": lambda c: c.macs,
+    "a distributed RAM of windows": lambda c: c.windows * c.chunks * distributed(c.lanes, c.signs),
 }
 """The terms that LUT4 and flip-flops are a sum of: functions of an `AcceleratorConfig`."""
 

@@ -112,16 +112,14 @@ def test_random_models_on_small_machines(name):
     assert_exact(jobs, simulate(simulator(MACHINES[name], build_folder("sim")), jobs, *SIMULATED[name]))
 
 
-@pytest.mark.parametrize(("name", "interval"), [("4x16", 3), ("6x18", 1)])
-def test_weights_that_come_from_outside(name, interval):
-    """From a store that is slower than the lanes, or as fast: passes wait, and nothing else changes."""
-    machine = replace(MACHINES[name], name=f"{name}-outside", weight_interval=interval)
-    programs = itertools.islice(random_programs(machine, seed=interval), 20)
+def test_weights_that_come_from_outside():
+    """From a store that is slower than the lanes: passes wait, and nothing else changes."""
+    machine = replace(MACHINES["4x16"], name="4x16-outside", weight_interval=3)
+    programs = itertools.islice(random_programs(machine, seed=5), 20)
     jobs = [random_job(program, images=2, seed=i) for i, program in enumerate(programs)]
     outcomes = simulate(simulator(machine, build_folder("sim")), jobs, gaps=3, stalls=2)
     assert_exact(jobs, outcomes)
-    late = sum(outcome.late for outcome in outcomes)
-    assert late > 10 * sum(outcome.late == 0 for outcome in outcomes)
+    assert all(outcome.late for outcome in outcomes)
 
 
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (7, 11)])

@@ -27,7 +27,6 @@ from haarlequin.sw.compiler.resources import (
     check_memories,
     check_shapes,
     ideal_cycles,
-    luts,
     memories,
     multipliers,
     operations,
@@ -156,6 +155,12 @@ def test_plans_of_machines_that_were_routed(model, machine, blocks):
     )
 
 
+def test_chunks_of_windows_are_memories_of_their_own():
+    """A block RAM for each chunk of 8 bits; chunks of 4 bits are made of distributed RAMs."""
+    plan = {chunk: Plain("signs 0", "", 0, 512, 96, chunk, apart=True).blocks() for chunk in (4, 8, 48)}
+    assert plan == {4: 0, 8: 12, 48: 4}
+
+
 @pytest.mark.parametrize(("machine", "blocks"), [("32x128", 201), ("64x128", 224)])
 def test_seven_layers_of_tiny_on_an_85f(machine, blocks):
     """It has 208 block RAMs: 32 lanes fit, 64 do not, and an eighth layer fits neither."""
@@ -171,12 +176,6 @@ def test_seven_layers_of_tiny_on_an_85f(machine, blocks):
 def test_multipliers(machine, count):
     """What docs/architecture.md says; an ECP5-85F has 156."""
     assert multipliers(CONFIGS[machine]) == count
-
-
-@pytest.mark.parametrize(("machine", "count"), [("2x64", 2187), ("8x64", 6849), ("64x128", 55_891)])
-def test_estimates_of_luts(machine, count):
-    """The last is in docs/architecture.md."""
-    assert luts(CONFIGS[machine]) == count
 
 
 def test_bank_b_has_x_of_two_images():
