@@ -10,6 +10,7 @@ from haarlequin.hw.presets import CONFIGS, accelerator
 from haarlequin.hw.program import (
     constants_layout,
     group_slices,
+    lead_limit,
     pass_layout,
     settings_layout,
     update_layout,
@@ -102,3 +103,10 @@ def test_accelerators_with_a_name_are_what_they_were():
     """
     digests = [(name, config.digest) for name, config in CONFIGS.items()]
     assert zlib.crc32(repr(digests).encode()) == 282056623
+
+
+@pytest.mark.parametrize(("theta", "rows"), [(1, 1), (3, 1), (5, 2)])
+def test_how_far_a_window_is_ahead_of_its_token(theta, rows):
+    """Rows of the grid, and the tokens beside each: θ // 2, and one for a convolution of 3×3."""
+    config = replace(CONFIGS["2x64"], theta=theta, max_columns=10)
+    assert lead_limit(config) == rows * 11
