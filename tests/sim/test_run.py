@@ -179,7 +179,7 @@ def test_lines_of_a_network_of_masks(capsys):
     right = logits.argmax(-1).tolist()
     results = [Result(right, 7, 0, done, None) for done in (10, 20)]
     results[1] = replace(results[1], logits=[*right[:5], 1, *right[6:]])
-    outcome = Outcome(results, {}, 30)
+    outcome = Outcome(results, {}, late=0, cycles=30)
     assert run._report_images(what, program, expected, outcome) == 1
     first, second = capsys.readouterr().out.splitlines()
     assert first == "image 0: predicted c 75.0%, a 25.0%, 7 cycles, bit-exact (48 values)"

@@ -49,7 +49,7 @@ def simulated(monkeypatch, tmp_path):
             for expected in job.expected
         ]
         counters = {each.name: len(results) * each.cycles for each in job.program.operations()}
-        return [Outcome(results, counters, 999, 30_000, 0.5, 0.25)]
+        return [Outcome(results, counters, 0, 999, 30_000, 0.5, 0.25)]
 
     monkeypatch.setattr(simulator, "simulate", simulate)
     monkeypatch.setattr(simulator, "simulator", lambda machine, folder, notice: tmp_path)
