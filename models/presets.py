@@ -89,16 +89,13 @@ def preset(name: str) -> ModelConfig:
     return PRESETS[name]
 
 
-class _Named(Protocol):
-    """A dataclass with a name: `ModelConfig`, and `TeacherConfig` of `models.network.teacher`."""
+class _Dataclass(Protocol):
+    """`ModelConfig`, and `TeacherConfig` and `Recipe`, which are in packages that import this one."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
-    @property
-    def name(self) -> str: ...
 
-
-Configuration = TypeVar("Configuration", bound=_Named)
+Configuration = TypeVar("Configuration", bound=_Dataclass)
 
 
 def override(config: Configuration, settings: Iterable[str]) -> Configuration:
@@ -126,7 +123,7 @@ def override(config: Configuration, settings: Iterable[str]) -> Configuration:
         raise ConfigError("widths are set one by one, as in widths.wide=16")
     if widths:
         if not isinstance(config, ModelConfig):
-            raise ConfigError(f"{config.name} has no widths")
+            raise ConfigError("only the configuration of a DIDB-ViT has widths")
         changes["widths"] = replace(config.widths, **widths)
     changed: Any = config.with_(**changes) if isinstance(config, ModelConfig) else replace(config, **changes)
     return changed

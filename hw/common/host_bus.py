@@ -39,7 +39,7 @@ class HostBus(wiring.Component):
     read : In(1)
         Reads the word, of which the byte at ``position`` is wanted.
     before : In(8)
-        What ``answer`` is where no table is read, two cycles after ``read``.
+        What ``answer`` is where no table is read, three cycles after ``read``.
     answer : Out(8)
         The byte that was read, `latency` cycles after ``read``. Until then ``select``, ``address`` and
         ``position`` must not change.
@@ -72,7 +72,7 @@ class HostBus(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from ``read`` to ``answer``."""
-        return 2 + len(self._tables)
+        return 3 + len(self._tables)
 
     def elaborate(self, platform):
         m = Module()
@@ -95,9 +95,7 @@ class HostBus(wiring.Component):
                 table.en.eq(writes),
                 table.read.eq(reads),
             ]
-            whole = Signal.like(staged)
-            m.d.comb += whole.eq(own)
-            answer = streamed(m, Mux(streamed(m, reads), whole.word_select(position, 8), answer))
+            answer = streamed(m, Mux(streamed(m, reads, 2), _byte(m, own, position), answer))
         m.d.comb += self.answer.eq(answer)
 
         left = Signal(range(len(self._tables) + 1), reset_less=True)
@@ -107,6 +105,18 @@ class HostBus(wiring.Component):
             m.d.sync += left.eq(left - 1)
         m.d.comb += self.busy.eq(left != 0)
         return m
+
+
+def _byte(m: Module, word: Value, position: Value) -> Value:
+    """The byte at ``position`` of a word, a cycle later.
+
+    A word comes from block RAMs all over the part. So the register is where a quarter of it is left.
+    """
+    near = Cat(
+        streamed(m, word[32 * n : 32 * n + 32].word_select(position[:2], 8))
+        for n in range(-(-len(word) // 32))
+    )
+    return near.word_select(position[2:], 8)
 
 
 def _bytes(table: TableSignature) -> int:

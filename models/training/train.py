@@ -91,6 +91,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option("--steps", type=int, help="of an epoch (default: as many as take every image once)")
     option("--batch", type=int, help="images per step, of all processes together")
     option("--lr", type=float, help="peak learning rate of the float phase")
+    option(
+        "--recipe",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change another number of the recipe: shift=4",
+    )
     option("--seed", type=int)
     option("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)")
     option(
@@ -170,8 +177,9 @@ def _open_run(arguments: argparse.Namespace, computer: Computer, begin: float) -
     config = override(REAL_VALUED[name] if name in REAL_VALUED else preset(name), arguments.set)
     given = {option: getattr(arguments, option) for option in _RECIPE_OPTIONS}
     given = {key: value for key, value in given.items() if value is not None}
-    recipe = _recipe(name, config, given)
-    if arguments.resume and (given or arguments.set or arguments.start or arguments.within):
+    recipe = _recipe(name, config, given, arguments.recipe)
+    changed = given or arguments.recipe or arguments.set
+    if arguments.resume and (changed or arguments.start or arguments.within):
         raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
     if arguments.within is not None and (arguments.minutes or computer.world.size > 1):
         raise UsageError("--within is for one process, and without --minutes")
@@ -231,8 +239,9 @@ def takes_own_classes(settings: Sequence[str]) -> bool:
     return not any(setting.startswith("classes=") for setting in settings)
 
 
-def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict) -> Recipe:
-    recipe = replace(RECIPES[name], **given)
+def _recipe(name: str, config: ModelConfig | TeacherConfig, given: dict, settings: Sequence[str]) -> Recipe:
+    """The recipe of a preset, changed by options of their own and by `KEY=VALUE` settings."""
+    recipe = override(replace(RECIPES[name], **given), settings)
     if isinstance(config, TeacherConfig) and (recipe.deploy_epochs or recipe.stages == 2):
         raise UsageError("a teacher has neither a second stage nor a deploy mode")
     if isinstance(config, ModelConfig):
@@ -294,4 +303,5 @@ def _command(arguments: argparse.Namespace, given: dict) -> str:
     words += ["--teacher=CKPT"] if arguments.teacher else []
     words += ["--from=CKPT"] if arguments.start else []
     words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    words += [f"--recipe={setting}" for setting in arguments.recipe]
     return shlex.join(words)

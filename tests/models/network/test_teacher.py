@@ -42,7 +42,7 @@ def test_the_mean_pixel_is_black_to_it():
         (["image=[8.5,8]"], "image must be a height"),
         (["classes=7"], "classes must be the names of two or more"),
         (["mean=[1,2,3]"], "mean must be 1 values"),
-        (["widths.wide=16"], "tiny has no widths"),
+        (["widths.wide=16"], "only the configuration of a DIDB-ViT has widths"),
         (["dim=64"], "unknown in TeacherConfig: dim"),
     ],
 )

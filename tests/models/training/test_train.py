@@ -129,12 +129,15 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         "1",
         "--deploy-epochs",
         "1",
+        "--recipe",
+        "shift=0",
     ]
     run_cli(*options, *small, "--publish", str(tmp_path / "zoo"))
     assert "test_deploy" in capsys.readouterr().out
     card = json.loads((tmp_path / "zoo" / "card.json").read_text())
     assert card["images"] == {"train": 1293, "validation": 144, "test": 360}
-    assert card["recipe"]["epochs"] == 1
+    assert (card["recipe"]["epochs"], card["recipe"]["shift"]) == (1, 0)
+    assert card["command"].endswith("--deploy-epochs=1 --recipe=shift=0")
     assert card["command"].startswith("haarlequin train --preset digits --set=layers=1 --set=dim=8 ")
     assert "DIR" not in card["command"]
     assert card["images_seen"] == 2 * 1293
@@ -187,6 +190,13 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         (["--preset", "digits", "--data", "."], "leave --data out"),
         (["--preset", "teacher-cifar10", "--stages", "2"], "neither a second stage nor a deploy mode"),
         (["--preset", "digits", "--resume", "--seed", "1"], "leave out what changes them"),
+        (["--preset", "digits", "--resume", "--recipe", "shift=2"], "leave out what changes them"),
+        (["--preset", "digits", "--recipe", "colour=red"], "unknown in Recipe: colour"),
+        (["--preset", "digits", "--recipe", "shift=red"], "shift must be of type int, not 'red'"),
+        (
+            ["--preset", "digits", "--recipe", "widths.wide=16"],
+            "only the configuration of a DIDB-ViT has widths",
+        ),
         (["--preset", "digits", "--resume", "--within", "1"], "leave out what changes them"),
         (
             ["--preset", "digits", "--within", "1", "--minutes", "1"],
