@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.common.tables import sized_memory
 from haarlequin.models import arithmetic
 from haarlequin.models.widths import Widths
@@ -83,12 +83,12 @@ class RowMaximum(wiring.Component):
         running, answer = (rows.read_port(transparent_for=[write]) for _ in range(2))
 
         scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
-        largest = _tree(m, [registered(m, Mux(key, score, 0)) for score, key in scores], _larger)
-        row = registered(m, tile.row, self.latency - 1)
-        first = registered(m, tile.first, self.latency)
+        largest = _tree(m, [streamed(m, Mux(key, score, 0)) for score, key in scores], _larger)
+        row = streamed(m, tile.row, self.latency - 1)
+        first = streamed(m, tile.first, self.latency)
         m.d.comb += [
             running.addr.eq(row),
-            write.addr.eq(registered(m, row)),
+            write.addr.eq(streamed(m, row)),
             write.data.eq(Mux(first, largest, _larger(largest, running.data))),
             write.en.eq(registered(m, self.tiles.valid, self.latency)),
             answer.addr.eq(self.query),
@@ -177,7 +177,7 @@ class BinarySoftmax(wiring.Component):
         tile, widths, levels = self.tiles.p, self.widths, ceil_log2(self.lanes)
         scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
         entries = [self._entry(m, score, key) for score, key in scores]  # 3 cycles after the tile
-        strobe, last = registered(m, self.tiles.valid, 3), registered(m, tile.last, 3)
+        strobe, last = registered(m, self.tiles.valid, 3), streamed(m, tile.last, 3)
 
         # The memory holds the tiles of a row, and those that come before the bound of the row is known.
         depth = 1 << ceil_log2(self.max_tiles + levels + 2)
@@ -188,17 +188,17 @@ class BinarySoftmax(wiring.Component):
         m.d.sync += write.addr.eq(write.addr + strobe)
 
         total = _tree(m, entries, lambda a, b: a + b)  # 3 + levels
-        strobe, last = registered(m, strobe, levels), registered(m, last, levels)
+        strobe, last = registered(m, strobe, levels), streamed(m, last, levels)
         before = Signal(range(((1 << widths.exp) - 1) * self.lanes * self.max_tiles + 1))
         sum_of_row = Signal.like(before)
         m.d.comb += sum_of_row.eq(before + total)
         with m.If(strobe):
             m.d.sync += before.eq(Mux(last, 0, sum_of_row))
-        threshold = registered(m, self.threshold, 4 + levels)
-        product = registered(m, registered(m, sum_of_row) * threshold)  # 4, 5 + levels
+        threshold = streamed(m, self.threshold, 4 + levels)
+        product = streamed(m, streamed(m, sum_of_row) * threshold)  # 4, 5 + levels
         decided = registered(m, strobe & last, 2)
         ceiling = (product + (1 << widths.threshold) - 1) >> widths.threshold
-        bound, none = Signal(widths.exp), Signal()
+        bound, none = Signal(widths.exp, reset_less=True), Signal(reset_less=True)
         with m.If(decided):
             m.d.sync += [bound.eq(ceiling), none.eq(ceiling[widths.exp :].any())]  # 6 + levels
 
@@ -206,7 +206,8 @@ class BinarySoftmax(wiring.Component):
         m.d.comb += reading.eq(decided | (present & ~read.data.last))
         m.d.sync += [read.addr.eq(read.addr + reading), present.eq(reading)]  # 6 + levels
         passed = [(entry >= bound) & ~none for entry in _words(read.data.entries, self.lanes)]
-        m.d.sync += [self.chosen.p.keys.eq(Cat(passed)), self.chosen.p.last.eq(read.data.last)]
+        keys, ends = streamed(m, Cat(passed)), streamed(m, read.data.last)
+        m.d.comb += [self.chosen.p.keys.eq(keys), self.chosen.p.last.eq(ends)]
         m.d.sync += self.chosen.valid.eq(present)  # 7 + levels
         return m
 
@@ -214,9 +215,9 @@ class BinarySoftmax(wiring.Component):
         """EXP[min(2·(maximum − score) >> shift, last index)], or 0 if there is no key, 3 cycles later."""
         widths, (low, high) = self.widths, self.shifts
         table = arithmetic.exp_table(1 << widths.exp_index, widths.exp, widths.exp_step)
-        distance = registered(m, (self.tiles.p.maximum - score)[: self.score_bits])
-        shift = registered(m, self.shift)
-        beyond, index = Signal(), Signal(widths.exp_index, reset_less=True)  # not reset: ``beyond`` sets it
+        distance = streamed(m, (self.tiles.p.maximum - score)[: self.score_bits])
+        shift = streamed(m, self.shift)
+        beyond, index = Signal(), Signal(widths.exp_index, reset_less=True)
         with m.Switch(shift):
             for r in range(low, high + 1):
                 with m.Case(r) if r < high else m.Default():
@@ -225,7 +226,7 @@ class BinarySoftmax(wiring.Component):
                     m.d.sync += index.eq(step)
         with m.If(beyond):
             m.d.sync += index.eq(len(table) - 1)
-        return registered(m, Mux(registered(m, key, 2), Array(table)[index], 0))
+        return streamed(m, Mux(streamed(m, key, 2), Array(table)[index], 0))
 
 
 def _check_positive(block: str, **arguments: object) -> None:
@@ -251,6 +252,6 @@ def _larger(a: Value, b: Value) -> Value:
 def _tree(m: Module, values: Sequence[Value], join: Callable[[Value, Value], Value]) -> Value:
     """All values joined pair by pair into one, ⌈log2⌉ of their number cycles later."""
     while len(values) > 1:
-        pairs = [registered(m, join(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
-        values = pairs + [registered(m, value) for value in values[2 * len(pairs) :]]
+        pairs = [streamed(m, join(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = pairs + [streamed(m, value) for value in values[2 * len(pairs) :]]
     return values[0]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from amaranth.build import Platform
+from amaranth.build import Attrs, Clock, Pins, PinsN, Platform, Resource, Subsignal
 
 from haarlequin.models.common.errors import UsageError
 
@@ -19,6 +19,26 @@ PLACERS = ("heap", "static")
 
 ECP5_25F = {"lut4": 24_288, "ff": 24_288, "bram": 56, "dsp": 28}
 ECP5_85F = {"lut4": 83_640, "ff": 83_640, "bram": 208, "dsp": 156}
+
+
+SPI_HZ = 50e6
+"""The SPI clock for which boards are routed."""
+
+
+def spi_resource(sck: str, cs: str, copi: str, cipo: str, conn: tuple[str, int], attrs: Attrs) -> Resource:
+    """The pins of a connector that are a board's SPI slave, as the resource `host_spi` 0.
+
+    ``attrs`` are those of a pin that has a pull-up: nothing is received where no master is connected.
+    """
+    return Resource(
+        "host_spi",
+        0,
+        Subsignal("sck", Pins(sck, dir="i", conn=conn), Clock(SPI_HZ)),
+        Subsignal("cs", PinsN(cs, dir="i", conn=conn)),
+        Subsignal("copi", Pins(copi, dir="i", conn=conn)),
+        Subsignal("cipo", Pins(cipo, dir="o", conn=conn)),
+        attrs,
+    )
 
 
 class BoardError(UsageError, ValueError):
@@ -56,6 +76,8 @@ class Board:
     """The placer, one of `PLACERS`. The static one takes longer, and finds shorter wires in large parts."""
     flash: tuple[str, int] = ("spi_flash", 0)
     """The resource of the SPI flash."""
+    spi: tuple[str, int] | None = None
+    """The resource of its SPI slave, made by `spi_resource`. It is None if the board has only its UART."""
     reset: str = "button"
     """The resource of the button that resets the accelerator."""
     leds: tuple[tuple[str, int], ...] = (("led", 0), ("led", 1), ("led", 2))

@@ -4,18 +4,29 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import LEDResources, UARTResource
 
-from haarlequin.hw.boards.board import ECP5_25F, Board
+from haarlequin.hw.boards.board import ECP5_25F, Board, spi_resource
 
 _PLAIN = Attrs(IO_TYPE="LVCMOS33")
 
 
 class OrangeCrab(OrangeCrabR0_2_25FPlatform):
-    """The platform, a UART on the Feather's RX and TX (0 and 1), and an LED for each colour of its lamp."""
+    """The platform, an LED for each colour of its lamp, and the lines.
+
+    They are a UART on the Feather's RX and TX (0 and 1), and an SPI slave.
+    """
 
     resources = (
         *(found for found in OrangeCrabR0_2_25FPlatform.resources if found.name != "rgb_led"),
         *LEDResources(pins="M3 J3 K4", invert=True, attrs=_PLAIN),  # green, blue, red
         UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=_PLAIN),
+        spi_resource(
+            sck="sck",
+            cs="10",
+            copi="copi",
+            cipo="cipo",
+            conn=("io", 0),
+            attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
+        ),
     )
 
 
@@ -33,5 +44,6 @@ BOARDS = (
         baud=3_000_000,
         programmer=("--board", "orangeCrab"),
         volatile=False,
+        spi=("host_spi", 0),
     ),
 )

@@ -1,10 +1,10 @@
-"""`BoardTop`: the accelerator on a board, with its clock, its UART, its lamps and its button."""
+"""`BoardTop`: the accelerator on a board, with its clock, its lines, its lamps and its button."""
 
 from math import ceil
 
 from amaranth.build import Platform
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Mux, ResetInserter, Signal, Value
-from amaranth.lib import io, wiring
+from amaranth.lib import io, stream, wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 
 from haarlequin.hw.accelerator import Accelerator
@@ -13,6 +13,8 @@ from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.boot import FlashBoot
+from haarlequin.hw.link.spi import SpiSlave
+from haarlequin.hw.link.switch import LineSwitch
 from haarlequin.hw.link.uart import Uart
 
 SECONDS_OF_SILENCE = 0.1
@@ -39,7 +41,7 @@ def clocks(board: Board, baud: int) -> list[int]:
 
 
 class BoardTop(Elaboratable):
-    """The design that becomes the bitstream: an accelerator with a board's clock, UART, lamps and button.
+    """The design that becomes the bitstream: an accelerator with a board's clock, lines, lamps and button.
 
     It has three lamps. *Ready* means that the tables are loaded and sealed. *Busy* means that tables are
     being loaded from the flash, or that an image is in the machine. *Error* means that the last frame was
@@ -80,28 +82,49 @@ class BoardTop(Elaboratable):
 
         timeout = round(self.clock_hz * SECONDS_OF_SILENCE)
         m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, timeout, reset)
-        around.submodules.uart = uart = Uart(self.divisor)
-        pins = platform.request("uart", 0, dir="-")
-        m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
+        received, to_send = self._lines(m, around, platform)
         busy, error = accelerator.busy, accelerator.error
         if board.tables_at is None:
-            wiring.connect(m, uart.received, accelerator.rx)
+            wiring.connect(m, received, accelerator.rx)
             answers = accelerator.tx
         else:
             around.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
             self._flash(m, platform, boot)
-            wiring.connect(m, uart.received, boot.host_rx)
+            wiring.connect(m, received, boot.host_rx)
             wiring.connect(m, boot.link_rx, accelerator.rx)
             wiring.connect(m, accelerator.tx, boot.link_tx)
             answers = boot.host_tx
             busy, error = busy | boot.busy, error | boot.failed
-        # Without the buffer, the UART's ready would go in the same cycle through all blocks that wait for it.
-        wiring.connect(m, skid_buffer(around, answers), uart.to_send)
+        # Without the buffer, a line's ready would go in the same cycle through all blocks that wait for it.
+        wiring.connect(m, skid_buffer(around, answers), to_send)
 
         lamps = accelerator.sealed, busy, error
         for lamp, resource in zip(lamps, board.leds, strict=True):
             m.d.comb += self._pin(m, "o", platform.request(*resource, dir="-")).eq(self._glow(around, lamp))
         return m
+
+    def _lines(
+        self, m: Module, around: Module, platform: Platform
+    ) -> tuple[stream.Interface, stream.Interface]:
+        """Connect the pins of the UART, and of the SPI slave where the board has one. Returns the bytes that
+        are received, and those to send.
+        """
+        around.submodules.uart = uart = Uart(self.divisor)
+        pins = platform.request("uart", 0, dir="-")
+        m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
+        if self.board.spi is None:
+            return uart.received, uart.to_send
+        m.submodules.spi = spi = SpiSlave()  # its FIFOs stay as they are in a reset
+        pins = platform.request(*self.board.spi, dir="-")
+        m.d.comb += [
+            getattr(spi, name).eq(self._pin(m, "i", getattr(pins, name))) for name in ("sck", "cs", "copi")
+        ]
+        m.d.comb += self._pin(m, "o", pins.cipo).eq(spi.cipo)
+        around.submodules.switch = switch = LineSwitch(2)
+        for number, line in enumerate((uart, spi)):
+            wiring.connect(m, line.received, switch.received[number])
+            wiring.connect(m, switch.to_send[number], line.to_send)
+        return switch.rx, switch.tx
 
     def _flash(self, m: Module, platform: Platform, boot: FlashBoot) -> None:
         """Connect the pins of the SPI flash. Its other pins are kept inactive."""

@@ -2,14 +2,32 @@
 
 from dataclasses import replace
 
+from amaranth.build import Attrs
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
-from haarlequin.hw.boards.board import ECP5_25F, ECP5_85F, Board
+from haarlequin.hw.boards.board import ECP5_25F, ECP5_85F, Board, spi_resource
+
+_SPI = spi_resource(
+    sck="0+", cs="1-", copi="0-", cipo="1+", conn=("gpio", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
+)
+
+
+class ULX3S25F(ULX3S_25F_Platform):
+    """The platform, and an SPI slave on GP0, GN0, GP1 and GN1."""
+
+    resources = (*ULX3S_25F_Platform.resources, _SPI)
+
+
+class ULX3S85F(ULX3S_85F_Platform):
+    """The same with the large part."""
+
+    resources = (*ULX3S_85F_Platform.resources, _SPI)
+
 
 _LARGE = Board(
     name="ulx3s-85f",
     title="ULX3S, LFE5U-85F",
-    platform=ULX3S_85F_Platform,
+    platform=ULX3S85F,
     family="ecp5",
     capacity=ECP5_85F,
     config="32x128",
@@ -19,6 +37,7 @@ _LARGE = Board(
     programmer=("--board", "ulx3s"),
     tables_at=0x20_0000,
     placer="static",
+    spi=("host_spi", 0),
     reset="button_fire",
 )
 BOARDS = (
@@ -27,7 +46,7 @@ BOARDS = (
         _LARGE,
         name="ulx3s-25f",
         title="ULX3S, LFE5U-25F",
-        platform=ULX3S_25F_Platform,
+        platform=ULX3S25F,
         capacity=ECP5_25F,
         config="8x64-hybrid",
         model="cifar10-hybrid",

@@ -95,7 +95,10 @@ class HostBus(wiring.Component):
                 table.en.eq(writes),
                 table.read.eq(reads),
             ]
-            answer = streamed(m, Mux(streamed(m, reads, 2), _byte(m, own, position), answer))
+            # A word comes from block RAMs all over the part, of which the register is the first stop.
+            whole = Signal.like(staged)
+            m.d.comb += whole.eq(streamed(m, own))
+            answer = streamed(m, Mux(streamed(m, reads, 2), whole.word_select(position, 8), answer))
         m.d.comb += self.answer.eq(answer)
 
         left = Signal(range(len(self._tables) + 1), reset_less=True)
@@ -105,18 +108,6 @@ class HostBus(wiring.Component):
             m.d.sync += left.eq(left - 1)
         m.d.comb += self.busy.eq(left != 0)
         return m
-
-
-def _byte(m: Module, word: Value, position: Value) -> Value:
-    """The byte at ``position`` of a word, a cycle later.
-
-    A word comes from block RAMs all over the part. So the register is where a quarter of it is left.
-    """
-    near = Cat(
-        streamed(m, word[32 * n : 32 * n + 32].word_select(position[:2], 8))
-        for n in range(-(-len(word) // 32))
-    )
-    return near.word_select(position[2:], 8)
 
 
 def _bytes(table: TableSignature) -> int:

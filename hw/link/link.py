@@ -8,6 +8,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Member, Out
 from amaranth.utils import ceil_log2
 
+from haarlequin.hw.common.pipeline import streamed
 from haarlequin.hw.link.frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
 from haarlequin.hw.link.protocol import (
     ADDRESS_BITS,
@@ -206,6 +207,9 @@ class Link(wiring.Component):
 
         # An answer waits for nothing but the frame before it, a result waits for answers too.
         frame, identity = sender.frame, self.identity.encode()
+        # This large table has a cycle for itself, in which no byte is offered.
+        constant, settled = streamed(m, table(m, sender.left, [0, *reversed(identity)])), Signal()
+        m.d.sync += settled.eq(~(sender.payload.valid & sender.payload.ready))
         result = self.results.valid & sequences.r_rdy & ~self.reset & ~answering
         m.d.comb += [frame.valid.eq(answering | result), sequences.r_en.eq(result & frame.ready)]
         with m.If(answering):
@@ -222,8 +226,7 @@ class Link(wiring.Component):
             m.d.comb += frame.p.length.eq(self.result_words * RESULT_BYTES)
         with m.Switch(sender.sending):
             with m.Case(FrameType.IDENTITY):
-                constant = table(m, sender.left, [0, *reversed(identity)])
-                m.d.comb += [sender.payload.valid.eq(1), sender.payload.p.eq(constant)]
+                m.d.comb += [sender.payload.valid.eq(settled), sender.payload.p.eq(constant)]
             with m.Case(FrameType.DATA):
                 m.d.comb += [sender.payload.valid.eq(offered), sender.payload.p.eq(fetched)]
             with m.Case(FrameType.RESULT):

@@ -42,7 +42,7 @@ def reason(port: str, baud: int, error: Exception) -> str:
     if number == errno.EPERM:
         return f"{os.strerror(number)}; a container must be given the port: docker run --device {port} …"
     if number == errno.EACCES:
-        return f"{os.strerror(number)}; {_rights(port, status)}"
+        return f"{os.strerror(number)}; {rights(port, status)}"
     if number in BUSY:
         return f"it is in use by {_holders(status)}: end that first"
     if number in EMPTY:
@@ -74,7 +74,7 @@ def _ports() -> str:
     return f"the ports are {', '.join(there)}" if there else "there is no serial port at all"
 
 
-def _rights(port: str, status: os.stat_result) -> str:
+def rights(port: str, status: os.stat_result) -> str:
     """Say how this user gets the right to use the port."""
     import grp  # Windows does not have it
     import pwd

@@ -1,0 +1,148 @@
+"""An accelerator behind the pins of an SPI slave, simulated, and the master of that bus."""
+
+from pathlib import Path
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.config import AnyConfig
+from haarlequin.hw.link.spi import SpiSlave
+from haarlequin.sw.devices.spi_port import SpiLine
+from haarlequin.sw.verilated.accelerator import TIMEOUT
+from haarlequin.sw.verilated.simulation import CHUNK, Simulation
+
+HALF = 1
+"""Cycles of the bench for half a period of SCK."""
+
+BYTE = 16 * HALF
+"""Cycles of the bench for a byte."""
+
+
+class SpiMaster(wiring.Component):
+    """An SPI master of mode 0. A byte comes in for each that goes out.
+
+    They follow each other without a gap as long as they are there. Where there is none for `BYTE` cycles, the
+    slave is let go.
+    """
+
+    to_send: In(stream.Signature(8))
+    received: Out(stream.Signature(8))
+    sck: Out(1)
+    cs: Out(1)
+    copi: Out(1)
+    cipo: In(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.back = back = SyncFIFOBuffered(width=8, depth=8)
+        wiring.connect(m, back.r_stream, wiring.flipped(self.received))
+        left, idle = Signal(range(BYTE + 1)), Signal(range(BYTE))
+        leaving, arrived = Signal(8), Signal(8)
+        m.d.comb += [
+            self.copi.eq(leaving[-1]),
+            self.to_send.ready.eq((left <= 1) & (back.w_level < 6)),
+            back.w_data.eq(arrived),
+        ]
+        m.d.sync += back.w_en.eq(left == 1)
+        with m.If(left != 0):
+            m.d.sync += [left.eq(left - 1), self.sck.eq(left % 2 == 0), idle.eq(BYTE - 1)]
+            with m.If(left % 2 == 0):
+                m.d.sync += arrived.eq(Cat(self.cipo, arrived))
+            with m.Else():
+                m.d.sync += leaving.eq(Cat(0, leaving))
+        with m.Else():
+            m.d.sync += idle.eq(idle - (idle != 0))
+        with m.If(self.to_send.valid & self.to_send.ready):
+            m.d.sync += [left.eq(BYTE), leaving.eq(self.to_send.payload), self.cs.eq(1)]
+        with m.Elif((left == 0) & (idle == 0)):
+            m.d.sync += self.cs.eq(0)
+        return m
+
+
+class SpiBoard(wiring.Component):
+    """An accelerator with an `SpiSlave`, at whose pins there is an `SpiMaster`.
+
+    The bench's clock is twice as fast as SCK, and 2 · ``slower`` times as fast as the accelerator's, of
+    ``clock_hz``. A restart resets all but the slave, as the button of a board does.
+    """
+
+    rx: In(stream.Signature(8))
+    tx: Out(stream.Signature(8))
+
+    def __init__(self, config: AnyConfig, clock_hz: int, slower: int = 1):
+        if slower not in (1, 2):
+            raise ValueError(f"slower must be 1 or 2, for the machine to see a restart, not {slower!r}")
+        self._config, self._clock_hz, self._slower = config, clock_hz, slower
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.machine = ClockDomain()
+        m.domains.line = ClockDomain(reset_less=True)
+        clock, passed = Signal(reset_less=True), Signal(range(self._slower + 1), reset_less=True)
+        m.d.sync += passed.eq(passed + 1)
+        with m.If(passed == self._slower - 1):
+            m.d.sync += [clock.eq(~clock), passed.eq(0)]
+        m.d.comb += [
+            ClockSignal("machine").eq(clock),
+            ClockSignal("line").eq(clock),
+            ResetSignal("machine").eq(ResetSignal()),
+        ]
+        accelerator, slave = Accelerator(self._config, self._clock_hz, TIMEOUT), SpiSlave()
+        m.submodules.accelerator = DomainRenamer("machine")(accelerator)
+        m.submodules.slave = DomainRenamer("line")(slave)
+        m.submodules.master = master = SpiMaster()
+        wiring.connect(m, slave.received, accelerator.rx)
+        wiring.connect(m, accelerator.tx, slave.to_send)
+        wiring.connect(m, wiring.flipped(self.rx), master.to_send)
+        wiring.connect(m, master.received, wiring.flipped(self.tx))
+        m.d.comb += [
+            slave.sck.eq(master.sck),
+            slave.cs.eq(master.cs),
+            slave.copi.eq(master.copi),
+            master.cipo.eq(slave.cipo),
+        ]
+        return m
+
+
+class SimulatedBus:
+    """The bus of an `SpiBoard`, as its master sees it: an object like those of spidev and pyftdi.
+
+    Arguments:
+        folder: the folder of the board's simulator.
+    """
+
+    def __init__(self, folder: Path):
+        self.simulation = Simulation(folder)
+
+    def exchange(self, data: bytes) -> bytes:
+        """Send bytes, and return those that come: as many."""
+        came = b""
+        self.simulation.send(data)
+        while len(came) < len(data):
+            came += self.simulation.receive(CHUNK * BYTE)
+        return came
+
+    def close(self) -> None:
+        """End the simulation."""
+        self.simulation.close()
+
+
+class SimulatedSpiLine(SpiLine):
+    """The host's own line over a `SimulatedBus`, with time counted in cycles of the bench.
+
+    Arguments:
+        folder: the folder of the board's simulator.
+        hertz: the bench's clock.
+    """
+
+    def __init__(self, folder: Path, hertz: float):
+        bus = SimulatedBus(folder)
+        self.simulation = bus.simulation
+        # An answer comes as soon as in any simulation; then a chunk of it has to come in whole.
+        super().__init__(
+            "spi:sim", bus, lambda: self.simulation.cycle / hertz, 4 * (4096 + CHUNK * BYTE) / hertz
+        )
