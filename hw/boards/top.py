@@ -122,8 +122,8 @@ class BoardTop(Elaboratable):
         m.d.comb += self._pin(m, "o", pins.cipo).eq(spi.cipo)
         around.submodules.switch = switch = LineSwitch(2)
         for number, line in enumerate((uart, spi)):
-            wiring.connect(m, line.received, switch.received[number])
-            wiring.connect(m, switch.to_send[number], line.to_send)
+            wiring.connect(m, line.received, getattr(switch, f"received_{number}"))
+            wiring.connect(m, getattr(switch, f"to_send_{number}"), line.to_send)
         return switch.rx, switch.tx
 
     def _flash(self, m: Module, platform: Platform, boot: FlashBoot) -> None:

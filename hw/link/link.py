@@ -192,10 +192,11 @@ class Link(wiring.Component):
                 m.d.sync += delay.eq(0)
                 m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.sync += delay.eq(delay + 1)
                 with m.If(delay == self.read_latency - 1):
                     m.d.sync += fetched.eq(self.answer)
                     m.next = "OFFER"
+                with m.Else():
+                    m.d.sync += delay.eq(delay + 1)
             with m.State("OFFER"):
                 m.d.comb += offered.eq(1)
                 with m.If(sender.payload.ready):
@@ -207,9 +208,9 @@ class Link(wiring.Component):
 
         # An answer waits for nothing but the frame before it, a result waits for answers too.
         frame, identity = sender.frame, self.identity.encode()
-        # This large table has a cycle for itself, in which no byte is offered.
+        # This large table has a cycle for itself, in which no byte is offered: after a header and each byte.
         constant, settled = streamed(m, table(m, sender.left, [0, *reversed(identity)])), Signal()
-        m.d.sync += settled.eq(~(sender.payload.valid & sender.payload.ready))
+        m.d.sync += settled.eq(~(frame.ready | (sender.payload.valid & sender.payload.ready)))
         result = self.results.valid & sequences.r_rdy & ~self.reset & ~answering
         m.d.comb += [frame.valid.eq(answering | result), sequences.r_en.eq(result & frame.ready)]
         with m.If(answering):

@@ -20,31 +20,28 @@ class LineSwitch(wiring.Component):
 
     Members
     -------
-    received : In(stream.Signature(8)).array(lines)
+    received_0, received_1, … : In(stream.Signature(8))
         Bytes from each line.
-    to_send : Out(stream.Signature(8)).array(lines)
+    to_send_0, to_send_1, … : Out(stream.Signature(8))
         Bytes for each line. A byte that has not been taken is taken back where another line comes into use.
     rx : Out(stream.Signature(8))
-        Bytes for the accelerator, two cycles late after a change of lines.
+        Bytes for the accelerator, a cycle late after a change of lines.
     tx : In(stream.Signature(8))
         Bytes from the accelerator.
     """
 
     def __init__(self, lines: int):
-        self._lines = lines
-        super().__init__(
-            {
-                "received": In(BYTES).array(lines),
-                "to_send": Out(BYTES).array(lines),
-                "rx": Out(BYTES),
-                "tx": In(BYTES),
-            }
-        )
+        self._lines = range(lines)
+        received = {f"received_{number}": In(BYTES) for number in self._lines}
+        to_send = {f"to_send_{number}": Out(BYTES) for number in self._lines}
+        super().__init__({**received, **to_send, "rx": Out(BYTES), "tx": In(BYTES)})
 
     def elaborate(self, platform):
         m = Module()
-        used = Signal(range(self._lines))
-        here, there = Array(self.received)[used], Array(self.to_send)[used]
+        used = Signal(range(len(self._lines)))
+        received = [getattr(self, f"received_{number}") for number in self._lines]
+        to_send = [getattr(self, f"to_send_{number}") for number in self._lines]
+        here, there = Array(received)[used], Array(to_send)[used]
         m.d.comb += [
             self.rx.valid.eq(here.valid),
             self.rx.payload.eq(here.payload),
@@ -52,10 +49,10 @@ class LineSwitch(wiring.Component):
             there.valid.eq(self.tx.valid),
             self.tx.ready.eq(there.ready),
         ]
-        for line in self.to_send:
+        for line in to_send:
             m.d.comb += line.payload.eq(self.tx.payload)
         with m.If(~here.valid):
-            for number, line in enumerate(self.received):
+            for number, line in enumerate(received):
                 with m.If(line.valid):
                     m.d.sync += used.eq(number)
         return m

@@ -121,6 +121,13 @@ MAY_CHANGE: dict[str, tuple[str, Callable[["StreamDesign"], Value]]] = {
             | design.signal("aborted")
         ),
     ),
+    **{
+        f"LineSwitch: to_send_{line}": (
+            "another line comes into use",
+            lambda design: design.signal("used") != design.before(design.signal("used")),
+        )
+        for line in range(2)
+    },
 }
 """Streams whose contract allows a payload that waits to change, and when."""
 

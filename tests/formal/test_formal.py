@@ -149,6 +149,7 @@ def without_property(text: str, known: set[str]) -> set[str]:
 
 UNPROVEN = {
     "TileBuffer": "a request is withdrawn when what is stored may have changed; its bench has both",
+    "SpiSlave": "it has two clocks, which its bench runs at six ratios; what has one of them is proven alone",
     "WeightStore": "the receiver of its words is always ready, and it is for simulation alone",
 }
 """Blocks whose streams follow another rule."""

@@ -31,6 +31,8 @@ def test_its_accelerator_gets_the_boards_pins(target):
     pins = pins.decode() if isinstance(pins, bytes) else pins
     for resource in ("uart_0__rx", "uart_0__tx", *(f"{name}_{number}" for name, number in target.leds)):
         assert resource in pins
+    for pin in ("sck", "cs", "copi", "cipo"):
+        assert (f"host_spi_0__{pin}" in pins) == (target.spi is not None)
 
 
 def test_an_unknown_board():
