@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
+from haarlequin.hw.config import AnyConfig
 from haarlequin.models import data
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
+from haarlequin.sim.spi_board import BYTE, SimulatedBus, SimulatedSpiLine, spi_simulator
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import LinkDevice
@@ -63,24 +65,30 @@ def cut(stream: bytes, at: int, dice: random.Random) -> bytes:
     return stream[:at]
 
 
+def slip(stream: bytes, at: int, dice: random.Random) -> bytes:
+    """Lose one bit, so that all that follows comes a bit early, and the last byte never whole."""
+    bits, behind = int.from_bytes(stream, "big"), 8 * (len(stream) - at) - dice.randrange(8) - 1
+    left = (bits >> behind + 1) << behind | bits & (1 << behind) - 1
+    return (left >> 7).to_bytes(len(stream) - 1, "big")
+
+
 FAULTS = {"flip": flip, "drop": drop, "double": double, "insert": insert, "cut": cut}
+BUS_FAULTS = FAULTS | {"slip": slip}
+"""A bus may also lose an edge of its clock. A UART's bytes begin anew with each start bit."""
 
 RESET = "reset"
 """A fault that resets the whole accelerator, like its button, whatever it is doing."""
 
 
-class NoisyLine(Line):
-    """A line to a simulated accelerator, on which one fault at a time is armed.
+class Noise:
+    """One fault at a time, which is armed and then happens once.
 
-    The fault hits the byte that is ``distance`` bytes further on in its direction. A reset comes ``distance``
-    cycles later.
+    It hits the byte that is ``distance`` bytes further on in its direction. A reset comes ``distance`` cycles
+    later.
     """
 
-    name, exact = "noisy sim", False
-
-    def __init__(self, line: SimulatedLine, seed: int):
-        self._line, self._dice = line, random.Random(seed)
-        self.latency = line.latency
+    def __init__(self, seed: int):
+        self._dice = random.Random(seed)
         self.happened = True
         self._kind, self._outward, self._distance = "", True, 0
 
@@ -88,9 +96,29 @@ class NoisyLine(Line):
         """Let this fault happen once."""
         self._kind, self._outward, self._distance, self.happened = kind, outward, distance, False
 
+    def _damaged(self, stream: bytes, outward: bool) -> bytes:
+        if self.happened or self._kind == RESET or outward != self._outward:
+            return stream
+        if self._distance >= len(stream):
+            self._distance -= len(stream)
+            return stream
+        self.happened = True
+        return BUS_FAULTS[self._kind](stream, self._distance, self._dice)
+
+
+class NoisyLine(Noise, Line):
+    """A line to a simulated accelerator that damages what the line carries."""
+
+    name, exact = "noisy sim", False
+
+    def __init__(self, line: SimulatedLine, seed: int):
+        super().__init__(seed)
+        self._line = line
+        self.latency = line.latency
+
     def send(self, data: bytes) -> None:
         """Bytes to the accelerator."""
-        self._line.send(self._damaged(data) if self._outward else data)
+        self._line.send(self._damaged(data, outward=True))
 
     def receive(self, seconds: float) -> bytes:
         """The next bytes from it, or none."""
@@ -104,7 +132,7 @@ class NoisyLine(Line):
             if came or not self.happened:
                 return came
         while came := self._line.receive(seconds):
-            if left := came if self._outward else self._damaged(came):
+            if left := self._damaged(came, outward=False):
                 return left
         return came
 
@@ -112,14 +140,34 @@ class NoisyLine(Line):
         """End the simulation."""
         self._line.close()
 
-    def _damaged(self, stream: bytes) -> bytes:
-        if self.happened or self._kind == RESET:
-            return stream
-        if self._distance >= len(stream):
-            self._distance -= len(stream)
-            return stream
-        self.happened = True
-        return FAULTS[self._kind](stream, self._distance, self._dice)
+
+class NoisyBus(Noise):
+    """A simulated SPI bus on whose wires the damage is done: to frames, and to the silence between them.
+
+    Bytes that are lost, or come twice, are eight edges of SCK that are missed, or of noise.
+    """
+
+    def __init__(self, bus: SimulatedBus, seed: int):
+        super().__init__(seed)
+        self._bus, self.simulation = bus, bus.simulation
+
+    def exchange(self, data: bytes) -> bytes:
+        """Send bytes, and return those that come."""
+        data = self._damaged(data, outward=True)
+        before = b""
+        if self._kind == RESET and not self.happened:
+            cycles, size = len(data) * BYTE, self._distance // BYTE
+            self._distance -= cycles
+            if self._distance < 0:
+                before, data = self._bus.exchange(data[:size]), data[size:]
+                self.simulation.restart()
+                self.happened = True
+        came = before + (self._bus.exchange(data) if data else b"")
+        return self._damaged(came, outward=False)
+
+    def close(self) -> None:
+        """End the simulation."""
+        self._bus.close()
 
 
 @dataclass
@@ -135,7 +183,7 @@ class Outcome:
 
 
 def campaign(
-    device: LinkDevice, line: NoisyLine, model: CompiledModel, images: np.ndarray, faults: int, seed: int
+    device: LinkDevice, noise: Noise, model: CompiledModel, images: np.ndarray, faults: int, seed: int
 ) -> Iterator[Outcome]:
     """Make ``faults`` faults, one after another; yields the counts so far after each.
 
@@ -144,13 +192,14 @@ def campaign(
     if model.golden is None:
         raise ValueError("a campaign needs the golden model, not tables alone")
     dice, outcome = random.Random(seed), Outcome()
+    kinds = (*(BUS_FAULTS if isinstance(noise, NoisyBus) else FAULTS), RESET)
     expected = model.golden(images)
     loading = sum(len(words) for words in model.placed.words.values()) * 8
     while outcome.faults.total() < faults:
-        kind = dice.choice((*FAULTS, RESET))
+        kind = dice.choice(kinds)
         load, outward = dice.random() < 0.1, dice.random() < 0.5
         reach = (loading if outward else 400) if load else IMAGES * (images[0].size + 14 if outward else 70)
-        line.arm(kind, outward, dice.randrange(3 * model.placed.cycles if kind == RESET else reach))
+        noise.arm(kind, outward, dice.randrange(3 * model.placed.cycles if kind == RESET else reach))
         chosen = [dice.randrange(len(images)) for _ in range(IMAGES)]
         answered = 0
         try:
@@ -162,11 +211,20 @@ def campaign(
         except DeviceError:
             outcome.reported += IMAGES - answered
         outcome.answered += answered
-        if line.happened:
+        if noise.happened:
             place = "loading" if load else "images"
             direction = "" if kind == RESET else ", to it" if outward else ", from it"
             outcome.faults[f"{kind} ({place}{direction})"] += 1
             yield outcome
+
+
+def noisy(kind: str, machine: AnyConfig, seed: int) -> tuple[Line, Noise]:
+    """A line to a simulated machine, ``bytes`` or ``spi``, and the noise on it."""
+    if kind == "spi":
+        bus = NoisyBus(SimulatedBus(spi_simulator(machine, build_folder("sim"))), seed)
+        return SimulatedSpiLine(bus), bus
+    line = NoisyLine(SimulatedLine(simulator(machine, build_folder("sim"))), seed)
+    return line, line
 
 
 @command
@@ -177,16 +235,18 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--faults", type=int, default=1000, metavar="N", help="(default: 1000)")
     parser.add_argument("--seed", type=int, default=1, help="(default: 1)")
+    parser.add_argument(
+        "--line", choices=("bytes", "spi"), default="bytes", help="what carries the frames (default: bytes)"
+    )
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False, failures=(DeviceError,)):
         source = ModelSource("digits")
-        folder = simulator(source.machine(None), build_folder("sim"))
-        line = NoisyLine(SimulatedLine(folder), arguments.seed)
+        line, noise = noisy(arguments.line, source.machine(None), arguments.seed)
         with LinkDevice(line) as device:
             model = source.compiled(device.digest)
             device.load(model)
             images = data.load("digits").test.pixels
-            runs = campaign(device, line, model, images, arguments.faults, arguments.seed)
+            runs = campaign(device, noise, model, images, arguments.faults, arguments.seed)
             outcome = Outcome()
             with suppress(KeyboardInterrupt):  # what has been seen until then is reported
                 for so_far in tqdm(runs, total=arguments.faults, unit=" faults", disable=None):

@@ -1,23 +1,28 @@
 """An accelerator behind the pins of an SPI slave, simulated, and the master of that bus."""
 
 from pathlib import Path
+from typing import Protocol
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from haarlequin import hw, models, sim
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.spi import SpiSlave
-from haarlequin.sw.devices.spi_port import SpiLine
-from haarlequin.sw.verilated.accelerator import TIMEOUT
+from haarlequin.models.common import stamps
+from haarlequin.sw.devices.device import Notice
+from haarlequin.sw.devices.spi_port import POLL, Bus, SpiLine
+from haarlequin.sw.verilated import build
+from haarlequin.sw.verilated.accelerator import CLOCK_HZ, TIMEOUT, say
 from haarlequin.sw.verilated.simulation import CHUNK, Simulation
 
-HALF = 1
-"""Cycles of the bench for half a period of SCK."""
+CYCLES = 2
+"""Cycles of the bench for one of SCK, and of the accelerator."""
 
-BYTE = 16 * HALF
+BYTE = 8 * CYCLES
 """Cycles of the bench for a byte."""
 
 
@@ -28,12 +33,12 @@ class SpiMaster(wiring.Component):
     slave is let go.
     """
 
-    to_send: In(stream.Signature(8))
-    received: Out(stream.Signature(8))
-    sck: Out(1)
-    cs: Out(1)
-    copi: Out(1)
-    cipo: In(1)
+    to_send: In(stream.Signature(8))  # type: ignore[valid-type]
+    received: Out(stream.Signature(8))  # type: ignore[valid-type]
+    sck: Out(1)  # type: ignore[valid-type]
+    cs: Out(1)  # type: ignore[valid-type]
+    copi: Out(1)  # type: ignore[valid-type]
+    cipo: In(1)  # type: ignore[valid-type]
 
     def elaborate(self, platform):
         m = Module()
@@ -65,33 +70,29 @@ class SpiMaster(wiring.Component):
 class SpiBoard(wiring.Component):
     """An accelerator with an `SpiSlave`, at whose pins there is an `SpiMaster`.
 
-    The bench's clock is twice as fast as SCK, and 2 · ``slower`` times as fast as the accelerator's, of
-    ``clock_hz``. A restart resets all but the slave, as the button of a board does.
+    The bench's clock is twice as fast as SCK, and as the accelerator's: of a board with 50 MHz and an SPI bus
+    of 50 MHz. A restart resets all but the slave, as the button of a board does.
     """
 
-    rx: In(stream.Signature(8))
-    tx: Out(stream.Signature(8))
+    rx: In(stream.Signature(8))  # type: ignore[valid-type]
+    tx: Out(stream.Signature(8))  # type: ignore[valid-type]
 
-    def __init__(self, config: AnyConfig, clock_hz: int, slower: int = 1):
-        if slower not in (1, 2):
-            raise ValueError(f"slower must be 1 or 2, for the machine to see a restart, not {slower!r}")
-        self._config, self._clock_hz, self._slower = config, clock_hz, slower
+    def __init__(self, config: AnyConfig):
+        self._config = config
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
         m.domains.machine = ClockDomain()
         m.domains.line = ClockDomain(reset_less=True)
-        clock, passed = Signal(reset_less=True), Signal(range(self._slower + 1), reset_less=True)
-        m.d.sync += passed.eq(passed + 1)
-        with m.If(passed == self._slower - 1):
-            m.d.sync += [clock.eq(~clock), passed.eq(0)]
+        clock = Signal(reset_less=True)
+        m.d.sync += clock.eq(~clock)
         m.d.comb += [
             ClockSignal("machine").eq(clock),
             ClockSignal("line").eq(clock),
             ResetSignal("machine").eq(ResetSignal()),
         ]
-        accelerator, slave = Accelerator(self._config, self._clock_hz, TIMEOUT), SpiSlave()
+        accelerator, slave = Accelerator(self._config, CLOCK_HZ, TIMEOUT), SpiSlave()
         m.submodules.accelerator = DomainRenamer("machine")(accelerator)
         m.submodules.slave = DomainRenamer("line")(slave)
         m.submodules.master = master = SpiMaster()
@@ -131,18 +132,31 @@ class SimulatedBus:
         self.simulation.close()
 
 
+class _Bus(Bus, Protocol):
+    """A `SimulatedBus`, or what damages one."""
+
+    simulation: Simulation
+
+
 class SimulatedSpiLine(SpiLine):
-    """The host's own line over a `SimulatedBus`, with time counted in cycles of the bench.
+    """The host's own line over a simulated bus, with the accelerator's time."""
 
-    Arguments:
-        folder: the folder of the board's simulator.
-        hertz: the bench's clock.
+    def __init__(self, bus: _Bus):
+        hertz = CYCLES * CLOCK_HZ
+        # An answer comes as soon as in any simulation; then a poll and a chunk of it have to come in whole.
+        latency = (4096 * CYCLES + (POLL + CHUNK) * BYTE) / hertz
+        super().__init__("spi:sim", bus, lambda: bus.simulation.cycle / hertz, latency)
+
+
+def spi_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Path:
+    """The simulator of an `SpiBoard` with ``machine``, built within ``folder`` if it is not there yet.
+
+    Raises `sw.verilated.build.BuildError` where this computer lacks what a build needs.
     """
-
-    def __init__(self, folder: Path, hertz: float):
-        bus = SimulatedBus(folder)
-        self.simulation = bus.simulation
-        # An answer comes as soon as in any simulation; then a chunk of it has to come in whole.
-        super().__init__(
-            "spi:sim", bus, lambda: self.simulation.cycle / hertz, 4 * (4096 + CHUNK * BYTE) / hertz
-        )
+    return build.build(
+        lambda: SpiBoard(machine),
+        folder / f"{machine.name}-spi",
+        identity=f"{stamps.fingerprint(hw, models, sim)} {machine!r}",
+        notice=notice,
+        building=f"building the simulator of {machine.name} behind SPI pins, once: minutes",
+    )

@@ -12,7 +12,7 @@ from PIL import Image
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.pictures import convert
 from haarlequin.models.segmentation import Size, enlarge
-from haarlequin.sw.devices import Answered, Device, Notice, Result, open_device
+from haarlequin.sw.devices import Answered, Device, Notice, Result, is_board, open_device
 from haarlequin.sw.resolve import ModelSource
 
 Picture: TypeAlias = np.ndarray | Image.Image | Path | str
@@ -106,10 +106,10 @@ class Accelerator:
         logits: bool = False,
     ):
         source = ModelSource(str(model))
-        if config and device.startswith("serial:"):
+        if config and is_board(device):
             raise UsageError("a board has its own configuration: leave it out")
         golden_only = device == "golden" and not config and not source.usual
-        machine = None if golden_only or device.startswith("serial:") else source.machine(config)
+        machine = None if golden_only or is_board(device) else source.machine(config)
         self.device: Device = open_device(device, machine, notice)
         try:
             if golden_only:

@@ -121,9 +121,10 @@ class BoardTop(Elaboratable):
         ]
         m.d.comb += self._pin(m, "o", pins.cipo).eq(spi.cipo)
         around.submodules.switch = switch = LineSwitch(2)
-        for number, line in enumerate((uart, spi)):
-            wiring.connect(m, line.received, getattr(switch, f"received_{number}"))
-            wiring.connect(m, getattr(switch, f"to_send_{number}"), line.to_send)
+        lines = (uart.received, uart.to_send), (spi.received, spi.to_send)
+        for number, (received, to_send) in enumerate(lines):
+            wiring.connect(m, received, getattr(switch, f"received_{number}"))
+            wiring.connect(m, getattr(switch, f"to_send_{number}"), to_send)
         return switch.rx, switch.tx
 
     def _flash(self, m: Module, platform: Platform, boot: FlashBoot) -> None:

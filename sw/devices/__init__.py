@@ -1,4 +1,4 @@
-"""The devices that run a compiled model: the simulated RTL, the golden model, or a board on a serial port.
+"""The devices that run a compiled model: the simulated RTL, the golden model, or a board on a line.
 
 `open_device` makes one of them; all are `Device`s and give the same results. Start with `device.py`, which
 says what every device does.
@@ -6,7 +6,8 @@ says what every device does.
     device.py       `Device`, what a device loads (`CompiledModel`) and what it returns (`Result`)
     golden.py       the golden model as a device
     link.py         an accelerator at the other end of a line: the host's end of the protocol
-    byte_line.py    `Line`, which carries the bytes: serial_port.py to a board, simulated.py to the RTL
+    byte_line.py    `Line`, which carries the bytes: serial_port.py and spi_port.py to a board, simulated.py
+                    to the RTL
     port_errors.py  why a serial port cannot be opened, and what to do about it
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "DeviceError",
     "Notice",
     "Result",
+    "is_board",
     "open_device",
 ]
 
@@ -39,7 +41,13 @@ KINDS = {
     "sim": "the RTL in Verilator, in this process; built once",
     "golden": "the integer model; its cycles are predicted",
     "serial:PORT[@BAUD]": "an accelerator on a serial port, serial:/dev/ttyUSB0@3000000 for example",
+    "spi:BUS[@HZ]": "one on an SPI bus, spi:/dev/spidev0.0@20000000 or spi:ftdi://ftdi:232h/1 for example",
 }
+
+
+def is_board(name: str) -> bool:
+    """Whether a device is a board, which has an accelerator of its own."""
+    return name.startswith(("serial:", "spi:"))
 
 
 def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) -> Device:
@@ -47,8 +55,8 @@ def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) ->
 
     Arguments:
         name: one of `KINDS`.
-        machine: what to simulate. None for a serial port: `Device.digest` then says what accelerator
-            is there; None for the golden device and a model that no accelerator runs.
+        machine: what to simulate. None for a board: `Device.digest` then says what accelerator is there; None
+            for the golden device and a model that no accelerator runs.
         notice: is told before something takes long.
 
     Raises:
@@ -61,6 +69,10 @@ def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) ->
         from haarlequin.sw.devices.serial_port import serial_device
 
         return serial_device(rest)
+    if kind == "spi" and rest:
+        from haarlequin.sw.devices.spi_port import spi_device
+
+        return spi_device(rest)
     if name not in ("sim", "golden"):
         raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")
     if name == "golden":

@@ -23,6 +23,10 @@ POLL = 64
 """Bytes of an exchange in which nothing is sent, because an answer is waited for: about a RESULT."""
 
 
+LATENCY = 0.05
+"""Seconds within which an answer begins: programs that share the bus, and USB, take their time."""
+
+
 class Bus(Protocol):
     """The master of an SPI bus with one slave, in mode 0."""
 
@@ -52,9 +56,7 @@ class SpiLine(Line):
     )
     noise_hint = "; probably the clock is too fast for the wires: give a lower one, spi:BUS@HZ"
 
-    def __init__(
-        self, name: str, bus: Bus, clock: Callable[[], float] = time.monotonic, latency: float = 0.05
-    ):
+    def __init__(self, name: str, bus: Bus, clock: Callable[[], float], latency: float):
         self.name, self._bus, self._clock, self.latency = name, bus, clock, latency
         self._unstuffing, self._came = Unstuffing(), b""
 
@@ -139,7 +141,7 @@ def spi_device(where: str) -> LinkDevice:
         raise UsageError(f"spi:{bus} needs the package {package} ({error}): pip install {package}") from None
     except (OSError, ValueError, OverflowError) as error:
         raise DeviceError(f"{name}: {_reason(bus, error)}") from None
-    return LinkDevice(SpiLine(name, opened))
+    return LinkDevice(SpiLine(name, opened, time.monotonic, LATENCY))
 
 
 def _reason(bus: str, error: Exception) -> str:

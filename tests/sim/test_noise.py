@@ -10,7 +10,7 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import vit
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
-from haarlequin.sim.noise import FAULTS, RESET, NoisyLine, campaign
+from haarlequin.sim.noise import BUS_FAULTS, FAULTS, RESET, NoisyLine, campaign, noisy
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.link import LinkDevice
@@ -39,25 +39,28 @@ def pixels(golden):
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def outcome_of(model, faults, seed):
-    line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], build_folder("sim"))), seed)
+def outcome_of(model, faults, seed, kind="bytes"):
+    line, noise = noisy(kind, MACHINES["4x16"], seed)
     with LinkDevice(line) as device:
         device.load(model)
-        *_, outcome = campaign(device, line, model, pixels(model.golden), faults, seed)
+        *_, outcome = campaign(device, noise, model, pixels(model.golden), faults, seed)
     return outcome
 
 
-def test_a_thousand_faults_and_no_wrong_logits(model):
-    outcome = outcome_of(model, 1000, seed=1)
-    assert outcome.faults.total() == 1000
+@pytest.mark.parametrize(
+    ("kind", "known", "faults"), [("bytes", FAULTS, 1000), ("spi", BUS_FAULTS, 80)], ids=["bytes", "spi"]
+)
+def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
+    outcome = outcome_of(model, faults, 1, kind)
+    assert outcome.faults.total() == faults
     kinds = {name.split()[0]: 0 for name in outcome.faults}
     for name, count in outcome.faults.items():
         kinds[name.split()[0]] += count
-    assert set(kinds) == {*FAULTS, RESET}
-    assert min(kinds.values()) >= 50
+    assert set(kinds) == {*known, RESET}
+    assert min(kinds.values()) >= faults / 20
     assert outcome.wrong == 0
-    assert outcome.answered + outcome.reported >= 3000
-    assert outcome.reported <= 30  # a fault is no excuse: hardly any image is lost to one
+    assert outcome.answered + outcome.reported >= 3 * faults
+    assert outcome.reported <= 3 * faults / 100  # a fault is no excuse: hardly any image is lost to one
 
 
 def test_a_host_that_looks_at_no_crc_is_seen(model, monkeypatch):

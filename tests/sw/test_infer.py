@@ -398,7 +398,11 @@ def test_a_path_that_is_no_text(run, digit):
         (["--model", "letters"], 2, "unknown model 'letters': give "),
         (["--model", "nothing.onnx"], 2, "nothing.onnx: no such file"),
         (["--model", "x" * 5000], 2, "too long"),
-        (["--device", "usb"], 2, "unknown device 'usb': there are sim, golden, serial:PORT[@BAUD]"),
+        (
+            ["--device", "usb"],
+            2,
+            "unknown device 'usb': there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ]",
+        ),
         (["--device", "serial:/dev/no-such-port"], 1, "serial:/dev/no-such-port@3000000: "),
         (["--device", "serial:/dev/null@fast"], 2, "the baud rate in serial:/dev/null@fast must be"),
         (["--config", "3x3"], 2, "unknown accelerator '3x3': there are 2x64"),

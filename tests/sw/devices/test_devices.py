@@ -25,7 +25,8 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
-from haarlequin.sw.devices import CompiledModel, DeviceError, open_device, serial_port
+from haarlequin.sim.spi_board import SimulatedBus, spi_simulator
+from haarlequin.sw.devices import CompiledModel, DeviceError, open_device, serial_port, spi_port
 from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
@@ -37,11 +38,16 @@ PATIENCE = 2.0
 """Seconds for an answer from a board that is simulated, on a computer that has other work."""
 
 
-@pytest.fixture(scope="module", params=["sim", "golden", "serial"])
+@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi"])
 def device(request, trained_digits):
     """A device that has the digits."""
     with contextlib.ExitStack() as stack:
         name = request.param
+        if name == "spi":
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(spi_port, "LATENCY", PATIENCE)
+            patch.setitem(sys.modules, "spidev", simulated_spidev(MACHINE))
+            name = "spi:/dev/spidev0.0@50000000"
         if name == "serial":
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(SerialLine, "latency", PATIENCE)
@@ -50,6 +56,26 @@ def device(request, trained_digits):
         device = stack.enter_context(open_device(name, MACHINE))
         device.load(trained_digits)
         yield device
+
+
+def simulated_spidev(machine):
+    """The module spidev, whose only bus leads to the pins of a simulated board with that machine."""
+
+    class SpiDev:
+        mode, max_speed_hz = 3, 500_000
+
+        def open_path(self, path):
+            assert path == "/dev/spidev0.0"
+            self.bus = SimulatedBus(spi_simulator(machine, build_folder("sim")))
+
+        def xfer3(self, values):
+            assert (self.mode, self.max_speed_hz) == (0, 50_000_000)
+            return tuple(self.bus.exchange(bytes(values)))
+
+        def close(self):
+            self.bus.close()
+
+    return SimpleNamespace(SpiDev=SpiDev)
 
 
 def assert_expected(results, expected):
@@ -63,7 +89,7 @@ def test_what_it_is(device):
     predicts = device.name == "golden"
     assert device.predicts == predicts
     assert device.digest == MACHINE.digest
-    assert device.name.split(":")[0] in ("sim", "golden", "serial")
+    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi")
 
 
 def test_results_are_the_golden_models_and_in_order(device, pictures, expected):
@@ -282,12 +308,14 @@ def test_a_device_that_another_thread_closes(trained_digits, pictures, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "usb", "sim:", "sim:16x64", "golden:1", "serial", "serial:", "Sim", "ulx3s"]
+    "name", ["", "usb", "sim:", "sim:16x64", "golden:1", "serial", "serial:", "spi", "spi:", "Sim", "ulx3s"]
 )
 def test_unknown_devices(name):
     with pytest.raises(UsageError) as caught:
         open_device(name, MACHINE)
-    assert str(caught.value) == (f"unknown device {name!r}: there are sim, golden, serial:PORT[@BAUD]")
+    assert str(caught.value) == (
+        f"unknown device {name!r}: there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ]"
+    )
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "fast", "9600.0", "９６００", "1e6", " 9600", "1@2"])
