@@ -39,7 +39,7 @@ class HostBus(wiring.Component):
     read : In(1)
         Reads the word, of which the byte at ``position`` is wanted.
     before : In(8)
-        What ``answer`` is where no table is read, three cycles after ``read``.
+        What ``answer`` is where no table is read, four cycles after ``read``.
     answer : Out(8)
         The byte that was read, `latency` cycles after ``read``. Until then ``select``, ``address`` and
         ``position`` must not change.
@@ -72,7 +72,7 @@ class HostBus(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from ``read`` to ``answer``."""
-        return 3 + len(self._tables)
+        return 4 + len(self._tables)
 
     def elaborate(self, platform):
         m = Module()
@@ -93,12 +93,12 @@ class HostBus(wiring.Component):
                 table.addr.eq(address),
                 word.eq(staged),
                 table.en.eq(writes),
-                table.read.eq(reads),
+                table.read.eq(reads if table.signature.ahead else streamed(m, reads)),
             ]
             # A word comes from block RAMs all over the part, of which the register is the first stop.
             whole = Signal.like(staged)
             m.d.comb += whole.eq(streamed(m, own))
-            answer = streamed(m, Mux(streamed(m, reads, 2), whole.word_select(position, 8), answer))
+            answer = streamed(m, Mux(streamed(m, reads, 3), whole.word_select(position, 8), answer))
         m.d.comb += self.answer.eq(answer)
 
         left = Signal(range(len(self._tables) + 1), reset_less=True)

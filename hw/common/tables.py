@@ -7,13 +7,14 @@ import math
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.data import View
 from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from haarlequin.hw.common.pipeline import spread, streamed
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.family import Family, RamShape
 
@@ -103,6 +104,13 @@ def table_block_rams(family: Family, width: int, depth: int, spare: float = SPAR
     return sum(block_rams(family, part.stop - part.start, len(words)) for words, part in made)
 
 
+COLUMNS = 4
+"""Parts of a `SlicedMemory` that share a register of what goes to them."""
+
+_Port = tuple[Value, Value, Value, Value]
+"""``read.en``, ``read.addr``, ``write.en`` and ``write.addr``."""
+
+
 class SlicedMemory(wiring.Component):
     """A memory that is made of several ones, as `parts` says.
 
@@ -114,6 +122,10 @@ class SlicedMemory(wiring.Component):
         The number of words.
     spare : float
         How many block RAMs it may take, as a multiple of the smallest number possible.
+    ahead : bool
+        Whether all that goes to the block RAMs comes out of registers first, one for each `COLUMNS` of them:
+        the wires of an address to block RAMs all over the part are the longest of the machine. Reads and
+        writes then take a cycle longer, and both are at ``read.addr``.
 
     Members
     -------
@@ -123,8 +135,8 @@ class SlicedMemory(wiring.Component):
         If ``write.en`` is high, ``write.data`` goes to the word at ``write.addr``.
     """
 
-    def __init__(self, shape: ShapeLike, depth: int, spare: float = SPARE):
-        self._parts = parts(Shape.cast(shape).width, depth, spare)
+    def __init__(self, shape: ShapeLike, depth: int, spare: float = SPARE, ahead: bool = False):
+        self._parts, self._ahead = parts(Shape.cast(shape).width, depth, spare), ahead
         address = ceil_log2(depth)
         ports = {"read": ReadPort, "write": WritePort}
         signatures = {name: port.Signature(addr_width=address, shape=shape) for name, port in ports.items()}
@@ -134,29 +146,47 @@ class SlicedMemory(wiring.Component):
         m = Module()
         rows = dict.fromkeys(words for words, _ in self._parts)
         found = {words: Signal(Value.cast(self.read.data).shape()) for words in rows}
-        for number, (words, part) in enumerate(self._parts):
-            among = (self.write.addr >= words.start) & (self.write.addr < words.stop)
+        data, ports = Value.cast(self.write.data), [self._own()] * len(self._parts)
+        if self._ahead:
+            data, ports = streamed(m, data), self._copies(m)
+        for number, ((words, part), (reads, address, writes, place)) in enumerate(
+            zip(self._parts, ports, strict=True)
+        ):
             memory = sized_memory(part.stop - part.start, len(words))
             m.submodules[f"slice_{number}"] = memory
             write, read = memory.write_port(), memory.read_port()
             # Rows are of block RAMs, so that the low bits of an address are those within its row.
             m.d.comb += [
-                write.addr.eq(self.write.addr),
-                write.data.eq(Value.cast(self.write.data)[part]),
-                write.en.eq(self.write.en & among),
-                read.addr.eq(self.read.addr),
-                read.en.eq(self.read.en),
+                write.addr.eq(place),
+                write.data.eq(data[part]),
+                write.en.eq(writes & (place >= words.start) & (place < words.stop)),
+                read.addr.eq(address),
+                read.en.eq(reads),
                 found[words][part].eq(read.data),
             ]
         *others, last = found
-        word = found[last]
+        word, (reads, address, *_) = found[last], ports[0]
         for words in others:
             here = Signal()
-            with m.If(self.read.en):
-                m.d.sync += here.eq(self.read.addr < words.stop)
+            with m.If(reads):
+                m.d.sync += here.eq(address < words.stop)
             word = Mux(here, found[words], word)
         m.d.comb += Value.cast(self.read.data).eq(word)
         return m
+
+    def _own(self) -> _Port:
+        return self.read.en, self.read.addr, self.write.en, self.write.addr
+
+    def _copies(self, m: Module) -> list[_Port]:
+        """For each part, registers that are near its block RAMs."""
+        both = spread(
+            m,
+            Cat(self.read.en, self.write.en, self.read.addr),
+            len(self._parts),
+            reset_less=True,
+            size=COLUMNS,
+        )
+        return [(one[0], one[2:], one[1], one[2:]) for one in both]
 
 
 def sized_memory(shape: ShapeLike, depth: int) -> Memory:
@@ -178,6 +208,8 @@ class TableSignature(wiring.Signature):
         The shape of a word.
     depth : int
         The number of words.
+    ahead : bool
+        Whether the table takes a cycle longer, as in `SlicedMemory`.
 
     Members
     -------
@@ -190,11 +222,11 @@ class TableSignature(wiring.Signature):
     read : Out(1)
         Reads the word at ``addr``.
     answer : In(shape)
-        The word that was read, one cycle after ``read``. The machine gets the same word in this cycle.
+        The word that was read, one cycle after ``read``, or two. The machine gets it in this cycle, too.
     """
 
-    def __init__(self, shape: ShapeLike, depth: int):
-        self.shape, self.depth = shape, depth
+    def __init__(self, shape: ShapeLike, depth: int, ahead: bool = False):
+        self.shape, self.depth, self.ahead = shape, depth, ahead
         members = {"addr": Out(ceil_log2(depth)), "data": Out(shape), "en": Out(1), "read": Out(1)}
         super().__init__(members | {"answer": In(shape)})
 
@@ -202,7 +234,8 @@ class TableSignature(wiring.Signature):
 class TableRead(NamedTuple):
     """The machine's side of a table.
 
-    If ``en`` is high, ``data`` is the word at ``addr`` one cycle later. Otherwise it stays as it is.
+    If ``en`` is high, ``data`` is the word at ``addr`` one cycle later, or two where the table is ``ahead``.
+    Otherwise it stays as it is.
     """
 
     addr: Signal
@@ -210,9 +243,9 @@ class TableRead(NamedTuple):
     en: Signal
 
 
-def table_ports(tables: Tables) -> dict[str, wiring.Member]:
+def table_ports(tables: Tables, ahead: Collection[str] = ()) -> dict[str, wiring.Member]:
     """The ports of a component through which the host reaches its tables."""
-    return {name: In(TableSignature(shape, depth)) for name, (shape, depth) in tables.items()}
+    return {name: In(TableSignature(shape, depth, name in ahead)) for name, (shape, depth) in tables.items()}
 
 
 def table_memories(
@@ -226,7 +259,7 @@ def table_memories(
     reads = []
     for name, (shape, depth) in tables.items():
         host = getattr(component, name)
-        m.submodules[name] = words = SlicedMemory(shape, depth)
+        m.submodules[name] = words = SlicedMemory(shape, depth, ahead=host.signature.ahead)
         own = TableRead(Signal(ceil_log2(depth)), words.read.data, Signal(init=1))
         of_host = host.read if name in busy else host.read | host.en
         address = Signal.like(own.addr)

@@ -68,7 +68,7 @@ class Loader(wiring.Component):
         }
         self._weights = {} if config.weight_interval else {"weights_table": (config.width, config.weights)}
         super().__init__(
-            table_ports(self._weights | self._tables)
+            table_ports(self._weights | self._tables, ahead=self._weights)
             | {
                 "weights_lane": Out(range(config.lanes)),
                 "weights_word": In(config.width),
@@ -95,19 +95,24 @@ class Loader(wiring.Component):
         constant_address = Signal.like(constants.addr)
         behind = array_latency(self.config.width) + 1
         m.d.comb += constants.addr.eq(registered(m, constant_address, behind))
+        # Those of weights go into the block RAMs' own registers.
+        addresses = [(table.addr, Signal.like(table.addr)) for table in weights]
+        m.d.comb += [following.eq(present) for following, present in addresses]
+        m.d.sync += [present.eq(following) for following, present in addresses]
         parts, busy, lane = Signal(self._pass), Signal(), Signal(range(self.config.lanes))
         last = lane == self.config.lanes - 1
         with m.If(self.begin):
             m.d.sync += [busy.eq(1), lane.eq(0), parts.eq(self.parts)]
+            m.d.comb += [following.eq(self.parts.weights_base) for following, _ in addresses]
             m.d.sync += [
-                *(table.addr.eq(self.parts.weights_base) for table in weights),
                 self.key_address.eq(self.parts.weights_base),
                 constant_address.eq(self.parts.constants_base),
                 local.addr.eq(self.parts.local_base),
             ]
         with m.Elif(busy):
             m.d.sync += [lane.eq(lane + 1), busy.eq(~last)]
-            m.d.sync += [table.addr.eq(table.addr + 1) for table in (*weights, local)]
+            m.d.comb += [following.eq(present + 1) for following, present in addresses]
+            m.d.sync += local.addr.eq(local.addr + 1)
             m.d.sync += self.key_address.eq(self.key_address + 1)
             m.d.sync += constant_address.eq(constant_address + ~parts.same_constants)
         m.d.comb += [

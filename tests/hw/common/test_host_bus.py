@@ -17,11 +17,15 @@ TABLES = {
 """Name, shape and words of tables, by number, in the order of their stations."""
 
 
+AHEAD = ("middle",)
+"""The table that takes a cycle longer."""
+
+
 class System(wiring.Component):
     """A bus with its tables; it answers 5 for a table that is not there."""
 
     def __init__(self):
-        ports = [table_ports({name: (shape, depth)}) for name, shape, depth in TABLES.values()]
+        ports = [table_ports({name: (shape, depth)}, AHEAD) for name, shape, depth in TABLES.values()]
         super().__init__({name: member for port in ports for name, member in port.items()})
         signatures = {number: getattr(self, name).signature.flip() for number, (name, *_) in TABLES.items()}
         self.bus, self.reset = HostBus(signatures, 8), Signal()

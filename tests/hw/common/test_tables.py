@@ -124,10 +124,12 @@ class _Deep(wiring.Component):
 
     layout = data.StructLayout({"a": signed(14), "b": 25, "c": signed(11)})
 
-    def __init__(self, depth):
+    def __init__(self, depth, ahead=False):
         self.depth = depth
         self.tables = {"deep": (self.layout, self.depth)}
-        super().__init__(table_ports(self.tables) | {"address": In(range(self.depth))})
+        super().__init__(
+            table_ports(self.tables, self.tables if ahead else ()) | {"address": In(range(self.depth))}
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -136,10 +138,11 @@ class _Deep(wiring.Component):
         return m
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize(("depth", "rows"), [(3000, 1), (2100, 2)])
-def test_a_table_of_slices(depth, rows):
+def test_a_table_of_slices(depth, rows, ahead):
     """Of one row of block RAMs, or of a second one for the last 52 words."""
-    block, generator = _Deep(depth), random.Random(1)
+    block, generator = _Deep(depth, ahead), random.Random(1)
     made = parts(block.layout.size, depth)
     assert len({words for words, _ in made}) == rows
     assert len(made) > rows
@@ -156,12 +159,15 @@ def test_a_table_of_slices(depth, rows):
         for address, word in words.items():
             context.set(block.address, address)
             await context.tick()
-            assert context.get(block.read.data).as_bits() == word
             # It stays while nothing is read.
             context.set(block.read.en, 0)
             context.set(block.address, depth - 1 - address)
-            await context.tick()
+            if ahead:
+                await context.tick()
             assert context.get(block.read.data).as_bits() == word
+            for _ in range(3):
+                await context.tick()
+                assert context.get(block.read.data).as_bits() == word
             context.set(block.read.en, 1)
 
     simulate(block, testbench)
