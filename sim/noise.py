@@ -67,8 +67,8 @@ def cut(stream: bytes, at: int, dice: random.Random) -> bytes:
 
 def slip(stream: bytes, at: int, dice: random.Random) -> bytes:
     """Lose one bit, so that all that follows comes a bit early, and the last byte never whole."""
-    bits, behind = int.from_bytes(stream, "big"), 8 * (len(stream) - at) - dice.randrange(8) - 1
-    left = (bits >> behind + 1) << behind | bits & (1 << behind) - 1
+    bits, after = int.from_bytes(stream, "big"), 8 * (len(stream) - at) - dice.randrange(8) - 1
+    left = (bits >> after + 1) << after | bits & (1 << after) - 1
     return (left >> 7).to_bytes(len(stream) - 1, "big")
 
 
@@ -83,8 +83,8 @@ RESET = "reset"
 class Noise:
     """One fault at a time, which is armed and then happens once.
 
-    It hits the byte that is ``distance`` bytes further on in its direction. A reset comes ``distance`` cycles
-    later.
+    It hits the byte that is ``distance`` bytes further on in its direction. A reset comes after as many
+    cycles.
     """
 
     def __init__(self, seed: int):

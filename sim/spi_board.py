@@ -1,4 +1,4 @@
-"""An accelerator behind the pins of an SPI slave, simulated, and the master of that bus."""
+"""A simulated accelerator with an SPI slave, and the master of its bus."""
 
 from pathlib import Path
 from typing import Protocol
@@ -158,5 +158,5 @@ def spi_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Pat
         folder / f"{machine.name}-spi",
         identity=f"{stamps.fingerprint(hw, models, sim)} {machine!r}",
         notice=notice,
-        building=f"building the simulator of {machine.name} behind SPI pins, once: minutes",
+        building=f"building the simulator of {machine.name} with an SPI slave, once: minutes",
     )

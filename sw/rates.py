@@ -85,6 +85,12 @@ def line_images_per_second(model: ModelConfig, baud: int) -> float:
     return baud / BITS_OF_A_BYTE / max(frame_bytes(model).values())
 
 
+def spi_images_per_second(model: ModelConfig, hertz: float) -> float:
+    """The most images in a second that an SPI bus carries, on the same terms; no byte is stuffed on the way
+    to the accelerator."""
+    return hertz / 8 / max(frame_bytes(model).values())
+
+
 def images_per_second(model: str, config: str, clock_hz: float, baud: int) -> tuple[float, float]:
     """Images in a second that the accelerator computes, and those that come through its line."""
     computed = clock_hz / cycles(model, config)

@@ -5,7 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.link.stuffing import FLAG, Stuffing
+from haarlequin.hw.link.stuffer import Stuffer
+from haarlequin.hw.link.stuffing import FLAG
 
 DEPTH = 16
 """Bytes that wait on the way between the two clocks, in each direction."""
@@ -17,7 +18,7 @@ class SpiSlave(wiring.Component):
     SCK is a clock of its own, with a FIFO in each direction. It may be faster than the machine's clock, as
     long as a byte, eight periods, takes longer than a cycle. A byte that finds its FIFO full is lost.
 
-    What is sent goes through a `Stuffing`, and where there is nothing to send, a `FLAG` is sent: the master
+    What is sent goes through a `Stuffer`, and where there is nothing to send, a `FLAG` is sent: the master
     cannot know when a byte will be there. What is received is taken as it is, since the receiver of frames
     skips what comes between them.
 
@@ -65,9 +66,9 @@ class SpiSlave(wiring.Component):
         # `hw.families.family.PREPARE` knows memories with two clocks by these names.
         m.submodules.crossing_in = inward = AsyncFIFO(width=8, depth=DEPTH, w_domain="sck", r_domain="sync")
         m.submodules.crossing_out = outward = AsyncFIFO(width=8, depth=DEPTH, w_domain="sync", r_domain="sck")
-        m.submodules.stuffing = stuffing = Stuffing()
-        wiring.connect(m, wiring.flipped(self.to_send), stuffing.said)
-        wiring.connect(m, stuffing.line, outward.w_stream)
+        m.submodules.stuffer = stuffer = Stuffer()
+        wiring.connect(m, wiring.flipped(self.to_send), stuffer.said)
+        wiring.connect(m, stuffer.line, outward.w_stream)
         wiring.connect(m, inward.r_stream, wiring.flipped(self.received))
 
         count, arrived, leaving = Signal(range(8)), Signal(7), Signal(8, init=FLAG)

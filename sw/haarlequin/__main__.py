@@ -23,6 +23,7 @@ COMMANDS = {
     "area": ("hw.area", "what the blocks cost on an ECP5"),
     "gatesim": ("sim.gatesim", "the netlist of a board against the integer model"),
     "noise": ("sim.noise", "a thousand faults on the link of the real RTL"),
+    "cable": ("sim.cable", "images a second through a simulated SPI bus"),
     "serve": ("sim.serve", "the simulated accelerator on a pseudo-terminal"),
 }
 """The module within ``haarlequin`` whose ``main`` each command is, and what it does."""

@@ -12,7 +12,7 @@ from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.link.boot import FlashBoot
 from haarlequin.hw.link.protocol import Identity, Memory
-from haarlequin.hw.link.stuffing import Stuffing
+from haarlequin.hw.link.stuffer import Stuffer
 from haarlequin.hw.link.switch import LineSwitch
 from haarlequin.hw.link.uart import Uart
 from haarlequin.hw.presets import CONFIGS
@@ -67,7 +67,7 @@ def boot(clock_hz: int) -> FlashBoot:
 def with_streams() -> dict[str, wiring.Component]:
     """Every block that has streams, by its class."""
     found = {"SkidBuffer": SkidBuffer(), "Uart": Uart(4), "FlashBoot": boot(CLOCK)}
-    found |= {"Stuffing": Stuffing(), "LineSwitch": LineSwitch(2)}
+    found |= {"Stuffer": Stuffer(), "LineSwitch": LineSwitch(2)}
     for machine in machines(replace(SMALLEST, answers=8)):
         found |= blocks(machine)
     return found
@@ -77,7 +77,7 @@ def with_streams() -> dict[str, wiring.Component]:
 def components() -> dict[str, wiring.Component]:
     """Every block of the two machines, by its class, with sizes of `overflow.SIZES`."""
     found: dict[str, wiring.Component] = {"Uart": Uart(434), "FlashBoot": boot(50 * CLOCK)}
-    found |= {"Stuffing": Stuffing(), "LineSwitch": LineSwitch(2)}
+    found |= {"Stuffer": Stuffer(), "LineSwitch": LineSwitch(2)}
     for machine in machines(overflow.SIZES):
         with names():
             whole = Fragment.get(machine, None)

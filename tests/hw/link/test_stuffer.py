@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from haarlequin.hw.link.stuffing import ESCAPE, FLAG, Stuffing, Unstuffing, stuffed
+from haarlequin.hw.link.stuffer import Stuffer
+from haarlequin.hw.link.stuffing import ESCAPE, FLAG, Unstuffing, stuffed
 from tests.hw.bench import simulate
 
 SPECIAL = FLAG, ESCAPE, FLAG ^ 0x20, ESCAPE ^ 0x20
@@ -35,7 +36,7 @@ def test_what_is_said_comes_out_again(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_block_sends_what_the_function_says(seed):
     """With a pause before any byte, on either side."""
-    block, dice, data = Stuffing(), random.Random(seed), said(seed)
+    block, dice, data = Stuffer(), random.Random(seed), said(seed)
 
     async def testbench(context):
         left, came = list(data), b""

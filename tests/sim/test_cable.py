@@ -1,0 +1,19 @@
+import pytest
+
+from haarlequin.sim import cable
+
+pytestmark = pytest.mark.slow
+
+
+def test_images_go_through_the_bus(capsys):
+    """The layers take longer than 78 bytes: with an image always under way, hardly a cycle is lost."""
+    cable.main(["--model", "digits", "--images", "2"])
+    first, second, *_ = capsys.readouterr().out.splitlines()[-4:]
+    assert first == "digits on 16x64, both clocks 50 MHz: 4 images, all exact"
+    assert 95 < float(second.split(": ")[1].split("%")[0]) <= 100
+
+
+def test_no_images(capsys):
+    with pytest.raises(SystemExit):
+        cable.main(["--images", "0"])
+    assert "--images must be at least 1, not 0" in capsys.readouterr().err
