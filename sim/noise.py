@@ -83,8 +83,7 @@ RESET = "reset"
 class Noise:
     """One fault at a time, which is armed and then happens once.
 
-    It hits the byte that is ``distance`` bytes further on in its direction. A reset comes after as many
-    cycles.
+    It hits the byte that is ``distance`` bytes further on in its direction; a reset waits as many cycles.
     """
 
     def __init__(self, seed: int):

@@ -28,6 +28,7 @@ with imports():
     from haarlequin.sw import mask_picture
     from haarlequin.sw.accelerator import Accelerator
     from haarlequin.sw.devices import KINDS, DeviceError
+    from haarlequin.sw.devices.plugged_in import listing
     from haarlequin.sw.images import class_of, find
     from haarlequin.sw.report import Item, Report, Tally
 
@@ -134,7 +135,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME|PATH",
         help="a trained model, an ONNX file, a checkpoint or a folder of tables (default: digits)",
     )
-    parser.add_argument("--device", default="sim", help="(default: sim)")
+    parser.add_argument("--device", default="sim", help="or list, which names all (default: sim)")
     parser.add_argument("--config", help="accelerator to simulate (default: what the model is meant for)")
     parser.add_argument("--top", type=int, metavar="K", help="labels to name (default: 1)")
     parser.add_argument(
@@ -175,6 +176,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Open the device, classify, and report; returns the exit code."""
+    if arguments.device == "list":
+        print(listing())
+        return 0
     _check_mask_file(arguments.mask)
     with _open(arguments) as accelerator:
         if arguments.check and not accelerator.model.golden:

@@ -8,6 +8,7 @@ says what every device does.
     link.py         an accelerator at the other end of a line: the host's end of the protocol
     byte_line.py    `Line`, which carries the bytes: serial_port.py and spi_port.py to a board, simulated.py
                     to the RTL
+    plugged_in.py   which devices this computer has, and who holds them
     port_errors.py  why a serial port cannot be opened, and what to do about it
 """
 

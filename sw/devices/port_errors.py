@@ -44,7 +44,7 @@ def reason(port: str, baud: int, error: Exception) -> str:
     if number == errno.EACCES:
         return f"{os.strerror(number)}; {rights(port, status)}"
     if number in BUSY:
-        return f"it is in use by {_holders(status)}: end that first"
+        return f"it is in use by {holders(status) or 'another program'}: end that first"
     if number in EMPTY:
         return f"nothing is connected to it ({os.strerror(number)}); {_ports()}; is the board plugged in?"
     if number == errno.EINVAL or isinstance(error, ValueError | OverflowError):
@@ -91,8 +91,8 @@ def rights(port: str, status: os.stat_result) -> str:
     return f"it is for the group {group.gr_name}: sudo usermod -aG {group.gr_name} $USER, then log in again"
 
 
-def _holders(status: os.stat_result) -> str:
-    """The programs that have the port open, as far as /proc tells; only those that locked it, if any did."""
+def holders(status: os.stat_result) -> str:
+    """The programs that have a port open, as far as /proc tells; only those that locked it, if any did."""
     locked, opened = set(), set()
     for process in (each for each in _listed(Path("/proc")) if each.name.isdigit()):
         for link in _listed(process / "fd"):
@@ -103,7 +103,7 @@ def _holders(status: os.stat_result) -> str:
                     facts = (process / "fdinfo" / link.name).read_text(encoding="utf-8", errors="replace")
                     if "FLOCK" in facts:
                         locked.add(process)
-    return ", ".join(_named(each) for each in sorted(locked or opened)) or "another program"
+    return ", ".join(_named(each) for each in sorted(locked or opened))
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -15,6 +15,8 @@ MODULO = {
     "Machine.flying": "`Link.IN_FLIGHT` images at most, whose numbers the link keeps: 4 of 15",
     "Machine.saturations": "the same saturations, and those of the head's features",
     "Layers.clipped": "four saturations per lane and cycle at most, in less than 2^20 cycles of an image",
+    "Layers.write_0__chunk": "a tile's chunk and the places that its tokens move by are in one word (lower)",
+    "Layers.write_1__chunk": "the same, in the upper half of a word of pairs (lower)",
     "Layers.stored": "a mean of values that fit; the compiler runs every tensor (check.Checker)",
     "BinaryLane.ones": "so many ones are among the values, if no load comes between them (schedule)",
     "LaneArray.others": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
@@ -62,7 +64,18 @@ MODULO = {
 def address(name: str) -> bool:
     """Whether a target is an address, which is modulo its memory by contract: `hw.program.pass_layout`."""
     last = name.rpartition("__")[2]
-    words = ("corner", "line", "row_start", "word", "done_row", "query", "row_corner", "addr")
+    words = (
+        "read_0",
+        "read_1",
+        "corner",
+        "line",
+        "row_start",
+        "word",
+        "done_row",
+        "query",
+        "row_corner",
+        "addr",
+    )
     return (
         last in words
         or last.startswith("address")
