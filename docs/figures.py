@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from haarlequin.hw.boards import BOARDS
+from haarlequin.hw.boards.board import SPI_HZ
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import PRESETS
@@ -21,6 +22,7 @@ from haarlequin.sw.rates import (
     giga_operations,
     images_per_second,
     line_images_per_second,
+    spi_images_per_second,
 )
 from haarlequin.sw.targets import compile_model
 
@@ -105,17 +107,20 @@ def routed_table() -> list[str]:
 def line_table() -> list[str]:
     """How the images a second through a cable come about, for each board."""
     rows = [
-        "| board | baud | IMAGE frame | RESULT frame | the line carries | the accelerator computes |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| board | baud | IMAGE frame | RESULT frame | the UART carries | SPI at 50 MHz carries "
+        "| the accelerator computes |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, found in routed().items():
         model = BOARDS[name].model
         frames, baud = frame_bytes(PRESETS[model]), found["baud"]
         computed, _ = images_per_second(model, found["config"], round(found["clock_mhz"] * 1e6), baud)
         line = line_images_per_second(PRESETS[model], baud)
+        bus = spi_images_per_second(PRESETS[model], SPI_HZ)
+        spi = f"{_rate(bus)} images/s" if BOARDS[name].spi else "–"
         rows.append(
             f"| {found['part']} | {baud:,} | {frames['image']:,} bytes | {frames['result']} bytes "
-            f"| {_rate(line)} images/s | {_rate(computed)} images/s |"
+            f"| {_rate(line)} images/s | {spi} | {_rate(computed)} images/s |"
         )
     return rows
 

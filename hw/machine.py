@@ -215,10 +215,9 @@ class Machine(wiring.Component):
 
     def _ends(self, m: Module, settings: data.View) -> stream.Interface:
         """Sums go into the head, or one by one to the answers of tokens. Returns what comes of them."""
-        head, answers = self._head, self._answers
-        sums = skid_buffer(m, self._layers.sums)  # the head's wait would have a wire to every sum of the pool
+        layers, head, answers = self._layers, self._head, self._answers
         if answers is None:
-            wiring.connect(m, sums, head.sums)
+            wiring.connect(m, layers.sums, head.sums)
             return skid_buffer(m, head.logits)
         m.submodules.answers = answers
         by_token = settings.answers != 0
@@ -227,11 +226,11 @@ class Machine(wiring.Component):
             answers.tokens.eq(settings.answers),
             answers.classes.eq(settings.classes),
             answers.whole.eq(settings.whole),
-            answers.logits.p.eq(sums.p),
-            answers.logits.valid.eq(sums.valid & by_token),
-            head.sums.p.eq(sums.p),
-            head.sums.valid.eq(sums.valid & ~by_token),
-            sums.ready.eq(by_token | head.sums.ready),
+            answers.logits.p.eq(layers.sums.p),
+            answers.logits.valid.eq(layers.sums.valid & by_token),
+            head.sums.p.eq(layers.sums.p),
+            head.sums.valid.eq(layers.sums.valid & ~by_token),
+            layers.sums.ready.eq(by_token | head.sums.ready),
             out.p.eq(Mux(by_token, answers.words.p, head.logits.p)),
             out.valid.eq(Mux(by_token, answers.words.valid, head.logits.valid)),
             answers.words.ready.eq(out.ready & by_token),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from haarlequin.hw.boards.board import ECP5_85F, Board
+from haarlequin.hw.boards.board import ECP5_85F, SPI_HZ, Board
 from haarlequin.hw.config import AcceleratorConfig, AnyConfig
 from haarlequin.hw.families.family import RESOURCES
 from haarlequin.hw.presets import accelerator
@@ -94,6 +94,7 @@ def figures_of(target: Board, found: dict[str, Any], model: str) -> BoardFigures
         Figure("gops_per_klut4_at_fmax", "… at Fmax", at_fmax, f"{at_fmax:#.2g}", _density_mark(target)),
         Figure("array_images_per_second", "images/s, array", array, rate(array), mark),
         Figure("cable_images_per_second", "images/s, through the cable", cable, rate(cable), mark),
+        *_over_spi(target, model, array),
         Figure("array_latency_s", "latency of an image, array", alone, _milliseconds(alone)),
         Figure("cable_latency_s", "… through the cable", whole, _milliseconds(whole)),
     ]
@@ -101,6 +102,16 @@ def figures_of(target: Board, found: dict[str, Any], model: str) -> BoardFigures
     if not found["met"]:
         title += f"; it MISSES its clock: make bitstream BOARD={target.name}"
     return BoardFigures(target.name, title, model, config, figures, rates.operations(model, config))
+
+
+def _over_spi(target: Board, model: str, array: float) -> list[Figure]:
+    """The rate through the SPI slave of a board that has one, at the clock for which it is routed."""
+    if target.spi is None:
+        return []
+    images = min(array, rates.spi_images_per_second(PRESETS[model], SPI_HZ))
+    return [
+        Figure("spi_images_per_second", f"images/s, over SPI at {SPI_HZ / 1e6:g} MHz", images, rate(images))
+    ]
 
 
 def _milliseconds(seconds: float) -> str:

@@ -41,6 +41,7 @@ def test_figures_counted_by_hand(build):
     assert (got["fmax_mhz"], got["clock_mhz"]) == (pytest.approx(60.6), 60.0)
     assert got["array_images_per_second"] == found.array == pytest.approx(images)
     assert got["cable_images_per_second"] == pytest.approx(3_000_000 / 10 / 3086)
+    assert got["spi_images_per_second"] == pytest.approx(min(got["array_images_per_second"], 50e6 / 8 / 3086))
     assert got["gops"] == pytest.approx(gops)
     assert got["gops_per_klut4"] == pytest.approx(gops / 10)
     assert got["gops_per_klut4_at_fmax"] == pytest.approx(1.01 * gops / 10)
