@@ -57,7 +57,8 @@ def summary(flow: Flow, routed: report.Routed, seed: int) -> dict[str, Any]:
     found |= {resource: routed.usage[resource][0] for resource in RESOURCES}
     found |= {"available": {resource: routed.usage[resource][1] for resource in RESOURCES}}
     found |= {"clock_mhz": clock_mhz, "baud": flow.baud, "fmax_mhz": round(routed.fmax_mhz, 1)}
-    found |= {"met": routed.fmax_mhz >= clock_mhz, "seconds": round(flow.seconds), "seed": seed}
+    met = routed.fmax_mhz >= clock_mhz and not routed.missed
+    found |= {"met": met, "seconds": round(flow.seconds), "seed": seed}
     programs = "yosys", flow.family.nextpnr, flow.family.packer
     return found | {"toolchain": [tools.version(program) for program in programs]}
 
@@ -70,6 +71,9 @@ def describe(flow: Flow, routed: report.Routed) -> str:
     path, clock = routed.path, f"{routed.fmax_mhz:.1f} MHz of {flow.top.clock_hz / 1e6:g}"
     lines.append(f"  {clock}; longest path {path.nanoseconds:.1f} ns, {path.routing:.1f} of them wires:")
     lines += [f"    {path.start}", f"  → {path.end}"]
+    lines += [
+        f"  {name}: {reached:.1f} MHz of {wanted:g}" for name, (reached, wanted) in routed.lines.items()
+    ]
     lines.append(f"floorplan: {flow.folder / 'floorplan.png'}")
     made = f"{flow.top.config.name} at {flow.top.clock_hz / 1e6:g} MHz, {flow.baud:,} baud"
     return "\n".join([*lines, f"{flow.bitstream}: {made}; {flow.seconds:,.0f} s in all"])
@@ -206,6 +210,11 @@ def make(
         raise BuildError(
             f"{target.name} misses {clock}: it reaches {routed.fmax_mhz:.1f} MHz; "
             f"{remedy(target, baud, routed.fmax_mhz)}"
+        )
+    for name, (reached, wanted) in routed.missed.items():
+        raise BuildError(
+            f"{target.name} misses {wanted:g} MHz of {name}: it reaches {reached:.1f} MHz; "
+            "try another SEED, or use that line at a lower clock"
         )
 
 

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from haarlequin.hw.families.family import REPORT, RESOURCES, Family
@@ -25,12 +26,19 @@ class Limit:
 class Routed:
     """The report of nextpnr on a routed design.
 
-    ``usage`` has (used, available) for each resource. ``fmax_mhz`` is the highest clock; ``path`` limits it.
+    ``usage`` has (used, available) for each resource. ``fmax_mhz`` is the highest clock of the accelerator;
+    ``path`` limits it. ``lines`` has (reached, wanted) for each clock that a line brings, in MHz.
     """
 
     usage: dict[str, tuple[int, int]]
     fmax_mhz: float
     path: Limit
+    lines: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def missed(self) -> dict[str, tuple[float, float]]:
+        """Those of `lines` that are not reached."""
+        return {name: (reached, wanted) for name, (reached, wanted) in self.lines.items() if reached < wanted}
 
 
 def routed(folder: Path, family: Family) -> Routed:
@@ -46,11 +54,17 @@ def routed(folder: Path, family: Family) -> Routed:
         usage |= {resource: (cells[resource], usage[resource][1]) for resource in family.shared}
     # The clock with the longest path is the accelerator's. The clock of the pin drives only the PLL.
     inner = [path for path in report["critical_paths"] if path["from"] == path["to"]]
-    worst = max(inner, key=lambda path: sum(part["delay"] for part in path["path"]))["path"]
+    longest = max(inner, key=lambda path: sum(part["delay"] for part in path["path"]))
+    worst, own = longest["path"], longest["from"].split()[-1]
     delay = sum(part["delay"] for part in worst)
     routing = sum(part["delay"] for part in worst if part["type"] == "routing")
     limits = Limit(delay, routing, worst[0]["from"]["cell"], worst[-1]["to"]["cell"])
-    return Routed(usage, 1000 / delay, limits)
+    lines = {
+        name: (clock["achieved"], clock["constraint"])
+        for name, clock in report["fmax"].items()
+        if name != own and "spi." in name
+    }
+    return Routed(usage, 1000 / delay, limits, lines)
 
 
 def by_module(netlist: Path, family: Family) -> dict[str, Counter]:

@@ -43,8 +43,17 @@ def test_the_clock_is_the_slowest_path_within_a_domain(tmp_path):
         path(("<async>", "posedge a"), "pin", "z", ("source", 0.0), ("routing", 30.0)),
     ]
     used = {"TRELLIS_COMB": {"used": 12, "available": 24}, "DP16KD": {"used": 3, "available": 56}}
-    (tmp_path / "report.json").write_text(json.dumps({"critical_paths": paths, "utilization": used}))
+    fmax = {
+        "a": {"achieved": 200.0, "constraint": 60.0},
+        "spi.sck": {"achieved": 49.9, "constraint": 50.0},
+        "spi.other": {"achieved": 70.0, "constraint": 50.0},
+        "clk25": {"achieved": 20.0, "constraint": 25.0},
+    }
+    text = json.dumps({"critical_paths": paths, "utilization": used, "fmax": fmax})
+    (tmp_path / "report.json").write_text(text)
     routed = report.routed(tmp_path, ECP5)
+    assert routed.lines == {"spi.sck": (49.9, 50.0), "spi.other": (70.0, 50.0)}
+    assert routed.missed == {"spi.sck": (49.9, 50.0)}
     assert routed.fmax_mhz == 200.0
     assert (routed.path.start, routed.path.end, routed.path.routing) == ("p", "q", 4.0)
     assert routed.usage == {"lut4": (12, 24), "ff": (0, 0), "bram": (3, 56), "dsp": (0, 0)}
@@ -64,6 +73,7 @@ def test_a_logic_cell_of_an_ice40_has_a_flip_flop_too(tmp_path):
     parts = [{"delay": 20.0, "type": "routing", "from": {"cell": "x"}, "to": {"cell": "y"}}]
     paths = [{"from": "posedge a", "to": "posedge a", "path": parts}]
     used = {"ICESTORM_LC": {"used": 3, "available": 5280}, "ICESTORM_RAM": {"used": 1, "available": 30}}
-    (tmp_path / "report.json").write_text(json.dumps({"critical_paths": paths, "utilization": used}))
+    text = json.dumps({"critical_paths": paths, "utilization": used, "fmax": {}})
+    (tmp_path / "report.json").write_text(text)
     routed = report.routed(tmp_path, FAMILIES["ice40"])
     assert routed.usage == {"lut4": (3, 5280), "ff": (2, 5280), "bram": (1, 30), "dsp": (0, 0)}
