@@ -1,4 +1,4 @@
-"""Simulate what yosys makes for a board: a netlist of the part's own primitives, reached by its UART pins.
+"""Simulate what yosys makes for a board: a netlist of the part's own primitives, reached by its lines' pins.
 
 The primitives are yosys' models; where yosys has only an empty box, those of `sw/verilated/cells/` are taken.
 Timing is not simulated. Whatever the part does not initialise begins as noise, and whatever the part leaves
@@ -22,6 +22,7 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.uart import Uart
+from haarlequin.sim.spi_board import SpiMaster
 from haarlequin.sw.verilated import build
 
 CELLS = Path(build.__file__).with_name("cells")
@@ -50,34 +51,59 @@ class NetlistError(build.BuildError):
     """The netlist is not one to simulate; the message is one line and says what is wrong with it."""
 
 
-class Board(wiring.Component):
-    """A board as the host sees it: a netlist, and a UART at its pins.
+@dataclass(frozen=True)
+class SpiPins:
+    """The names of the pins of a board's SPI slave; ``cs`` is low where it is chosen."""
 
-    ``restart`` of a simulation resets the UART and nothing else.
+    sck: str
+    cs: str
+    copi: str
+    cipo: str
+
+
+class Board(wiring.Component):
+    """A board as the host sees it: a netlist, and a UART at its pins, or the master of an SPI bus.
+
+    ``restart`` of a simulation resets that and nothing else.
 
     Arguments:
-        divisor: clock cycles per bit.
+        divisor: clock cycles per bit of the UART.
         clock, rx, tx: names of its pins.
         ties: the values of its other inputs. Its other outputs are left open.
+        spi: the pins of its SPI slave, where it is reached by that; the UART's line is silent then.
     """
 
     rx: In(stream.Signature(8))  # type: ignore[valid-type]  # Amaranth's ports are annotated by values
     tx: Out(stream.Signature(8))  # type: ignore[valid-type]  # the same
 
-    def __init__(self, divisor: int, *, clock: str, rx: str, tx: str, ties: Mapping[str, Const]):
+    def __init__(
+        self,
+        divisor: int,
+        *,
+        clock: str,
+        rx: str,
+        tx: str,
+        ties: Mapping[str, Const],
+        spi: SpiPins | None = None,
+    ):
         self._divisor = divisor
-        self._pins, self._ties = (clock, rx, tx), ties
+        self._pins, self._ties, self._spi = (clock, rx, tx), ties, spi
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.uart = uart = Uart(self._divisor)
         clock, rx, tx = self._pins
-        pins = {f"i_{clock}": ClockSignal(), f"i_{rx}": uart.tx, f"o_{tx}": uart.rx}
-        pins |= {f"i_{name}": value for name, value in self._ties.items()}
+        pins = {f"i_{clock}": ClockSignal()} | {f"i_{name}": value for name, value in self._ties.items()}
+        if self._spi is None:
+            m.submodules.line = line = Uart(self._divisor)
+            pins |= {f"i_{rx}": line.tx, f"o_{tx}": line.rx}
+        else:
+            m.submodules.line = line = SpiMaster()
+            pins |= {f"i_{rx}": Const(1), f"i_{self._spi.sck}": line.sck, f"i_{self._spi.cs}": ~line.cs}
+            pins |= {f"i_{self._spi.copi}": line.copi, f"o_{self._spi.cipo}": line.cipo}
         m.submodules.netlist = Instance(NETLIST, **pins)
-        wiring.connect(m, wiring.flipped(self.rx), uart.to_send)
-        wiring.connect(m, wiring.flipped(self.tx), uart.received)
+        wiring.connect(m, wiring.flipped(self.rx), line.to_send)
+        wiring.connect(m, wiring.flipped(self.tx), line.received)
         return m
 
 
@@ -91,6 +117,7 @@ def simulate(
     rx: str = "rx",
     tx: str = "tx",
     ties: Mapping[str, int] = NOTHING,
+    spi: SpiPins | None = None,
     notice: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """The simulator of a board, for `Simulation`; built in ``folder`` if it is not there yet.
@@ -100,6 +127,7 @@ def simulate(
         divisor: of the board's UART, in cycles of the bench's clock.
         clock, rx, tx: names of its pins. ``clock`` gets the bench's clock, and a PLL passes it on unchanged.
         ties: the values of its other inputs.
+        spi: the pins of its SPI slave, to reach it by that and not by the UART. SCK has half of its clock.
         notice: is told of a build before it begins.
 
     Raises:
@@ -107,16 +135,18 @@ def simulate(
         sw.verilated.build.BuildError: the simulator cannot be built.
         hw.bitstream.tools.ToolError: yosys is missing or failed.
     """
-    inputs = [clock, rx, *ties]
+    inputs, outputs = [clock, rx, *ties], [tx]
+    if spi:
+        inputs, outputs = [*inputs, spi.sck, spi.cs, spi.copi], [*outputs, spi.cipo]
     found = read(netlist, family)
-    for name, direction in [*((name, "input") for name in inputs), (tx, "output")]:
+    for name, direction in [*((name, "input") for name in inputs), *((name, "output") for name in outputs)]:
         if found.pins.get(name, ("", 0))[0] != direction:
             raise NetlistError(f"{netlist} has no {direction} {name}; its pins are {', '.join(found.pins)}")
     open_ = [name for name, (direction, _) in found.pins.items() if direction != "output"]
     if left := [name for name in open_ if name not in inputs]:
         raise NetlistError(f"say what {', '.join(left)} of {netlist} are tied to")
     constants = {name: Const(value, found.pins[name][1]) for name, value in ties.items()}
-    board = Board(divisor, clock=clock, rx=rx, tx=tx, ties=constants)
+    board = Board(divisor, clock=clock, rx=rx, tx=tx, ties=constants, spi=spi)
     building = "building the simulator of the netlist: minutes"
     return build.build(
         board, folder, notice=notice, building=building, sources=found.sources, options=OPTIONS

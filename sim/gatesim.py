@@ -33,15 +33,27 @@ ERASED = 1
 """The bit that an empty flash answers, so that nothing boots from it."""
 
 
-def simulator(flow: Flow, folder: Path) -> Path:
-    """The simulator of a board's netlist, built in ``folder`` if it is not there yet."""
+SPI = gates.SpiPins(*(f"host_spi_0__{pin}__io" for pin in ("sck", "cs", "copi", "cipo")))
+"""The pins of `hw.boards.board.spi_resource`."""
+
+
+def simulator(flow: Flow, folder: Path, by_spi: bool = False) -> Path:
+    """The simulator of a board's netlist, built in ``folder`` if it is not there yet.
+
+    The board is reached by its UART, or by its SPI slave.
+    """
     clock, rx, tx = f"{flow.platform.default_clk}_0__io", "uart_0__rx__io", "uart_0__tx__io"
     ties = {name: 0 for name, (direction, _) in gates.pins(flow.netlist).items() if direction == "input"}
     del ties[clock], ties[rx]
     released = flow.platform.lookup(flow.target.reset, 0).ios[0].invert
+    if by_spi:
+        for pin in (SPI.sck, SPI.cs, SPI.copi):
+            del ties[pin]
     for name in ties:
         if name.endswith("__cipo__io"):
             ties[name] = ERASED
+        elif name == SPI.cs:
+            ties[name] = 1  # the pin has a pull-up
         elif name == f"{flow.target.reset}_0__io":
             ties[name] = int(released)
     return gates.simulate(
@@ -53,6 +65,7 @@ def simulator(flow: Flow, folder: Path) -> Path:
         rx=rx,
         tx=tx,
         ties=ties,
+        spi=SPI if by_spi else None,
         notice=say,
     )
 

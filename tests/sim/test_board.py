@@ -15,6 +15,7 @@ from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.gatesim import simulator
 from haarlequin.sim.simulate import expect
+from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
 from haarlequin.sw.targets import compile_model
@@ -49,8 +50,16 @@ def models(flow):
 
 
 def test_its_netlist_gives_the_golden_logits(flow, tmp_path):
-    """PLL, pins and UART included; nothing is in its memories but what the host puts there."""
-    line = SimulatedLine(simulator(flow, tmp_path / "gates"), 10 * DIVISOR, flow.top.clock_hz)
+    """PLL, pins and line included; nothing is in its memories but what the host puts there.
+
+    The array is reached by its SPI pins, with a clock of their own, and the scalar machine by its UART's.
+    """
+    by_spi = flow.target.name == "ulx3s-25f"
+    folder = simulator(flow, tmp_path / "gates", by_spi)
+    if by_spi:
+        line = SimulatedSpiLine(SimulatedBus(folder))
+    else:
+        line = SimulatedLine(folder, 10 * DIVISOR, flow.top.clock_hz)
     with LinkDevice(line) as device:
         assert device.identity.clock_hz == flow.top.clock_hz
         for seed, model in enumerate(models(flow)):

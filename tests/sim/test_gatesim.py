@@ -21,6 +21,10 @@ PINS = {
     "uart_0__tx__io": "output",
     "button_fire_0__io": "input",
     "spi_flash_0__cipo__io": "input",
+    "host_spi_0__sck__io": "input",
+    "host_spi_0__cs__io": "input",
+    "host_spi_0__copi__io": "input",
+    "host_spi_0__cipo__io": "output",
     "led_0__io": "output",
 }
 
@@ -41,7 +45,12 @@ def test_the_flash_is_empty_and_the_button_released(flow, monkeypatch, tmp_path)
     )
     netlist, family, divisor, folder = gatesim.simulator(flow, tmp_path / "gates")
     assert (netlist, family, divisor, folder) == (flow.netlist, "ecp5", 4, tmp_path / "gates")
+    idle = {"host_spi_0__sck__io": 0, "host_spi_0__cs__io": 1, "host_spi_0__copi__io": 0}
+    assert told["ties"] == {"button_fire_0__io": 0, "spi_flash_0__cipo__io": 1} | idle
+    assert told["spi"] is None
+    gatesim.simulator(flow, tmp_path / "gates", by_spi=True)
     assert told["ties"] == {"button_fire_0__io": 0, "spi_flash_0__cipo__io": 1}
+    assert told["spi"] == gatesim.SPI
     assert (told["clock"], told["rx"], told["tx"]) == ("clk25_0__io", "uart_0__rx__io", "uart_0__tx__io")
 
 
