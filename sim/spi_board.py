@@ -120,11 +120,13 @@ class SimulatedBus:
         self.simulation = Simulation(folder)
 
     def exchange(self, data: bytes) -> bytes:
-        """Send bytes, and return those that come: as many."""
+        """Send bytes, and return those that come: as many. Raises OSError where the master does not go on."""
         came = b""
         self.simulation.send(data)
         while len(came) < len(data):
-            came += self.simulation.receive(CHUNK * BYTE)
+            if not (more := self.simulation.receive(2 * CHUNK * BYTE)):
+                raise OSError("the simulated master has stopped")
+            came += more
         return came
 
     def close(self) -> None:
