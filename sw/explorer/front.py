@@ -17,8 +17,9 @@ LANES = (8, 12, 16, 24, 32, 48, 64)
 WIDTHS = (32, 48, 64, 96, 128, 144, 192, 256, 288, 384, 512, 576)
 """Bits of a word that are tried."""
 
-ROUTABLE = 0.8
-"""The share of a part's LUT4 beyond which no design has found its wires yet: 77 % of an OrangeCrab did."""
+ROUTABLE = {"lut4": 0.8, "ff": 0.8}
+"""The share of a part's resources beyond which no design has found its places and wires yet: 77 % of an
+OrangeCrab's LUT4 did; for 87 % of an 85F's flip-flops, nextpnr looked for places in vain for 20 minutes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _point(model: GoldenModel, choice: Choice, board: Board, clock_mhz: float | 
     made = sized(model, choice)
     cells = {name: cost.factors().of(name, made.machine) for name in cost.FITTED}
     cells |= {"bram": made.block_rams, "dsp": multipliers(made.machine)}
-    limits = {name: count * (ROUTABLE if name == "lut4" else 1) for name, count in board.capacity.items()}
+    limits = {name: count * ROUTABLE.get(name, 1) for name, count in board.capacity.items()}
     lacks = tuple(name for name, count in cells.items() if count > limits[name])
     clock = clock_mhz or cost.clock_mhz(cells["lut4"])
     return Point(choice, made.machine, made.cycles, made.busy, cells, clock, lacks)
