@@ -37,7 +37,7 @@ class Routed:
 
     @property
     def missed(self) -> dict[str, tuple[float, float]]:
-        """Those of `lines` that are not reached."""
+        """The clocks among `lines` that are not reached."""
         return {name: (reached, wanted) for name, (reached, wanted) in self.lines.items() if reached < wanted}
 
 
