@@ -86,14 +86,3 @@ def test_partial_sums_are_in_the_third_bank_or_in_bank_a(bank_c):
     reduce = [item for item in found.passes if item["operation"] == OperationCode.REDUCE]
     assert {item["interval"] for item in reduce if item["write_b"]} == {int(not bank_c)}
     assert {item["partial_base"] for item in reduce if item["partial"]} == ({0} if bank_c else {4 * 16})
-
-
-def test_shifts_of_loads_lie_within_their_windows():
-    """A machine has no wires for others, of which a wide field of the program would not tell."""
-    widths = TINY.widths
-    (lowest, highest), (least, most) = widths.affine_shift, widths.slope_shift
-    loads = [item for item in lowered(TINY, MACHINE) if item["load_constants"]]
-    assert loads
-    for item in loads:
-        assert 0 <= item["affine_shift"] <= highest - lowest, item.name
-        assert 0 <= item["slope_shift"] <= most - least, item.name
