@@ -3,8 +3,8 @@
 Folders are found, not listed: a block that is added to one of them takes part without a change here.
 """
 
-import random
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants
@@ -89,23 +89,22 @@ def benches(path: str) -> list[tuple[str, ...]]:
     return [bench for bench in (own, *(each for each in WHOLE[known] if each != own)) if bench]
 
 
+def rank(seed: int, path: str, mutant: Mutant) -> str:
+    """The mutants that come first by this text are drawn. It depends on nothing but the mutant itself, so that
+    a change of one file leaves the draw from all others as it was, and no campaign is lost.
+    """
+    return sha256(f"{seed} {path} {mutant}".encode()).hexdigest()
+
+
 def drawn(seed: int) -> Iterator[tuple[str, Mutant]]:
     """(file, mutant) of each folder in turn, as many as `DRAWN` says; every file gives at least one."""
-    by_folder: dict[str, list[str]] = {}
+    by_folder: dict[str, list[tuple[bool, str, str, Mutant]]] = {}
     for path in files():
-        by_folder.setdefault(folder_of(path), []).append(path)
-    for folder, paths in by_folder.items():
-        generator = random.Random(f"{seed} {folder}")
-        shuffled = []
-        for path in paths:
-            some = list(mutants((ROOT / path).read_text(encoding="utf-8")))
-            generator.shuffle(some)
-            # Long files are asked more often than short ones: their next place is earlier in the order.
-            shuffled += [
-                ((rank + generator.random()) / len(some), path, each) for rank, each in enumerate(some)
-            ]
-            if some:
-                shuffled[-len(some)] = (-1.0, path, some[0])
-        shuffled.sort(key=lambda item: item[:2])
-        for _, path, mutant in shuffled[: DRAWN.get(folder, OTHERS)]:
+        some = mutants((ROOT / path).read_text(encoding="utf-8"))
+        ranked = sorted(((rank(seed, path, mutant), mutant) for mutant in some), key=lambda item: item[0])
+        places = by_folder.setdefault(folder_of(path), [])
+        places += ((i > 0, order, path, mutant) for i, (order, mutant) in enumerate(ranked))
+    for folder, places in by_folder.items():
+        places.sort(key=lambda item: item[:2])
+        for _, _, path, mutant in places[: DRAWN.get(folder, OTHERS)]:
             yield path, mutant

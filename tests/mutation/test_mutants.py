@@ -110,6 +110,16 @@ def test_every_file_is_broken_and_the_same_seed_draws_the_same():
     assert all(counts[folder] >= 100 for folder in ("hw/lanes", "hw/link", "sw/compiler", "sw/devices"))
 
 
+@pytest.mark.slow
+def test_a_file_that_is_added_leaves_the_draw_of_others(monkeypatch):
+    before = [path for path in files() if path != "hw/lanes/hamming.py"]
+    monkeypatch.setattr("tests.mutation.folders.files", lambda: before)
+    without = {*drawn(1)}
+    monkeypatch.undo()
+    added = {path for path, _ in {*drawn(1)} - without}
+    assert added == {"hw/lanes/hamming.py"}
+
+
 def test_every_block_takes_part_unless_it_is_said_why():
     """A new folder of blocks needs no change here."""
     every = {path.relative_to(ROOT).as_posix() for part in PARTS for path in (ROOT / part).rglob("*.py")}
