@@ -90,7 +90,7 @@ def benches(path: str) -> list[tuple[str, ...]]:
 
 
 def rank(seed: int, path: str, mutant: Mutant) -> str:
-    """The mutants that come first by this text are drawn. It depends on nothing but the mutant itself, so that
+    """The mutants that come first by this text are drawn. It depends on the mutant alone, so that
     a change of one file leaves the draw from all others as it was, and no campaign is lost.
     """
     return sha256(f"{seed} {path} {mutant}".encode()).hexdigest()
