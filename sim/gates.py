@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
-from amaranth.hdl import ClockSignal, Const, Instance, Module
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,6 +23,7 @@ from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.uart import Uart
 from haarlequin.sim.spi_board import SpiMaster
+from haarlequin.sim.usb.port import HostPort
 from haarlequin.sw.verilated import build
 
 CELLS = Path(build.__file__).with_name("cells")
@@ -40,6 +41,11 @@ NETLIST = "netlist"
 INPUTS = {"TRELLIS_IO": ("TRELLIS_INPUT", "DIR=INPUT"), "SB_IO": ("SB_INPUT", "PIN_TYPE=6'b000001")}
 """By pin primitive: the model to use where the pin is an input, and the parameter that says so. An input
 needs a model of its own, because Verilator does not let an input of the top be an inout inside."""
+
+INWARD, OUTWARD, RELEASED = "__i", "__o", "__t"
+"""What a pin of an ECP5 that goes both ways becomes in the simulator: an input, an output, and one that is
+high while the pin is not driven. Verilator knows no wires with two ends that drive them.
+"""
 
 _MODULE = re.compile(r"^[ \t]*module\s+\\?([^\s(#;]+).*?^[ \t]*endmodule\b", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -61,8 +67,18 @@ class SpiPins:
     cipo: str
 
 
+@dataclass(frozen=True)
+class UsbPins:
+    """The names of the pins of a board's USB plug, and the bench's cycles for a bit on them."""
+
+    d_p: str
+    d_n: str
+    pullup: str
+    bit: int
+
+
 class Board(wiring.Component):
-    """A board as the host sees it: a netlist, and a UART at its pins, or the master of an SPI bus.
+    """A board as the host sees it: a netlist, and at its pins a UART, the master of an SPI bus, or a USB host.
 
     ``restart`` of a simulation resets that and nothing else.
 
@@ -70,7 +86,8 @@ class Board(wiring.Component):
         divisor: clock cycles per bit of the UART.
         clock, rx, tx: names of its pins.
         ties: the values of its other inputs. Its other outputs are left open.
-        spi: the pins of its SPI slave, where it is reached by that; the UART's line is silent then.
+        spi, usb: the pins of its SPI slave, or its plug, where it is reached by that; the other lines are
+            silent then.
     """
 
     rx: In(stream.Signature(8))  # type: ignore[valid-type]  # Amaranth's ports are annotated by values
@@ -85,26 +102,47 @@ class Board(wiring.Component):
         tx: str,
         ties: Mapping[str, Const],
         spi: SpiPins | None = None,
+        usb: UsbPins | None = None,
     ):
         self._divisor = divisor
-        self._pins, self._ties, self._spi = (clock, rx, tx), ties, spi
+        self._pins, self._ties, self._spi, self._usb = (clock, rx, tx), ties, spi, usb
         super().__init__()
 
     def elaborate(self, platform):
         m = Module()
         clock, rx, tx = self._pins
         pins = {f"i_{clock}": ClockSignal()} | {f"i_{name}": value for name, value in self._ties.items()}
-        if self._spi is None:
-            m.submodules.line = line = Uart(self._divisor)
-            pins |= {f"i_{rx}": line.tx, f"o_{tx}": line.rx}
-        else:
-            m.submodules.line = line = SpiMaster()
+        line: Uart | SpiMaster | HostPort
+        if self._usb:
+            line = HostPort(self._usb.bit)
+            pins |= {f"i_{rx}": Const(1), **self._plugged(m, self._usb, line)}
+        elif self._spi:
+            line = SpiMaster()
             pins |= {f"i_{rx}": Const(1), f"i_{self._spi.sck}": line.sck, f"i_{self._spi.cs}": ~line.cs}
             pins |= {f"i_{self._spi.copi}": line.copi, f"o_{self._spi.cipo}": line.cipo}
+        else:
+            line = Uart(self._divisor)
+            pins |= {f"i_{rx}": line.tx, f"o_{tx}": line.rx}
+        m.submodules.line = line
         m.submodules.netlist = Instance(NETLIST, **pins)
-        wiring.connect(m, wiring.flipped(self.rx), line.to_send)
-        wiring.connect(m, wiring.flipped(self.tx), line.received)
+        inward, outward = (line.rx, line.tx) if isinstance(line, HostPort) else (line.to_send, line.received)
+        wiring.connect(m, wiring.flipped(self.rx), inward)
+        wiring.connect(m, wiring.flipped(self.tx), outward)
         return m
+
+    @staticmethod
+    def _plugged(m: Module, usb: UsbPins, port: HostPort) -> dict[str, Value]:
+        """The netlist's pins that go to a host's port."""
+        pullup, pins = Signal(), {}
+        for name, port_in, port_out, resting in (
+            (usb.d_p, port.d_p_in, port.d_p, pullup),
+            (usb.d_n, port.d_n_in, port.d_n, Const(0)),
+        ):
+            driven, released, wire = Signal(), Signal(), Signal()
+            m.d.comb += wire.eq(Mux(port.driving, port_out, Mux(released, resting, driven)))
+            m.d.comb += port_in.eq(wire)
+            pins |= {f"i_{name}{INWARD}": wire, f"o_{name}{OUTWARD}": driven, f"o_{name}{RELEASED}": released}
+        return pins | {f"o_{usb.pullup}": pullup}
 
 
 def simulate(
@@ -118,6 +156,7 @@ def simulate(
     tx: str = "tx",
     ties: Mapping[str, int] = NOTHING,
     spi: SpiPins | None = None,
+    usb: UsbPins | None = None,
     notice: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """The simulator of a board, for `Simulation`; built in ``folder`` if it is not there yet.
@@ -125,9 +164,11 @@ def simulate(
     Arguments:
         netlist: yosys' JSON for that family, one of `FAMILIES`: the file that nextpnr places.
         divisor: of the board's UART, in cycles of the bench's clock.
-        clock, rx, tx: names of its pins. ``clock`` gets the bench's clock, and a PLL passes it on unchanged.
+        clock, rx, tx: names of its pins. ``clock`` gets the bench's clock, which a PLL with one output passes
+            on unchanged; `hw.families.pll.Setting.ratio` has what one with several makes of it.
         ties: the values of its other inputs.
-        spi: the pins of its SPI slave, to reach it by that and not by the UART. SCK has half of its clock.
+        spi: the pins of its SPI slave, to reach it by that and not by the UART. SCK has half of the clock.
+        usb: those of its plug, likewise.
         notice: is told of a build before it begins.
 
     Raises:
@@ -138,6 +179,10 @@ def simulate(
     inputs, outputs = [clock, rx, *ties], [tx]
     if spi:
         inputs, outputs = [*inputs, spi.sck, spi.cs, spi.copi], [*outputs, spi.cipo]
+    if usb:
+        wires = usb.d_p, usb.d_n
+        inputs += [wire + INWARD for wire in wires]
+        outputs += [usb.pullup, *(wire + end for wire in wires for end in (OUTWARD, RELEASED))]
     found = read(netlist, family)
     for name, direction in [*((name, "input") for name in inputs), *((name, "output") for name in outputs)]:
         if found.pins.get(name, ("", 0))[0] != direction:
@@ -146,7 +191,7 @@ def simulate(
     if left := [name for name in open_ if name not in inputs]:
         raise NetlistError(f"say what {', '.join(left)} of {netlist} are tied to")
     constants = {name: Const(value, found.pins[name][1]) for name, value in ties.items()}
-    board = Board(divisor, clock=clock, rx=rx, tx=tx, ties=constants, spi=spi)
+    board = Board(divisor, clock=clock, rx=rx, tx=tx, ties=constants, spi=spi, usb=usb)
     building = "building the simulator of the netlist: minutes"
     return build.build(
         board, folder, notice=notice, building=building, sources=found.sources, options=OPTIONS
@@ -178,9 +223,21 @@ def pins(netlist: Path) -> dict[str, tuple[str, int]]:
 
 
 def _design(netlist: Path) -> dict:
-    """Read the file; pins of an iCE40, which are all inout there, get the directions of their buffers."""
+    """Read the file; pins of an iCE40, which are all inout there, get the directions of their buffers, and an
+    ECP5's that go both ways are taken apart.
+    """
     design = json.loads(netlist.read_text(encoding="utf-8"))
     top, directions = _top(design), {}
+    both = [name for name, cell in top["cells"].items() if cell["parameters"].get("DIR") == "BIDIR"]
+    for ends in (top["cells"].pop(name)["connections"] for name in both):
+        name = next(name for name, port in top["ports"].items() if port["bits"] == ends["B"])
+        del top["ports"][name]
+        for end, bits, direction in (
+            (INWARD, "O", "input"),
+            (OUTWARD, "I", "output"),
+            (RELEASED, "T", "output"),
+        ):
+            top["ports"][name + end] = {"direction": direction, "bits": ends[bits]}
     for cell in top["cells"].values():
         if cell["type"] == "SB_IO":
             ends, drives = cell["connections"], int(cell["parameters"]["PIN_TYPE"][:4], 2)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from haarlequin.hw.bitstream.flow import Flow
 from haarlequin.hw.boards import BOARDS, board
+from haarlequin.hw.link.usb import USB_HZ
 from haarlequin.hw.presets import accelerator
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
@@ -37,18 +38,24 @@ SPI = gates.SpiPins(*(f"host_spi_0__{pin}__io" for pin in ("sck", "cs", "copi", 
 """The pins of `hw.boards.board.spi_resource`."""
 
 
-def simulator(flow: Flow, folder: Path, by_spi: bool = False) -> Path:
+def simulator(flow: Flow, folder: Path, by: str = "uart") -> Path:
     """The simulator of a board's netlist, built in ``folder`` if it is not there yet.
 
-    The board is reached by its UART, or by its SPI slave.
+    The board is reached ``by`` its uart, spi or usb. The bench has `hw.families.pll.Setting.ratio` cycles for
+    one of the accelerator.
     """
+    ratio = flow.top.setting.ratio
     clock, rx, tx = f"{flow.platform.default_clk}_0__io", "uart_0__rx__io", "uart_0__tx__io"
     ties = {name: 0 for name, (direction, _) in gates.pins(flow.netlist).items() if direction == "input"}
     del ties[clock], ties[rx]
     released = flow.platform.lookup(flow.target.reset, 0).ios[0].invert
-    if by_spi:
-        for pin in (SPI.sck, SPI.cs, SPI.copi):
-            del ties[pin]
+    spi = SPI if by == "spi" else None
+    bit = ratio * flow.top.setting.hertz // USB_HZ
+    usb = gates.UsbPins("usb_0__d_p__io", "usb_0__d_n__io", "usb_0__pullup__io", bit) if by == "usb" else None
+    reached = [SPI.sck, SPI.cs, SPI.copi] if spi else []
+    reached += [usb.d_p + gates.INWARD, usb.d_n + gates.INWARD] if usb else []
+    for pin in reached:
+        del ties[pin]
     for name in ties:
         if name.endswith("__cipo__io"):
             ties[name] = ERASED
@@ -59,13 +66,14 @@ def simulator(flow: Flow, folder: Path, by_spi: bool = False) -> Path:
     return gates.simulate(
         flow.netlist,
         flow.target.family,
-        flow.top.divisor,
+        flow.top.divisor * ratio,
         folder,
         clock=clock,
         rx=rx,
         tx=tx,
         ties=ties,
-        spi=SPI if by_spi else None,
+        spi=spi,
+        usb=usb,
         notice=say,
     )
 
@@ -118,7 +126,8 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
         folder = simulator(flow, flow.folder / "gates")
         what = workload(name, [], count, data)
         tables = compile_model(what.model, flow.top.config, check=False).compiled()
-        line = SimulatedLine(folder, byte_cycles=10 * flow.top.divisor, clock_hz=flow.top.clock_hz)
+        ratio = flow.top.setting.ratio
+        line = SimulatedLine(folder, 10 * flow.top.divisor * ratio, flow.top.clock_hz * ratio)
     expected = what.model(what.pixels)
     start, exact = time.monotonic(), 0
     with LinkDevice(line) as device:

@@ -12,6 +12,10 @@ DEPTH = 4
 """How many levels of modules below the top the report distinguishes."""
 
 
+LINES = ("spi.", "usb.")
+"""What is in the names of the clocks that a board's lines bring."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """The path that limits a clock: its delay and the wires' part of it, in ns, and the cells at its ends."""
@@ -52,18 +56,21 @@ def routed(folder: Path, family: Family) -> Routed:
     if family.shared:
         cells: Counter[str] = sum(by_module(folder / family.netlist, family).values(), Counter())
         usage |= {resource: (cells[resource], usage[resource][1]) for resource in family.shared}
-    # The clock with the longest path is the accelerator's. The clock of the pin drives only the PLL.
-    inner = [path for path in report["critical_paths"] if path["from"] == path["to"]]
-    longest = max(inner, key=lambda path: sum(part["delay"] for part in path["path"]))
-    worst, own = longest["path"], longest["from"].split()[-1]
-    delay = sum(part["delay"] for part in worst)
-    routing = sum(part["delay"] for part in worst if part["type"] == "routing")
-    limits = Limit(delay, routing, worst[0]["from"]["cell"], worst[-1]["to"]["cell"])
     lines = {
         name: (clock["achieved"], clock["constraint"])
         for name, clock in report["fmax"].items()
-        if name != own and "spi." in name
+        if any(line in name for line in LINES)
     }
+    # The clock with the longest path is the accelerator's. The clock of the pin drives only the PLL.
+    inner = [
+        path["path"]
+        for path in report["critical_paths"]
+        if path["from"] == path["to"] and path["from"].split()[-1] not in lines
+    ]
+    worst = max(inner, key=lambda path: sum(part["delay"] for part in path))
+    delay = sum(part["delay"] for part in worst)
+    routing = sum(part["delay"] for part in worst if part["type"] == "routing")
+    limits = Limit(delay, routing, worst[0]["from"]["cell"], worst[-1]["to"]["cell"])
     return Routed(usage, 1000 / delay, limits, lines)
 
 

@@ -77,7 +77,9 @@ class Board:
     flash: tuple[str, int] = ("spi_flash", 0)
     """The resource of the SPI flash."""
     spi: tuple[str, int] | None = None
-    """The resource of its SPI slave, made by `spi_resource`. It is None if the board has only its UART."""
+    """The resource of its SPI slave, made by `spi_resource`; None if the board has none."""
+    usb: tuple[str, int] | None = None
+    """The resource of a USB plug that goes to the FPGA itself; None if the board has none."""
     reset: str = "button"
     """The resource of the button that resets the accelerator."""
     leds: tuple[tuple[str, int], ...] = (("led", 0), ("led", 1), ("led", 2))

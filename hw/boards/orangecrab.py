@@ -45,5 +45,6 @@ BOARDS = (
         programmer=("--board", "orangeCrab"),
         volatile=False,
         spi=("host_spi", 0),
+        usb=("usb", 0),
     ),
 )

@@ -3,7 +3,17 @@
 from math import ceil
 
 from amaranth.build import Platform
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Elaboratable,
+    Module,
+    Mux,
+    ResetInserter,
+    Signal,
+    Value,
+)
 from amaranth.lib import io, stream, wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 
@@ -16,6 +26,7 @@ from haarlequin.hw.link.boot import FlashBoot
 from haarlequin.hw.link.spi import SpiSlave
 from haarlequin.hw.link.switch import LineSwitch
 from haarlequin.hw.link.uart import Uart
+from haarlequin.hw.link.usb import IO_HZ, USB_HZ, UsbDevice
 
 SECONDS_OF_SILENCE = 0.1
 """The pause after which an incomplete frame is given up. A USB bridge pauses for tens of milliseconds."""
@@ -36,8 +47,14 @@ def clocks(board: Board, baud: int) -> list[int]:
         except BoardError:
             return False
 
-    made = {setting.hertz for setting in FAMILIES[board.family].setting.possible(board.input_hz)}
+    possible = FAMILIES[board.family].setting.possible(board.input_hz, _also(board))
+    made = {setting.hertz for setting in possible}
     return [ceil(hertz) for hertz in sorted(made) if divides(round(hertz))]
+
+
+def _also(board: Board) -> tuple[int, ...]:
+    """The clocks that its lines need besides the accelerator's."""
+    return (IO_HZ, USB_HZ) if board.usb else ()
 
 
 class BoardTop(Elaboratable):
@@ -63,7 +80,7 @@ class BoardTop(Elaboratable):
     def __init__(self, board: Board, config: AnyConfig, clock_hz: int, baud: int):
         self.board, self.config = board, config
         self._family = FAMILIES[board.family]
-        self.setting = self._family.setting.solve(board.input_hz, clock_hz)
+        self.setting = self._family.setting.solve(board.input_hz, clock_hz, _also(board))
         self.clock_hz = round(self.setting.hertz)
         """The clock that the PLL makes, in Hz, which is at most the wished one."""
         self.divisor = board.divisor(self.clock_hz, baud)
@@ -79,6 +96,10 @@ class BoardTop(Elaboratable):
         m.submodules.reset = AsyncFFSynchronizer(~source.locked | pressed, reset)
         m.submodules.around = ResetInserter(reset)(around)
         m.d.comb += [source.clock.eq(clock), ClockSignal().eq(source.output)]
+        if board.usb:
+            m.domains.usb_io = ClockDomain(reset_less=True)
+            m.domains.usb = ClockDomain(reset_less=True)
+            m.d.comb += Cat(ClockSignal("usb_io"), ClockSignal("usb")).eq(source.others)
 
         timeout = round(self.clock_hz * SECONDS_OF_SILENCE)
         m.submodules.accelerator = accelerator = Accelerator(self.config, self.clock_hz, timeout, reset)
@@ -106,25 +127,33 @@ class BoardTop(Elaboratable):
     def _lines(
         self, m: Module, around: Module, platform: Platform
     ) -> tuple[stream.Interface, stream.Interface]:
-        """Connect the pins of the UART, and of the SPI slave where the board has one. Returns the bytes that
-        are received, and those to send.
-        """
+        """Connect the pins of the board's lines. Returns the bytes that are received, and those to send."""
         around.submodules.uart = uart = Uart(self.divisor)
         pins = platform.request("uart", 0, dir="-")
         m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
-        if self.board.spi is None:
+        lines: list[Uart | SpiSlave | UsbDevice] = [uart]
+        # What these hold stays as it is in a reset: their other clock would have to see it as well.
+        if self.board.spi:
+            m.submodules.spi = spi = SpiSlave()
+            lines.append(spi)
+            pins = platform.request(*self.board.spi, dir="-")
+            for name in ("sck", "cs", "copi"):
+                m.d.comb += getattr(spi, name).eq(self._pin(m, "i", getattr(pins, name)))
+            m.d.comb += self._pin(m, "o", pins.cipo).eq(spi.cipo)
+        if self.board.usb:
+            m.submodules.usb = usb = UsbDevice(self.board.name)
+            lines.append(usb)
+            pins = platform.request(*self.board.usb, dir="-")
+            for wire, port in ((usb.d_p, pins.d_p), (usb.d_n, pins.d_n)):
+                m.submodules += (buffer := io.Buffer("io", port))
+                m.d.comb += [wire.i.eq(buffer.i), buffer.o.eq(wire.o), buffer.oe.eq(wire.oe)]
+            m.d.comb += self._pin(m, "o", pins.pullup).eq(usb.pullup)
+        if len(lines) == 1:
             return uart.received, uart.to_send
-        m.submodules.spi = spi = SpiSlave()  # its FIFOs stay as they are in a reset
-        pins = platform.request(*self.board.spi, dir="-")
-        m.d.comb += [
-            getattr(spi, name).eq(self._pin(m, "i", getattr(pins, name))) for name in ("sck", "cs", "copi")
-        ]
-        m.d.comb += self._pin(m, "o", pins.cipo).eq(spi.cipo)
-        around.submodules.switch = switch = LineSwitch(2)
-        lines = (uart.received, uart.to_send), (spi.received, spi.to_send)
-        for number, (received, to_send) in enumerate(lines):
-            wiring.connect(m, received, getattr(switch, f"received_{number}"))
-            wiring.connect(m, getattr(switch, f"to_send_{number}"), to_send)
+        around.submodules.switch = switch = LineSwitch(len(lines))
+        for number, line in enumerate(lines):
+            wiring.connect(m, line.received, getattr(switch, f"received_{number}"))
+            wiring.connect(m, getattr(switch, f"to_send_{number}"), line.to_send)
         return switch.rx, switch.tx
 
     def _flash(self, m: Module, platform: Platform, boot: FlashBoot) -> None:

@@ -38,6 +38,7 @@ _LARGE = Board(
     tables_at=0x20_0000,
     placer="static",
     spi=("host_spi", 0),
+    usb=("usb", 0),
     reset="button_fire",
 )
 BOARDS = (

@@ -1,7 +1,7 @@
 """Lattice ECP5, by Project Trellis."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Self
 
@@ -52,19 +52,33 @@ class Ecp5Setting(Setting):
                 fastest = cls.VCO.high * reference // (input_hz * feedback)
                 yield cls(input_hz, reference, feedback, min(max(1, fastest), 128))
 
+    def with_others(self, also: tuple[int, ...]) -> Iterator[Self]:
+        for divider in range(self.divider, 0, -1) if also else [self.divider]:
+            setting = replace(self, divider=divider, also=also)
+            if all(setting.vco % hertz == 0 and setting.vco // hertz <= 128 for hertz in also):
+                yield setting
+
 
 class Ecp5Pll(Pll):
     """An EHXPLLL with the dividers of an `Ecp5Setting`.
 
     CLKOP is in phase with the input if CPHASE is one VCO cycle less than its divider, as Lattice Diamond sets
     it. ecppll sets it half a period later, which makes no difference for a single output that is its own
-    feedback. Charge pump and loop filter are set as ecppll does.
+    feedback. Up to three further outputs are CLKOS, CLKOS2 and CLKOS3, likewise in phase. Charge pump and
+    loop filter are set as ecppll does.
     """
 
     setting: Ecp5Setting
 
     def elaborate(self, platform):
         m, setting = Module(), self.setting
+        others: dict[str, object] = {}
+        for name, hertz, output in zip(
+            ("CLKOS", "CLKOS2", "CLKOS3"), setting.also, self.others, strict=False
+        ):
+            divider = setting.vco // hertz
+            others |= {f"p_{name}_ENABLE": "ENABLED", f"p_{name}_DIV": divider, f"o_{name}": output}
+            others |= {f"p_{name}_CPHASE": divider - 1, f"p_{name}_FPHASE": 0, f"i_EN{name}": Const(0)}
         m.submodules.pll = Instance(
             "EHXPLLL",
             a_ICP_CURRENT="12",
@@ -91,6 +105,7 @@ class Ecp5Pll(Pll):
             i_ENCLKOP=Const(0),
             o_CLKOP=self.output,
             o_LOCK=self.locked,
+            **others,
         )
         return m
 

@@ -27,8 +27,10 @@ setattr -set keep 1 w:near_lanes_* %ci1:+[Q] t:$*dff* %i
 # No word that matters is read while it is written, in any memory with a clocked read port: the schedule keeps
 # a program's accesses apart, and tables are written while the machine rests. What relies on such reads has
 # transparent ports. Otherwise yosys would add registers and a bypass to every bank.
-# Those between two clocks stay as they are: yosys stops where a mask is about a port of another clock.
-setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i r:TRANSPARENCY_MASK=1'0 %i *.crossing_*/* %d
+# Those of lines stay as they are: yosys stops where a mask is about a port of another clock, and what is read
+# in LUNA's is not for us to say.
+select -set lines *.crossing_*/* *.usb.*/*
+setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:CLK_ENABLE=1 %i r:TRANSPARENCY_MASK=1'0 %i @lines %d
 """
 """The yosys commands that come after reading a design and before its synthesis."""
 

@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil
+from math import ceil, gcd
 from typing import ClassVar, Self
 
 from amaranth.lib import wiring
@@ -44,6 +44,8 @@ class Setting(ABC):
     OUTPUT: ClassVar[Range]
 
     input_hz: int
+    also: tuple[int, ...] = field(default=(), kw_only=True)
+    """Frequencies of further outputs, whose edges are aligned with those of the first one."""
 
     @property
     @abstractmethod
@@ -60,6 +62,17 @@ class Setting(ABC):
     def vco(self) -> Fraction:
         """The frequency of the oscillator."""
 
+    @property
+    def ratio(self) -> int:
+        """How many cycles the slowest clock whose edges include those of all outputs has for one of the first
+        output; twice as many where that clock would be one of the outputs itself.
+        """
+        if not self.also:
+            return 1
+        periods = [self.vco / hertz for hertz in (self.hertz, *self.also)]
+        common = gcd(*map(int, periods))
+        return int(periods[0]) // common * (2 if common in periods else 1)
+
     @classmethod
     @abstractmethod
     def candidates(cls, input_hz: int) -> Iterator[Self]:
@@ -70,9 +83,17 @@ class Setting(ABC):
         """The dividers of the input, up to ``most``, whose result the phase detector accepts."""
         return [n for n in range(1, most + 1) if Fraction(input_hz, n) in cls.PFD]
 
+    def with_others(self, also: tuple[int, ...]) -> Iterator[Self]:
+        """Settings with the same output that make those of ``also``, too, the fastest oscillator first. Here
+        there is none; families whose PLLs have further outputs override this.
+        """
+        if not also:
+            yield self
+
     @classmethod
-    def solve(cls, input_hz: int, wished_hz: int) -> Self:
-        """The setting whose output is closest to ``wished_hz`` without exceeding it.
+    def solve(cls, input_hz: int, wished_hz: int, also: tuple[int, ...] = ()) -> Self:
+        """The setting whose output is closest to ``wished_hz`` without exceeding it, and makes all of
+        ``also`` exactly.
 
         The output must not be higher, because timing was met for the wished clock. Of the settings with the
         same output, it is the one with the fastest oscillator, whose divided edges have the least jitter (AMD
@@ -85,10 +106,12 @@ class Setting(ABC):
         for name, value in (("input_hz", input_hz), ("wished_hz", wished_hz)):
             if not (type(value) is int and value > 0):
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
-        task = f"{cls.FAMILY} PLL, {_mhz(input_hz)} to {_mhz(wished_hz)}"
+        task = (
+            f"{cls.FAMILY} PLL, {' and '.join([f'{_mhz(input_hz)} to {_mhz(wished_hz)}', *map(_mhz, also)])}"
+        )
         if input_hz not in cls.INPUT:
             raise UsageError(f"{task}: its input must be {_mhz(cls.INPUT.low)} to {_mhz(cls.INPUT.high)}")
-        settings = cls.possible(input_hz)
+        settings = cls.possible(input_hz, also)
         below = [setting for setting in settings if setting.hertz <= wished_hz]
         best = max(below, key=lambda setting: (setting.hertz, setting.vco, setting.pfd), default=None)
         if best is not None and best.hertz >= wished_hz * (1 - TOLERANCE):
@@ -98,9 +121,10 @@ class Setting(ABC):
         raise UsageError(f"{task}: nothing within 2 % below; nearest: {' or '.join(ways)}")
 
     @classmethod
-    def possible(cls, input_hz: int) -> list[Self]:
-        """The `candidates` that are within the ranges."""
-        return [setting for setting in cls.candidates(input_hz) if setting.valid]
+    def possible(cls, input_hz: int, also: tuple[int, ...] = ()) -> list[Self]:
+        """The `candidates` that are within the ranges and make ``also``."""
+        settings = (each for setting in cls.candidates(input_hz) for each in setting.with_others(also))
+        return [setting for setting in settings if setting.valid]
 
     @property
     def valid(self) -> bool:
@@ -120,7 +144,7 @@ def decimal(hertz: int) -> str:
 
 
 class Pll(wiring.Component):
-    """A PLL, which makes one clock from another. Each family has a subclass with its own primitive.
+    """A PLL, which makes clocks from another. Each family has a subclass with its own primitive.
 
     Parameters
     ----------
@@ -133,14 +157,13 @@ class Pll(wiring.Component):
         The clock from the pin.
     output : Out(1)
         The clock of ``setting.hertz``. It is steady while ``locked`` is high.
+    others : Out(n)
+        The clocks of ``setting.also``.
     locked : Out(1)
         The PLL has locked.
     """
 
-    clock: In(1)
-    output: Out(1)
-    locked: Out(1)
-
     def __init__(self, setting: Setting):
         self.setting = setting
-        super().__init__()
+        others = {"others": Out(len(setting.also))}
+        super().__init__({"clock": In(1), "output": Out(1), "locked": Out(1), **others})

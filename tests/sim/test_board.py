@@ -6,6 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import usb.core
 
 from haarlequin.hw.bitstream import report
 from haarlequin.hw.bitstream.flow import Flow
@@ -16,9 +17,13 @@ from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.gatesim import simulator
 from haarlequin.sim.simulate import expect
 from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine
+from haarlequin.sim.usb.backend import SimulatedBackend
+from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
+from haarlequin.sw.devices.usb_port import UsbLine
 from haarlequin.sw.targets import compile_model
+from haarlequin.sw.verilated.simulation import Simulation
 from tests.differential.compare import faults_of_answers
 from tests.small_machines import SMALLEST, SMALLEST_MODEL
 from tests.sw.scalar.models import random_models
@@ -49,24 +54,36 @@ def models(flow):
     return list(islice(random_models(3), 2))
 
 
-def test_its_netlist_gives_the_golden_logits(flow, tmp_path):
-    """PLL, pins and line included; nothing is in its memories but what the host puts there.
+def line_to(flow, by, folder):
+    """A line to the pins of its netlist."""
+    ratio = flow.top.setting.ratio
+    if by == "spi":
+        return SimulatedSpiLine(SimulatedBus(folder))
+    if by == "uart":
+        return SimulatedLine(folder, 10 * DIVISOR * ratio, flow.top.clock_hz * ratio)
+    host = UsbHost(Simulation(folder), flow.top.clock_hz * ratio)
+    return UsbLine("usb:netlist", usb.core.find(backend=SimulatedBackend(host)), latency=0.001)
 
-    The array is reached by its SPI pins, with a clock of their own, and the scalar machine by its UART's.
+
+def test_its_netlist_gives_the_golden_logits(flow, tmp_path):
+    """PLL, pins and lines included; nothing is in its memories but what the host puts there.
+
+    The array is reached by those of its lines that have clocks of their own, and the scalar machine by its
+    UART.
     """
-    by_spi = flow.target.name == "ulx3s-25f"
-    folder = simulator(flow, tmp_path / "gates", by_spi)
-    if by_spi:
-        line = SimulatedSpiLine(SimulatedBus(folder))
-    else:
-        line = SimulatedLine(folder, 10 * DIVISOR, flow.top.clock_hz)
-    with LinkDevice(line) as device:
-        assert device.identity.clock_hz == flow.top.clock_hz
-        for seed, model in enumerate(models(flow)):
-            program = compile_model(model, flow.top.config)
-            shape = 4, *model.config.image, model.config.channels
-            images = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-            assert faults_of_answers(device, program, images, expect(model, images)) == []
+    for by in ("usb", "spi") if flow.target.usb else ("uart",):
+        folder = simulator(flow, tmp_path / by, by)
+        with LinkDevice(line_to(flow, by, folder)) as device:
+            assert_exact(flow, device)
+
+
+def assert_exact(flow, device):
+    assert device.identity.clock_hz == flow.top.clock_hz
+    for seed, model in enumerate(models(flow)):
+        program = compile_model(model, flow.top.config)
+        shape = 4, *model.config.image, model.config.channels
+        images = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+        assert faults_of_answers(device, program, images, expect(model, images)) == []
 
 
 def test_it_becomes_a_bitstream_that_meets_its_clock(flow):

@@ -233,8 +233,10 @@ module MULT18X18D (
         {{18{SIGNEDA & a[17]}}, a} * {{18{SIGNEDB & b[17]}}, b};
 endmodule
 
-// PLL: every enabled output is the input clock, so the bench must give the clock that the PLL would make. Frequencies
-// and phases are not modelled. LOCK rises after 16 edges.
+// PLL. One enabled output is the input clock, so the bench must give the clock that the PLL would make. Of several
+// outputs each is the input clock divided by its divider over the greatest common one, or by twice that where one of
+// them would not be divided at all: then all edges come from registers, at once, as those of a PLL do. Frequencies and
+// phases are not modelled otherwise. LOCK rises after 16 edges.
 module EHXPLLL (
     input CLKI, CLKFB, PHASESEL1, PHASESEL0, PHASEDIR, PHASESTEP, PHASELOADREG, STDBY, PLLWAKESYNC, RST,
     input ENCLKOP, ENCLKOS, ENCLKOS2, ENCLKOS3,
@@ -252,14 +254,53 @@ module EHXPLLL (
     parameter SYNC_ENABLE = "DISABLED", INT_LOCK_STICKY = "ENABLED", DPHASE_SOURCE = "DISABLED";
     parameter PLLRST_ENA = "DISABLED", INTFB_WAKE = "DISABLED";
 
-    assign CLKOP = CLKOP_ENABLE == "ENABLED" && CLKI;
-    assign CLKOS = CLKOS_ENABLE == "ENABLED" && CLKI;
-    assign CLKOS2 = CLKOS2_ENABLE == "ENABLED" && CLKI;
-    assign CLKOS3 = CLKOS3_ENABLE == "ENABLED" && CLKI;
+    localparam P = CLKOP_ENABLE == "ENABLED" ? CLKOP_DIV : 0, S = CLKOS_ENABLE == "ENABLED" ? CLKOS_DIV : 0;
+    localparam S2 = CLKOS2_ENABLE == "ENABLED" ? CLKOS2_DIV : 0, S3 = CLKOS3_ENABLE == "ENABLED" ? CLKOS3_DIV : 0;
+    function integer common(input integer a, b);
+        integer rest;
+        while (b != 0) begin
+            rest = a % b;
+            a = b;
+            b = rest;
+        end
+        common = a;
+    endfunction
+    localparam COMMON = common(common(P, S), common(S2, S3));
+    localparam SEVERAL = (P != 0) + (S != 0) + (S2 != 0) + (S3 != 0) > 1;
+    localparam TWICE = SEVERAL && (P == COMMON || S == COMMON || S2 == COMMON || S3 == COMMON) ? 2 : 1;
+    generate
+        if (SEVERAL && (P != 0 && CLKOP_CPHASE != P - 1 || S != 0 && CLKOS_CPHASE != S - 1
+                || S2 != 0 && CLKOS2_CPHASE != S2 - 1 || S3 != 0 && CLKOS3_CPHASE != S3 - 1))
+            $fatal(1, "EHXPLLL: outputs that are not in phase are not modelled");
+    endgenerate
+    EHXPLLL_output #(.RATIO(P / COMMON * TWICE)) op (.in(CLKI), .out(CLKOP));
+    EHXPLLL_output #(.RATIO(S / COMMON * TWICE)) os (.in(CLKI), .out(CLKOS));
+    EHXPLLL_output #(.RATIO(S2 / COMMON * TWICE)) os2 (.in(CLKI), .out(CLKOS2));
+    EHXPLLL_output #(.RATIO(S3 / COMMON * TWICE)) os3 (.in(CLKI), .out(CLKOS3));
     assign REFCLK = CLKI, CLKINTFB = CLKI;
     reg [4:0] edges = 0;
     always @(posedge CLKI) if (!LOCK) edges <= edges + 1;
     assign LOCK = edges[4], INTLOCK = edges[4];
+endmodule
+
+module EHXPLLL_output #(
+    parameter RATIO = 1  // 0 for an output that is not enabled
+) (
+    input in,
+    output out
+);
+    generate
+        if (RATIO < 2) assign out = RATIO == 1 && in;
+        else begin
+            integer count = 0;
+            reg level = 0;
+            always @(posedge in) begin
+                count <= count == RATIO - 1 ? 0 : count + 1;
+                level <= count < RATIO / 2;
+            end
+            assign out = level;
+        end
+    endgenerate
 endmodule
 
 // The clock of the configuration flash. It is a pin of its own, and nothing here uses it.

@@ -1,0 +1,184 @@
+"""`UsbHost`: what an operating system does on a bus with one device of full speed, on a simulated port."""
+
+import errno
+from collections.abc import Callable
+
+from haarlequin.sim.usb import packets
+from haarlequin.sim.usb.packets import Pid
+from haarlequin.sim.usb.port import Mark, Order
+from haarlequin.sw.verilated.simulation import Simulation
+
+ADDRESS = 5
+"""The address that the device is given."""
+TRIES = 3
+"""How often a transaction without a right answer is tried, as hosts do (USB 2.0, section 10.2.6)."""
+CONTROL_SECONDS = 0.5
+"""How long a control transfer may take."""
+STUCK_CYCLES = 200_000
+"""Cycles of the bench in which a port always answers: the longest packet takes 6,000."""
+
+
+class UsbHost:
+    """Transfers on a bus with a device.
+
+    Each of them raises OSError, with the number that an operating system gives: EPIPE where the device
+    refuses, EIO where it does not answer, ETIMEDOUT where it was not ready in time.
+
+    Arguments:
+        simulation: of a bench with a `HostPort` between its streams, and a device.
+        hertz: the bench's clock.
+
+    The attribute ``packets`` counts the packets with data that were acknowledged.
+    """
+
+    def __init__(self, simulation: Simulation, hertz: int):
+        self.simulation, self._hertz = simulation, hertz
+        self.packets = 0
+        self._address, self._frame, self._next_frame = 0, 0, 0
+        self._toggles: dict[int, bool] = {}
+
+    def seconds(self) -> float:
+        """The time since the simulation began."""
+        return self.simulation.cycle / self._hertz
+
+    # Transfers
+
+    def enumerate(self) -> None:
+        """Reset the bus, and give the device its address; raises OSError where there is none."""
+        self.reset()
+        self.control(0x80, 6, 0x0100, 0, 8)
+        self.control(0x00, 5, ADDRESS, 0, b"")
+        self._address = ADDRESS
+
+    def reset(self) -> None:
+        """Reset the bus; the device has no address then."""
+        self._exchange([(Order(0), b"")])
+        self._address = 0
+        self._toggles.clear()
+
+    def configure(self, number: int) -> None:
+        """Choose a configuration, which begins both bulk endpoints anew."""
+        self.control(0x00, 9, number, 0, b"")
+        self._toggles.clear()
+
+    def control(self, kind: int, request: int, value: int, index: int, data: bytes | int) -> bytes:
+        """A control transfer: bytes that go to the device, or the number of bytes wished from it."""
+        wished = data if isinstance(data, int) else len(data)
+        fields = kind, request, value & 0xFF, value >> 8, index & 0xFF, index >> 8, wished & 0xFF, wished >> 8
+        end = self.seconds() + CONTROL_SECONDS
+        self._out(Pid.SETUP, 0, Pid.DATA0, bytes(fields), end)
+        toggle, came = True, b""
+        if isinstance(data, int):
+            while len(came) < wished:
+                piece, _ = self._in(0, toggle, end)
+                came, toggle = came + piece, not toggle
+                if len(piece) < 64:
+                    break
+            self._out(Pid.OUT, 0, Pid.DATA1, b"", end)
+        else:
+            for first in range(0, len(data), 64):
+                self._out(Pid.OUT, 0, Pid.DATA1 if toggle else Pid.DATA0, data[first : first + 64], end)
+                toggle = not toggle
+            self._in(0, True, end)
+        return came
+
+    def bulk_write(self, endpoint: int, data: bytes, seconds: float) -> int:
+        """Send bytes; returns how many went out, and raises TimeoutError where none did in ``seconds``."""
+        end, sent = self.seconds() + seconds, 0
+        while sent < len(data):
+            toggle = self._toggles.get(endpoint, False)
+            piece = data[sent : sent + 64]
+            try:
+                self._out(Pid.OUT, endpoint, Pid.DATA1 if toggle else Pid.DATA0, piece, end)
+            except TimeoutError:
+                if sent:
+                    break
+                raise
+            self._toggles[endpoint] = not toggle
+            sent += len(piece)
+        return sent
+
+    def bulk_read(self, endpoint: int, length: int, seconds: float) -> bytes:
+        """Bytes from the device, until a packet is not full or ``length`` is reached; raises TimeoutError
+        where none come in ``seconds``.
+        """
+        end, came = self.seconds() + seconds, b""
+        while len(came) < length:
+            toggle = self._toggles.get(endpoint | 0x80, False)
+            try:
+                piece, _ = self._in(endpoint, toggle, end)
+            except TimeoutError:
+                if came:
+                    break
+                raise
+            self._toggles[endpoint | 0x80] = not toggle
+            came += piece
+            if len(piece) < 64:
+                break
+        return came
+
+    # Transactions
+
+    def _out(self, pid: Pid, endpoint: int, data: Pid, body: bytes, end: float) -> None:
+        """Send a packet of data until it is acknowledged."""
+        self._until(
+            [
+                (Order(0), packets.token(pid, self._address, endpoint)),
+                (Order.LISTEN, packets.data(data, body)),
+            ],
+            lambda answer: packets.kind(answer) == Pid.ACK,
+            end,
+        )
+        self.packets += 1
+
+    def _in(self, endpoint: int, toggle: bool, end: float) -> tuple[bytes, Pid]:
+        """Take the packet of data that is next; one that came before is acknowledged and taken again."""
+        wanted = Pid.DATA1 if toggle else Pid.DATA0
+        order = [(Order.LISTEN | Order.ACKNOWLEDGE, packets.token(Pid.IN, self._address, endpoint))]
+        answer = self._until(order, lambda answer: packets.kind(answer) == wanted, end)
+        self.packets += 1
+        return packets.payload(answer) or b"", wanted
+
+    def _until(self, order: list[tuple[Order, bytes]], answers: Callable[[bytes], bool], end: float) -> bytes:
+        failures = 0
+        while True:
+            self._begin_frame()
+            answer = self._exchange(order)
+            kind = packets.kind(answer)
+            if kind in (Pid.DATA0, Pid.DATA1) and packets.payload(answer) is None:
+                answer, kind = b"", None
+            if answers(answer):
+                return answer
+            if kind == Pid.STALL:
+                raise BrokenPipeError(errno.EPIPE, "the device does not know that request")
+            if kind is None:
+                failures += 1
+                if failures == TRIES:
+                    raise OSError(errno.EIO, "the device does not answer")
+            elif self.seconds() > end:
+                raise TimeoutError(errno.ETIMEDOUT, "the device was not ready in time")
+
+    def _begin_frame(self) -> None:
+        """Send the token of a millisecond, if one has passed."""
+        if self.simulation.cycle >= self._next_frame:
+            self._exchange([(Order(0), packets.start_of_frame(self._frame))])
+            self._frame += 1
+            self._next_frame = self.simulation.cycle + self._hertz // 1000
+
+    def _exchange(self, order: list[tuple[Order, bytes]]) -> bytes:
+        """Send packets, and return the one that comes back: none if it is damaged, or not listened for."""
+        for what, packet in order:
+            self.simulation.send(bytes([what, len(packet)]) + packet)
+        what, packet = order[-1]
+        if packet and not what & Order.LISTEN:
+            return b""
+        came, taken = bytearray(), bytearray()
+        while True:
+            if not (more := self.simulation.receive(STUCK_CYCLES)):
+                raise OSError(errno.ENODEV, "the simulated port has stopped")
+            came += more
+            while len(came) >= 2 and came[0] == Mark.BYTE:
+                taken.append(came[1])
+                del came[:2]
+            if came and came[0] != Mark.BYTE:
+                return bytes(taken) if came[0] == Mark.END else b""
