@@ -78,7 +78,7 @@ class UsbPins:
 
 
 class Board(wiring.Component):
-    """A board as the host sees it: a netlist, and at its pins a UART, the master of an SPI bus, or a USB host.
+    """A board as the host sees it: a netlist, and a UART at its pins, or the host of another line.
 
     ``restart`` of a simulation resets that and nothing else.
 
@@ -232,12 +232,9 @@ def _design(netlist: Path) -> dict:
     for ends in (top["cells"].pop(name)["connections"] for name in both):
         name = next(name for name, port in top["ports"].items() if port["bits"] == ends["B"])
         del top["ports"][name]
-        for end, bits, direction in (
-            (INWARD, "O", "input"),
-            (OUTWARD, "I", "output"),
-            (RELEASED, "T", "output"),
-        ):
-            top["ports"][name + end] = {"direction": direction, "bits": ends[bits]}
+        top["ports"][name + INWARD] = {"direction": "input", "bits": ends["O"]}
+        top["ports"][name + OUTWARD] = {"direction": "output", "bits": ends["I"]}
+        top["ports"][name + RELEASED] = {"direction": "output", "bits": ends["T"]}
     for cell in top["cells"].values():
         if cell["type"] == "SB_IO":
             ends, drives = cell["connections"], int(cell["parameters"]["PIN_TYPE"][:4], 2)

@@ -10,6 +10,7 @@ from functools import cache
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.head import Head
 from haarlequin.hw.link.protocol import RESULT_BYTES, Frame, FrameType, encode
+from haarlequin.hw.link.usb_ids import PACKET
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.presets import PRESETS
@@ -17,6 +18,9 @@ from haarlequin.sw import answers
 from haarlequin.sw.compiler.resources import bit_macs, embedding_cycles
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.table_folder import Compiled
+
+PACKETS_PER_SECOND = 19_000
+"""Packets of 64 bytes that USB carries at full speed (USB 2.0, table 5-9: 19 in a millisecond)."""
 
 BITS_OF_A_BYTE = 10
 """On a UART: a start bit, eight of data, a stop bit."""
@@ -89,6 +93,12 @@ def spi_images_per_second(model: ModelConfig, hertz: float) -> float:
     """The most images in a second that an SPI bus carries, on the same terms; no byte is stuffed on the way
     to the accelerator."""
     return hertz / 8 / max(frame_bytes(model).values())
+
+
+def usb_images_per_second(model: ModelConfig) -> float:
+    """The most images in a second that USB at full speed carries, both frames in packets of their own."""
+    packets = sum(-(-size // PACKET) for size in frame_bytes(model).values())
+    return PACKETS_PER_SECOND / packets
 
 
 def images_per_second(model: str, config: str, clock_hz: float, baud: int) -> tuple[float, float]:

@@ -45,6 +45,5 @@ BOARDS = (
         programmer=("--board", "orangeCrab"),
         volatile=False,
         spi=("host_spi", 0),
-        usb=("usb", 0),
     ),
 )

@@ -50,6 +50,7 @@ BOARDS = (
         platform=ULX3S25F,
         capacity=ECP5_25F,
         config="8x64-hybrid",
+        usb=None,  # with this array there is no room for it
         model="cifar10-hybrid",
     ),
 )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import usb.core
 from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,8 +12,11 @@ from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.usb import IO_HZ, USB_HZ, UsbDevice
 from haarlequin.models.common import stamps
+from haarlequin.sim.usb.backend import SimulatedBackend
+from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sim.usb.port import HostPort
 from haarlequin.sw.devices.device import Notice
+from haarlequin.sw.devices.usb_port import UsbLine
 from haarlequin.sw.verilated import build
 from haarlequin.sw.verilated.accelerator import TIMEOUT, say
 
@@ -84,6 +88,28 @@ def plug(m: Module, port: HostPort, device: UsbDevice) -> None:
     for pin, port_in, port_out, resting in wires:
         wire = Mux(port.driving, port_out, Mux(pin.oe, pin.o, resting))
         m.d.comb += [pin.i.eq(wire), port_in.eq(wire)]
+
+
+class SimulatedUsbLine(UsbLine):
+    """The host's own line over a simulated bus, with the accelerator's time.
+
+    Arguments:
+        host: the host of the bus; closing the line ends its simulation.
+    """
+
+    def __init__(self, host: UsbHost):
+        self.host = host
+        try:
+            # A bus that has nothing else to carry answers at once; a transfer then takes a few packets.
+            super().__init__("usb:sim", usb.core.find(backend=SimulatedBackend(host)), latency=0.001)
+        except BaseException:
+            host.simulation.close()
+            raise
+
+    def close(self) -> None:
+        """End the simulation."""
+        super().close()
+        self.host.simulation.close()
 
 
 def usb_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Path:

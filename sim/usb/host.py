@@ -8,6 +8,8 @@ from haarlequin.sim.usb.packets import Pid
 from haarlequin.sim.usb.port import Mark, Order
 from haarlequin.sw.verilated.simulation import Simulation
 
+PACKETS_PER_FRAME = 19
+"""Packets of 64 bytes that a millisecond has room for (USB 2.0, table 5-9)."""
 ADDRESS = 5
 """The address that the device is given."""
 TRIES = 3
@@ -33,13 +35,23 @@ class UsbHost:
 
     def __init__(self, simulation: Simulation, hertz: int):
         self.simulation, self._hertz = simulation, hertz
-        self.packets = 0
-        self._address, self._frame, self._next_frame = 0, 0, 0
+        self.packets = self._begun_at = 0
+        self._address, self._frame, self._next_frame, self._before = 0, 0, 0, 0
         self._toggles: dict[int, bool] = {}
 
+    @property
+    def cycle(self) -> int:
+        """Cycles of the bench since it began."""
+        return self._before + self.simulation.cycle
+
     def seconds(self) -> float:
-        """The time since the simulation began."""
-        return self.simulation.cycle / self._hertz
+        """The time since the bench began."""
+        return self.cycle / self._hertz
+
+    def restart(self) -> None:
+        """Reset all but the device, as the button of a board does, and the port."""
+        self._before = self.cycle
+        self.simulation.restart()
 
     # Transfers
 
@@ -159,11 +171,14 @@ class UsbHost:
                 raise TimeoutError(errno.ETIMEDOUT, "the device was not ready in time")
 
     def _begin_frame(self) -> None:
-        """Send the token of a millisecond, if one has passed."""
-        if self.simulation.cycle >= self._next_frame:
+        """Send the token of a millisecond, once one has passed, or as many packets as fit into one."""
+        if self.packets - self._begun_at >= PACKETS_PER_FRAME:
+            self.simulation.receive(max(0, self._next_frame - self.cycle))
+        if self.cycle >= self._next_frame:
+            self._begun_at = self.packets
             self._exchange([(Order(0), packets.start_of_frame(self._frame))])
             self._frame += 1
-            self._next_frame = self.simulation.cycle + self._hertz // 1000
+            self._next_frame = self.cycle + self._hertz // 1000
 
     def _exchange(self, order: list[tuple[Order, bytes]]) -> bytes:
         """Send packets, and return the one that comes back: none if it is damaged, or not listened for."""

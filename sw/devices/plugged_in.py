@@ -1,10 +1,14 @@
 """The devices of this computer, and who holds them: `infer --device list`."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from serial.tools import list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
+from haarlequin.hw.link.usb_ids import PRODUCT
+from haarlequin.models.common.errors import UsageError
+from haarlequin.sw.devices import usb_port
 from haarlequin.sw.devices.port_errors import holders
 
 _FTDI = 0x0403
@@ -22,6 +26,10 @@ def listing() -> str:
         if bus := _master(port):
             rows.append((bus, "its SPI bus, if the FPGA is on that one", holder))
     rows += [(f"spi:{bus}", "an SPI bus", _holder(bus)) for bus in sorted(Path("/dev").glob("spidev*"))]
+    with suppress(UsageError):  # pyusb is missing
+        for device in usb_port.found():
+            node = Path(f"/dev/bus/usb/{device.bus:03}/{device.address:03}")
+            rows.append((f"usb:{usb_port.serial_number(device)}", PRODUCT, _holder(node)))
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines = (
         f"{name:<{first}}  {what:<{second}}  {f'in use by {holder}' if holder else ''}"

@@ -39,7 +39,7 @@ class UsbLine(Line):
     exact = False
     silence_hint = "; is its bitstream one of this version, and is its clock running?"
 
-    def __init__(self, name: str, device: Any, latency: float = LATENCY):
+    def __init__(self, name: str, device: Any, latency: float):
         import usb.util
 
         self.name, self.latency, self._device = name, latency, device
@@ -92,7 +92,7 @@ def usb_device(where: str) -> LinkDevice:
         raise DeviceError(
             f"usb:{where}: no such accelerator; {what}; docs/boards.md has the plugs and rights"
         )
-    return LinkDevice(UsbLine(f"usb:{serial_number(chosen[0])}", chosen[0]))
+    return LinkDevice(UsbLine(f"usb:{serial_number(chosen[0])}", chosen[0], LATENCY))
 
 
 def found(vendor: int = VENDOR_ID, product: int = PRODUCT_ID) -> list[Any]:

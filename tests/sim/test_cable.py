@@ -9,8 +9,16 @@ def test_images_go_through_the_bus(capsys):
     """The layers take longer than 78 bytes: with an image always under way, hardly a cycle is lost."""
     cable.main(["--model", "digits", "--images", "2"])
     first, second, *_ = capsys.readouterr().out.splitlines()[-4:]
-    assert first == "digits on 16x64, both clocks 50 MHz: 4 images, all exact"
+    assert first == "digits on 16x64 at 50 MHz, through an SPI bus of 50 MHz: 5 images, all exact"
     assert 95 < float(second.split(": ")[1].split("%")[0]) <= 100
+
+
+def test_images_go_through_usb(capsys):
+    cable.main(["--line", "usb", "--model", "digits", "--images", "19"])
+    first, second, wires, _ = capsys.readouterr().out.splitlines()[-4:]
+    assert first == "digits on 16x64 at 48 MHz, through USB at full speed: 22 images, all exact"
+    assert 60 < float(second.split(": ")[1].split("%")[0]) <= 101  # it computes hardly faster
+    assert wires.split()[0] == "6,333"  # 19 packets in a millisecond, three for an image
 
 
 def test_no_images(capsys):

@@ -44,13 +44,13 @@ def test_the_flash_is_empty_and_the_button_released(flow, monkeypatch, tmp_path)
         gatesim.gates, "simulate", lambda *arguments, **options: told.update(options) or arguments
     )
     netlist, family, divisor, folder = gatesim.simulator(flow, tmp_path / "gates")
-    assert (netlist, family, divisor, folder) == (flow.netlist, "ecp5", 4, tmp_path / "gates")
+    assert (netlist, family, divisor, folder) == (flow.netlist, "ecp5", 16, tmp_path / "gates")
     idle = {"host_spi_0__sck__io": 0, "host_spi_0__cs__io": 1, "host_spi_0__copi__io": 0}
     assert told["ties"] == {"button_fire_0__io": 0, "spi_flash_0__cipo__io": 1} | idle
     assert told["spi"] is None
-    gatesim.simulator(flow, tmp_path / "gates", by_spi=True)
+    gatesim.simulator(flow, tmp_path / "gates", by="spi")
     assert told["ties"] == {"button_fire_0__io": 0, "spi_flash_0__cipo__io": 1}
-    assert told["spi"] == gatesim.SPI
+    assert (told["spi"], told["usb"]) == (gatesim.SPI, None)
     assert (told["clock"], told["rx"], told["tx"]) == ("clk25_0__io", "uart_0__rx__io", "uart_0__tx__io")
 
 

@@ -10,7 +10,8 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import vit
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
-from haarlequin.sim.noise import BUS_FAULTS, FAULTS, RESET, NoisyLine, campaign, noisy
+from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, NoisyLine
+from haarlequin.sim.noise import campaign, noisy
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.link import LinkDevice
@@ -48,7 +49,9 @@ def outcome_of(model, faults, seed, kind="bytes"):
 
 
 @pytest.mark.parametrize(
-    ("kind", "known", "faults"), [("bytes", FAULTS, 1000), ("spi", BUS_FAULTS, 80)], ids=["bytes", "spi"]
+    ("kind", "known", "faults"),
+    [("bytes", FAULTS, 1000), ("spi", BUS_FAULTS, 80), ("usb", FAULTS, 40)],
+    ids=["bytes", "spi", "usb"],
 )
 def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
     outcome = outcome_of(model, faults, 1, kind)

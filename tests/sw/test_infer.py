@@ -401,7 +401,7 @@ def test_a_path_that_is_no_text(run, digit):
         (
             ["--device", "usb"],
             2,
-            "unknown device 'usb': there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ]",
+            "unknown device 'usb': there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ], usb:",
         ),
         (["--device", "serial:/dev/no-such-port"], 1, "serial:/dev/no-such-port@3000000: "),
         (["--device", "serial:/dev/null@fast"], 2, "the baud rate in serial:/dev/null@fast must be"),

@@ -218,6 +218,42 @@ def test_the_ecp5s_primitive():
     assert constants == dict.fromkeys(ones, "1'1") | dict.fromkeys(zeros, "1'0")
 
 
+@pytest.mark.parametrize("megahertz", [25, 48])
+def test_further_outputs_of_an_ecp5(megahertz):
+    also = 48 * MHZ, 12 * MHZ
+    setting = Ecp5Setting.solve(megahertz * MHZ, 60 * MHZ, also)
+    assert setting.hertz == 60 * MHZ
+    assert setting.vco in setting.VCO
+    _, parameters, _, constants = cell(Ecp5Pll(setting))
+    for name, hertz in zip(("CLKOS", "CLKOS2"), also, strict=True):
+        divider = int(parameters[f"{name}_DIV"])
+        assert setting.vco / divider == hertz
+        assert (parameters[f"{name}_ENABLE"], parameters[f"{name}_CPHASE"]) == ('"ENABLED"', str(divider - 1))
+        assert constants[f"EN{name}"] == "1'0"
+    assert "CLKOS3_ENABLE" not in parameters
+    assert setting.ratio == 4  # 240 MHz have the edges of 60, 48 and 12
+
+
+@pytest.mark.parametrize(
+    ("hertz", "also", "ratio"), [(60, (), 1), (48, (12,), 2), (24, (48, 12), 4), (60, (48, 12), 4)]
+)
+def test_the_clock_that_has_the_edges_of_all_outputs(hertz, also, ratio):
+    setting = Ecp5Setting.solve(48 * MHZ, hertz * MHZ, tuple(each * MHZ for each in also))
+    assert setting.hertz == hertz * MHZ
+    assert setting.ratio == ratio
+
+
+def test_outputs_that_cannot_be():
+    assert {setting.hertz for setting in Ecp5Setting.possible(25 * MHZ, (48 * MHZ,))} >= {60 * MHZ, 80 * MHZ}
+    with pytest.raises(UsageError) as error:
+        Ecp5Setting.solve(25 * MHZ, 50 * MHZ, (48 * MHZ, 12 * MHZ))
+    task, _, ways = str(error.value).partition(": ")
+    assert task == "ECP5 PLL, 25 MHz to 50 MHz and 48 MHz and 12 MHz"
+    assert ways == "nothing within 2 % below; nearest: 45 MHz or 60 MHz"
+    with pytest.raises(UsageError, match="nothing within 2 % below"):
+        Ice40Setting.solve(12 * MHZ, 18 * MHZ, (48 * MHZ,))
+
+
 @pytest.mark.parametrize(
     ("pad", "primitive", "pin"),
     [(True, "SB_PLL40_PAD", "PACKAGEPIN"), (False, "SB_PLL40_CORE", "REFERENCECLK")],

@@ -26,7 +26,10 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
 from haarlequin.sim.spi_board import SimulatedBus, spi_simulator
-from haarlequin.sw.devices import CompiledModel, DeviceError, open_device, serial_port, spi_port
+from haarlequin.sim.usb.backend import SimulatedBackend
+from haarlequin.sim.usb.board import HERTZ, SERIAL, usb_simulator
+from haarlequin.sim.usb.host import UsbHost
+from haarlequin.sw.devices import CompiledModel, DeviceError, open_device, serial_port, spi_port, usb_port
 from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
@@ -38,7 +41,7 @@ PATIENCE = 2.0
 """Seconds for an answer from a board that is simulated, on a computer that has other work."""
 
 
-@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi"])
+@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb"])
 def device(request, trained_digits):
     """A device that has the digits."""
     with contextlib.ExitStack() as stack:
@@ -53,6 +56,13 @@ def device(request, trained_digits):
             patch.setattr(SerialLine, "latency", PATIENCE)
             simulation = stack.enter_context(Simulation(simulator(MACHINE, build_folder("sim"))))
             name = stack.enter_context(Board(simulation)).device
+        if name == "usb":
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            simulation = stack.enter_context(Simulation(usb_simulator(MACHINE, build_folder("sim"))))
+            backend = SimulatedBackend(UsbHost(simulation, HERTZ))
+            patch.setattr(usb_port, "_libusb", lambda: backend)
+            patch.setattr(usb_port, "LATENCY", 0.002)
+            name = f"usb:{SERIAL}"
         device = stack.enter_context(open_device(name, MACHINE))
         device.load(trained_digits)
         yield device
@@ -89,7 +99,7 @@ def test_what_it_is(device):
     predicts = device.name == "golden"
     assert device.predicts == predicts
     assert device.digest == MACHINE.digest
-    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi")
+    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi", "usb")
 
 
 def test_results_are_the_golden_models_and_in_order(device, pictures, expected):
@@ -314,7 +324,8 @@ def test_unknown_devices(name):
     with pytest.raises(UsageError) as caught:
         open_device(name, MACHINE)
     assert str(caught.value) == (
-        f"unknown device {name!r}: there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ]"
+        f"unknown device {name!r}: there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ], "
+        "usb:[VID:PID:][SERIAL]"
     )
 
 
