@@ -23,6 +23,7 @@ from haarlequin.sw.rates import (
     images_per_second,
     line_images_per_second,
     spi_images_per_second,
+    usb_images_per_second,
 )
 from haarlequin.sw.targets import compile_model
 
@@ -108,8 +109,8 @@ def line_table() -> list[str]:
     """How the images a second through a cable come about, for each board."""
     rows = [
         "| board | baud | IMAGE frame | RESULT frame | the UART carries | SPI at 50 MHz carries "
-        "| the accelerator computes |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| USB carries | the accelerator computes |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, found in routed().items():
         model = BOARDS[name].model
@@ -118,9 +119,10 @@ def line_table() -> list[str]:
         line = line_images_per_second(PRESETS[model], baud)
         bus = spi_images_per_second(PRESETS[model], SPI_HZ)
         spi = f"{_rate(bus)} images/s" if BOARDS[name].spi else "–"
+        usb = f"{_rate(usb_images_per_second(PRESETS[model]))} images/s" if BOARDS[name].usb else "–"
         rows.append(
             f"| {found['part']} | {baud:,} | {frames['image']:,} bytes | {frames['result']} bytes "
-            f"| {_rate(line)} images/s | {spi} | {_rate(computed)} images/s |"
+            f"| {_rate(line)} images/s | {spi} | {usb} | {_rate(computed)} images/s |"
         )
     return rows
 

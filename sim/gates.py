@@ -43,7 +43,7 @@ INPUTS = {"TRELLIS_IO": ("TRELLIS_INPUT", "DIR=INPUT"), "SB_IO": ("SB_INPUT", "P
 needs a model of its own, because Verilator does not let an input of the top be an inout inside."""
 
 INWARD, OUTWARD, RELEASED = "__i", "__o", "__t"
-"""What a pin of an ECP5 that goes both ways becomes in the simulator: an input, an output, and one that is
+"""A pin of an ECP5 that goes both ways becomes three in the simulator: an input, an output, and one that is
 high while the pin is not driven. Verilator knows no wires with two ends that drive them.
 """
 

@@ -36,7 +36,7 @@ IMAGES = 3
 
 
 LINES = ("bytes", "spi", "usb")
-"""What carries the frames."""
+"""The lines whose noise is simulated: a byte stream as of a UART, and two with wires of their own."""
 
 
 @dataclass

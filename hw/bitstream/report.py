@@ -13,7 +13,7 @@ DEPTH = 4
 
 
 LINES = ("spi.", "usb.")
-"""What is in the names of the clocks that a board's lines bring."""
+"""A clock that a line of a board brings has one of these in its name."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""What a USB host knows of a board before it speaks to it: numbers and names, and where its bytes go."""
+"""The numbers and names by which a USB host knows a board, and where its bytes go."""
 
 VENDOR_ID, PRODUCT_ID = 0x1209, 0x0001
-"""Of pid.codes (https://pid.codes/1209/0001/), for tests: whoever sells boards gets a number of their own."""
+"""The numbers of pid.codes for tests (https://pid.codes/1209/0001/): whoever sells boards gets their own."""
 
 MANUFACTURER, PRODUCT = "Haarlequin", "DIDB-ViT accelerator"
 

@@ -94,7 +94,7 @@ def figures_of(target: Board, found: dict[str, Any], model: str) -> BoardFigures
         Figure("gops_per_klut4_at_fmax", "… at Fmax", at_fmax, f"{at_fmax:#.2g}", _density_mark(target)),
         Figure("array_images_per_second", "images/s, array", array, rate(array), mark),
         Figure("cable_images_per_second", "images/s, through the cable", cable, rate(cable), mark),
-        *_over_spi(target, model, array),
+        *_over_lines(target, model, array),
         Figure("array_latency_s", "latency of an image, array", alone, _milliseconds(alone)),
         Figure("cable_latency_s", "… through the cable", whole, _milliseconds(whole)),
     ]
@@ -104,14 +104,19 @@ def figures_of(target: Board, found: dict[str, Any], model: str) -> BoardFigures
     return BoardFigures(target.name, title, model, config, figures, rates.operations(model, config))
 
 
-def _over_spi(target: Board, model: str, array: float) -> list[Figure]:
-    """The rate through the SPI slave of a board that has one, at the clock for which it is routed."""
-    if target.spi is None:
-        return []
-    images = min(array, rates.spi_images_per_second(PRESETS[model], SPI_HZ))
-    return [
-        Figure("spi_images_per_second", f"images/s, over SPI at {SPI_HZ / 1e6:g} MHz", images, rate(images))
-    ]
+def _over_lines(target: Board, model: str, array: float) -> list[Figure]:
+    """The rates through the SPI slave of a board that has one, at the clock for which it is routed, and
+    through its USB device.
+    """
+    network, found = PRESETS[model], []
+    if target.spi:
+        images = min(array, rates.spi_images_per_second(network, SPI_HZ))
+        title = f"images/s, over SPI at {SPI_HZ / 1e6:g} MHz"
+        found.append(Figure("spi_images_per_second", title, images, rate(images)))
+    if target.usb:
+        images = min(array, rates.usb_images_per_second(network))
+        found.append(Figure("usb_images_per_second", "images/s, over USB", images, rate(images)))
+    return found
 
 
 def _milliseconds(seconds: float) -> str:

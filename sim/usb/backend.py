@@ -123,7 +123,7 @@ class SimulatedBackend(IBackend):
         return len(came)
 
     def _of_type(self, number: int) -> list[SimpleNamespace]:
-        """Those descriptors of the configuration; pyusb asks for more until there is an IndexError."""
+        """The descriptors of that type; pyusb asks for more of them until there is an IndexError."""
         return [each for each in self._descriptors if each.bDescriptorType == number]
 
     @staticmethod

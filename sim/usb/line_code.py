@@ -14,7 +14,7 @@ SYNC = 0x80
 """The byte before each packet, by which the receiver finds the bits."""
 
 POLYNOMIAL, RESIDUE = 0xA001, 0xB001
-"""Of the checksum of data, the lowest bit first, and what is left of one that is right (section 8.3.5.2)."""
+"""The checksum's polynomial, the lowest bit first, and its remainder where it is right (section 8.3.5.2)."""
 
 
 class Sender(wiring.Component):

@@ -20,7 +20,7 @@ GAP = 3
 
 
 class Order(IntFlag):
-    """What is to be done with a packet."""
+    """The things to do once a packet is out."""
 
     LISTEN = 1
     """Take the packet that comes back."""
@@ -29,7 +29,7 @@ class Order(IntFlag):
 
 
 class Mark(IntEnum):
-    """What comes before each byte of a packet, or after it."""
+    """The byte before each byte of an answer, or after the last one."""
 
     BYTE = 0
     END = 1

@@ -68,6 +68,9 @@ def test_sentences_of_the_readme_have_the_same_figures():
     assert f"The {CONFIGS[large['config']].lanes} lanes of the ULX3S-85F are for" in page
     images = rates.spi_images_per_second(PRESETS["cifar10-nano"], SPI_HZ)
     assert f"whose wires carry up to {images:,.0f} images/s" in page
+    images = rates.usb_images_per_second(PRESETS["cifar10-nano"])
+    assert f"the ULX3S-85F is a USB device by itself, for {images:,.0f} images/s" in page
+    assert [name for name, board in BOARDS.items() if board.usb] == ["ulx3s-85f"]
     assert "not yet run on hardware" in page
     assert page.count("not yet run on hardware") == 1
 
