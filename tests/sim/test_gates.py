@@ -1,20 +1,23 @@
 """Netlists, reached through their UART pins."""
 
+import itertools
 import json
 import os
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
-from amaranth.lib import io, wiring
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Elaboratable, Module, Signal
+from amaranth.lib import io, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.bitstream.tools import ToolError, call
 from haarlequin.hw.boards import board as named
 from haarlequin.hw.families import FAMILIES
+from haarlequin.hw.families.ecp5 import Ecp5Pll, Ecp5Setting
 from haarlequin.hw.families.ice40 import Ice40Pll, Ice40Setting
 from haarlequin.hw.link.uart import Uart
 from haarlequin.sim import gates
+from haarlequin.sw.verilated import build
 from haarlequin.sw.verilated.simulation import Simulation
 from tests.sw.verilated.loopback import Loopback
 from tests.sw.verilated.parts import synthesise
@@ -115,6 +118,63 @@ def test_bytes_go_through_an_ice40s_pins_and_pll(line, tmp_path, released, back)
     folder = gates.simulate(line, "ice40", DIVISOR, tmp_path / "simulator", ties=ties, **PADS)
     with Simulation(folder) as simulation:
         assert exchange(simulation, EVERY) == back
+
+
+class Clocks(wiring.Component):
+    """An ECP5's PLL with three outputs, whose levels are a byte of each cycle of its input."""
+
+    rx: In(stream.Signature(8))
+    tx: Out(stream.Signature(8))
+
+    def __init__(self, setting):
+        self._setting = setting
+        super().__init__()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.pll = pll = Ecp5Pll(self._setting)
+        m.d.comb += [pll.clock.eq(ClockSignal()), self.tx.valid.eq(1)]
+        m.d.comb += self.tx.payload.eq(Cat(pll.output, pll.others, pll.locked))
+        return m
+
+
+@pytest.mark.parametrize(("hertz", "periods"), [(60, (4, 5, 20)), (48, (2, 2, 8)), (24, (4, 2, 8))])
+def test_a_pll_of_several_outputs_divides_and_its_edges_come_together(tmp_path, hertz, periods):
+    setting = Ecp5Setting.solve(48_000_000, hertz * 1_000_000, (48_000_000, 12_000_000))
+    assert periods[0] == setting.ratio
+    sources = {"cells.v": gates.cells({"EHXPLLL"}, "ecp5")}
+    folder = build.build(Clocks(setting), tmp_path / "pll", notice=print, sources=sources)
+    with Simulation(folder) as simulation:
+        came = b""
+        while len(came) < 400:
+            came += simulation.receive(100)
+    assert came[-1] >> 3 == 1  # it has locked
+    rises = [
+        [cycle for cycle in range(1, len(came)) if came[cycle] & ~came[cycle - 1] & 1 << output]
+        for output in range(3)
+    ]
+    for edges, period in zip(rises, periods, strict=True):
+        assert {after - before for before, after in itertools.pairwise(edges)} == {period}
+    assert {*rises[2]} <= {*rises[1]}
+    assert {*rises[2]} <= {*rises[0]}
+
+
+def test_outputs_of_a_pll_that_are_not_in_phase_end_the_build(tmp_path, monkeypatch):
+    setting = Ecp5Setting.solve(48_000_000, 60_000_000, (48_000_000, 12_000_000))
+    sources = {"cells.v": gates.cells({"EHXPLLL"}, "ecp5").replace("CPHASE != S - 1", "CPHASE != S")}
+    options = {"sources": sources, "options": gates.OPTIONS}
+    with pytest.raises(build.BuildError, match="not in phase"):
+        build.build(Clocks(setting), tmp_path / "pll", notice=print, **options)
+
+
+def test_a_pin_that_goes_both_ways_becomes_three(tmp_path):
+    ends = {"B": [2], "I": [3], "O": [4], "T": [5]}
+    cells = {"wire": {"type": "TRELLIS_IO", "parameters": {"DIR": "BIDIR"}, "connections": ends}}
+    ports = {"d": {"direction": "inout", "bits": [2]}, "clk": {"direction": "input", "bits": [6]}}
+    top = {"attributes": {"top": "1"}, "ports": ports, "cells": cells}
+    (tmp_path / "netlist.json").write_text(json.dumps({"modules": {"top": top}}))
+    directions = {name: direction for name, (direction, _) in gates.pins(tmp_path / "netlist.json").items()}
+    assert directions == {"clk": "input", "d__i": "input", "d__o": "output", "d__t": "output"}
 
 
 def written(folder: Path, **ports: str) -> Path:
