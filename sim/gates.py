@@ -133,7 +133,7 @@ class Board(wiring.Component):
     @staticmethod
     def _plugged(m: Module, usb: UsbPins, port: HostPort) -> dict[str, Value]:
         """The netlist's pins that go to a host's port."""
-        pullup, pins = Signal(), {}
+        pullup, pins = Signal(), dict[str, Value]()
         for name, port_in, port_out, resting in (
             (usb.d_p, port.d_p_in, port.d_p, pullup),
             (usb.d_n, port.d_n_in, port.d_n, Const(0)),

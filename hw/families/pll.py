@@ -69,7 +69,8 @@ class Setting(ABC):
         """
         if not self.also:
             return 1
-        periods = [self.vco / hertz for hertz in (self.hertz, *self.also)]
+        outputs = [self.hertz, *map(Fraction, self.also)]
+        periods = [self.vco / hertz for hertz in outputs]
         common = gcd(*map(int, periods))
         return int(periods[0]) // common * (2 if common in periods else 1)
 

@@ -2,6 +2,12 @@
 
 from abc import ABC, abstractmethod
 
+from haarlequin.sw.devices.device import DeviceError
+
+
+class Unplugged(DeviceError):
+    """A line is gone: nothing will ever come on it again, but it may be opened anew."""
+
 
 class Line(ABC):
     """Carries the frames of docs/protocol.md.

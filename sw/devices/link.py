@@ -7,6 +7,7 @@ no longer sealed, and all images without a result are sent once more.
 
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
@@ -31,7 +32,7 @@ from haarlequin.hw.link.protocol import (
     encode,
 )
 from haarlequin.sw import answers
-from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.byte_line import Line, Unplugged
 from haarlequin.sw.devices.device import (
     Benchmark,
     CompiledModel,
@@ -49,6 +50,11 @@ any frame that the accelerator believes to be in the middle of."""
 IN_FLIGHT = 2
 """Images that are sent without a result yet: one is being computed, and one waits for it to be done. The
 accelerator always has room for this many, so a line without flow control may carry them."""
+
+GONE_SECONDS = 10.0
+"""How long a line that is gone is tried to be opened anew."""
+RETRY_SECONDS = 0.25
+"""The pause between two tries."""
 
 BENCH_SECONDS = 1.0
 """How long a BENCH may take. The accelerator hears nothing meanwhile, and a person wants to stop it."""
@@ -104,12 +110,21 @@ def _error(frame: Frame) -> str:
 
 
 class LinkDevice(Device):
-    """The accelerator on that line, as it identifies itself. Closing the device closes the line.
+    """The accelerator on a line, as it identifies itself. Closing the device closes the line.
 
-    Raises `DeviceError` where nothing answers, or something other than an accelerator.
+    Where the line is `Unplugged` while images are computed, and it can be opened anew, it is tried for
+    `GONE_SECONDS`; then the tables are loaded again, and the run goes on.
+
+    Arguments:
+        line: the line, or a function that opens it.
+
+    Raises `DeviceError` where nothing answers, or something other than an accelerator, and what that function
+    raises.
     """
 
-    def __init__(self, line: Line):
+    def __init__(self, line: Line | Callable[[], Line]):
+        self._open = None if isinstance(line, Line) else line
+        line = line if isinstance(line, Line) else line()
         super().__init__(line.name)
         self._line, self._using = line, threading.RLock()
         self._decoder, self._frames = Decoder(), deque[Frame]()
@@ -317,37 +332,70 @@ class LinkDevice(Device):
     def _payloads(self, images: Iterator[np.ndarray]) -> Generator[bytes, None, None]:
         """The RESULT of each image, of which up to `IN_FLIGHT` are on their way."""
         tables = self._loaded
-        flying: deque[tuple[int, bytes]] = deque()  # the number and the pixels of each
-        failures = 0
+        flying: deque[bytes] = deque()  # the pixels of each
+        numbers: deque[int] = deque()  # of those that have been sent
+        failures, repair = 0, _nothing
         try:
             while True:
-                for image in itertools.islice(images, IN_FLIGHT - len(flying)):
-                    flying.append(self._send(image.tobytes()))
-                if not flying:
-                    return
                 try:
-                    payload = self._result(flying[0][0], 2**failures, tables)
+                    repair()
+                    repair = _nothing
+                    while len(numbers) < len(flying):
+                        numbers.append(self._send(flying[len(numbers)]))
+                    for image in itertools.islice(images, IN_FLIGHT - len(flying)):
+                        flying.append(image.tobytes())
+                        numbers.append(self._send(flying[-1]))
+                    if not flying:
+                        return
+                    payload = self._result(numbers[0], 2**failures, tables)
                 except _Unanswered as error:
                     failures += 1
                     if failures == TRIES:
                         raise DeviceError(f"{self.name}: tried an image {TRIES} times, and {error}") from None
-                    if error.tables_damaged:
-                        self._load_tables(lambda done, total: None)
-                    else:
-                        self._reset()
-                    flying = deque(self._send(pixels) for _, pixels in flying)
+                    repair = self._reload if error.tables_damaged else self._reset
+                    numbers.clear()
+                    continue
+                except Unplugged as error:
+                    if self._open is None:
+                        raise
+                    repair = partial(self._plug_in_again, self._open, error)
+                    numbers.clear()
                     continue
                 failures = 0
                 flying.popleft()
+                numbers.popleft()
                 yield payload
         finally:
             if flying:  # there was an error, or nobody wants the rest
                 self._forget()
 
-    def _send(self, pixels: bytes) -> tuple[int, bytes]:
+    def _reload(self) -> None:
+        self._load_tables(lambda done, total: None)
+
+    def _plug_in_again(self, line: Callable[[], Line], gone: Unplugged) -> None:
+        """Open the line anew, once that is possible, and load the tables; raises `DeviceError` otherwise."""
+        end = time.monotonic() + GONE_SECONDS
+        with self._using:
+            self._line.close()
+            while True:
+                self._turn.check_open()
+                try:
+                    self._line = line()
+                    self._decoder, self._frames = Decoder(), deque()
+                    identity = self._identify()
+                    break
+                except DeviceError:
+                    if time.monotonic() > end:
+                        raise DeviceError(f"{gone}; it did not come back in {GONE_SECONDS:g} s") from None
+                    time.sleep(RETRY_SECONDS)
+        if identity != self.identity:
+            raise DeviceError(f"{self.name}: another accelerator was plugged in: begin again")
+        self._reload()
+
+    def _send(self, pixels: bytes) -> int:
         number = self._number()
         self._say(Frame(FrameType.IMAGE, number, payload=pixels))
-        return number, pixels
+        return number
 
     def _result(self, number: int, patience: int, tables: Compiled) -> bytes:
         """The RESULT of that image, the oldest under way; raises `_Unanswered`."""
@@ -378,6 +426,10 @@ class LinkDevice(Device):
             self._reset()
         except DeviceError:
             return  # the error has been reported already, or nobody is left to hear of it
+
+
+def _nothing() -> None:
+    """Nothing is to be repaired."""
 
 
 def load_frames(tables: Compiled) -> list[Frame]:

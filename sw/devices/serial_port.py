@@ -1,11 +1,12 @@
 """An accelerator on a serial port."""
 
 import time
+from functools import partial
 
 import serial
 
 from haarlequin.models.common.errors import UsageError
-from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.byte_line import Line, Unplugged
 from haarlequin.sw.devices.device import DeviceError
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.port_errors import reason, why
@@ -74,8 +75,8 @@ class SerialLine(Line):
         """Close the port."""
         self._serial.close()
 
-    def _gone(self, error: Exception) -> DeviceError:
-        return DeviceError(f"{self.name}: {why(error)}; was the board unplugged?")
+    def _gone(self, error: Exception) -> Unplugged:
+        return Unplugged(f"{self.name}: {why(error)}; was the board unplugged?")
 
 
 def serial_device(where: str) -> LinkDevice:
@@ -86,4 +87,4 @@ def serial_device(where: str) -> LinkDevice:
     port, _, rate = where.partition("@")
     if rate and not (rate.isascii() and rate.isdigit() and int(rate)):
         raise UsageError(f"the baud rate in serial:{where} must be a positive number, not {rate!r}")
-    return LinkDevice(SerialLine(port, int(rate) if rate else BAUD))
+    return LinkDevice(partial(SerialLine, port, int(rate) if rate else BAUD))

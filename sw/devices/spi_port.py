@@ -8,7 +8,7 @@ from typing import Protocol
 
 from haarlequin.hw.link.stuffing import Unstuffing
 from haarlequin.models.common.errors import UsageError
-from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.byte_line import Line, Unplugged
 from haarlequin.sw.devices.device import DeviceError
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.port_errors import rights, why
@@ -81,7 +81,7 @@ class SpiLine(Line):
         try:
             self._came += self._unstuffing.feed(self._bus.exchange(data))
         except OSError as error:
-            raise DeviceError(f"{self.name}: {why(error)}; was the board unplugged?") from None
+            raise Unplugged(f"{self.name}: {why(error)}; was the board unplugged?") from None
 
 
 class _Spidev:
@@ -132,8 +132,12 @@ def spi_device(where: str) -> LinkDevice:
     if clock and not (clock.isascii() and clock.isdigit() and int(clock)):
         raise UsageError(f"the clock in spi:{where} must be a positive number of hertz, not {clock!r}")
     hertz = int(clock) if clock else HERTZ
-    name = f"spi:{bus}@{hertz}"
-    by_usb = bus.startswith("ftdi://")
+    return LinkDevice(lambda: _line(bus, hertz))
+
+
+def _line(bus: str, hertz: int) -> SpiLine:
+    """Open the line; raises as `spi_device`."""
+    name, by_usb = f"spi:{bus}@{hertz}", bus.startswith("ftdi://")
     try:
         opened = (_Ftdi if by_usb else _Spidev)(bus, hertz)
     except ImportError as error:
@@ -141,7 +145,7 @@ def spi_device(where: str) -> LinkDevice:
         raise UsageError(f"spi:{bus} needs the package {package} ({error}): pip install {package}") from None
     except (OSError, ValueError, OverflowError) as error:
         raise DeviceError(f"{name}: {_reason(bus, error)}") from None
-    return LinkDevice(SpiLine(name, opened, time.monotonic, LATENCY))
+    return SpiLine(name, opened, time.monotonic, LATENCY)
 
 
 def _reason(bus: str, error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from haarlequin.hw.link.usb_ids import ENDPOINT, PACKET, PRODUCT_ID, VENDOR_ID
 from haarlequin.models.common.errors import UsageError
-from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.byte_line import Line, Unplugged
 from haarlequin.sw.devices.device import DeviceError
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.port_errors import why
@@ -58,7 +58,7 @@ class UsbLine(Line):
                 sent = self._device.write(ENDPOINT, data[:MOST], round(1000 * STUCK_SECONDS))
                 data = data[sent:]
         except OSError as error:
-            raise DeviceError(f"{self.name}: {why(error)}; was the board unplugged?") from None
+            raise Unplugged(f"{self.name}: {why(error)}; was the board unplugged?") from None
 
     def receive(self, seconds: float) -> bytes:
         """The next bytes from the accelerator."""
@@ -67,7 +67,7 @@ class UsbLine(Line):
         except OSError as error:
             if error.errno == errno.ETIMEDOUT:
                 return b""
-            raise DeviceError(f"{self.name}: {why(error)}; was the board unplugged?") from None
+            raise Unplugged(f"{self.name}: {why(error)}; was the board unplugged?") from None
 
     def close(self) -> None:
         """Give the device back."""
@@ -84,7 +84,13 @@ def usb_device(where: str) -> LinkDevice:
     if not form:
         raise UsageError(f"usb:{where} is not usb:[VID:PID:][SERIAL], with two numbers of hexadecimal digits")
     vendor, product, serial = form.groups()
-    there = found(int(vendor or f"{VENDOR_ID:x}", 16), int(product or f"{PRODUCT_ID:x}", 16))
+    numbers = int(vendor or f"{VENDOR_ID:x}", 16), int(product or f"{PRODUCT_ID:x}", 16)
+    return LinkDevice(lambda: _line(where, numbers, serial))
+
+
+def _line(where: str, numbers: tuple[int, int], serial: str) -> UsbLine:
+    """Open the line; raises as `usb_device`."""
+    there = found(*numbers)
     chosen = [device for device in there if not serial or serial_number(device) == serial]
     if not chosen:
         others = ", ".join(filter(None, map(serial_number, there)))
@@ -92,7 +98,7 @@ def usb_device(where: str) -> LinkDevice:
         raise DeviceError(
             f"usb:{where}: no such accelerator; {what}; docs/boards.md has the plugs and rights"
         )
-    return LinkDevice(UsbLine(f"usb:{serial_number(chosen[0])}", chosen[0], LATENCY))
+    return UsbLine(f"usb:{serial_number(chosen[0])}", chosen[0], LATENCY)
 
 
 def found(vendor: int = VENDOR_ID, product: int = PRODUCT_ID) -> list[Any]:

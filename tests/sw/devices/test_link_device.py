@@ -24,6 +24,7 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.sw import answers
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices import link as link_module
+from haarlequin.sw.devices.byte_line import Unplugged
 from haarlequin.sw.devices.link import IN_FLIGHT, MOST_NOISE, TRIES, LinkDevice, load_frames
 from haarlequin.sw.devices.serial_port import BAUD, BITS
 from tests.sw.devices.fake import (
@@ -743,3 +744,110 @@ def test_the_fake_is_as_the_page_says():
     assert [(frame.type, frame.sequence) for frame in frames] == [
         (KIND.ERROR, 4), *((KIND.RESULT, i) for i in range(4)),
     ]  # fmt: skip
+
+
+# Unplugged
+
+
+class Plug:
+    """Opens lines to one accelerator, which forgets everything while none is plugged in.
+
+    Each line in turn breaks after so many calls of ``lasts``; before it is opened, opening fails as often as
+    ``absent`` says.
+    """
+
+    def __init__(self, lasts, absent=(), identities=()):
+        self.lines, self._lasts = [], iter(lasts)
+        self._absent, self._identities = iter(absent), iter(identities)
+        self._left = 0
+
+    def __call__(self):
+        if self._left == 0:
+            self._left = 1 + next(self._absent, 0)
+        self._left -= 1
+        if self._left:
+            raise DeviceError("fake: no such port")
+        line = BreakingLine(next(self._lasts, 10**6), next(self._identities, None))
+        self.lines.append(line)
+        return line
+
+
+class BreakingLine(FakeLine):
+    """A `FakeLine` that is gone after so many calls."""
+
+    def __init__(self, lasts, identity):
+        super().__init__(identity=identity)
+        self._lasts = lasts
+
+    def _count(self):
+        super()._count()
+        self._lasts -= 1
+        if self._lasts < 0:
+            raise Unplugged("fake: No such device; was the board unplugged?")
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """The time passes only while nothing is done; returns the pauses."""
+    pauses = []
+    monkeypatch.setattr(link_module.time, "monotonic", lambda: sum(pauses))
+    monkeypatch.setattr(link_module.time, "sleep", pauses.append)
+    return pauses
+
+
+def calls_until_loaded():
+    plug = Plug([])
+    LinkDevice(plug).load(MODEL)
+    return 10_000 - plug.lines[0]._left
+
+
+@pytest.mark.parametrize("later", [0, 1, 2, 3, 4, 5, 9, 14])
+def test_a_board_that_is_plugged_in_again_goes_on(hurried, later):
+    plug = Plug([calls_until_loaded() + later], absent=[0, 3])
+    device = LinkDevice(plug)
+    device.load(MODEL)
+    assert_right(list(device.run(PIXELS)), PIXELS)
+    first, second = plug.lines
+    assert first.closed
+    assert second.sealed
+    assert second.words[:2] == RIGHT_WORDS
+    assert hurried == [link_module.RETRY_SECONDS] * 3
+    device.close()
+    assert second.closed
+
+
+def test_a_board_that_goes_again_while_it_is_loaded(hurried):
+    loads = calls_until_loaded()
+    plug = Plug([loads + 3, loads // 2, 1, loads + 2])
+    device = LinkDevice(plug)
+    device.load(MODEL)
+    assert_right(list(device.run(PIXELS)), PIXELS)
+    assert len(plug.lines) == 5
+
+
+def test_a_board_that_does_not_come_back(hurried):
+    plug = Plug([calls_until_loaded() + 5], absent=[0, 10**6])
+    device = LinkDevice(plug)
+    device.load(MODEL)
+    results = device.run(PIXELS)
+    came = [next(results)]
+    said = failure(lambda: came.extend(results))
+    assert said == "No such device; was the board unplugged?; it did not come back in 10 s"
+    assert_right(came, PIXELS[: len(came)])
+    assert 10 < sum(hurried) < 11
+
+
+def test_another_board_in_its_place(hurried):
+    other = Identity(DIGEST + 1, CLOCK_HZ, MEMORIES)
+    plug = Plug([calls_until_loaded() + 2], identities=[None, other])
+    device = LinkDevice(plug)
+    device.load(MODEL)
+    said = failure(lambda: list(device.run(PIXELS)))
+    assert said == "another accelerator was plugged in: begin again"
+
+
+def test_a_line_that_cannot_be_opened_anew(hurried):
+    line = BreakingLine(calls_until_loaded() + 2, None)
+    device = loaded(line)
+    assert failure(lambda: list(device.run(PIXELS))) == "No such device; was the board unplugged?"
+    assert hurried == []
