@@ -118,8 +118,8 @@ class LinkDevice(Device):
     Arguments:
         line: the line, or a function that opens it.
 
-    Raises `DeviceError` where nothing answers, or something other than an accelerator, and what that function
-    raises.
+    Raises what that function does, and `DeviceError` where nothing answers, or another thing than an
+    accelerator does.
     """
 
     def __init__(self, line: Line | Callable[[], Line]):
