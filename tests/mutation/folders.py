@@ -19,6 +19,7 @@ LEFT_OUT = {
     "hw/presets.py": "sizes, chosen for boards; the tables of docs/ would change with them",
     "hw/verilog.py": "a tool; Icarus runs what it writes",
     "hw/bitstream": "runs tools, and computes nothing",
+    "hw/link/usb_ids.py": "numbers and names that both ends take from there",
     "hw/boards": "pins, of which every one is in a test that has the same table",
     "sw/compiler/report.py": "text for a person",
 }

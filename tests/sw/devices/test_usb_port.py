@@ -10,6 +10,7 @@ import usb.util
 
 from haarlequin.hw.link.usb_ids import ENDPOINT, PACKET, PRODUCT_ID, VENDOR_ID
 from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.places import ROOT
 from haarlequin.sw.devices import DeviceError, open_device, usb_port
 from haarlequin.sw.devices.usb_port import MOST, UsbLine
 
@@ -139,6 +140,11 @@ def test_the_one_that_is_meant_is_opened(plugged):
 def test_names_of_another_form(name):
     with pytest.raises(UsageError, match="is not usb:"):
         open_device(name, None)
+
+
+def test_the_numbers_are_those_of_the_udev_rule():
+    page = (ROOT / "docs" / "boards.md").read_text(encoding="utf-8")
+    assert f'ATTRS{{idVendor}}=="{VENDOR_ID:04x}", ATTRS{{idProduct}}=="{PRODUCT_ID:04x}"' in page
 
 
 def test_a_serial_number_that_cannot_be_read():
