@@ -177,3 +177,18 @@ def test_a_size_that_is_none(argument, value):
     sizes = {"max_tokens": 1, "max_channels": 1, "max_classes": 1}
     with pytest.raises(ValueError, match=rf"Head {argument} must be a positive integer, not {value!r}"):
         Head(**sizes | {"widths": Widths(), argument: value})
+
+
+@pytest.mark.parametrize("sizes", [(0, 0), (4, 3)])
+def test_no_logit_comes_before_a_sum(sizes):
+    block = Head(Widths(), 4, 4, 3)
+
+    async def testbench(context):
+        context.set(block.dim, sizes[0])
+        context.set(block.classes, sizes[1])
+        context.set(block.logits.ready, 1)
+        for _ in range(SILENCE):
+            assert not context.get(block.logits.valid)
+            await context.tick()
+
+    simulate(block, testbench)
