@@ -119,7 +119,7 @@ def line_table() -> list[str]:
         line = line_images_per_second(PRESETS[model], baud)
         bus = spi_images_per_second(PRESETS[model], SPI_HZ)
         spi = f"{_rate(bus)} images/s" if BOARDS[name].spi else "–"
-        usb = f"{_rate(usb_images_per_second(PRESETS[model]))} images/s" if BOARDS[name].usb else "–"
+        usb = f"{_rate(usb_images_per_second(PRESETS[model]))} images/s" if BOARDS[name].has_usb else "–"
         rows.append(
             f"| {found['part']} | {baud:,} | {frames['image']:,} bytes | {frames['result']} bytes "
             f"| {_rate(line)} images/s | {spi} | {usb} | {_rate(computed)} images/s |"

@@ -154,6 +154,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="what was built here, as Markdown")
     parser.add_argument("--config", metavar="CONFIG", help="the accelerator (default: the board's own)")
     parser.add_argument("--freq", type=float, metavar="MHZ", help="clock (default: the board's own)")
+    parser.add_argument(
+        "--usb", action="store_true", help="with a USB device, where the board has a plug for it"
+    )
     parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
     parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
     parser.add_argument("--placer", choices=PLACERS, help="of nextpnr (default: the board's own)")
@@ -174,8 +177,9 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.board:
         raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
     clock_hz = round(arguments.freq * 1e6) if arguments.freq else None
+    target = board(arguments.board)
     make(
-        board(arguments.board),
+        target.with_usb() if arguments.usb else target,
         arguments.config,
         clock_hz,
         arguments.baud,

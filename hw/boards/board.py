@@ -1,7 +1,8 @@
 """`Board`: the facts about a board that the flow needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from amaranth.build import Attrs, Clock, Pins, PinsN, Platform, Resource, Subsignal
 
@@ -79,11 +80,22 @@ class Board:
     spi: tuple[str, int] | None = None
     """The resource of its SPI slave, made by `spi_resource`; None if the board has none."""
     usb: tuple[str, int] | None = None
-    """The resource of a USB plug that goes to the FPGA itself; None if the board has none."""
+    """The resource of a USB plug of the FPGA's own that gets a device; None leaves it alone (`with_usb`)."""
     reset: str = "button"
     """The resource of the button that resets the accelerator."""
     leds: tuple[tuple[str, int], ...] = (("led", 0), ("led", 1), ("led", 2))
     """The resources of the lamps for ready, busy and error."""
+
+    @property
+    def has_usb(self) -> bool:
+        """Whether a USB plug of the board goes to the FPGA itself."""
+        return "usb" in {found.name for found in self.platform.resources}
+
+    def with_usb(self) -> Self:
+        """The board with a USB device at that plug, as one more line; `BoardError` where it has no plug."""
+        if not self.has_usb:
+            raise BoardError(f"{self.name} has no USB plug that goes to its FPGA")
+        return replace(self, usb=("usb", 0))
 
     @property
     def input_hz(self) -> int:

@@ -38,7 +38,6 @@ _LARGE = Board(
     tables_at=0x20_0000,
     placer="static",
     spi=("host_spi", 0),
-    usb=("usb", 0),
     reset="button_fire",
 )
 BOARDS = (
@@ -50,7 +49,6 @@ BOARDS = (
         platform=ULX3S25F,
         capacity=ECP5_25F,
         config="8x64-hybrid",
-        usb=None,  # with this array there is no room for it
         model="cifar10-hybrid",
     ),
 )

@@ -106,16 +106,16 @@ def figures_of(target: Board, found: dict[str, Any], model: str) -> BoardFigures
 
 def _over_lines(target: Board, model: str, array: float) -> list[Figure]:
     """The rates through the SPI slave of a board that has one, at the clock for which it is routed, and
-    through its USB device.
+    through the USB device that it may have.
     """
     network, found = PRESETS[model], []
     if target.spi:
         images = min(array, rates.spi_images_per_second(network, SPI_HZ))
         title = f"images/s, over SPI at {SPI_HZ / 1e6:g} MHz"
         found.append(Figure("spi_images_per_second", title, images, rate(images)))
-    if target.usb:
+    if target.has_usb:
         images = min(array, rates.usb_images_per_second(network))
-        found.append(Figure("usb_images_per_second", "images/s, over USB", images, rate(images)))
+        found.append(Figure("usb_images_per_second", "images/s, over USB (ARGS=--usb)", images, rate(images)))
     return found
 
 

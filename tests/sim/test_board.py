@@ -2,7 +2,6 @@
 on an ECP5, the scalar machine on its own board.
 """
 
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -39,8 +38,8 @@ ACCELERATORS = {"ulx3s-25f": SMALLEST, "icebreaker": CONFIGS["scalar"]}
 def flow(request, tmp_path_factory):
     """Synthesised, with as fast a UART as there can be."""
     target = board(request.param)
-    if target.spi and not target.usb and "usb" in {found.name for found in target.platform.resources}:
-        target = replace(target, usb=("usb", 0))  # beside so small an array there is room for it
+    if target.has_usb:
+        target = target.with_usb()
     folder, baud = tmp_path_factory.mktemp("board"), target.clock_hz // DIVISOR
     made = Flow(target, ACCELERATORS[target.name], target.clock_hz, baud, folder)
     made.synthesise()

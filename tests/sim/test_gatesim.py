@@ -44,7 +44,7 @@ def test_the_flash_is_empty_and_the_button_released(flow, monkeypatch, tmp_path)
         gatesim.gates, "simulate", lambda *arguments, **options: told.update(options) or arguments
     )
     netlist, family, divisor, folder = gatesim.simulator(flow, tmp_path / "gates")
-    assert (netlist, family, divisor, folder) == (flow.netlist, "ecp5", 16, tmp_path / "gates")
+    assert (netlist, family, divisor, folder) == (flow.netlist, "ecp5", 4, tmp_path / "gates")
     idle = {"host_spi_0__sck__io": 0, "host_spi_0__cs__io": 1, "host_spi_0__copi__io": 0}
     assert told["ties"] == {"button_fire_0__io": 0, "spi_flash_0__cipo__io": 1} | idle
     assert told["spi"] is None

@@ -218,6 +218,7 @@ def test_where_the_uart_stands_in_the_way_it_gets_another_rate(name, baud, fmax_
     [
         (["--board", "ulx3s-85f"], (1, "static")),
         (["--board", "icebreaker"], (1, "heap")),
+        (["--board", "orangecrab-25f", "--usb"], (1, "static")),
         (["--board", "ulx3s-85f", "--seed", "3", "--placer", "heap"], (3, "heap")),
     ],
 )

@@ -2,7 +2,7 @@ import pytest
 
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import PLACERS, BoardError
-from haarlequin.hw.boards.top import BoardTop
+from haarlequin.hw.boards.top import BoardTop, clocks
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.presets import CONFIGS
@@ -56,3 +56,13 @@ def test_the_rate_that_is_proposed_is_taken(baud):
     except BoardError as error:
         proposed = int(str(error).rsplit(" ", 1)[1].replace(",", ""))
         assert target.divisor(60_000_000, proposed) >= 4
+
+
+def test_boards_that_may_be_usb_devices():
+    target = board("ulx3s-85f")
+    assert target.usb is None
+    assert target.with_usb().usb == ("usb", 0)
+    some, all_ = {*clocks(target.with_usb(), 3_000_000)}, {*clocks(target, 3_000_000)}
+    assert {60_000_000, 45_000_000} <= some < all_
+    with pytest.raises(BoardError, match=r"^icebreaker has no USB plug that goes to its FPGA$"):
+        board("icebreaker").with_usb()
