@@ -289,3 +289,16 @@ def test_lanes_without_a_key_load_the_last_word_where_the_memory_ends(image):
     lowered = lower(model, machine)
     assert max(item["weights_base"] for item in lowered.passes if item["load_keys"]) > machine.signs - 4
     check(lowered, machine)
+
+
+@pytest.mark.parametrize("name", ["6x18", "8x8"])
+def test_values_wait_for_all_tokens_that_are_shifted_in(name):
+    """There are four tokens here, and as many more as make a word of V full."""
+    config = preset("digits").with_(image=(4, 4), dim=16, layers=1)
+    passes = lower(GoldenModel.blank(config), MACHINES[name]).passes
+    values = [item for item in passes if item["shift_values"]]
+    assert all(item["tokens"] > item["stop"] == config.tokens for item in values)
+    for item in values:
+        (signs,) = (each for each in _Scheduler(MACHINES[name])._reads(item) if each.memory in (*SignMemory,))
+        assert len(signs.words) == item["tokens"]
+    assert values
