@@ -45,8 +45,8 @@ class UsbDevice(wiring.Component):
     refused, for the host to send them again, while there is no room. The driver for Windows, WinUSB, is asked
     for by descriptors.
 
-    A reset of the bus, and the host's choice of a configuration, drop the packets that wait, and begin
-    to count packets anew in both directions, as hosts do.
+    A reset of the bus, and the host's choice of a configuration, drop the packets that wait; both ends then
+    count packets from the first, in both directions.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ class UsbHost:
         toggle, came = True, b""
         if isinstance(data, int):
             while len(came) < wished:
-                piece, _ = self._in(0, toggle, end)
+                piece = self._in(0, toggle, end)
                 came, toggle = came + piece, not toggle
                 if len(piece) < 64:
                     break
@@ -118,7 +118,7 @@ class UsbHost:
         while len(came) < length:
             toggle = self._toggles.get(endpoint | 0x80, False)
             try:
-                piece, _ = self._in(endpoint, toggle, end)
+                piece = self._in(endpoint, toggle, end)
             except TimeoutError:
                 if came:
                     break
@@ -143,13 +143,13 @@ class UsbHost:
         )
         self.packets += 1
 
-    def _in(self, endpoint: int, toggle: bool, end: float) -> tuple[bytes, Pid]:
+    def _in(self, endpoint: int, toggle: bool, end: float) -> bytes:
         """Take the packet of data that is next; one that came before is acknowledged and taken again."""
         wanted = Pid.DATA1 if toggle else Pid.DATA0
         order = [(Order.LISTEN | Order.ACKNOWLEDGE, packets.token(Pid.IN, self._address, endpoint))]
         answer = self._until(order, lambda answer: packets.kind(answer) == wanted, end)
         self.packets += 1
-        return packets.payload(answer) or b"", wanted
+        return packets.payload(answer) or b""
 
     def _until(self, order: list[tuple[Order, bytes]], answers: Callable[[bytes], bool], end: float) -> bytes:
         failures = 0
