@@ -12,8 +12,8 @@ DEPTH = 4
 """How many levels of modules below the top the report distinguishes."""
 
 
-LINES = ("spi.", "usb.")
-"""A clock that a line of a board brings has one of these in its name."""
+LINES = ("sck", "sck_clk", "usb_clk", "usb_io_clk")
+"""The clocks that lines bring end in one of these. A line's module has the accelerator's clock as well."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def routed(folder: Path, family: Family) -> Routed:
     lines = {
         name: (clock["achieved"], clock["constraint"])
         for name, clock in report["fmax"].items()
-        if any(line in name for line in LINES)
+        if name.rpartition(".")[2] in LINES
     }
     # The clock with the longest path is the accelerator's. The clock of the pin drives only the PLL.
     inner = [

@@ -53,6 +53,8 @@ class Ecp5Setting(Setting):
                 yield cls(input_hz, reference, feedback, min(max(1, fastest), 128))
 
     def with_others(self, also: tuple[int, ...]) -> Iterator[Self]:
+        if len(also) > 3:
+            return
         for divider in range(self.divider, 0, -1) if also else [self.divider]:
             setting = replace(self, divider=divider, also=also)
             if all(setting.vco % hertz == 0 and setting.vco // hertz <= 128 for hertz in also):
@@ -64,7 +66,7 @@ class Ecp5Pll(Pll):
 
     CLKOP is in phase with the input if CPHASE is one VCO cycle less than its divider, as Lattice Diamond sets
     it. ecppll sets it half a period later, which makes no difference for a single output that is its own
-    feedback. Up to three further outputs are CLKOS, CLKOS2 and CLKOS3, likewise in phase. Charge pump and
+    feedback. Up to three further outputs are CLKOS, CLKOS2 and CLKOS3, in phase, too. Charge pump and
     loop filter are set as ecppll does.
     """
 

@@ -69,7 +69,7 @@ class UsbHost:
         self._toggles.clear()
 
     def configure(self, number: int) -> None:
-        """Choose a configuration, which begins both bulk endpoints anew."""
+        """Choose a configuration, after which both bulk endpoints begin with DATA0."""
         self.control(0x00, 9, number, 0, b"")
         self._toggles.clear()
 

@@ -6,7 +6,7 @@ from haarlequin.sw.devices.device import DeviceError
 
 
 class Unplugged(DeviceError):
-    """A line is gone: nothing will ever come on it again, but it may be opened anew."""
+    """A line is gone: nothing will ever come on it again, but it may be opened again."""
 
 
 class Line(ABC):

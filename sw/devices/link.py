@@ -52,7 +52,7 @@ IN_FLIGHT = 2
 accelerator always has room for this many, so a line without flow control may carry them."""
 
 GONE_SECONDS = 10.0
-"""How long a line that is gone is tried to be opened anew."""
+"""How long a line that is gone is tried to be opened again."""
 RETRY_SECONDS = 0.25
 """The pause between two tries."""
 
