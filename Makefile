@@ -24,7 +24,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage fuzz hostile prove data train bench area clean distclean
+.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage fuzz hostile prove data train bench area report clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -94,6 +94,9 @@ bench: $(STAMP)  ## figures of boards, simulator and this computer, each with it
 
 area: $(STAMP)  ## what the blocks cost on an ECP5; ARGS=--route also routes a slice of four lanes
 	$(RUN) haarlequin area $(ARGS)
+
+report: $(STAMP)  ## one page that shows the machine, build/report/index.html; MODEL=…, BOARD=…, ARGS="--data DIR"
+	$(RUN) haarlequin report $(if $(MODEL),--model $(MODEL)) $(if $(BOARD),--board $(BOARD)) $(ARGS)
 
 clean:  ## remove what was built, and the caches
 	rm -rf build *.egg-info .pytest_cache .ruff_cache .hypothesis

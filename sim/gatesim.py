@@ -18,6 +18,7 @@ from haarlequin.hw.bitstream.flow import Flow
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.link.usb import USB_HZ
 from haarlequin.hw.presets import accelerator
+from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import locked, write_text
@@ -158,9 +159,11 @@ def run(flow: Flow, name: str, count: int, data: Path | None = None) -> bool:
         "seconds": round(time.monotonic() - began),
     }
     write_text(flow.folder / "gatesim.json", json.dumps(summary, indent=1) + "\n")
-    verdict = "PASS" if exact == len(what.pixels) else "FAIL"
-    print(
-        f"{verdict} {what.name} ({what.kind}) on the netlist of {flow.target.name}, {flow.top.config.name}: "
+    passed = exact == len(what.pixels)
+    says = (
+        f"{what.name} ({what.kind}) on the netlist of {flow.target.name}, {flow.top.config.name}: "
         f"{exact}/{len(what.pixels)} images exact, {cycles:,} cycles"
     )
-    return exact == len(what.pixels)
+    print(f"{'PASS' if passed else 'FAIL'} {says}")
+    ledger.write("gatesim", f"make gatesim BOARD={flow.target.name}", passed, says)
+    return passed

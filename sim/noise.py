@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from haarlequin.hw.config import AnyConfig
 from haarlequin.models import data
+from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, Noise, NoisyBus, NoisyHost, NoisyLine
@@ -126,9 +127,12 @@ def main(argv: list[str] | None = None) -> None:
     for name, count in sorted(outcome.faults.items()):
         print(f"{name:<28}{count:>6}")
     total = outcome.faults.total()
-    print(
-        f"\n{total} faults: {outcome.answered} images answered, {outcome.reported} reported as unanswered, "
+    says = (
+        f"{total} faults: {outcome.answered} images answered, {outcome.reported} reported as unanswered, "
         f"{outcome.wrong} with wrong logits"
     )
-    if outcome.wrong or total < arguments.faults:
+    print(f"\n{says}")
+    passed = not outcome.wrong and total >= arguments.faults
+    ledger.write("noise", f'make noise ARGS="--line {arguments.line}"', passed, says)
+    if not passed:
         sys.exit(1)

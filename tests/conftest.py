@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from haarlequin.models.common import ledger
 from haarlequin.models.common.places import tool_variables
 
 # For `make mutate`: whether a test fails, not on which of the smallest inputs.
@@ -21,6 +22,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
         return None
     return ALL_SLOW in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Config) -> None:
+    """Keep the result of a run of all tests for the page of `make report`."""
+    chosen = config.option.keyword or config.option.markexpr or config.option.collectonly
+    if chosen or [*config.args] != config.getini("testpaths"):
+        return
+    counts = {
+        kind: len(terminalreporter.getreports(kind)) for kind in ("passed", "failed", "error", "skipped")
+    }
+    says = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    ledger.write("test", "make test", exitstatus == 0, says)
 
 
 @pytest.fixture(scope="session")

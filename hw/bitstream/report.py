@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from haarlequin.hw.families.family import REPORT, RESOURCES, Family
 
@@ -59,19 +60,31 @@ def routed(folder: Path, family: Family) -> Routed:
     lines = {
         name: (clock["achieved"], clock["constraint"])
         for name, clock in report["fmax"].items()
-        if name.rpartition(".")[2] in LINES
+        if of_line(name)
     }
-    # The clock with the longest path is the accelerator's. The clock of the pin drives only the PLL.
-    inner = [
-        path["path"]
-        for path in report["critical_paths"]
-        if path["from"] == path["to"] and path["from"].split()[-1] not in lines
-    ]
-    worst = max(inner, key=lambda path: sum(part["delay"] for part in path))
+    worst = worst_path(report)
     delay = sum(part["delay"] for part in worst)
     routing = sum(part["delay"] for part in worst if part["type"] == "routing")
     limits = Limit(delay, routing, worst[0]["from"]["cell"], worst[-1]["to"]["cell"])
     return Routed(usage, 1000 / delay, limits, lines)
+
+
+def of_line(clock: str) -> bool:
+    """Whether a clock of a report is one that a line brings."""
+    return clock.rpartition(".")[2] in LINES
+
+
+def worst_path(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The longest path of the accelerator's clock, part by part, from nextpnr's report as JSON.
+
+    The clock with the longest path is the accelerator's; the clock of the pin drives only the PLL.
+    """
+    inner = [
+        path["path"]
+        for path in report["critical_paths"]
+        if path["from"] == path["to"] and not of_line(path["from"].split()[-1])
+    ]
+    return max(inner, key=lambda path: sum(part["delay"] for part in path))
 
 
 def by_module(netlist: Path, family: Family) -> dict[str, Counter]:

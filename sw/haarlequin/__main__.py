@@ -17,6 +17,7 @@ COMMANDS = {
     "ablate": ("sw.ablate", "which parts of the network help"),
     "data": ("models.data.fetch", "fetch CIFAR-10 and check it"),
     "benchmark": ("sim.benchmark.command", "figures of boards, simulator and computer, and their marks"),
+    "report": ("sim.report.command", "one page that shows the machine"),
     "bitstream": ("sw.bitstream", "the bitstream of a board"),
     "flash": ("sw.flash", "put it on the board"),
     "verilog": ("hw.verilog", "the accelerator as plain Verilog"),

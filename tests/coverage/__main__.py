@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from haarlequin.models.common import ledger
 from haarlequin.models.common.places import ROOT, build_folder
 from tests.coverage import corners, whole
 from tests.coverage.rtl import Line, Lines
@@ -133,6 +134,10 @@ def main() -> int:
     if unknown := [part for part in parts if part not in REPORTS]:
         parser.error(f"no part {unknown[0]!r}: the parts are {', '.join(REPORTS)}")
     failed = [part for part in parts if not REPORTS[part]()]
+    lacks = f", {' and '.join(failed)} below the mark" if failed else ""
+    ledger.write(
+        "coverage", f'make coverage ARGS="{" ".join(parts)}"', not failed, f"{', '.join(parts)}{lacks}"
+    )
     return int(bool(failed))
 
 

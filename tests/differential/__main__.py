@@ -21,6 +21,7 @@ from amaranth.hdl import UnusedElaboratable
 from tqdm import tqdm
 
 from haarlequin.hw.config import AnyConfig
+from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder, shown
@@ -93,6 +94,10 @@ def main(argv: list[str] | None = None) -> None:
                 _campaign(arguments, record)
         finally:
             print("\n".join([record.table(), *record.failures]))
+            if not (arguments.report or arguments.fault):
+                failures = len(record.failures)
+                says = f"{record.pairs:,} pairs, {failures or 'no'} failures"
+                ledger.write("fuzz", "make fuzz", not failures, says)
     if record.failures:
         sys.exit(1)
 
@@ -101,8 +106,7 @@ def _campaign(arguments: argparse.Namespace, record: Record) -> None:
     end = time.monotonic() + 60 * arguments.minutes
     compare = Comparisons(arguments.fault, not arguments.no_netlist, tqdm.write)
     folder = build_folder("fuzz") / "cases" if arguments.fault else CASES
-    done = sum(sum(batch["kinds"].values()) for batch in record.batches.values())
-    with tqdm(initial=done, unit=" pairs", disable=None) as bar:
+    with tqdm(initial=record.pairs, unit=" pairs", disable=None) as bar:
         for machine, number in units(arguments.seed):
             name = f"{_name(machine)}/{number}"
             if name in record.batches:

@@ -48,6 +48,11 @@ class Record:
         """One line for each failure."""
         return [line for batch in self.batches.values() for line in batch["failures"]]
 
+    @property
+    def pairs(self) -> int:
+        """Pairs of a model and a machine that have been compared."""
+        return sum(sum(batch["kinds"].values()) for batch in self.batches.values())
+
     def table(self) -> str:
         """How many pairs, by machine and kind of model, and how many went through each comparison."""
         rows: dict[str, Counter] = {}

@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 
 from amaranth.hdl import UnusedElaboratable
 
+from haarlequin.models.common import ledger
 from haarlequin.models.common.places import build_folder
 from tests.formal.allowed import MODULO
 from tests.formal.engine import Outcome, Verdict, prove
@@ -73,7 +74,10 @@ def main() -> None:
     start = time.monotonic()
     verdicts = [each for one in chosen for each in check(one, arguments.seconds)]
     proven = sum(each.outcome is Outcome.PROVEN for each in verdicts)
-    print(f"{proven} of {len(verdicts)} flags proven in {time.monotonic() - start:.0f} s")
+    says = f"{proven} of {len(verdicts)} flags proven in {time.monotonic() - start:.0f} s"
+    print(says)
+    if arguments.names == ["*"]:
+        ledger.write("prove", "make prove", proven == len(verdicts), says)
     sys.exit(proven != len(verdicts))
 
 

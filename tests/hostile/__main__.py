@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command
 from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder
@@ -109,6 +110,8 @@ def main(argv: list[str] | None = None) -> None:
             hunt(name, arguments.count or readers.COUNTS[name], counts, deadline)
     rows = {name: counts.of(name) for name in names}
     print(table(rows))
+    read, failures = (sum(row[key] for row in counts.rows.values()) for key in ("read", "failures"))
+    ledger.write("hostile", "make hostile", not failures, f"{read:,} files, {failures or 'no'} failures")
     sys.exit(1 if any(row["failures"] for row in rows.values()) else 0)
 
 

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 
 from tqdm import tqdm
 
+from haarlequin.models.common import ledger
 from tests.mutation.folders import ROOT, benches, drawn, own_bench
 from tests.mutation.judge import BrokenBench, Tree
 from tests.mutation.mutants import Mutant
@@ -87,7 +88,7 @@ def main() -> int:
     if not arguments.report:
         end = time.monotonic() + 60 * (arguments.minutes or 1e9)
         found += campaign(missing, results, tests, arguments.jobs, end, arguments.own)
-    return report(found, len(chosen))
+    return report(found, len(chosen), bool(arguments.only or arguments.own))
 
 
 def campaign(
@@ -131,8 +132,10 @@ def campaign(
         return found
 
 
-def report(found: list[Result], drawn: int) -> int:
-    """Print the table and the survivors; 1 if there are any, or mutants that were not tried."""
+def report(found: list[Result], drawn: int, partial: bool) -> int:
+    """Print the table and the survivors; 1 if there are any, or mutants that were not tried. ``partial`` is
+    whether only some files, or only their own tests, were asked for.
+    """
     rows = [COLUMNS, *table(found)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     for row in rows:
@@ -147,7 +150,11 @@ def report(found: list[Result], drawn: int) -> int:
         print(f"{each.outcome}: {each.path}: {each.mutant}")
     if len(found) < drawn:
         print(f"{drawn - len(found)} of {drawn} mutants have not been tried: the same command goes on")
-    return int(bool(survivors) or len(found) < drawn)
+    passed = not survivors and len(found) == drawn
+    if not partial:
+        says = f"{len(found)} of {drawn} mutants tried, {len(survivors) or 'none'} survived"
+        ledger.write("mutate", "make mutate", passed, says)
+    return int(not passed)
 
 
 if __name__ == "__main__":
