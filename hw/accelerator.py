@@ -1,7 +1,7 @@
 """The whole accelerator: a machine together with its link."""
 
-from amaranth.hdl import Module, ResetInserter, Value, ValueLike
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, ResetInserter, Value, ValueLike
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import registered
@@ -37,7 +37,10 @@ class Accelerator(wiring.Component):
     tx : Out(stream.Signature(8))
         Bytes to the host.
     trace : Out
-        What the machine writes into its memories, for verification. It costs nothing if it is not connected.
+        What the machine writes into its memories, for verification, and two parts of the accelerator's own.
+        ``link`` comes whenever bytes begin or cease to move: ``link_rx`` and ``link_tx`` are high while they
+        do. ``answer`` comes with each word of a result that the link takes, ``answer_last`` with an image's
+        last. The trace only listens. If it is not connected, nothing of it is left after synthesis.
     trace_valid : Out(1)
         High in each cycle in which any part of ``trace`` is valid.
     sealed : Out(1)
@@ -53,11 +56,14 @@ class Accelerator(wiring.Component):
         self._machine = ScalarMachine(config) if isinstance(config, ScalarConfig) else Machine(config)
         self.identity = Identity(config.digest, clock_hz, self._machine.memories)
         self._link = Link(self.identity, PIXELS_MEMORY, timeout, self._machine.answer_latency)
+        self._traced = self._machine.signature.members["trace"].shape
+        parts = {name: field.shape for name, field in self._traced}
+        parts |= dict.fromkeys(("link_valid", "link_rx", "link_tx", "answer_valid", "answer_last"), 1)
         super().__init__(
             {
                 "rx": In(stream.Signature(8)),
                 "tx": Out(stream.Signature(8)),
-                "trace": self._machine.signature.members["trace"],
+                "trace": Out(data.StructLayout(parts)),
                 "trace_valid": Out(1),
                 **{lamp: Out(1) for lamp in LAMPS},
             }
@@ -81,6 +87,18 @@ class Accelerator(wiring.Component):
             else:
                 m.d.comb += getattr(link, name).eq(getattr(machine, name))
         m.d.comb += [self.sealed.eq(link.sealed), self.busy.eq(~machine.idle), self.error.eq(link.error)]
-        valid = [self.trace[name] for name, _ in self.trace.shape() if name.endswith("_valid")]
-        m.d.comb += [self.trace.eq(machine.trace), self.trace_valid.eq(sum(valid, Value.cast(0)) != 0)]
+        self._trace(m)
         return m
+
+    def _trace(self, m: Module) -> None:
+        trace, results = self.trace, self._machine.results
+        moving = Cat(self.rx.valid & self.rx.ready, self.tx.valid & self.tx.ready)
+        valid = [trace[name] for name, _ in trace.shape() if name.endswith("_valid")]
+        m.d.comb += [
+            *(trace[name].eq(self._machine.trace[name]) for name, _ in self._traced),
+            trace.link_valid.eq(moving != registered(m, moving)),
+            Cat(trace.link_rx, trace.link_tx).eq(moving),
+            trace.answer_valid.eq(results.valid & results.ready),
+            trace.answer_last.eq(results.p.last),
+            self.trace_valid.eq(Cat(valid).any()),
+        ]

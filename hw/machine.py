@@ -82,7 +82,9 @@ class Machine(wiring.Component):
     result_words : Out(16)
         The number of these words.
     trace : Out
-        The words that layers, embedding and pooling write, for verification.
+        The words that layers, embedding and pooling write, for verification, and when passes, loads and the
+        embedding begin. ``embed`` comes in the first cycle of an image's embedding, with ``embed_begins``
+        high, and in the cycle after the last.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -123,6 +125,8 @@ class Machine(wiring.Component):
             "x_valid": 1,
             "x_address": len(self._images.address),
             "x": wide,
+            "embed_valid": 1,
+            "embed_begins": 1,
             "sum_valid": 1,
             "sum": sums,
         }
@@ -166,6 +170,8 @@ class Machine(wiring.Component):
             self.trace.x_valid.eq(images.valid & images.ready),
             self.trace.x_address.eq(images.address),
             self.trace.x.eq(images.word),
+            self.trace.embed_valid.eq(images.busy ^ registered(m, images.busy)),
+            self.trace.embed_begins.eq(images.busy),
             self.trace.sum_valid.eq(layers.sums.valid & layers.sums.ready),
             self.trace.sum.eq(layers.sums.payload),
         ]

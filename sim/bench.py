@@ -24,6 +24,11 @@ class Host:
     def __init__(self, port: Port):
         self.port, self._decoder = port, Decoder()
         self._frames: list[Frame] = []
+        self.sent: list[tuple[int, int, int]] = []
+        """Of each IMAGE sent by `run`: its image, and the bytes of ``rx`` that it is, first and one after the
+        last. One that was refused is there again."""
+        self.answered: list[tuple[int, int, int]] = []
+        """The same of each RESULT and the bytes of ``tx``."""
 
     async def frame(self, timeout: int = ANSWER_CYCLES) -> Frame:
         """Wait for the next frame, whatever it is."""
@@ -54,7 +59,9 @@ class Host:
             for number, image in enumerate(images):
                 refused = True
                 while refused:
-                    await self.port.send(encode(Frame(FrameType.IMAGE, number % 256, payload=image)), timeout)
+                    frame = encode(Frame(FrameType.IMAGE, number % 256, payload=image))
+                    self.sent.append((number, self.port.sent, self.port.sent + len(frame)))
+                    await self.port.send(frame, timeout)
                     await self.port.cycles(3 * CHUNK)  # a refusal would have come by now
                     refused = bool(full)
                     full.clear()
@@ -67,6 +74,8 @@ class Host:
                 continue
             assert frame.type == FrameType.RESULT, f"image {len(payloads)} was answered by {_told(frame)}"
             assert frame.sequence == len(payloads) % 256, f"result {len(payloads)} came as {frame.sequence}"
+            last = self.port.received
+            self.answered.append((len(payloads), last - len(encode(frame)), last))
             payloads.append(frame.payload.hex())
             done.append(self.port.last_cycle)
         await sending
@@ -93,9 +102,9 @@ async def jobs(dut):
     what = json.loads(Path(os.environ["BENCH_JOB"]).read_text(encoding="utf-8"))
     port = Port(dut, what["gaps"], what["stalls"], what["seed"])
     await port.reset()
-    host = Host(port)
     results = []
     for job in what["jobs"]:
+        host, bytes_before = Host(port), {"sent_before": port.sent, "answered_before": port.received}
         await host.load(Path(job["load"]).read_bytes(), job["answers"])
         for memory, address, words in job["samples"]:
             read = await host.read(memory, address, len(words) // 2)
@@ -107,5 +116,6 @@ async def jobs(dut):
         await port.flush_trace()
         size = Path(what["trace"]).stat().st_size
         part = {"payloads": payloads, "done": done, "counters": counters, "trace_bytes": size}
-        results.append(part | running | {"cycles": port.cycle})
+        part |= {"sent": host.sent, "answered": host.answered}
+        results.append(part | bytes_before | running | {"cycles": port.cycle})
     Path(os.environ["BENCH_RESULTS"]).write_text(json.dumps(results), encoding="utf-8")

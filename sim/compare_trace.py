@@ -16,31 +16,42 @@ PORTS = ("acc", "y", "stored", "bits_0", "bits_1", "haar", "haar_bits_0", "haar_
 
 
 class Events:
-    """A trace by its fields: ``trace[name]`` of every event."""
+    """A trace by its fields: ``trace[name]`` of every event, and ``cycles``, in which each event was.
 
-    def __init__(self, layout: data.StructLayout, events: np.ndarray):
+    Arguments:
+        layout: the layout of ``trace``.
+        events: uint8 (events, ⌈layout.size / 8⌉), as `read_trace` returns them.
+        cycles: int64 (events,), ascending.
+    """
+
+    def __init__(self, layout: data.StructLayout, events: np.ndarray, cycles: np.ndarray):
+        self.layout, self.events, self.cycles = layout, events, cycles
         self._fields = dict(layout)
-        self._bits = np.unpackbits(events, axis=1, bitorder="little")
+
+    def __len__(self) -> int:
+        return len(self.events)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """One number per event; for an array, one row of numbers per event."""
-        field = self._fields[name]
-        bits = self._bits[:, field.offset : field.offset + field.width]
-        if isinstance(field.shape, data.ArrayLayout):
-            element = field.shape.elem_shape
-            return _numbers(bits.reshape(len(bits), field.shape.length, element.width), element.signed)
-        return _numbers(bits, getattr(field.shape, "signed", False))
+        shape, bits = self._fields[name].shape, self.bits(name)
+        if isinstance(shape, data.ArrayLayout):
+            element = shape.elem_shape
+            return _numbers(bits.reshape(len(bits), shape.length, element.width), element.signed)
+        return _numbers(bits, getattr(shape, "signed", False))
 
     def bits(self, name: str) -> np.ndarray:
         """One row of bits per event."""
-        field = self._fields[name]
-        return self._bits[:, field.offset : field.offset + field.width]
+        first, width = self._fields[name].offset, self._fields[name].width
+        around = self.events[:, first // 8 : -(-(first + width) // 8)]
+        return np.unpackbits(around, axis=1, bitorder="little")[:, first % 8 : first % 8 + width]
 
     def where(self, name: str) -> "Events":
         """The events that have something in this part."""
-        chosen = object.__new__(Events)
-        chosen._fields, chosen._bits = self._fields, self._bits[self.bits(f"{name}_valid")[:, 0] == 1]
-        return chosen
+        return self.rows(self.bits(f"{name}_valid")[:, 0] == 1)
+
+    def rows(self, chosen: slice | np.ndarray) -> "Events":
+        """Some of the events: by a slice, their numbers, or a flag for each."""
+        return Events(self.layout, self.events[chosen], self.cycles[chosen])
 
 
 def _numbers(bits: np.ndarray, signed: bool) -> np.ndarray:
@@ -85,7 +96,7 @@ def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[D
         ),
         "attention": _attention(program, attention),
     }
-    counts = _counts(program)
+    counts = event_counts(program)
     x, sums = events.where("x"), events.where("sum")["sum"]
     words = (x["x_address"], x["x"])
     for number, trace in enumerate(traces):
@@ -104,7 +115,7 @@ def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[D
         yield differences[0] if differences else None
 
 
-def _counts(program: Program) -> dict[str, int]:
+def event_counts(program: Program) -> dict[str, int]:
     """How many events an image has: every pass shows its live tokens once, the Haar unit shows both bands."""
     lowered = program.lowered
     live = [item["stop"] - item["skip"] for item in lowered.passes if item["tokens"]]

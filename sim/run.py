@@ -18,7 +18,7 @@ from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import write_text
 from haarlequin.models.common.places import build_folder
-from haarlequin.sim import faults
+from haarlequin.sim import faults, timeline
 from haarlequin.sim.simulate import Expected, Job, Outcome, expect, faults_of, simulate, simulator
 from haarlequin.sim.workload import Workload, workload
 from haarlequin.sw.compiler import Program
@@ -116,13 +116,33 @@ def _run(arguments: argparse.Namespace, model: str) -> bool:
     exact = _report_images(what, program, expected, outcome)
     _report_operations(program, outcome, len(what.pixels))
     summary = _summary(what, program, outcome, exact, time.perf_counter() - began, speed)
-    write_text(arguments.out / what.name / "summary.json", json.dumps(summary, indent=2) + "\n")
-    total = len(what.pixels)
-    verdict = "PASS" if exact == total else "FAIL"
+    folder, total = arguments.out / what.name, len(what.pixels)
+    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    timed = _write_timeline(what, program, outcome, folder / "timeline.json")
+    verdict = "PASS" if exact == total and timed else "FAIL"
     score = "" if summary["top1"] is None else f"top-1 {summary['top1']}/{total}, "
     cycles = f"{summary['cycles_per_image']} cycles/image"
     print(f"{verdict} {what.name}: {exact}/{total} images bit-exact, {score}{cycles}")
-    return exact == total
+    return exact == total and timed
+
+
+def _write_timeline(what: Workload, program: AnyProgram, outcome: Outcome, path: Path) -> bool:
+    """Write the timeline of an image, or say why there is none; returns whether the trace is in order."""
+    if not isinstance(program, Program):
+        print(f"timeline: none, because {program.machine.name} has no passes")
+        path.unlink(missing_ok=True)
+        return True
+    try:
+        made = timeline.timeline(program, outcome, what.name)
+        wrong = timeline.faults_of(made, program, outcome)
+    except timeline.TraceError as error:
+        wrong = [f"timeline: {error}"]
+    if wrong:
+        print(*wrong, sep="\n")
+        path.unlink(missing_ok=True)
+        return False
+    write_text(path, json.dumps(made) + "\n")
+    return True
 
 
 def _truth(what: Workload) -> np.ndarray | None:

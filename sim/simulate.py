@@ -23,7 +23,7 @@ from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.targets import AnyProgram
 from haarlequin.sw.verilated import accelerator, build
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ, TIMEOUT, say
-from haarlequin.sw.verilated.trace import read_trace
+from haarlequin.sw.verilated.trace import read_trace, record_bytes
 
 SAMPLE_BYTES = 64
 """How many bytes of every memory are read back."""
@@ -62,6 +62,17 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """A frame of the link that belongs to an image: its bytes from number ``first`` to ``stop`` − 1 of all
+    that moved in this direction since the job began.
+    """
+
+    image: int
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The results of a job."""
 
@@ -78,6 +89,12 @@ class Outcome:
     """The seconds in which the simulator computed these."""
     comparing_seconds: float = 0.0
     """The seconds that the comparison with the golden model's tensors took after that."""
+    events: Events | None = None
+    """The machine's trace, from the first byte of the tables on."""
+    sent: tuple[Transfer, ...] = ()
+    """The images, in the order in which they were sent. One that was refused was sent again."""
+    answered: tuple[Transfer, ...] = ()
+    """Their results."""
 
 
 def expect(model: GoldenModel, pixels: np.ndarray) -> list[Expected]:
@@ -126,12 +143,12 @@ def simulate(folder: Path, jobs: list[Job], gaps: int = 0, stalls: int = 0, seed
         build.run(folder, "haarlequin.sim.bench", environment, trace=files["trace"])
         came = json.loads(files["results"].read_text(encoding="utf-8"))
         starts = [0, *(part["trace_bytes"] for part in came)]
-        record = -(-layout.size // 32) * 4
+        record = record_bytes(layout.size)
         outcomes, before = [], [0] * operations
         for job, part, start in zip(jobs, came, starts, strict=False):
-            events = read_trace(files["trace"], layout.size, start // record)
-            events = events[: (part["trace_bytes"] - start) // record]
-            outcomes.append(_outcome(job, part, Events(layout, events), before))
+            count = (part["trace_bytes"] - start) // record
+            events = Events(layout, *read_trace(files["trace"], layout.size, start // record))
+            outcomes.append(_outcome(job, part, events.rows(slice(count)), before))
             before = part["counters"]
     return outcomes
 
@@ -175,6 +192,11 @@ def _outcome(job: Job, part: dict, events: Events, before: list[int]) -> Outcome
         part["running_cycles"],
         part["running_seconds"],
         time.perf_counter() - began,
+        events,
+        *(
+            tuple(Transfer(image, first - before, stop - before) for image, first, stop in part[way])
+            for way, before in (("sent", part["sent_before"]), ("answered", part["answered_before"]))
+        ),
     )
 
 

@@ -270,7 +270,14 @@ class Layers(wiring.Component):
         self._saturations(m, Mux(live & part.count, counted, 0))
 
         trace, acc, after = self.trace, pipe[stages.acc], pipe[stages.write]
+        sequencer, operation = self._sequencer, self._sequencer.operation
         m.d.comb += [
+            trace.issue_valid.eq(sequencer.fresh | (operation != registered(m, operation))),
+            trace.issue_pass.eq(sequencer.index),
+            trace.issue_operation.eq(operation),
+            trace.issue_begins.eq(sequencer.fresh),
+            trace.load_valid.eq(self._loader.begin),
+            trace.load_pass.eq(sequencer.index),  # the loader takes the fields of the present pass
             trace.acc_valid.eq(acc.live),
             trace.acc_pass.eq(pipe.fields(stages.acc, "index").index),
             trace.acc_number.eq(acc.number),

@@ -98,11 +98,12 @@ module bench;
         end
 
 `ifdef TRACE
-    // Each event is one record: `trace` in whole 32-bit words in the computer's byte order, the lowest word first.
+    // Each event is one record of 32-bit words in the computer's byte order: the lowest bits of `cycle`, then `trace`,
+    // the lowest word first.
     string path;
     integer file = 0;
     initial if ($value$plusargs("trace=%s", path)) file = $fopen(path, "wb");
-    always @(posedge clk) if (file != 0 && !rst && trace_valid) $fwrite(file, "%u", trace_words);
+    always @(posedge clk) if (file != 0 && !rst && trace_valid) $fwrite(file, "%u", {trace_words, cycle[31:0]});
     always @(flush) if (file != 0) $fflush(file);
     final if (file != 0) $fclose(file);
 `endif

@@ -19,7 +19,9 @@ class Port:
         stalls: in how many of 16 cycles ``tx`` is not ready, at random: 0 to 15.
         seed: the seed of both, 1 to 2³² − 1.
 
-    The attribute ``last_cycle`` is the cycle in which the last byte received so far left ``tx``.
+    The attribute ``last_cycle`` is the cycle in which the last byte received so far left ``tx``. The
+    attributes ``sent`` and ``received`` count the bytes that were given to `send` and that `receive` has
+    returned, since the reset.
     """
 
     def __init__(self, dut: HierarchyObject, gaps: int = 0, stalls: int = 0, seed: int = 1):
@@ -32,7 +34,7 @@ class Port:
         self._gaps, self._stalls, self._seed = gaps, stalls, seed
         self._buffer, self._arrival, self._sending = bytearray(), Event(), Lock()
         self._receiver = None
-        self.last_cycle = 0
+        self.last_cycle = self.sent = self.received = 0
 
     async def reset(self) -> None:
         """Reset the component and drop the bytes that are on their way. Await it before anything else."""
@@ -48,6 +50,7 @@ class Port:
         if self._receiver is None:
             self._receiver = cocotb.start_soon(self._receive())
         self._buffer.clear()
+        self.sent = self.received = 0
 
     @property
     def cycle(self) -> int:
@@ -66,6 +69,7 @@ class Port:
         """
         dut = self._dut
         async with self._sending:
+            self.sent += len(data)
             for start in range(0, len(data), CHUNK):
                 chunk = data[start : start + CHUNK]
                 dut.send_data.value, dut.send_count.value = int.from_bytes(chunk, "little"), len(chunk)
@@ -90,6 +94,7 @@ class Port:
                 )
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
+        self.received += count
         return data
 
     async def rest(self, quiet: int) -> bytes:

@@ -1,6 +1,6 @@
 """The component that the tests of the bench simulate."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ from tests.sw.verilated.loopback_bench import TRACE_WIDTH
 
 
 class Loopback(wiring.Component):
-    """Each byte of rx, plus ``addend``, out of tx by way of a FIFO; traces the bytes that it takes."""
+    """Each byte of rx, plus ``addend``, out of tx by way of a FIFO; traces when it takes which byte."""
 
     def __init__(self, addend: int = 1):
         self.addend = addend
@@ -25,6 +25,8 @@ class Loopback(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        clock = Signal(32)  # since the reset
+        m.d.sync += clock.eq(clock + 1)
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=8, depth=5)
         m.d.comb += [
             queue.w_data.eq((self.rx.payload ^ self.mask) + self.addend),
@@ -34,6 +36,7 @@ class Loopback(wiring.Component):
             self.tx.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.tx.ready),
             self.trace.byte.eq(self.rx.payload),
+            self.trace.middle.eq(clock),
             self.trace.inverse.eq(~self.rx.payload),
             self.trace_valid.eq(self.rx.valid & self.rx.ready),
         ]

@@ -12,7 +12,7 @@ import pytest
 
 from haarlequin.sw.verilated.build import SimulationError, run
 from haarlequin.sw.verilated.trace import read_trace
-from tests.sw.verilated.loopback_bench import TRACE_WIDTH, trace_of
+from tests.sw.verilated.loopback_bench import TRACE_WIDTH, traced
 
 pytestmark = pytest.mark.slow
 
@@ -36,17 +36,16 @@ def test_bytes_and_trace_come_back_in_order(simulate, tmp_path, capfd, gaps, sta
     seed = 1 + gaps + 16 * stalls
     trace = tmp_path / "trace"
     simulate("exchange", trace, gaps=gaps, stalls=stalls, seed=seed, bytes=BYTES)
-    events = read_trace(trace, TRACE_WIDTH)
+    events, cycles = read_trace(trace, TRACE_WIDTH)
     assert events.shape == (BYTES, -(-TRACE_WIDTH // 8))
-    sent = random.Random(seed).randbytes(BYTES)
-    assert [int.from_bytes(event.tobytes(), "little") for event in events] == [
-        trace_of(byte) for byte in sent
-    ]
+    assert bytes(traced(trace)) == random.Random(seed).randbytes(BYTES)
     last_cycle = int(capfd.readouterr().out.split()[0].removeprefix("last_cycle="))
     # A byte a cycle when nothing is in the way, and random pauses where they are asked for.
     share = 1 - max(gaps, stalls) / 16
     assert BYTES <= last_cycle < 1.2 * BYTES / share**2
     assert (last_cycle < BYTES + 10) == (gaps == stalls == 0)
+    assert np.diff(cycles).min() > 0
+    assert cycles[-1] < last_cycle
 
 
 def test_port(simulate):
@@ -60,11 +59,24 @@ def test_trace_is_there_while_the_simulation_runs(simulate, tmp_path, monkeypatc
 
 def test_a_trace_read_from_the_middle_and_cut_short(tmp_path):
     path = tmp_path / "trace"
-    records = np.arange(5 * 8, dtype=np.uint8)
+    records = np.arange(5 * 12, dtype=np.uint8).reshape(5, 12)
+    records[:, :4] = np.array([7, 8, 9, 1000, 2000], "<u4")[:, None].view(np.uint8)
     records.tofile(path)
-    assert np.array_equal(read_trace(path, 33, start=2), records.reshape(5, 8)[2:, :5])
+    events, cycles = read_trace(path, 33, start=2)
+    assert np.array_equal(events, records[2:, 4:9])
+    assert cycles.tolist() == [9, 1000, 2000]
     path.write_bytes(records.tobytes()[:-3])
-    assert read_trace(path, 64).shape == (4, 8)
+    events, cycles = read_trace(path, 64)
+    assert events.shape == (4, 8)
+    assert cycles.tolist() == [7, 8, 9, 1000]
+    path.write_bytes(b"")
+    assert [part.shape for part in read_trace(path, 64)] == [(0, 8), (0,)]
+
+
+def test_cycles_go_on_where_their_word_begins_again(tmp_path):
+    path = tmp_path / "trace"
+    np.array([(1 << 32) - 2, 0, 5, 0, (1 << 32) - 1, 0], "<u4").tofile(path)
+    assert read_trace(path, 32)[1].tolist() == [(1 << 32) - 2, (1 << 32) + 5, (1 << 33) - 1]
 
 
 def test_only_the_bench_prints(simulate, capfd):
