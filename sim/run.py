@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from amaranth.hdl import UnusedElaboratable
 
+from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import write_text
@@ -122,7 +123,10 @@ def _run(arguments: argparse.Namespace, model: str) -> bool:
     verdict = "PASS" if exact == total and timed else "FAIL"
     score = "" if summary["top1"] is None else f"top-1 {summary['top1']}/{total}, "
     cycles = f"{summary['cycles_per_image']} cycles/image"
-    print(f"{verdict} {what.name}: {exact}/{total} images bit-exact, {score}{cycles}")
+    says = f"{what.name}: {exact}/{total} images bit-exact, {score}{cycles}"
+    print(f"{verdict} {says}")
+    if not arguments.fault:
+        ledger.write("sim", f"make sim MODEL={what.name}", exact == total and timed, says)
     return exact == total and timed
 
 

@@ -56,9 +56,10 @@ def _timeline(model: str) -> Panel:
         return missing("timeline", title, what, command)
     length, units = found["cycles"], found["units"]
     groups: dict[str, list[dict]] = {}
-    for span in found["spans"]:
-        groups.setdefault(span["operation"], []).append(span)
     known, bars = colours(), []
+    for span in found["spans"]:
+        # What a unit beside the array does has the unit's name.
+        groups.setdefault(span["operation"] if span["operation"] in known else span["unit"], []).append(span)
     for operation, spans in groups.items():
         bars.append(
             go.Bar(

@@ -24,9 +24,15 @@ FACTS = {
     "board": "ulx3s-25f",
     "part": "ULX3S, LFE5U-25F",
     "config": "8x64-hybrid",
-    **{"lut4": 6, "ff": 1, "bram": 0, "dsp": 0},
+    "lut4": 6,
+    "ff": 1,
+    "bram": 0,
+    "dsp": 0,
     "available": {"lut4": 24288, "ff": 24288, "bram": 56, "dsp": 28},
-    **{"clock_mhz": 60.0, "fmax_mhz": 250.0, "baud": 3000000, "met": True},
+    "clock_mhz": 60.0,
+    "fmax_mhz": 250.0,
+    "baud": 3000000,
+    "met": True,
 }
 
 

@@ -43,7 +43,8 @@ def test_every_cell_is_where_nextpnr_put_it(panels):
     }
     assert {*drawn} == {(3, 4), (5, 4), (5, 9), (0, 1)}
     name, text = drawn[3, 4]
-    assert name == "layers.array" and "layers.array: 2 cells" in text
+    assert name == "layers.array"
+    assert "layers.array: 2 cells" in text
     assert (*path.x,) == (4, 4, 5)
     assert PATH[1].removeprefix("accelerator.machine.") in path.hovertext[-1]
     assert "takes 4.0 ns, 75% of it wires, from layers.haar to layers.array" in panels["floorplan"].says
