@@ -21,7 +21,7 @@ def section(program: AnyProgram) -> Section:
     """The cycles of an image of a program."""
     name, machine = program.model.config.name, program.machine.name
     lead = "The time of one image, from the first pass on the lanes to the last."
-    panels = [_timeline(name)]
+    panels = [_timeline(name, machine)]
     if isinstance(program, Program):
         command = f"haarlequin compile --plan {name} --config {machine}"
         panels += [_operations(program, command), _roofline(program, command)]
@@ -48,13 +48,14 @@ def read_timeline(model: str) -> dict[str, Any] | None:
         return None
 
 
-def _timeline(model: str) -> Panel:
-    title, command = "Timeline of an image", f"make sim MODEL={model}"
+def _timeline(model: str, machine: str) -> Panel:
+    title, command = "Timeline of an image", f"make sim MODEL={model} CONFIG={machine}"
     found = read_timeline(model)
     if found is None:
         what = f"No image of {model} has been simulated here."
         return missing("timeline", title, what, command)
     length, units = found["cycles"], found["units"]
+    command = f"make sim MODEL={model} CONFIG={found['machine']}"
     groups: dict[str, list[dict]] = {}
     known, bars = colours(), []
     for span in found["spans"]:
@@ -64,6 +65,7 @@ def _timeline(model: str) -> Panel:
         bars.append(
             go.Bar(
                 name=operation,
+                showlegend=operation in known,
                 orientation="h",
                 y=[span["unit"] for span in spans],
                 base=[span["start"] for span in spans],
@@ -181,7 +183,7 @@ def _roofline(program: Program, command: str) -> Panel:
     made = figure(
         roof,
         *scatter,
-        xaxis={"title": {"text": "bit-MACs for each bit loaded into the lanes"}, "type": "log"},
+        xaxis={"title": {"text": "bit-MACs per bit loaded into lanes"}, "type": "log"},
         yaxis={"title": {"text": "bit-MACs a cycle"}, "type": "log"},
         legend={"orientation": "h", "y": -0.25},
     )
