@@ -1,0 +1,36 @@
+"""A browser without a window, for tests that open a page as a person does."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+"""Programs that are a Chromium."""
+
+OPTIONS = [
+    "--no-sandbox",  # the user of a container may be root
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",  # a test sees what the page asks for, and nothing else is asked
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A `Browser` of Playwright, closed after the block. Skips the test where there is no Chromium."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        pytest.skip("there is no Chromium: on Debian, apt-get install chromium")
+    from playwright.sync_api import sync_playwright  # it takes a while
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=OPTIONS)
+        try:
+            yield browser
+        finally:
+            browser.close()
