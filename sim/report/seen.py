@@ -35,7 +35,7 @@ def section(name: str, images: Path | None) -> Section:
     logits = np.concatenate(
         [what.model(what.pixels[i : i + BATCH]) for i in range(0, len(what.pixels), BATCH)]
     )
-    panels = [*_seen(what, logits, own), _mistakes(what, logits, own), _confusion(name)]
+    panels = [*_seen(what, logits, own), _mistakes(what, logits, own), _confusion(what, logits, own)]
     return Section("seen", "What the model sees", lead, panels)
 
 
@@ -168,22 +168,28 @@ def _mistakes(what: Workload, logits: np.ndarray, own: bool) -> Panel:
     return Panel("mistakes", title, says, command, plots, 200, 150, wide=True)
 
 
-def confusion(name: str) -> tuple[np.ndarray, list[str]] | None:
-    """A trained model's confusion on its test images, (true class, answer), and the classes; None without."""
-    found = card(name)
-    if found is None or "confusion" not in found:
+def confusion(what: Workload, logits: np.ndarray, own: bool) -> tuple[np.ndarray, str] | None:
+    """How often each class got each answer, (true class, answer), and the command that counted it.
+
+    It is of all test images where the model's card has it, and else of those at hand; None without any.
+    """
+    kept = (card(what.name) or {}).get("confusion")
+    if kept:
+        return np.array(kept), f"haarlequin train --preset {what.name} …, kept in its card"
+    if what.labels is None or what.model.config.segmentation or not own:
         return None
-    from haarlequin.models.presets import preset
+    counts = np.zeros((len(what.model.config.classes),) * 2, int)
+    np.add.at(counts, (what.labels, logits.argmax(1)), 1)
+    return counts, _command(what.name, own)
 
-    return np.array(found["confusion"]), list(preset(name).classes)
 
-
-def _confusion(name: str) -> Panel:
-    title, command = "Confusion", f"haarlequin train --preset {name}"
-    found = confusion(name)
+def _confusion(what: Workload, logits: np.ndarray, own: bool) -> Panel:
+    title, classes = "Confusion", list(what.model.config.classes)
+    found = confusion(what, logits, own)
     if found is None:
-        return missing("confusion", title, f"The card of {name} has no confusion.", command)
-    counts, classes = found
+        text = f"No confusion of {what.name} is known."
+        return missing("confusion", title, text, f'make report MODEL={what.name} ARGS="--data DIR"')
+    counts, command = found
     total = counts.sum(1)
     right = counts.diagonal() / np.maximum(total, 1)
     worst = int(right.argmin())
@@ -208,4 +214,4 @@ def _confusion(name: str) -> Panel:
         "worst class is "
         f"{classes[worst]}: {right[worst]:.0%} right, most often taken for {classes[taken]}."
     )
-    return Panel("confusion", title, says, f"{command} …, kept in its card", [made], 460)
+    return Panel("confusion", title, says, command, [made], 460)
