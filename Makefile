@@ -24,7 +24,8 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage fuzz hostile prove data train bench area report clean distclean
+.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage fuzz hostile
+.PHONY: prove docs data train bench area report clean distclean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -82,6 +83,9 @@ hostile: $(STAMP)  ## damaged files for every reader of a stranger's bytes, ARGS
 
 prove: $(STAMP)  ## prove what holds of the RTL for all inputs: streams, sums, the receiver, thresholds (minutes)
 	$(RUN) tests.formal $(ARGS)
+
+docs: $(STAMP)  ## docs/ as a site, build/site/index.html, with a reference from the docstrings; no network
+	.venv/bin/python docs/website.py
 
 data: $(STAMP)  ## fetch CIFAR-10 into data/ and check it, for `make train PRESET=cifar10-nano ARGS="--data data"`
 	$(RUN) haarlequin data $(ARGS)

@@ -84,10 +84,12 @@ class Board(wiring.Component):
 
     Arguments:
         divisor: clock cycles per bit of the UART.
-        clock, rx, tx: names of its pins.
+        clock: name of the pin of its clock.
+        rx: name of the pin that it receives at.
+        tx: name of the pin that it sends at.
         ties: the values of its other inputs. Its other outputs are left open.
-        spi, usb: the pins of its SPI slave, or its plug, where it is reached by that; the other lines are
-            silent then.
+        spi: the pins of its SPI slave, where it is reached by that; the other lines are silent then.
+        usb: those of its plug, likewise.
     """
 
     rx: In(stream.Signature(8))  # type: ignore[valid-type]  # Amaranth's ports are annotated by values
@@ -164,8 +166,10 @@ def simulate(
     Arguments:
         netlist: yosys' JSON for that family, one of `FAMILIES`: the file that nextpnr places.
         divisor: of the board's UART, in cycles of the bench's clock.
-        clock, rx, tx: names of its pins. ``clock`` gets the bench's clock, which a PLL with one output passes
-            on unchanged; `hw.families.pll.Setting.ratio` has what one with several makes of it.
+        clock: name of the pin of its clock. It gets the bench's clock, which a PLL with one output passes on
+            unchanged; `hw.families.pll.Setting.ratio` has what one with several makes of it.
+        rx: name of the pin that it receives at.
+        tx: name of the pin that it sends at.
         ties: the values of its other inputs.
         spi: the pins of its SPI slave, to reach it by that and not by the UART. SCK has half of the clock.
         usb: those of its plug, likewise.

@@ -20,12 +20,12 @@ class Banks(wiring.Component):
 
     A look-up of a pass has its word three cycles later, and a word of zeros where it was not ``valid``:
 
-    ==================  ======================  ==============================
-    ``partial``         ``partial_word``        partial sums: bank C, or bank A where there is no third one
-    ``mean``            ``mean_word``           bank A
-    ``shortcut``        ``shortcut_word``       bank A with ``from_a``, bank B with ``from_b``
-    ``residual``        ``residual_word``       bank B
-    ==================  ======================  ==============================
+    | look-up      | its word          | where                                                       |
+    |--------------|-------------------|-------------------------------------------------------------|
+    | ``partial``  | ``partial_word``  | partial sums: bank C, or bank A where there is no third one |
+    | ``mean``     | ``mean_word``     | bank A                                                      |
+    | ``shortcut`` | ``shortcut_word`` | bank A with ``from_a``, bank B with ``from_b``              |
+    | ``residual`` | ``residual_word`` | bank B                                                      |
 
     Two units read beside the passes: ``attention`` has ``scores`` of bank A a cycle later, and ``haar`` has
     ``x`` of bank B two cycles later.

@@ -34,18 +34,17 @@ class LaneArray(wiring.Component):
     All lanes run in lockstep, one word a cycle, always ready, nothing held up; what is not meant to be used
     is not written anywhere. Cycles behind ``activation``:
 
-    ================================  ============================================
-    ``context``, ``differential``,
-    ``balance`` taken                 `operands` − 2
-    ``gate``, ``centre`` taken        `operands` − 1
-    ``partial``, ``extra`` taken      `operands`
-    ``take`` taken                    `operands` + 1
-    ``acc`` out                       `operands` + 2
-    ``shortcut`` taken                `operands` + 2 + `PostProcess.SHORTCUT`
-    ``token`` taken                   `operands` + 1 + `PostProcess.RESIDUAL`
-    ``residual`` taken                `operands` + 2 + `PostProcess.RESIDUAL`
-    ``y``, ``bits``, ``clipped`` out  `operands` + 2 + `PostProcess.LATENCY`
-    ================================  ============================================
+    | what                                             | cycles                                  |
+    |--------------------------------------------------|-----------------------------------------|
+    | ``context``, ``differential``, ``balance`` taken | `operands` − 2                          |
+    | ``gate``, ``centre`` taken                       | `operands` − 1                          |
+    | ``partial``, ``extra`` taken                     | `operands`                              |
+    | ``take`` taken                                   | `operands` + 1                          |
+    | ``acc`` out                                      | `operands` + 2                          |
+    | ``shortcut`` taken                               | `operands` + 2 + `PostProcess.SHORTCUT` |
+    | ``token`` taken                                  | `operands` + 1 + `PostProcess.RESIDUAL` |
+    | ``residual`` taken                               | `operands` + 2 + `PostProcess.RESIDUAL` |
+    | ``y``, ``bits``, ``clipped`` out                 | `operands` + 2 + `PostProcess.LATENCY`  |
 
     What goes to all lanes waits in a register for each few of them (`spread`), so that it is used a cycle
     later than it comes: all inputs without a part for each lane. ``clipped`` has a bit for each lane's first

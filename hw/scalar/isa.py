@@ -7,11 +7,11 @@ An instruction has three fields, the lowest first: ``op`` of 6 bits, ``r`` of 6 
 bits, which is signed. The op of an ALU instruction is its number in the lowest 4 bits, and the source of its
 operand in the other two:
 
-=====  =========================================================  ======
-MEM    the word at address R[r]; then R[r] += immediate           3 cycles
-REG    R[r]                                                       2
-IMM    r and immediate as one number of 18 bits, sign-extended    2
-=====  =========================================================  ======
+| source | operand                                                 | cycles |
+|--------|---------------------------------------------------------|--------|
+| MEM    | the word at address R[r]; then R[r] += immediate        | 3      |
+| REG    | R[r]                                                    | 2      |
+| IMM    | r and immediate as one number of 18 bits, sign-extended | 2      |
 
 A product takes only the lowest 16 bits of an immediate. MIN and BIT compare whole numbers of 33 bits. The
 register numbers of a DOT wrap around. If its pointer is among its registers, it counts with the value from
