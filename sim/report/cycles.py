@@ -40,7 +40,7 @@ def timeline_file(model: str) -> Path:
 
 
 def read_timeline(model: str) -> dict[str, Any] | None:
-    """What `sim.timeline` wrote of an image of this model; None where there is nothing that can be read."""
+    """The timeline that `sim.timeline` made of an image of this model; None without one that can be read."""
     try:
         found = json.loads(timeline_file(model).read_text(encoding="utf-8"))
         return found if found["spans"] and found["units"] else None
@@ -113,8 +113,6 @@ def _operations(program: Program, command: str) -> Panel:
         y=[each.name for each in rows],
         x=[each.cycles for each in rows],
         marker={"color": [colours()[each.name] for each in rows], "line": {"width": 0}},
-        text=[f"{each.busy(machine):.0%} busy" if each.bit_macs else "no products" for each in rows],
-        textposition="auto",
         hovertext=[
             f"<b>{each.name}</b><br>{each.cycles:,} cycles, {each.cycles / program.cycles:.1%}<br>"
             f"{each.passes} passes<br>{each.bit_macs:,} bit-MACs, lanes {each.busy(machine):.1%} busy"
@@ -123,6 +121,7 @@ def _operations(program: Program, command: str) -> Panel:
         hoverinfo="text",
         showlegend=False,
     )
+    bar.text = [f"{each.busy(machine):.0%} busy" if each.bit_macs else "no products" for each in rows]
     made = figure(bar, xaxis={"title": {"text": "cycles of an image"}})
     ideal = ideal_cycles(program.model.config, machine)
     says = (

@@ -18,7 +18,7 @@ LADDER = (
 
 
 def section() -> Section:
-    """What was checked here, and when."""
+    """The last result of each check here, and when it was."""
     results = ledger.read()
     rows = [("check", "command", "result", "when, UTC")]
     for name, command, what in LADDER:

@@ -85,7 +85,7 @@ def of_baselines() -> tuple[list[Network], str]:
 
 
 def section() -> Section:
-    """What accuracy costs."""
+    """The price of accuracy."""
     zoo, (baselines, trained) = of_zoo(), of_baselines()
     best = max(zoo, key=lambda each: each.accuracy)
     ahead = max(baselines, key=lambda each: each.accuracy)
@@ -125,7 +125,6 @@ def _against_costs(networks: list[Network], what: str) -> list[go.Figure]:
         dots = go.Scatter(
             x=[getattr(each, key) for each in shown],
             y=[100 * each.accuracy for each in shown],
-            text=[each.name.removeprefix("cifar10-") for each in shown],
             textposition=["top center" if number % 2 else "bottom center" for number in range(len(shown))],
             mode="markers+text",
             cliponaxis=False,
@@ -134,6 +133,7 @@ def _against_costs(networks: list[Network], what: str) -> list[go.Figure]:
             hoverinfo="text",
             showlegend=False,
         )
+        dots.text = [each.name.removeprefix("cifar10-") for each in shown]
         plots.append(
             figure(
                 dots,

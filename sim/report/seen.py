@@ -1,4 +1,4 @@
-"""What the model sees: images with their answers, Haar bands and attention, its worst mistakes, confusion."""
+"""The model's view: images with their answers, Haar bands and attention, its worst mistakes, confusion."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ BATCH = 50
 
 
 def section(name: str, images: Path | None) -> Section:
-    """What the trained model of that name makes of images; ``images`` is the folder of its data set."""
+    """The answers of the trained model of that name; ``images`` is the folder of its data set."""
     lead = "In integers, as the accelerator computes them."
     own = images is not None or name in data.BUNDLED
     what = workload(name, [], ASKED if own else None, images)

@@ -12,7 +12,7 @@ from haarlequin.sw.targets import AnyProgram
 
 
 def section(program: AnyProgram, board: Board) -> Section:
-    """What is in the memories of ``board`` with this program."""
+    """The memories of ``board`` with this program in them."""
     lead = "Every memory of the accelerator in kilobits: what the program uses, and what stays free."
     command = f"haarlequin compile --plan {program.model.config.name} --config {program.machine.name}"
     if isinstance(program, Program) and isinstance(program.machine, AcceleratorConfig):

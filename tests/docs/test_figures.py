@@ -8,7 +8,9 @@ from docs import figures
 from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.boards.board import SPI_HZ
 from haarlequin.hw.presets import CONFIGS
+from haarlequin.models.ablation.networks import interval
 from haarlequin.models.presets import PRESETS
+from haarlequin.sim.report.networks import BASELINES
 from haarlequin.sw import rates
 from tests.docs.pages import ROOT, tables, text
 
@@ -88,3 +90,14 @@ def test_what_was_measured_by_hand_agrees_with_what_can_be_computed():
             assert row == f"equal, {took:,} cycles as predicted"
     (planned,) = [row for row in figures.plan_table() if "| `cifar10-tiny` | 32x128 |" in row]
     assert planned.split("|")[5].strip() in said["`make sim MODEL=cifar10-tiny`"]
+
+
+def test_the_baselines_of_the_page_are_the_recorded_ones():
+    """`make report` draws those that docs/ablations.md has."""
+    known = json.loads(BASELINES.read_text(encoding="utf-8"))
+    page = text(ROOT / "docs" / "ablations.md")
+    for name, accuracy in known["float_phase"].items():
+        (row,) = [line for line in page.splitlines() if f"`{PRESETS[name].structure}` |" in line]
+        half = interval(accuracy, known["images"])
+        assert row.endswith(f"| {100 * accuracy:.1f} ± {100 * half:.1f} |")
+    assert known["command"] in page
