@@ -34,8 +34,8 @@ hide: [navigation, toc]
 """
 NO_REPORT = """# Report
 
-`make report` makes a page of trained models, with the sources of its figures, and this site was built without it.
-Run `make report`, then `make docs` again.
+`make report` makes a page of trained models, with the sources of its figures. This site was built without it:
+run `make report`, then `make docs` again.
 """
 
 
