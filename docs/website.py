@@ -23,7 +23,10 @@ CONFIG = Path(__file__).with_name("mkdocs.yml")
 PARTS = ("hw", "models", "sw", "sim")
 """The parts of the package, in the order in which a reader may open them."""
 
-REPORT = """# Report
+REPORT = """---
+hide: [navigation, toc]
+---
+# Report
 
 [The report on a page of its own](report/index.html)
 
@@ -31,8 +34,8 @@ REPORT = """# Report
 """
 NO_REPORT = """# Report
 
-The figures of every trained model are on a page that `make report` makes, and this site was built without it.
-Run `make report`, then `make docs` again.
+`make report` makes a page of trained models, with the sources of its figures. This site was built without it:
+run `make report`, then `make docs` again.
 """
 
 

@@ -234,7 +234,7 @@ def opened(browser, site):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 1600])
-@pytest.mark.parametrize("name", ["index.html", "docs/figures.html", "reference/index.html", "report.html"])
+@pytest.mark.parametrize("name", ["index.html", "docs/figures.html", "reference/index.html"])
 def test_a_page_fits_the_window_in_the_system_s_colours(opened, name, width, scheme):
     page = opened(name, width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
