@@ -338,7 +338,7 @@ def faults_of(made: dict, program: Program, outcome: Outcome) -> list[str]:
             if before["stop"] > after["start"]:
                 found.append(f"timeline: {unit} does two things in cycle {after['start']}")
         found += [f"timeline: {unit}, an empty span" for span in row if span["start"] >= span["stop"]]
-    live = [number for number, item in enumerate(passes) if item["tokens"]]
+    live = [number for number, item in enumerate(passes) if item["stop"] > item["skip"]]
     for unit in ("array", "post-processing"):
         row = [span["pass"] for span in made["spans"] if span["unit"] == unit]
         if row != live:

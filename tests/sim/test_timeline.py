@@ -76,7 +76,7 @@ def assert_as_scheduled(program, made):
                 item["stop"] - item["skip"],
             )
             for i, (item, start) in enumerate(zip(passes, starts, strict=True))
-            if item["tokens"]
+            if item["stop"] > item["skip"]  # the results of the others count for nothing
         ]
         keys = ("pass", "name", "start", "stop", "tokens")
         assert [tuple(span[key] for key in keys) for span in row(made, unit)] == places
