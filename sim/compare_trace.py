@@ -94,7 +94,7 @@ def _passes(program: Program, events: Events, traces: list[Trace]) -> Iterator[D
             haar["haar_phase"],
             {"haar": haar["haar"], "haar_bits_0": haar.bits("bits_0"), "haar_bits_1": haar.bits("bits_1")},
         ),
-        "attention": _attention(program, attention),
+        "attention": attention_rows(program, attention),
     }
     counts = event_counts(program)
     x, sums = events.where("x"), events.where("sum")["sum"]
@@ -139,7 +139,7 @@ def _groups(index: np.ndarray, phases: np.ndarray, part: slice) -> Iterator[tupl
             yield int(index[group[0]]), int(phases[group[0]]), group
 
 
-def _attention(
+def attention_rows(
     program: Program, events: Events
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Rows of Â as (pass, token, phase, ports); the phase is the tile of keys."""

@@ -176,10 +176,12 @@ class Activity:
         return {way: self.byte_cycles(way) for way in ("rx", "tx")}
 
     def _link(self, unit: str, way: str, frames: Iterable[Transfer], image: int) -> Iterator[Span]:
-        cycles, name = self._moved[way], "image" if way == "rx" else "result"
-        for frame in (frame for frame in frames if frame.image == image):
+        cycles, own = self._moved[way], [frame for frame in frames if frame.image == image]
+        for frame in own:
             if frame.stop > len(cycles):
                 raise TraceError(f"{len(cycles)} bytes moved on {way}, and {frame.stop} were counted")
+            # An image for which there was no room was refused, and sent once more.
+            name = "result" if way == "tx" else "image" if frame == own[-1] else "refused image"
             start, stop = int(cycles[frame.first]), int(cycles[frame.stop - 1]) + 1
             yield Span(unit, start, stop, f"{frame.stop - frame.first} bytes", name, image)
 
@@ -338,7 +340,7 @@ def faults_of(made: dict, program: Program, outcome: Outcome) -> list[str]:
             if before["stop"] > after["start"]:
                 found.append(f"timeline: {unit} does two things in cycle {after['start']}")
         found += [f"timeline: {unit}, an empty span" for span in row if span["start"] >= span["stop"]]
-    live = [number for number, item in enumerate(passes) if item["tokens"]]
+    live = [number for number, item in enumerate(passes) if item["stop"] > item["skip"]]
     for unit in ("array", "post-processing"):
         row = [span["pass"] for span in made["spans"] if span["unit"] == unit]
         if row != live:

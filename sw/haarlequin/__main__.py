@@ -10,6 +10,7 @@ COMMANDS = {
     "compile": ("sw.compile", "an ONNX file into program and tables of an accelerator"),
     "explore": ("sw.explore", "which lanes and words compute a model best on a board"),
     "sim": ("sim.run", "real images through the real RTL, bit for bit"),
+    "wave": ("sim.wave", "one image as a waveform, for Surfer and GTKWave"),
     "train": ("models.training.train", "train a network or a teacher"),
     "export": ("models.onnx.export", "a trained checkpoint into an ONNX file"),
     "evaluate": ("sw.evaluate", "how many test images a model labels right, in integers"),
