@@ -20,7 +20,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
     parts = [_section(section, figures) for section in sections]
     contents = " ".join(f'<a href="#{section.name}">{escape(section.title)}</a>' for section in sections)
     footer = (
-        f"Haarlequin {escape(__version__)}. Each panel names the command that makes its data; "
+        f"Haarlequin {escape(str(__version__))}. Each panel names the command that makes its data; "
         "<code>make report</code> makes the page from what is there."
     )
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
