@@ -24,7 +24,7 @@ from haarlequin.sim.simulate import Expected, Job, Outcome, expect, faults_of, s
 from haarlequin.sim.workload import Workload, workload
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import ideal_cycles
-from haarlequin.sw.report import shares
+from haarlequin.sw.mask_picture import shares
 from haarlequin.sw.resolve import machine_for
 from haarlequin.sw.targets import AnyProgram, compile_model
 from haarlequin.sw.verilated import build
@@ -163,7 +163,11 @@ def _report_images(what: Workload, program: AnyProgram, expected: list[Expected]
         exact += not found
         label = "" if truth is None else f"label {config.classes[truth[i]]}, "
         answer = np.array(result.logits)
-        guess = shares(answer, config.classes) if config.segmentation else config.classes[answer.argmax()]
+        if config.segmentation:
+            parts = shares(answer, len(config.classes))
+            guess = ", ".join(f"{config.classes[number]} {share:.1%}" for number, share in parts)
+        else:
+            guess = config.classes[answer.argmax()]
         verdict = f"DIFFERS: {'; '.join(found)}" if found else f"bit-exact ({values:,} values)"
         print(f"image {i}: {label}predicted {guess}, {result.cycles} cycles, {verdict}")
     return exact
