@@ -24,7 +24,7 @@ ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help sim infer noise verilog bitstream flash gatesim lint types check test mutate coverage fuzz hostile
+.PHONY: help sim wave infer noise verilog bitstream flash gatesim lint types check test mutate coverage fuzz hostile
 .PHONY: prove docs data train bench area report clean distclean
 
 help:  ## list the targets
@@ -33,6 +33,9 @@ help:  ## list the targets
 
 sim: $(STAMP)  ## real images through the real RTL, bit for bit; MODEL=…, CONFIG=… by default the model's own
 	$(RUN) haarlequin sim $(if $(MODEL),--model $(MODEL)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
+
+wave: $(STAMP)  ## one image as a waveform for Surfer and GTKWave; MODEL=digits, CONFIG=…, ARGS="--image 3"
+	$(RUN) haarlequin wave $(if $(MODEL),--model $(MODEL)) $(if $(CONFIG),--config $(CONFIG)) $(ARGS)
 
 infer: $(STAMP)  ## label images: ARGS="photo.jpg …", the model's own test images by default; MODEL=digits
 	.venv/bin/python sw/infer.py $(if $(MODEL),--model $(MODEL)) $(ARGS)

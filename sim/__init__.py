@@ -6,6 +6,8 @@ Start with `run.py`, the command `haarlequin sim`: it says what is compared. `si
     simulate.py       runs them through the Verilated RTL
     bench.py          the cocotb test that `simulate.py` starts inside the simulator
     compare_trace.py  compares every tensor of the trace with the golden model
+    timeline.py       what each unit does in each cycle of an image, by the trace
+    wave.py           the trace of an image as a waveform; fst.py writes it
     faults.py         breaks something on purpose, which the comparison must notice
     gatesim.py        the same for the netlist of a board; gates.py makes its simulator
     noise.py          images over a line that damages what it carries

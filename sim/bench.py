@@ -25,8 +25,8 @@ class Host:
         self.port, self._decoder = port, Decoder()
         self._frames: list[Frame] = []
         self.sent: list[tuple[int, int, int]] = []
-        """For each IMAGE sent by `run`, its image and the bytes of ``rx`` that it is, first and one after the
-        last. One that was refused is there again."""
+        """For each IMAGE that `run` has sent its image, and its bytes on ``rx``: the number of the first, and
+        of the one after the last. An image that was refused is there again."""
         self.answered: list[tuple[int, int, int]] = []
         """The same of each RESULT and the bytes of ``tx``."""
 

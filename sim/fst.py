@@ -120,7 +120,7 @@ def _check(draft: Path, path: Path, signals: int, cycles: int) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the blocks of an FST file, each a type of one byte, then a length that counts itself, fill it."""
+    """Whether an FST file ends where its last block does. A block is a type and a length, 1 and 8 bytes."""
     place, size = 0, path.stat().st_size
     with path.open("rb") as file:
         while place < size:

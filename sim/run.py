@@ -25,6 +25,7 @@ from haarlequin.sim.workload import Workload, workload
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import ideal_cycles
 from haarlequin.sw.mask_picture import shares
+from haarlequin.sw.report import listed
 from haarlequin.sw.resolve import machine_for
 from haarlequin.sw.targets import AnyProgram, compile_model
 from haarlequin.sw.verilated import build
@@ -164,8 +165,7 @@ def _report_images(what: Workload, program: AnyProgram, expected: list[Expected]
         label = "" if truth is None else f"label {config.classes[truth[i]]}, "
         answer = np.array(result.logits)
         if config.segmentation:
-            parts = shares(answer, len(config.classes))
-            guess = ", ".join(f"{config.classes[number]} {share:.1%}" for number, share in parts)
+            guess = listed(shares(answer, len(config.classes)), config.classes)
         else:
             guess = config.classes[answer.argmax()]
         verdict = f"DIFFERS: {'; '.join(found)}" if found else f"bit-exact ({values:,} values)"

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,11 @@ class Tally:
             self.right += int(result.labels) == item.target
 
 
+def listed(shares: Sequence[tuple[int, float]], classes: Sequence[str]) -> str:
+    """The names of classes with their shares, as one line."""
+    return ", ".join(f"{classes[i]} {share:.1%}" for i, share in shares)
+
+
 class Report:
     """Prints each image and the summary, for a person or for a program."""
 
@@ -88,7 +94,7 @@ class Report:
             truth, shares = "", answer_shares(result, len(classes), config.logit_scale, self._top)
             if item.target is not None and item.target != shares[0][0]:
                 truth = f" (it is {classes[item.target]})"
-            said = ", ".join(f"{classes[i]} {share:.1%}" for i, share in shares) + truth
+            said = listed(shares, classes) + truth
             cycles = f", {result.cycles} cycles{' predicted' if cycles_predicted else ''}" * bool(
                 result.cycles
             )

@@ -16,7 +16,9 @@ from haarlequin.models.presets import preset
 from haarlequin.sim import run
 from haarlequin.sim.faults import FAULTS
 from haarlequin.sim.simulate import Expected, Outcome, Result
-from haarlequin.sim.workload import Workload
+from haarlequin.sim.timeline import TraceError
+from haarlequin.sim.workload import Workload, workload
+from haarlequin.sw.targets import compile_model
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +59,36 @@ def test_digits_pass(capsys):
     }
     assert summary.items() >= expected.items()
     assert set(summary) == {*expected, "wall_s", "sim_cycles_per_s"}
+    made = json.loads(Path("build/sim/digits/timeline.json").read_text())
+    assert (made["image"], made["cycles"]) == (1, 4918)
+
+
+@pytest.mark.parametrize("error", [None, TraceError("no events")])
+def test_a_trace_that_is_not_in_order_makes_the_command_fail(error, monkeypatch, tmp_path, capsys):
+    def told(*_):
+        if error:
+            raise error
+        return ["timeline: wrong", "timeline: more"]
+
+    monkeypatch.setattr(run.timeline, "timeline", lambda *_: {})
+    monkeypatch.setattr(run.timeline, "faults_of", told)
+    path = tmp_path / "timeline.json"
+    path.write_text("of an earlier run")
+    digits = workload("digits", [], 1)
+    program = compile_model(digits.model, CONFIGS["16x64"], check=False)
+    assert not run._write_timeline(digits, program, Outcome([], {}, late=0, cycles=1), path)
+    assert not path.exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == (["timeline: no events"] if error else ["timeline: wrong", "timeline: more"])
+
+
+def test_a_scalar_machine_has_no_timeline(tmp_path, capsys):
+    path = tmp_path / "timeline.json"
+    path.write_text("of an array")
+    program = SimpleNamespace(machine=CONFIGS["scalar"])
+    assert run._write_timeline(None, program, Outcome([], {}, late=0, cycles=1), path)
+    assert not path.exists()
+    assert capsys.readouterr().out == "timeline: none, because scalar has no passes\n"
 
 
 def test_digits_and_drawings_pass_where_nothing_is_asked_for(capsys):
