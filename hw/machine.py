@@ -224,7 +224,7 @@ class Machine(wiring.Component):
         layers, head, answers = self._layers, self._head, self._answers
         if answers is None:
             wiring.connect(m, layers.sums, head.sums)
-            return skid_buffer(m, head.logits)
+            return head.logits
         m.submodules.answers = answers
         by_token = settings.answers != 0
         out = stream.Signature(signed(COUNTER_BITS)).create()
@@ -242,11 +242,14 @@ class Machine(wiring.Component):
             answers.words.ready.eq(out.ready & by_token),
             head.logits.ready.eq(out.ready & ~by_token),
         ]
-        return skid_buffer(m, out)
+        return out
 
     def _results(self, m: Module, settings: data.View, answers: stream.Interface) -> None:
         """Send the answers as they come, then the cycles and saturations of their image."""
-        layers, images, head, results = self._layers, self._images, self._head, self.results
+        layers, images, head = self._layers, self._images, self._head
+        results = stream.Signature(self.results.payload.shape()).create()
+        # The link's checksum lies behind it, and the answers come a long way.
+        wiring.connect(m, skid_buffer(m, results), wiring.flipped(self.results))
         # ``cycles`` and ``clipped`` are for the image in the layers. The other two are for the image whose
         # result is sent next, and which holds the head until then.
         cycles, own_cycles, clipped, own_clipped = (Signal(COUNTER_BITS) for _ in range(4))
@@ -290,7 +293,8 @@ class Machine(wiring.Component):
             m.d.sync += holding.eq(1)
 
         flying = Signal(4)
-        m.d.sync += flying.eq(flying + self.commit - (sent & results.p.last))
+        gone = self.results.valid & self.results.ready & self.results.p.last
+        m.d.sync += flying.eq(flying + self.commit - gone)
         m.d.comb += self.idle.eq(flying == 0)
 
 

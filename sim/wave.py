@@ -155,7 +155,8 @@ class Drawing:
 
     Arguments:
         begin: the cycle that counts as 0 in the signal ``cycle``.
-        first, last: the first cycle that is shown, which is time 0, and the one after the last.
+        first: the first cycle that is shown, which is time 0.
+        last: the cycle after the last one that is shown.
         before: how many images of the workload come before the job's first.
     """
 
