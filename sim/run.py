@@ -23,7 +23,8 @@ from haarlequin.sim.simulate import Expected, Job, Outcome, expect, faults_of, s
 from haarlequin.sim.workload import Workload, workload
 from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import ideal_cycles
-from haarlequin.sw.report import shares
+from haarlequin.sw.mask_picture import shares
+from haarlequin.sw.report import listed
 from haarlequin.sw.resolve import machine_for
 from haarlequin.sw.targets import AnyProgram, compile_model
 from haarlequin.sw.verilated import build
@@ -139,7 +140,10 @@ def _report_images(what: Workload, program: AnyProgram, expected: list[Expected]
         exact += not found
         label = "" if truth is None else f"label {config.classes[truth[i]]}, "
         answer = np.array(result.logits)
-        guess = shares(answer, config.classes) if config.segmentation else config.classes[answer.argmax()]
+        if config.segmentation:
+            guess = listed(shares(answer, len(config.classes)), config.classes)
+        else:
+            guess = config.classes[answer.argmax()]
         verdict = f"DIFFERS: {'; '.join(found)}" if found else f"bit-exact ({values:,} values)"
         print(f"image {i}: {label}predicted {guess}, {result.cycles} cycles, {verdict}")
     return exact

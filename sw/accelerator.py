@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -12,7 +12,9 @@ from PIL import Image
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.pictures import convert
 from haarlequin.models.segmentation import Size, enlarge
+from haarlequin.sw import answer_page
 from haarlequin.sw.devices import Answered, Device, Notice, Result, is_board, open_device
+from haarlequin.sw.mask_picture import shares
 from haarlequin.sw.resolve import ModelSource
 
 Picture: TypeAlias = np.ndarray | Image.Image | Path | str
@@ -41,6 +43,9 @@ class Predictions(Answered):
     """Rows and columns of the tokens of a segmentation model."""
     image: Size | None = None
     """Height and width of its masks."""
+    pixels: np.ndarray | None = field(default=None, repr=False)
+    """uint8 (n, H, W, channels), the images as the model saw them: converted by `Accelerator.pixels`. None
+    where nobody kept them; `Accelerator.classify` does."""
 
     @property
     def scores(self) -> np.ndarray:
@@ -61,6 +66,22 @@ class Predictions(Answered):
         if not (self.grid and self.image):
             raise UsageError("only a segmentation model has masks: this one has a label for each image")
         return enlarge(self.labels, self.grid, self.image)
+
+    def _repr_html_(self) -> str:
+        """The first images with bars of their likeliest classes, or with their masks, for a notebook."""
+        return answer_page.fragment(self._answers(), len(self.answer), self.classes)
+
+    def _answers(self) -> Iterator[answer_page.Answer]:
+        masks = self.mask() if self.grid else None
+        for i in range(len(self.answer)):
+            one = Answered(self.answer[i], labels_only=self.labels_only)
+            yield answer_page.Answer(
+                f"image {i}",
+                answer_shares(one, len(self.classes), self.logit_scale, answer_page.LABELS),
+                None if self.pixels is None else self.pixels[i],
+                None if masks is None else masks[i],
+                int(self.cycles[i]),
+            )
 
 
 class Accelerator:
@@ -137,7 +158,14 @@ class Accelerator:
         """
         if isinstance(images, str | Path | Image.Image):
             raise TypeError(f"images must be several, not {images!r}: put it into a list")
-        results = list(self.stream(self.pixels(image)[0] for image in images))
+        seen: list[np.ndarray] = []
+
+        def converted() -> Iterator[np.ndarray]:
+            for image in images:
+                seen.append(self.pixels(image)[0])
+                yield seen[-1]
+
+        results = list(self.stream(converted()))
         config, labels_only = self.model_config, self._labels_only
         grid = config.grids[-1] if config.segmentation else None
         tokens, classes = (math.prod(grid),) if grid else (), (len(config.classes),)
@@ -150,6 +178,7 @@ class Accelerator:
             config.logit_scale,
             grid,
             config.image if grid else None,
+            np.array(seen, np.uint8).reshape(-1, *config.image, config.channels),
             labels_only=labels_only,
         )
 
@@ -207,6 +236,22 @@ class Accelerator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def answer_shares(answer: Answered, classes: int, scale: float, top: int) -> list[tuple[int, float]]:
+    """The answer to one image as numbers of classes with their shares, 0 to 1, the largest first: the ``top``
+    likeliest classes with their scores, or all classes of a segmentation model's tokens with their
+    proportions of the image. Of equal logits the first comes first.
+
+    Arguments:
+        classes: how many classes the model has.
+        scale: `ModelConfig.logit_scale`.
+    """
+    if answer.labels.ndim:
+        return shares(answer.labels, classes)
+    share = scores(answer.logits, scale)
+    order = np.argsort(-answer.logits, kind="stable")[:top].tolist()
+    return [(i, float(share[i])) for i in order]
 
 
 def scores(logits: np.ndarray, scale: float) -> np.ndarray:

@@ -23,11 +23,13 @@ with imports():
 
     from haarlequin.models.common.cli import command, one_line_errors
     from haarlequin.models.common.errors import UsageError
+    from haarlequin.models.common.files import check_replaceable
     from haarlequin.models.common.pictures import PictureError
     from haarlequin.models.segmentation import enlarge
     from haarlequin.sw import mask_picture
-    from haarlequin.sw.accelerator import Accelerator
-    from haarlequin.sw.devices import KINDS, DeviceError
+    from haarlequin.sw.accelerator import Accelerator, answer_shares
+    from haarlequin.sw.answer_page import LABELS, Answer, Page
+    from haarlequin.sw.devices import KINDS, DeviceError, Result
     from haarlequin.sw.devices.plugged_in import listing
     from haarlequin.sw.images import class_of, find
     from haarlequin.sw.report import Item, Report, Tally
@@ -68,9 +70,10 @@ def run(
     tally: Tally,
     check: bool,
     mask: Path | None = None,
+    page: Page | None = None,
 ) -> None:
     """Classify the wanted images and report each; raises `DeviceError` where the device fails. ``mask`` is
-    the file for a picture of the only image's mask.
+    the file for a picture of the only image's mask, ``page`` is told every answer, too.
     """
     under_way: deque[tuple[Item, np.ndarray]] = deque()
 
@@ -82,6 +85,8 @@ def run(
                 tally.refused += 1
                 tally.settled.add(item.path)
                 report.error(str(error))
+                if page:
+                    page.refuse(str(error))
                 report.skip()
                 continue
             if note:
@@ -97,9 +102,22 @@ def run(
             config = accelerator.model_config
             answer = enlarge(result.labels, config.grids[-1], config.image)
             mask_picture.write(mask, image, answer, config.classes)
-        if check and (difference := accelerator.check(image, result)):
+        difference = accelerator.check(image, result) if check else None
+        if difference:
             tally.differing += 1
             report.error(f"{item.path}: {difference}")
+        if page:
+            page.add(_shown(accelerator, item, image, result, page.top, difference))
+
+
+def _shown(
+    accelerator: Accelerator, item: Item, image: np.ndarray, result: Result, top: int, difference: str | None
+) -> Answer:
+    """An answer as the page shows it."""
+    config = accelerator.model_config
+    mask = enlarge(result.labels, config.grids[-1], config.image) if config.segmentation else None
+    shares = answer_shares(result, len(config.classes), config.logit_scale, top)
+    return Answer(item.path, shares, image, mask, result.cycles, item.target, difference)
 
 
 def benchmark(accelerator: Accelerator, item: Item, count: int, report: Report, check: bool) -> bool:
@@ -137,9 +155,15 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="sim", help="or list, which names all (default: sim)")
     parser.add_argument("--config", help="accelerator to simulate (default: what the model is meant for)")
-    parser.add_argument("--top", type=int, metavar="K", help="labels to name (default: 1)")
+    parser.add_argument("--top", type=int, metavar="K", help="labels to name (default: 1; on a page, 3)")
     parser.add_argument(
         "--mask", type=Path, metavar="OUT.png", help="draw the mask of one image, with a legend"
+    )
+    parser.add_argument(
+        "--show",
+        type=Path,
+        metavar="FILE.html",
+        help="a page of the images, each with its answer, to look at",
     )
     parser.add_argument(
         "--benchmark",
@@ -180,6 +204,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(listing())
         return 0
     _check_mask_file(arguments.mask)
+    _check_page_file(arguments)
     with _open(arguments) as accelerator:
         if arguments.check and not accelerator.model.golden:
             raise UsageError("--check: tables cannot be checked, give the model's name or its ONNX file")
@@ -190,24 +215,41 @@ def _run(arguments: argparse.Namespace) -> int:
                 f"--mask draws one image, not {len(wanted) + len(problems)}: name one, or add --limit 1"
             )
         report, tally, failed = Report(accelerator, arguments, len(wanted)), Tally(), 0
+        page = _page(accelerator, arguments)
         tally.refused = len(problems)
         for problem in problems:
             report.error(problem)
+            if page:
+                page.refuse(problem)
         if arguments.benchmark:
             if not wanted:
                 return 2
             right = benchmark(accelerator, wanted[0], arguments.benchmark, report, arguments.check)
             return 1 if not right else 2 if problems else 0
         try:
-            run(accelerator, wanted, report, tally, arguments.check, arguments.mask)
+            run(accelerator, wanted, report, tally, arguments.check, arguments.mask, page)
         except DeviceError as error:
             report.error(str(error))
             left = [item.path for item in wanted if item.path not in tally.settled]
             report.error(f"{len(left)} images have no answer, from {left[0]} on")
             failed = 1
         finally:
-            report.end(tally, arguments.check)
+            summary = report.end(tally, arguments.check)
+            if page:
+                page.write(arguments.show, summary, sum(item.path not in tally.settled for item in wanted))
     return 1 if failed or tally.differing else 2 if tally.refused else 0
+
+
+def _page(accelerator: Accelerator, arguments: argparse.Namespace) -> Page | None:
+    """An empty page, where one is asked for."""
+    if not arguments.show:
+        return None
+    config, device = accelerator.model_config, accelerator.device
+    top = arguments.top or LABELS
+    name = {"sim": "the simulated accelerator", "golden": "the integer model"}.get(
+        arguments.device, arguments.device
+    )
+    return Page(config.name, name, config.classes, device.predicts, top)
 
 
 def _check_mask_file(path: Path | None) -> None:
@@ -216,6 +258,18 @@ def _check_mask_file(path: Path | None) -> None:
         raise UsageError(f"--mask writes a PNG: {path} must end in .png")
     if path and path.is_dir():
         raise UsageError(f"--mask writes a file: {path} is a folder")
+
+
+def _check_page_file(arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` for a file that no page can be written to, before anything is computed for it."""
+    path = arguments.show
+    if path is None:
+        return
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--show writes a page: {path} must end in .html")
+    if arguments.benchmark:
+        raise UsageError("--show has the answers of a run, --benchmark its speed: leave out one of them")
+    check_replaceable(path)
 
 
 def _check_kind(accelerator: Accelerator, arguments: argparse.Namespace) -> None:

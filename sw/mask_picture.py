@@ -36,6 +36,15 @@ def _distance(colours: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (weights * (colours - other) ** 2).sum(-1)
 
 
+def shares(labels: np.ndarray, classes: int) -> list[tuple[int, float]]:
+    """The classes that occur among ``labels``, integers of any shape, with their proportions of them, 0 to 1;
+    the largest first. ``classes`` is how many there are.
+    """
+    counts = np.bincount(labels.ravel(), minlength=classes)
+    order = np.argsort(-counts, kind="stable").tolist()
+    return [(i, int(counts[i]) / labels.size) for i in order if counts[i]]
+
+
 def draw(pixels: np.ndarray, mask: np.ndarray, classes: Sequence[str]) -> Image.Image:
     """The picture of ``pixels`` (H, W, 1 or 3) with its ``mask`` (H, W), both uint8.
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from haarlequin.models.common.errors import printable
-from haarlequin.sw.accelerator import Accelerator, scores
+from haarlequin.sw.accelerator import Accelerator, answer_shares
 from haarlequin.sw.devices import Benchmark, Result
 
 
@@ -53,11 +53,9 @@ class Tally:
             self.right += int(result.labels) == item.target
 
 
-def shares(labels: np.ndarray, classes: Sequence[str]) -> str:
-    """The share of each class among the ``labels`` (N,) of tokens, the largest first."""
-    counts = np.bincount(labels, minlength=len(classes))
-    order = [i for i in np.argsort(-counts, kind="stable") if counts[i]]
-    return ", ".join(f"{classes[i]} {counts[i] / len(labels):.1%}" for i in order)
+def listed(shares: Sequence[tuple[int, float]], classes: Sequence[str]) -> str:
+    """The names of classes with their shares, as one line."""
+    return ", ".join(f"{classes[i]} {share:.1%}" for i, share in shares)
 
 
 class Report:
@@ -93,7 +91,10 @@ class Report:
                 entry["benchmark"] = facts | {"images_per_second": round(benchmark.images_per_second, 1)}
             self._print(json.dumps(entry | ({"cycles_predicted": True} if cycles_predicted else {})))
         else:
-            said = shares(labels, classes) if config.segmentation else self._guesses(item, result.logits)
+            truth, shares = "", answer_shares(result, len(classes), config.logit_scale, self._top)
+            if item.target is not None and item.target != shares[0][0]:
+                truth = f" (it is {classes[item.target]})"
+            said = listed(shares, classes) + truth
             cycles = f", {result.cycles} cycles{' predicted' if cycles_predicted else ''}" * bool(
                 result.cycles
             )
@@ -107,16 +108,6 @@ class Report:
             self._bar.close()
         else:
             self._bar.update()
-
-    def _guesses(self, item: Item, logits: np.ndarray) -> str:
-        """The likeliest classes of an image, and the true one where that is known and another."""
-        config = self._accelerator.model_config
-        share = scores(logits, config.logit_scale)
-        order = np.argsort(-logits, kind="stable")
-        truth = ""
-        if item.target is not None and item.target != order[0]:
-            truth = f" (it is {config.classes[item.target]})"
-        return ", ".join(f"{config.classes[i]} {share[i]:.1%}" for i in order[: self._top]) + truth
 
     def note(self, path: str, note: str) -> None:
         """Say how an image was converted to fit the model; only for the first such image."""
@@ -133,8 +124,8 @@ class Report:
         """Move the progress bar past an image that cannot be used."""
         self._bar.update()
 
-    def end(self, tally: Tally, checked: bool) -> None:
-        """Print the summary; with JSON it goes to stderr."""
+    def end(self, tally: Tally, checked: bool) -> str:
+        """Print the summary, which is also returned; with JSON it goes to stderr."""
         self._bar.close()
         parts = [f"{tally.answered} image{'' if tally.answered == 1 else 's'}"]
         if tally.known:
@@ -149,7 +140,9 @@ class Report:
             parts.append(f"{same} of {tally.answered} equal to the golden model")
         if tally.refused:
             parts.append(f"{tally.refused} could not be used")
-        print(", ".join(parts), file=sys.stderr if self._json else sys.stdout, flush=True)
+        summary = ", ".join(parts)
+        print(summary, file=sys.stderr if self._json else sys.stdout, flush=True)
+        return summary
 
     def _print(self, line: str) -> None:
         with tqdm.external_write_mode(sys.stdout):

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from haarlequin.models.common.errors import UsageError
+
 _drafts = itertools.count()
+
+
+def _draft(path: Path) -> Path:
+    """A name beside ``path`` that nobody else has."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{next(_drafts)}")
 
 
 @contextmanager
@@ -19,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     file, whatever mode the block would give it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{next(_drafts)}")
+    draft = _draft(path)
     try:
         # The system applies the umask to this mode. safetensors makes files that only their owner may read.
         descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY, 0o666)
@@ -30,6 +37,25 @@ def replacing(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise `UsageError` where `replacing` could not write ``path``, to be told before the work and not after
+    it. Nothing is left, and no folder is made.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file")
+    if path.exists() and not path.is_file():  # a device, a pipe: a file would take its place
+        raise UsageError(f"{path} is no regular file: name another")
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    draft = _draft(folder / path.name)
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_WRONLY, 0o666))
+        draft.unlink()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def write_text(path: Path, text: str) -> None:

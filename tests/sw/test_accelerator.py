@@ -1,6 +1,9 @@
 """The accelerator as a program uses it."""
 
+import base64
 import doctest
+import io
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -182,6 +185,45 @@ def test_the_check_finds_every_difference(golden, pictures):
     said = f"saturations: expected {right.saturations}, got {right.saturations + 1}"
     assert golden.check(pictures[0], wrong) == said
     assert golden.check(pictures[1], right).startswith("class 0: expected ")
+
+
+# In a notebook
+
+
+def test_a_notebook_shows_images_and_bars(golden, pictures, expected):
+    came = golden.classify(pictures)
+    assert (came.pixels.dtype, came.pixels.shape) == (np.uint8, pictures.shape)
+    assert np.array_equal(came.pixels, pictures)
+    shown = came._repr_html_()
+    assert shown.count("<img ") == shown.count("<article ") == len(pictures)
+    best = np.argsort(-came.scores, 1)[:, :3]
+    said = re.findall(r'hq-name">(\d)</span>.*?hq-share">([0-9.]+%)', shown)
+    wanted = [(str(k), f"{came.scores[i, k]:.1%}") for i, row in enumerate(best) for k in row]
+    assert said == wanted
+    assert shown.count("4918 cycles") == len(pictures)
+    files = [base64.b64decode(data) for data in re.findall(r'base64,([^"]+)"', shown)]
+    assert np.array_equal(np.stack([Image.open(io.BytesIO(file)) for file in files]), pictures[..., 0])
+
+
+def test_the_pixels_are_those_that_the_model_saw(golden, pictures):
+    large = pictures.repeat(8, 1).repeat(8, 2)
+    came = golden.classify(iter(large))
+    assert np.array_equal(came.pixels, np.stack([golden.pixels(image)[0] for image in large]))
+    assert golden.classify([]).pixels.shape == (0, 8, 8, 1)
+    assert "no images" in golden.classify([])._repr_html_()
+    assert "pixels" not in repr(came)
+
+
+def test_predictions_without_pixels_have_bars_only():
+    zero = np.zeros(1, np.int64)
+    one = Predictions(np.array([[1, 7, 7]], np.int32), ("a", "<b>", "c"), zero, zero, 1.0)
+    shown = one._repr_html_()
+    assert ("<img" in shown, shown.count("<li>"), "&lt;b&gt;" in shown, "<b>" in shown) == (
+        False,
+        3,
+        True,
+        False,
+    )
 
 
 # Threads

@@ -1,6 +1,8 @@
 """`python sw/infer.py` as a person meets it, and a program."""
 
+import base64
 import functools
+import io
 import json
 import os
 import re
@@ -301,6 +303,174 @@ def test_tables_cannot_be_checked(run, digits_tables, digit):
     code, out, error = run("--model", digits_tables, "--check", digit)
     assert (code, out) == (2, [])
     assert error == ["error: --check: tables cannot be checked, give the model's name or its ONNX file"]
+
+
+# The page
+
+
+@pytest.fixture
+def shown(run, tmp_path):
+    """Run the command with ``--show``; its exit code, its lines, and the content of the page."""
+
+    def shown(*arguments):
+        path = tmp_path / "out" / "page.html"
+        code, out, error = run(*arguments, "--show", path)
+        return code, out, error, path.read_text(encoding="utf-8")
+
+    return shown
+
+
+def answers(content):
+    """(name, classes with their shares, what is said below) of each image of a page."""
+    text = [
+        re.sub(r"<wbr>|</?span[^>]*>|</?strong[^>]*>", "", card) for card in content.split("<article ")[1:]
+    ]
+    found = []
+    for card in text:
+        name, rows, said = re.search(r"<h2>(.*)</h2><ol>(.*)</ol><p>(.*)</p>", card).groups()
+        found.append((name, re.findall(r"<li>(\w+?)([0-9.]+%)</li>", rows), said))
+    return found
+
+
+@pytest.mark.parametrize("device", ["sim", "golden"])
+def test_a_page_of_the_answers(shown, run, device, pictures, expected, golden_scores):
+    """Three classes of each image; the lines are as they are without it."""
+    code, out, error, content = shown("--device", device, "--limit", 3)
+    assert (code, error) == (0, [])
+    plain = run("--device", device, "--limit", 3)[1]
+    assert out[:-1] == plain[:-1]
+    assert f"<p>{out[-1]}</p>" in content
+    name = {"sim": "the simulated accelerator", "golden": "the integer model"}[device]
+    assert f"<h1>digits on {name}</h1>" in content
+    predicted = " predicted" if device == "golden" else ""
+    for i, (path, rows, note) in enumerate(answers(content)):
+        order = np.argsort(-golden_scores[i])[:3]
+        assert path == f"digits/test/{i}"
+        assert rows == [(str(k), f"{golden_scores[i][k]:.1%}") for k in order]
+        assert note == f"✓ right 4918 cycles{predicted}"
+    assert i == 2
+    data = re.findall(r'src="data:image/png;base64,([^"]+)"', content)
+    drawn = [np.array(Image.open(io.BytesIO(base64.b64decode(each)))) for each in data]
+    assert np.array_equal(drawn, pictures[:3, ..., 0])
+    assert "images were answered" not in content
+    assert "Could not be used" not in content
+
+
+@pytest.fixture
+def golden_scores(expected):
+    logits = np.array([logits for logits, *_ in expected])
+    return accelerator_module.scores(logits, _source("digits").config.logit_scale)
+
+
+def test_a_page_with_everything_else(shown, digit, pictures, tmp_path, monkeypatch, expected):
+    """True classes, images that cannot be used, a difference, JSON, and as many labels as are asked for."""
+    (tmp_path / "3").mkdir()
+    wrong = tmp_path / "3" / "<script>alert('x')<script>.png"
+    shutil.copy(digit, wrong)
+    text(tmp_path / "bad.png")
+    stream = accelerator_module.Accelerator.stream
+
+    def wrong_stream(self, pixels):
+        for i, result in enumerate(stream(self, pixels)):
+            yield Result(result.logits, result.cycles + i, result.saturations)
+
+    monkeypatch.setattr(accelerator_module.Accelerator, "stream", wrong_stream)
+    arguments = digit, tmp_path / "bad.png", wrong, tmp_path / "gone.png"
+    code, out, error, content = shown(*GOLDEN, *arguments, "--check", "--top", 2, "--json")
+    assert (code, len(out)) == (1, 2)
+    assert [json.loads(line)["index"] for line in out] == [7, 7]
+    first, second = answers(content)
+    assert (first[0], len(first[1]), first[2]) == (str(digit), 2, "4918 cycles predicted")
+    said = "differs from the golden model: cycles: expected 4918, got 4919"
+    assert second[2] == f"✗ wrong: it is 3 4919 cycles predicted {said}"
+    assert "<script" not in content
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;script&gt;.png" in content
+    refused = content.partition("Could not be used")[2]
+    assert [line.removeprefix("error: ") for line in error if "expected" not in line][:2] == re.findall(
+        "<li>(.*)</li>", refused
+    )
+    assert error[-1].endswith(", 1 of 2 equal to the golden model, 2 could not be used")
+    assert f"<p>{error[-1]}</p>" in content
+
+
+def test_a_page_through_a_serial_port(shown, monkeypatch, small_onnx, digit):
+    monkeypatch.setattr(SerialLine, "latency", 2.0)
+    with Simulation(simulator(MACHINE, build_folder("sim"))) as simulation, Board(simulation) as board:
+        code, _, error, content = shown("--device", board.device, "--model", small_onnx, digit)
+        assert f"<h1>small on {board.device}</h1>" in content
+    assert (code, error) == (0, [])
+    ((_, rows, said),) = answers(content)
+    assert sorted(name for name, _ in rows) == ["ant", "bee", "cat"]
+    assert re.fullmatch(r"\d+ cycles", said)
+
+
+def test_a_page_of_a_path_that_is_no_text(shown, digit):
+    path = Path(os.fsdecode(os.fsencode(digit.parent) + b"/\xff.png"))
+    shutil.copy(digit, path)
+    code, _, _, content = shown(*GOLDEN, path)
+    assert code == 0
+    assert "\\udcff.png</h2>" in content
+
+
+def test_a_page_of_a_device_that_fails_midway(shown, monkeypatch):
+    """It has what came until then, and says so."""
+    monkeypatch.setattr("haarlequin.sw.devices.golden.GoldenDevice", Failing)
+    code, _, _, content = shown(*GOLDEN, "--limit", 6)
+    assert code == 1
+    assert len(answers(content)) == Failing.answers
+    assert "The run ended early: 4 images had no answer by then." in content
+
+
+def test_a_page_after_an_interrupt(shown, monkeypatch):
+    stream = accelerator_module.Accelerator.stream
+
+    def interrupted(self, pixels):
+        for i, result in enumerate(stream(self, pixels)):
+            if i == 2:
+                raise KeyboardInterrupt
+            yield result
+
+    monkeypatch.setattr(accelerator_module.Accelerator, "stream", interrupted)
+    code, _, _, content = shown(*GOLDEN, "--limit", 5)
+    assert (code, len(answers(content))) == (130, 2)
+    assert "3 images had no answer by then" in content
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("page.png", [], "--show writes a page: {path} must end in .html"),
+        ("dir.html", [], "{path} is a folder: name a file"),
+        ("file/page.html", [], "{path} cannot be written: Not a directory"),
+        ("page.html", ["--benchmark", "2"], "--show has the answers of a run, --benchmark its speed: leave"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_refused_before_any_work(
+    run, tmp_path, monkeypatch, name, more, message
+):
+    (tmp_path / "dir.html").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(infer, "Accelerator", lambda *_: pytest.fail("it began to work"))
+    path = tmp_path / name
+    code, out, error = run(*GOLDEN, "--show", path, *more)
+    assert (code, out, len(error)) == (2, [], 1)
+    assert error[0].startswith(f"error: {message.format(path=path)}")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["dir.html", "file"]
+
+
+def test_no_page_is_left_half_written(run, tmp_path, monkeypatch):
+    """The older one stays."""
+    path = tmp_path / "page.html"
+    path.write_text("older")
+
+    def full(self, *_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, out, error = run(*GOLDEN, "--limit", 2, "--show", path)
+    assert (code, len(out), error) == (2, 3, ["error: No space left on device"])
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+    assert path.read_text() == "older"
 
 
 # What cannot be used

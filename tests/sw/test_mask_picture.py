@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from haarlequin.sw.mask_picture import colours, draw, write
+from haarlequin.sw.mask_picture import colours, draw, shares, write
 
 CLASSES = ("sky", "building", "pole", "road")
 
@@ -17,6 +17,11 @@ def test_colours_are_as_different_as_can_be():
         assert apart[apart > 0].min() > least
         assert np.count_nonzero(apart) == apart.size - len(against)
     assert len(np.unique(colours(255), axis=0)) == 255
+
+
+def test_shares_of_classes():
+    assert shares(np.array([[2, 2, 0], [2, 1, 1]]), 5) == [(2, 3 / 6), (1, 2 / 6), (0, 1 / 6)]
+    assert shares(np.array([4, 1, 1, 4]), 5) == [(1, 0.5), (4, 0.5)]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,5 +1,7 @@
 """A segmentation model on the host: `Accelerator`, `haarlequin infer --mask` and `haarlequin evaluate`."""
 
+import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -127,6 +129,18 @@ def test_logits_that_nobody_asked_for():
     assert result.logits.tolist() == Shades()(picture(TRUTH[0])[None])[0].tolist()
 
 
+def test_a_notebook_shows_masks():
+    """Whether or not the logits came."""
+    for logits in (False, True):
+        with Accelerator("golden", "shades", logits=logits) as accelerator:
+            shown = accelerator.classify([picture(tokens) for tokens in TRUTH])._repr_html_()
+        assert shown.count("<img ") == 2 * len(TRUTH)
+        assert re.findall(r'hq-share">([0-9.]+%)', shown)[:4] == ["50.0%", "16.7%", "16.7%", "16.7%"]
+        assert re.findall(r'</span>(\w+)</span><span class="hq-bar', shown)[:4] == [
+            "white", "black", "dark", "light",
+        ]  # fmt: skip
+
+
 def test_labels_have_no_masks():
     zero = np.zeros(1, np.int64)
     one = accelerator_module.Predictions(np.zeros((1, 2), np.int32), ("a", "b"), zero, zero, 1.0)
@@ -198,6 +212,24 @@ def test_a_mask_is_drawn(run, images, tmp_path):
     shown = drawn[8 : 8 + 8 * scale : scale, 8 + 12 * scale + 8 :][:, : 12 * scale : scale]
     assert np.array_equal(shown, colours(4)[enlarge(TRUTH[2], GRID, (8, 12))])
     assert np.array_equal(drawn[8 : 8 + 8 * scale : scale, 8 : 8 + 12 * scale : scale], picture(TRUTH[2]))
+
+
+def test_a_page_of_masks(run, images, tmp_path):
+    """Each image, its mask in the colours of `--mask`, and the shares that the lines name."""
+    code, out, error = run(*images, "--show", tmp_path / "page.html")
+    assert (code, error) == (0, [])
+    content = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<h1>shades on the integer model</h1>" in content
+    data = re.findall(r'src="data:image/png;base64,([^"]+)"', content)
+    drawn = [np.array(Image.open(io.BytesIO(base64.b64decode(each)))) for each in data]
+    for i, tokens in enumerate(TRUTH):
+        assert np.array_equal(drawn[2 * i], picture(tokens))
+        assert np.array_equal(drawn[2 * i + 1], colours(4)[enlarge(tokens, GRID, (8, 12))])
+    rows = re.findall(r'</span>(\w+)</span><span class="hq-bar.*?hq-share">([0-9.]+%)', content)
+    assert " ".join(f"{name} {share}" for name, share in rows) == " ".join(
+        line.split(": ")[1].replace(",", "") for line in out[:3]
+    )
+    assert "right" not in re.sub(r"<style>.*?</style>", "", content, flags=re.S)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from haarlequin.models.common.files import locked, replacing, write_text
+from haarlequin.models.common.errors import UsageError
+from haarlequin.models.common.files import check_replaceable, locked, replacing, write_text
 
 
 def test_whole_or_not_at_all(tmp_path):
@@ -30,6 +32,35 @@ def test_the_mode_is_that_of_any_new_file(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+def test_whether_it_could_be_written_is_known_before(tmp_path, monkeypatch):
+    for path in (tmp_path / "page.html", tmp_path / "no" / "such" / "folder" / "page.html"):
+        check_replaceable(path)
+    monkeypatch.chdir(tmp_path)
+    check_replaceable(Path("page.html"))
+    check_replaceable(Path("no/page.html"))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old.html").write_text("old")
+    check_replaceable(tmp_path / "old.html")
+    assert (tmp_path / "old.html").read_text() == "old"
+
+
+def test_what_could_not_be_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for path, why in (
+        (tmp_path / "folder", "is a folder: name a file"),
+        (tmp_path / "pipe", "is no regular file: name another"),
+        (tmp_path / "file" / "page.html", "cannot be written: Not a directory"),
+        (tmp_path / ("x" * 254), "cannot be written: File name too long"),
+        (Path("/proc/page.html"), "cannot be written: "),
+    ):
+        with pytest.raises(UsageError) as caught:
+            check_replaceable(path)
+        assert str(caught.value).startswith(f"{path} {why}")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder", "pipe"]
 
 
 def test_threads_that_write_the_same_file(tmp_path):
