@@ -1,8 +1,10 @@
 """A browser without a window, for tests that open a page as a person does."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -28,8 +30,11 @@ def chromium() -> Iterator[Any]:
         pytest.skip("there is no Chromium: on Debian, apt-get install chromium")
     from playwright.sync_api import sync_playwright  # it takes a while
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=OPTIONS)
+    # Whatever profile it is given, it also writes into these folders, which are a person's own otherwise.
+    names = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
+        variables = os.environ | dict.fromkeys(names, folder)
+        browser = playwright.chromium.launch(executable_path=found, args=OPTIONS, env=variables)
         try:
             yield browser
         finally:
