@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -203,6 +205,17 @@ def test_a_fragment_for_a_notebook():
     assert "prefers-color-scheme" not in style
     assert Tree(fragment([], 0, CLASSES)).text == "no images"
     assert "more" not in Tree(fragment(answers[:1], 1, CLASSES)).text
+
+
+def test_it_needs_no_more_than_numpy_and_pillow():
+    """A person beside a board has no more; each of the others takes long to import, too."""
+    code = """
+import sys
+import haarlequin.sw.answer_page
+print({"matplotlib", "plotly", "jinja2", "IPython", "torch", "onnx", "amaranth"} & {*sys.modules})
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "set()\n"
 
 
 # In a browser
