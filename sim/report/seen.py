@@ -78,7 +78,7 @@ def _seen(what: Workload, logits: np.ndarray, own: bool) -> list[Panel]:
             plots += [*_bands(place, trace), *_heads(place, trace)]
         says = _answer(what, logits, number)
         if place is not None:
-            says += f" Bands, and attention by head, are those of {place.name}, {_times(place.config.grid)} tokens."
+            says += f" Bands and attention, by head, are of {place.name}, {_times(place.config.grid)} tokens."
         panels.append(Panel(f"image-{number}", title, says, _command(what.name, own), plots, 140, 100))
     return panels
 
@@ -136,9 +136,7 @@ def _heads(place: LayerPlace, trace: Trace) -> list[go.Figure]:
         if size:
             looked = looked.reshape(rows // size, columns // size, size, size).transpose(0, 2, 1, 3)
         hover = "row %{y}, column %{x}: %{z} tokens look here<extra></extra>"
-        plots.append(
-            _map(_heat(looked.reshape(rows, columns), hover), (rows, columns), f"attention {head}")
-        )
+        plots.append(_map(_heat(looked.reshape(rows, columns), hover), (rows, columns), f"attention {head}"))
     return plots
 
 
