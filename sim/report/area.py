@@ -19,8 +19,6 @@ from haarlequin.sim.report.panel import GREY, PALETTE, Panel, Section, figure, m
 CONTAINERS = ("accelerator.machine.layers", "accelerator.machine", "accelerator")
 """Modules that consist of others: these have colours of their own, and not what is within them."""
 
-RED = "#e5342b"
-
 SLATE = "#5d6873"
 """For modules that only hold others."""
 
@@ -28,19 +26,30 @@ SLATE = "#5d6873"
 def section(board: Board) -> Section:
     """The area of what was routed for a board."""
     folder, command = build_folder("boards", board.name), f"make bitstream BOARD={board.name}"
-    facts = read_summary(folder / SUMMARY, dict.fromkeys(RESOURCES, int))
+    facts = facts_of(board)
     netlist = folder / FAMILIES[board.family].netlist
     panels = []
     if facts and all(path.exists() for path in (folder / PLACED, folder / REPORT, netlist)):
         counts = by_module(netlist, FAMILIES[board.family])
-        colours = _colours(counts)
+        ends = {module(end) for end in _ends(folder)}
+        colours = _colours(counts, ends)
         panels = [_modules(counts, facts, colours, command), _floorplan(folder, colours, command)]
     else:
         what = f"No bitstream for {board.title} has been made here (minutes to an hour)."
         for name in ("modules", "floorplan"):
             panels.append(missing(name, name.capitalize(), what, command))
-    lead = f"{board.title}: what yosys and nextpnr made of the accelerator."
+    lead = (
+        f"{board.title}: what yosys, which makes a netlist, and nextpnr, which places and routes it, made of "
+        "the accelerator. LUT4 is a lookup table of four inputs, FF a flip-flop, BRAM a block RAM, DSP a "
+        "multiplier. A box is a module within the one that holds it."
+    )
     return Section("area", "Where area goes", lead, panels)
+
+
+def facts_of(board: Board) -> dict | None:
+    """The facts of what was routed for a board; None without it."""
+    kinds = dict.fromkeys(RESOURCES, int) | {"available": dict}
+    return read_summary(build_folder("boards", board.name) / SUMMARY, kinds)
 
 
 def short(name: str) -> str:
@@ -56,13 +65,28 @@ def head(name: str) -> str:
     return name.split(".")[0]
 
 
-def _colours(counts: Mapping[str, Counter[str]]) -> dict[str, str]:
-    """By `head`, the colour of a module in every figure; the largest ones have their own."""
+def _colours(counts: Mapping[str, Counter[str]], ends: set[str]) -> dict[str, str]:
+    """By `head`, the colour of a module in every figure: the largest ones, and those where the critical path
+    ends, have their own.
+    """
     sizes: Counter[str] = Counter()
     for name, each in counts.items():
         sizes[head(name)] += each["lut4"]
-    names = [name for name, _ in sizes.most_common()]
+    special = {head(end) for end in ends}
+    names = sorted(sizes, key=lambda name: (name not in special, -sizes[name]))
+    names = sorted(names[: len(PALETTE)], key=lambda name: -sizes[name]) + names[len(PALETTE) :]
     return {name: PALETTE[i] if i < len(PALETTE) else GREY for i, name in enumerate(names)}
+
+
+def _taken(facts: dict) -> str:
+    """How much of the chip the whole design takes."""
+    parts = []
+    for resource in RESOURCES:
+        used, there = facts[resource], facts["available"][resource]
+        parts.append(
+            f"{used:,} of {there:,} {resource.upper()}" + (f" ({used / there:.0%})" if there else "")
+        )
+    return ", ".join(parts)
 
 
 def _modules(
@@ -74,7 +98,8 @@ def _modules(
         if total:
             title = {"text": f"{resource.upper()}: {total:,}", "x": 0.5}
             plots.append(figure(_treemap(counts, resource, colours), title=title))
-            plots[-1].update_layout(margin={"t": 36})
+            # Names that do not fit are left out: who points at a box, sees them.
+            plots[-1].update_layout(margin={"t": 36}, uniformtext={"minsize": 10, "mode": "hide"})
     sizes: Counter[str] = Counter()
     for name, each in counts.items():
         sizes[head(name)] += each["lut4"]
@@ -82,8 +107,7 @@ def _modules(
     whole = sizes.total()
     says = (
         f"The largest module of {facts['config']} is {short(name)}: {largest:,} of the netlist's {whole:,} "
-        "LUT4, "
-        f"{largest / whole:.0%}. nextpnr made {facts['lut4']:,} of them, with those for carries and routing."
+        f"LUT4, {largest / whole:.0%}. Routed, with carries, the design takes {_taken(facts)}."
     )
     return Panel("modules", "Modules", says, command, plots, 400, 420, wide=True)
 
@@ -108,7 +132,15 @@ def _treemap(counts: Mapping[str, Counter[str]], resource: str, colours: Mapping
         hovertemplate=f"<b>%{{id}}</b><br>{told}",
         maxdepth=4,
         tiling={"pad": 1},
+        pathbar={"visible": False},
+        textfont={"color": "#ffffff"},
     )
+
+
+def _ends(folder: Path) -> tuple[str, str]:
+    """The cells at both ends of the critical path."""
+    path = worst_path(json.loads((folder / REPORT).read_text(encoding="utf-8")))
+    return path[0]["from"]["cell"], path[-1]["to"]["cell"]
 
 
 def _floorplan(folder: Path, colours: Mapping[str, str], command: str) -> Panel:
@@ -136,19 +168,29 @@ def _floorplan(folder: Path, colours: Mapping[str, str], command: str) -> Panel:
     ]
     path = worst_path(json.loads((folder / REPORT).read_text(encoding="utf-8")))
     places = [path[0]["from"], *(part["to"] for part in path)]
+    xs, ys = ([place["loc"][axis] for place in places] for axis in (0, 1))
+    # Black on white can be told from every module, on a light and on a dark page.
+    under = go.Scatter(x=xs, y=ys, mode="lines", line={"color": "#ffffff", "width": 7}, hoverinfo="skip")
+    under.showlegend = False
     line = go.Scatter(
-        x=[place["loc"][0] for place in places],
-        y=[place["loc"][1] for place in places],
+        x=xs,
+        y=ys,
         mode="lines+markers",
-        name="critical path",
-        line={"color": RED, "width": 3},
-        marker={"size": 7, "color": RED},
+        name="critical path, from ○ to ◆",
+        line={"color": "#000000", "width": 3},
+        marker={
+            "symbol": ["circle-open", *["circle"] * (len(places) - 2), "diamond"],
+            "size": [13, *[5] * (len(places) - 2), 13],
+            "color": "#000000",
+            "line": {"color": "#ffffff", "width": 2},
+        },
         hovertext=[f"<b>critical path</b><br>{short(place['cell'])}" for place in places],
         hoverinfo="text",
     )
     bare = {"showgrid": False, "zeroline": False, "constrain": "domain"}
     made = figure(
         *dots,
+        under,
         line,
         xaxis={"title": {"text": "column of tiles"}, "range": [-1, columns], **bare},
         yaxis={"title": {"text": "row of tiles"}, "range": [rows, -1], "scaleanchor": "x", **bare},
@@ -159,9 +201,9 @@ def _floorplan(folder: Path, colours: Mapping[str, str], command: str) -> Panel:
     ends = [short(module(places[index]["cell"])) for index in (0, -1)]
     way = f"within {ends[0]}" if ends[0] == ends[1] else f"from {ends[0]} to {ends[1]}"
     says = (
-        f"The critical path takes {nanoseconds:.1f} ns, {wires / nanoseconds:.0%} of it wires, {way}. A "
-        "tile has "
-        "the colour of the module with most cells in it."
+        f"The critical path takes {nanoseconds:.1f} ns, so that the clock can be {1000 / nanoseconds:.1f} "
+        f"MHz; {wires / nanoseconds:.0%} of it are wires. It is {way}. A tile has the colour of the module "
+        "with most cells in it."
     )
     return Panel("floorplan", "Floorplan", says, command, [made], 640, wide=True)
 

@@ -13,6 +13,7 @@ from amaranth.hdl import UnusedElaboratable
 from haarlequin.hw.boards import BOARDS, board
 from haarlequin.hw.boards.board import Board
 from haarlequin.hw.presets import accelerator
+from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.files import write_text
@@ -66,7 +67,7 @@ def _make(arguments: argparse.Namespace) -> None:
     ):
         print(f"{title} …", flush=True)
         sections.append(make())
-    write_text(path, page(f"Haarlequin: {name}", _lead(program, target), sections))
+    write_text(path, page(f"Haarlequin: {name}", _lead(program, target), _numbers(program, target), sections))
     lacking = [panel for section in sections for panel in section.panels if panel.missing]
     for panel in lacking:
         print(f"missing: {panel.title.lower()}: {panel.command}")
@@ -74,15 +75,44 @@ def _make(arguments: argparse.Namespace) -> None:
     print(f"{path}: {_panels(sections)} panels, {size:.1f} MB, {time.monotonic() - began:.0f} s")
 
 
+LEAD = (
+    "An accelerator on an FPGA that labels small pictures with a network whose weights and activations are "
+    "single bits: a binary vision transformer, with convolutions before it. This page shows one network, "
+    "{model} ({structure}), on one machine: {machine} is {lanes} lanes that each compare {width} bits in a "
+    "cycle, on the {board}."
+)
+
+
 def _lead(program: AnyProgram, target: Board) -> str:
-    """The page in one sentence."""
+    """The page in a few sentences."""
     model, machine = program.model.config, program.machine
-    rate = target.clock_hz / rates.cycles(model.name, machine.name)
-    return (
-        f"{model.name} ({model.structure}) on {machine.name}, {target.title}: {program.cycles:,} cycles an "
-        "image, "
-        f"{rate:,.0f} images/s at {target.clock_hz / 1e6:g} MHz."
+    return LEAD.format(
+        model=model.name,
+        structure=model.structure,
+        machine=machine.name,
+        lanes=machine.lanes,
+        width=machine.width,
+        board=target.title,
     )
+
+
+def _numbers(program: AnyProgram, target: Board) -> dict[str, str]:
+    """The numbers that a person looks for first."""
+    model, machine = program.model.config, program.machine
+    took = rates.cycles(model.name, machine.name)
+    found = {}
+    if its := networks.card(model.name):
+        accuracy = its["accuracy"]
+        share = accuracy.get("test_golden", accuracy["test_deploy"])
+        found["mean IoU of test masks" if model.segmentation else "test images right"] = f"{share:.1%}"
+    found["images a second"] = f"{target.clock_hz / took:,.0f}"
+    found["of one image"] = f"{program.cycles:,} cycles"
+    found["clock"] = f"{target.clock_hz / 1e6:g} MHz"
+    if facts := area.facts_of(target):
+        found["chip in use"] = f"{facts['lut4'] / facts['available']['lut4']:.0%} of LUT4"
+    results = ledger.read()
+    found["checks passed here"] = f"{sum(each.passed for each in results.values())} of {len(ladder.LADDER)}"
+    return found
 
 
 def _panels(sections: list[Section]) -> int:

@@ -1,6 +1,7 @@
 """Where the cycles of an image go: its timeline from the RTL's trace, its operations, and a roofline."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ TIMELINE = "timeline.json"
 def section(program: AnyProgram) -> Section:
     """The cycles of an image of a program."""
     name, machine = program.model.config.name, program.machine.name
-    lead = "The time of one image, from the first pass on the lanes to the last."
+    lead = (
+        "The time of one image. The program is a list of passes; in a pass, all tokens stream through the "
+        "lanes, each of which compares one channel's weights with a word of signs in each cycle: products "
+        "of bits, bit-MACs."
+    )
     panels = [_timeline(name, machine)]
     if isinstance(program, Program):
         command = f"haarlequin compile --plan {name} --config {machine}"
@@ -49,13 +54,17 @@ def read_timeline(model: str) -> dict[str, Any] | None:
 
 
 def _timeline(model: str, machine: str) -> Panel:
-    title, command = "Timeline of an image", f"make sim MODEL={model} CONFIG={machine}"
+    title, command = f"Timeline of an image on {machine}", f"make sim MODEL={model} CONFIG={machine}"
     found = read_timeline(model)
     if found is None:
-        what = f"No image of {model} has been simulated here."
+        what = f"No image of {model} has been simulated here (minutes)."
         return missing("timeline", title, what, command)
     length, units = found["cycles"], found["units"]
-    command = f"make sim MODEL={model} CONFIG={found['machine']}"
+    if found["machine"] != machine:
+        title, command = (
+            f"Timeline of an image on {found['machine']}",
+            f"make sim MODEL={model} CONFIG={found['machine']}",
+        )
     groups: dict[str, list[dict]] = {}
     known, bars = colours(), []
     for span in found["spans"]:
@@ -89,8 +98,8 @@ def _timeline(model: str, machine: str) -> Panel:
         if span["unit"] == "array"
     )
     says = (
-        f"Image {found['image']} takes {length:,} cycles on {found['machine']}; the array is at work in "
-        f"{busy / length:.0%} of them. Other units work beside it, some for the image before or after."
+        f"From its first pass to its last an image takes {length:,} cycles; the array is at work in "
+        f"{busy / length:.0%} of them. Units in grey work beside it, on the same image or the next."
     )
     return Panel("timeline", title, says, command, [made], 190 + 34 * len(units), wide=True)
 
@@ -114,8 +123,9 @@ def _operations(program: Program, command: str) -> Panel:
         x=[each.cycles for each in rows],
         marker={"color": [colours()[each.name] for each in rows], "line": {"width": 0}},
         hovertext=[
-            f"<b>{each.name}</b><br>{each.cycles:,} cycles, {each.cycles / program.cycles:.1%}<br>"
-            f"{each.passes} passes<br>{each.bit_macs:,} bit-MACs, lanes {each.busy(machine):.1%} busy"
+            f"<b>{each.name}</b><br>{each.cycles:,} cycles, "
+            f"{each.cycles / program.cycles:.1%}<br>{each.passes} passes<br>{each.bit_macs:,} bit-MACs, "
+            f"lanes {each.busy(machine):.1%} busy"
             for each in rows
         ],
         hoverinfo="text",
@@ -126,9 +136,8 @@ def _operations(program: Program, command: str) -> Panel:
     ideal = ideal_cycles(program.model.config, machine)
     says = (
         f"{first.name.capitalize()} bounds the rate: {first.cycles:,} of {program.cycles:,} cycles on "
-        f"{machine.name}, {first.cycles / program.cycles:.0%}. The lanes' products alone would take "
-        f"{ideal:,.0f}, "
-        f"{ideal / program.cycles:.0%}."
+        f"{machine.name}, {first.cycles / program.cycles:.0%}. The products of all operations would take "
+        f"{ideal:,.0f} if no lane ever waited, {ideal / program.cycles:.0%}."
     )
     return Panel("operations", "Operations", says, command, [made], 90 + 30 * len(rows))
 
@@ -153,43 +162,52 @@ def _roofline(program: Program, command: str) -> Panel:
         if each.bit_macs and loaded:
             dots.append((each, each.bit_macs / loaded, each.bit_macs / each.cycles))
     low = min(x for _, x, _ in dots) / 2
-    high = max(max(x for _, x, _ in dots), machine.lanes) * 2
+    high = max(max(x for _, x, _ in dots), machine.lanes) * 4
     roof = go.Scatter(
         x=[low, machine.lanes, high],
         y=[low * machine.width, most, most],
         mode="lines",
         line={"color": GREY, "width": 2},
-        name="roof",
         hoverinfo="skip",
         showlegend=False,
     )
-    scatter = [
-        go.Scatter(
-            x=[x],
-            y=[y],
-            mode="markers",
-            name=each.name,
-            # Operations of the same shape lie on each other: the one below must show.
-            marker={"size": 18 - 1.5 * number, "color": colours()[each.name]},
-            hovertext=[
-                f"<b>{each.name}</b><br>{x:.1f} bit-MACs for each bit loaded<br>{y:,.0f} bit-MACs a cycle, "
-                f"{y / most:.0%} of {most:,}"
-            ],
-            hoverinfo="text",
-        )
-        for number, (each, x, y) in enumerate(dots)
-    ]
+    # Operations of the same shape lie on each other, and share a dot.
+    places: dict[tuple[float, float], list[Operation]] = {}
+    for each, x, y in dots:
+        places.setdefault((x, y), []).append(each)
+    scatter = go.Scatter(
+        x=[x for x, _ in places],
+        y=[y for _, y in places],
+        mode="markers+text",
+        marker={"size": 12, "color": [colours()[some[0].name] for some in places.values()]},
+        hovertext=[
+            f"<b>{', '.join(each.name for each in some)}</b><br>{x:.1f} bit-MACs for each bit "
+            f"loaded<br>{y:,.0f} bit-MACs a cycle, {y / most:.0%} of {most:,}"
+            for (x, y), some in places.items()
+        ],
+        hoverinfo="text",
+        textposition="bottom center",
+        cliponaxis=False,
+        showlegend=False,
+    )
+    scatter.text = [",<br>".join(each.name for each in some) for some in places.values()]
+    least = min(y for _, _, y in dots) / 2
     made = figure(
         roof,
-        *scatter,
-        xaxis={"title": {"text": "bit-MACs per bit loaded into lanes"}, "type": "log"},
-        yaxis={"title": {"text": "bit-MACs a cycle"}, "type": "log"},
-        legend={"orientation": "h", "y": -0.25},
+        scatter,
+        xaxis={"title": {"text": "bit-MACs per bit loaded into lanes, log"}, **_doublings(low, high)},
+        yaxis={"title": {"text": "bit-MACs a cycle, log"}, **_doublings(least, most * 1.5)},
     )
     slow, _, reached = min(dots, key=lambda dot: dot[2])
     says = (
-        f"{machine.name} makes {most:,} products of bits a cycle at most, and loads {machine.width} bits "
-        "of weights "
-        f"in one. {slow.name.capitalize()} is furthest below: {reached:,.0f} a cycle, {reached / most:.0%}."
+        f"{machine.name} makes {most:,} products of bits a cycle at most, and loads {machine.width} bits of "
+        f"weights in one. {slow.name.capitalize()} is furthest below: {reached:,.0f} a cycle, "
+        f"{reached / most:.0%}."
     )
     return Panel("roofline", "Roofline", says, command, [made], 430)
+
+
+def _doublings(low: float, high: float) -> dict[str, object]:
+    """A logarithmic axis from ``low`` to ``high`` with its ticks at the powers of two."""
+    ticks = [2**power for power in range(math.floor(math.log2(low)), math.ceil(math.log2(high)) + 1)]
+    return {"type": "log", "range": [math.log10(low), math.log10(high)], "tickvals": ticks}

@@ -32,9 +32,12 @@ def section() -> Section:
     run = [results[name] for name, _, _ in LADDER if name in results]
     failed = sum(not each.passed for each in run)
     says = (
-        f"{len(run)} of {len(LADDER)} checks have been run here; {failed or 'none'} of them failed. "
-        "Every comparison of integers is equality."
+        f"{len(run)} of {len(LADDER)} checks have been run here, and {failed or 'none'} of these failed; "
+        f"{len(LADDER) - len(run)} have not."
     )
-    lead = "How it is known that the machine computes what the network says."
-    panel = Panel("ladder", "Last results", says, "make test", table=rows)
+    lead = (
+        "How it is known that the machine computes the very integers of the network, from single functions "
+        "up to a board's netlist. Every comparison is equality."
+    )
+    panel = Panel("ladder", "Last results", says, "make test, and the commands of the table", table=rows)
     return Section("checks", "The ladder of checks", lead, [panel])

@@ -1,7 +1,7 @@
 """The page: sections as HTML, with figures as JSON and the library that draws them, all in one file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -14,8 +14,8 @@ from haarlequin.sim.report.panel import Panel, Section
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The whole page as HTML."""
+def page(title: str, lead: str, numbers: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """The whole page as HTML. ``numbers`` are those that a person looks for first, by what they are."""
     figures: dict[str, object] = {}
     parts = [_section(section, figures) for section in sections]
     contents = " ".join(f'<a href="#{section.name}">{escape(section.title)}</a>' for section in sections)
@@ -26,6 +26,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(title),
         lead=escape(lead),
+        numbers="".join(f"<div><dt>{escape(a)}</dt><dd>{escape(b)}</dd></div>" for a, b in numbers.items()),
         contents=contents,
         sections="\n".join(parts),
         footer=footer,
@@ -74,5 +75,8 @@ def _panel(panel: Panel, section: Section, figures: dict[str, object]) -> str:
 def _table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
-    lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body]
-    return f'<div class="table"><table>{"".join(f"<tr>{line}</tr>" for line in lines)}</table></div>'
+    for row in body:
+        # On a narrow page the cells stand below each other, each after its heading.
+        cells = zip(head, row, strict=True)
+        lines.append("".join(f'<td data-head="{escape(a)}">{escape(b)}</td>' for a, b in cells))
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -11,7 +11,7 @@ from haarlequin.models.config import LayerPlace
 from haarlequin.models.golden import GoldenModel, Trace
 from haarlequin.models.stages import ATTENTION
 from haarlequin.sim.report.networks import card
-from haarlequin.sim.report.panel import Panel, Section, figure, missing
+from haarlequin.sim.report.panel import GREY, Panel, Section, figure, missing
 from haarlequin.sim.workload import DRAWINGS, Workload, workload
 from haarlequin.sw.accelerator import scores
 
@@ -29,13 +29,18 @@ BATCH = 50
 
 def section(name: str, images: Path | None) -> Section:
     """The answers of the trained model of that name; ``images`` is the folder of its data set."""
-    lead = "In integers, as the accelerator computes them."
+    lead = (
+        "Images as the network gets them, and its answers in integers, as the accelerator computes them. "
+        "The bands are those of the Haar transform of the token grid: how large each token's values are, "
+        "mean by mean (low) and difference by difference (high). Attention: how many tokens look at each "
+        "token, for each head of the layer. Yellow is most."
+    )
     own = images is not None or name in data.BUNDLED
     what = workload(name, [], ASKED if own else None, images)
     logits = np.concatenate(
         [what.model(what.pixels[i : i + BATCH]) for i in range(0, len(what.pixels), BATCH)]
     )
-    panels = [*_seen(what, logits, own), _mistakes(what, logits, own), _confusion(what, logits, own)]
+    panels = [*_seen(what, logits, own), _confusion(what, logits, own), _mistakes(what, logits, own)]
     return Section("seen", "What the model sees", lead, panels)
 
 
@@ -47,9 +52,11 @@ def _command(name: str, own: bool) -> str:
 
 def _image(pixels: np.ndarray, title: str) -> go.Figure:
     height, width = pixels.shape[:2]
-    shown = pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+    colours = pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
     return _map(
-        go.Image(z=shown, hovertemplate="row %{y}, column %{x}: %{z}<extra></extra>"), (height, width), title
+        go.Image(z=colours, hovertemplate="row %{y}, column %{x}: %{z}<extra></extra>"),
+        (height, width),
+        title,
     )
 
 
@@ -72,13 +79,13 @@ def _seen(what: Workload, logits: np.ndarray, own: bool) -> list[Panel]:
     for number in chosen:
         trace: Trace = {}
         what.model(what.pixels[number : number + 1], trace)
-        title = _title(what, logits, number)
+        title = _title(what, number, own)
         plots = [_image(what.pixels[number], "the image")]
         if place is not None:
             plots += [*_bands(place, trace), *_heads(place, trace)]
         says = _answer(what, logits, number)
         if place is not None:
-            says += f" Bands and attention, by head, are of {place.name}, {_times(place.config.grid)} tokens."
+            says += f" Maps: {place.name}, {_times(place.config.grid)} tokens."
         panels.append(Panel(f"image-{number}", title, says, _command(what.name, own), plots, 140, 100))
     return panels
 
@@ -99,10 +106,11 @@ def _attention_layer(model: GoldenModel) -> LayerPlace | None:
     return next((place for place in model.config.places if place.config.stage.kind == ATTENTION), None)
 
 
-def _title(what: Workload, logits: np.ndarray, number: int) -> str:
+def _title(what: Workload, number: int, own: bool) -> str:
     if what.labels is None or what.model.config.segmentation:
-        return f"Image {number}"
-    return f"Image {number}: {what.model.config.classes[what.labels[number]]}"
+        return f"Random image {number}"
+    kind = f"Test image {number}" if own else "A drawing"
+    return f"{kind}: {what.model.config.classes[what.labels[number]]}"
 
 
 def _answer(what: Workload, logits: np.ndarray, number: int) -> str:
@@ -110,8 +118,8 @@ def _answer(what: Workload, logits: np.ndarray, number: int) -> str:
     if config.segmentation:
         return "A class for every token."
     share = scores(logits[number], config.logit_scale)
-    order = np.argsort(-share, kind="stable")[:3]
-    return "The model says " + ", ".join(f"{config.classes[i]} {share[i]:.0%}" for i in order) + "."
+    order = [i for i in np.argsort(-share, kind="stable")[:3] if share[i] >= 0.005]
+    return "The network says " + ", ".join(f"{config.classes[i]} {share[i]:.0%}" for i in order) + "."
 
 
 def _bands(place: LayerPlace, trace: Trace) -> list[go.Figure]:
@@ -173,7 +181,7 @@ def confusion(what: Workload, logits: np.ndarray, own: bool) -> tuple[np.ndarray
     """
     kept = (card(what.name) or {}).get("confusion")
     if kept:
-        return np.array(kept), f"haarlequin train --preset {what.name} …, kept in its card"
+        return np.array(kept), f"haarlequin train --preset {what.name} …"
     if what.labels is None or what.model.config.segmentation or not own:
         return None
     counts = np.zeros((len(what.model.config.classes),) * 2, int)
@@ -193,23 +201,47 @@ def _confusion(what: Workload, logits: np.ndarray, own: bool) -> Panel:
     worst = int(right.argmin())
     others = np.where(np.arange(len(classes)) == worst, -1, counts[worst])
     taken = int(others.argmax())
+    shares = 100 * counts / np.maximum(total, 1)[:, None]
+    mistakes = shares.copy()
+    np.fill_diagonal(mistakes, np.nan)  # the colours are for mistakes
     heat = go.Heatmap(
-        z=100 * counts / np.maximum(total, 1)[:, None],
+        z=mistakes,
         x=classes,
         y=classes,
-        customdata=counts,
-        colorscale="Viridis",
-        colorbar={"title": {"text": "% of its<br>class"}, "thickness": 12},
-        hovertemplate="%{y}, called %{x}: %{customdata} images, %{z:.1f} %<extra></extra>",
+        customdata=np.dstack([counts, shares]),
+        colorscale="Oranges",
+        showscale=False,
+        hoverongaps=True,
+        hovertemplate="%{y}, called %{x}: %{customdata[0]} images, %{customdata[1]:.1f} %<extra></extra>",
     )
+    numbers = go.Scatter(
+        x=[x for _ in classes for x in classes],
+        y=[y for y in classes for _ in classes],
+        mode="text",
+        textfont={
+            "size": 10,
+            "color": [_ink(row, column, mistakes) for row, column in np.ndindex(shares.shape)],
+        },
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    numbers.text = [f"{share:.0f}" for share in shares.ravel()]
+    axis = {"type": "category", "constrain": "domain", "tickmode": "linear", "showgrid": False}
     made = figure(
         heat,
-        xaxis={"title": {"text": "answer"}, "type": "category"},
-        yaxis={"title": {"text": "true class"}, "type": "category", "autorange": "reversed"},
+        numbers,
+        xaxis={"title": {"text": "answer, % of the true class"}, "tickangle": -60, **axis},
+        yaxis={"title": {"text": "true class"}, "autorange": "reversed", "scaleanchor": "x", **axis},
     )
     says = (
-        f"Of {counts.sum():,} test images {counts.diagonal().sum() / counts.sum():.1%} are right. The "
-        "worst class is "
-        f"{classes[worst]}: {right[worst]:.0%} right, most often taken for {classes[taken]}."
+        f"Of {counts.sum():,} test images {counts.diagonal().sum() / counts.sum():.1%} are right. The worst "
+        f"class is {classes[worst]}: {right[worst]:.0%} right, most often taken for {classes[taken]}."
     )
     return Panel("confusion", title, says, command, [made], 460)
+
+
+def _ink(row: int, column: int, mistakes: np.ndarray) -> str:
+    """The colour of a number in the matrix: grey, on a light and on a dark page, where none is behind it."""
+    if row == column:
+        return GREY
+    return "#ffffff" if mistakes[row, column] > 0.6 * np.nanmax(mistakes) else "#333333"

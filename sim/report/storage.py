@@ -13,7 +13,7 @@ from haarlequin.sw.targets import AnyProgram
 
 def section(program: AnyProgram, board: Board) -> Section:
     """The memories of ``board`` with this program in them."""
-    lead = "Every memory of the accelerator in kilobits: what the program uses, and what stays free."
+    lead = "Every memory of the accelerator in kilobits: how much the program uses, and how much stays free."
     command = f"haarlequin compile --plan {program.model.config.name} --config {program.machine.name}"
     if isinstance(program, Program) and isinstance(program.machine, AcceleratorConfig):
         return Section("memories", "Memories", lead, [_panel(program, board, command)])
@@ -50,12 +50,11 @@ def _panel(program: Program, board: Board, command: str) -> Panel:
         *bars,
         barmode="stack",
         xaxis={"title": {"text": "size, kbit"}},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 0.02, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     )
     says = (
-        f"{program.model.config.name} uses {used / there:.0%} of the bits that {program.machine.name} has, "
-        "in "
-        f"{blocks} block RAMs; the largest memory, {largest.name}, is {largest.used / largest.words:.0%} "
-        "full."
+        f"{program.model.config.name} uses {used / there:.0%} of the bits of {program.machine.name}'s "
+        f"memories, which take {blocks} of the chip's {board.capacity['bram']} block RAMs. The largest, "
+        f"{largest.name}, is {largest.used / largest.words:.0%} full."
     )
     return Panel("occupancy", "Occupancy", says, command, [made], 120 + 22 * len(rows))

@@ -59,20 +59,20 @@ def figures_of(text: str) -> dict:
 
 
 def test_figures_are_whole():
-    found = figures_of(page("T", "L", sections()))
+    found = figures_of(page("T", "L", {"n": "5"}, sections()))
     assert {*found} == {"first-bars-0", "first-bars-1"}
     assert found["first-bars-0"] == json.loads(BARS.to_json())
 
 
 def test_every_link_has_its_place():
     parser = Ids()
-    parser.feed(page("T", "L", sections()))
+    parser.feed(page("T", "L", {"n": "5"}, sections()))
     assert len(parser.ids) == len({*parser.ids})
     assert {link.removeprefix("#") for link in parser.links} == {"first", "last"} <= {*parser.ids}
 
 
 def test_what_is_missing_says_what_makes_it():
-    text = page("T", "L", sections())
+    text = page("T", "L", {"n": "5"}, sections())
     assert '<p class="command">This makes it: <code>make it</code></p>' in text
     assert '<p class="command">From <code>make bars</code></p>' in text
 
@@ -80,7 +80,7 @@ def test_what_is_missing_says_what_makes_it():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(page(f"Page {EVIL}", EVIL, sections()), encoding="utf-8")
+    path.write_text(page(f"Page {EVIL}", EVIL, {EVIL: EVIL}, sections()), encoding="utf-8")
     return path.as_uri()
 
 

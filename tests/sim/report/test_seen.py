@@ -44,7 +44,7 @@ def test_mistakes_are_wrong_and_the_surest_first(digits):
 
 def test_confusion_is_of_the_test_images(digits):
     test = data.load("digits").test
-    counts = np.array(digits["confusion"].figures[0].data[0].customdata)
+    counts = np.array(digits["confusion"].figures[0].data[0].customdata)[..., 0]
     right = golden_model("digits")(test.pixels).argmax(1) == test.labels
     assert np.array_equal(counts.sum(1), np.bincount(test.labels, minlength=10))
     assert np.array_equal(counts.diagonal(), np.bincount(test.labels[right], minlength=10))
@@ -53,9 +53,13 @@ def test_confusion_is_of_the_test_images(digits):
 def test_confusion_is_the_cards():
     panel = next(panel for panel in seen.section("cifar10-hybrid", None).panels if panel.name == "confusion")
     counts = np.array(card("cifar10-hybrid")["confusion"])
-    (heat,) = panel.figures[0].data
-    assert np.array_equal(np.array(heat.customdata), counts)
-    assert np.allclose(np.array(heat.z).sum(1), 100)
+    heat, numbers = panel.figures[0].data
+    assert np.array_equal(np.array(heat.customdata)[..., 0], counts)
+    shares = 100 * counts / counts.sum(1, keepdims=True)
+    assert [int(each) for each in numbers.text] == np.rint(shares).astype(int).ravel().tolist()
+    others = ~np.eye(10, dtype=bool)
+    assert np.array_equal(np.array(heat.z)[others], shares[others])
+    assert np.isnan(np.array(heat.z)[~others]).all()
     right = counts.diagonal() / counts.sum(1)
     assert f"The worst class is {heat.y[right.argmin()]}: {right.min():.0%} right" in panel.says
 
