@@ -28,7 +28,7 @@ class Full(Exception):
 
 @dataclass(frozen=True)
 class Health:
-    """What a service has done since it began. All images that it took are ``answered``, ``failed``,
+    """The counts of a service since it began. All images that it took are ``answered``, ``failed``,
     ``dropped`` or ``waiting``.
     """
 

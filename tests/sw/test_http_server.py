@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import itertools
 import json
 import signal
 import socket
@@ -29,12 +28,11 @@ from haarlequin.sw.devices.golden import GoldenDevice
 from haarlequin.sw.http_server import listen, serve
 from tests.browser import chromium
 from tests.said import said
+from tests.sw.gate import SECONDS, Gate
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 30
-"""After which something hangs."""
 
 
 class Server:
@@ -129,28 +127,6 @@ def golden():
 def server(golden):
     with Server(golden) as server:
         yield server
-
-
-class Gate:
-    """Holds the golden device before each image until the test opens it; can make it fail."""
-
-    def __init__(self, monkeypatch):
-        self.open, self.computing, self.error = threading.Event(), threading.Semaphore(0), None
-        original = GoldenDevice._run
-
-        def run(device, images):
-            for image in images:
-                self.computing.release()
-                assert self.open.wait(SECONDS)
-                if self.error:
-                    raise self.error
-                yield from original(device, iter([image]))
-
-        monkeypatch.setattr(GoldenDevice, "_run", run)
-
-    def wait(self):
-        """Wait until the device has an image."""
-        assert self.computing.acquire(timeout=SECONDS)
 
 
 @pytest.fixture
@@ -654,31 +630,3 @@ def test_nothing_but_this_computer_by_default(monkeypatch):
     command.main(["--http", "8000"])
     command.main(["--http", "1", "--host", "::", "--device", "a", "--model", "b", "--config", "c"])
     assert given == [("sim", "digits", None, "127.0.0.1", 8000), ("a", "b", "c", "::", 1)]
-
-
-# The service alone
-
-
-def test_a_room_that_is_left_without_asking(golden):
-    with service.Service(golden, 2) as served:
-        with served.room(2), pytest.raises(service.Full), served.room(1):
-            pytest.fail("there is no room")
-        assert served.health().dropped == 2
-        with served.room(1) as room:
-            room.ask(np.zeros((8, 8, 1), np.uint8)).result(SECONDS)
-        served.end()
-        with pytest.raises(service.Full), served.room(1):
-            pytest.fail("it is ending")
-
-
-def test_answers_are_in_the_order_of_arrival(golden, gate, pictures, expected):
-    with service.Service(golden) as served, served.room(6) as room:
-        order = []
-        futures = [room.ask(each) for each in pictures]
-        for number, future in enumerate(futures):
-            future.add_done_callback(lambda _, number=number: order.append(number))
-        gate.open.set()
-        assert [each.result(SECONDS).logits.tolist() for each in futures] == [
-            logits for logits, *_ in expected
-        ]
-        assert order == list(itertools.chain(range(6)))

@@ -1,5 +1,6 @@
 """Several devices as one, on accelerators that answer when a test lets them, and on the integer model."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -15,13 +16,23 @@ from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw import accelerator
 from haarlequin.sw import devices as devices_module
-from haarlequin.sw.devices import CompiledModel, DeviceError, device_names, is_board, open_device, several
+from haarlequin.sw.devices import (
+    CompiledModel,
+    DeviceError,
+    device_names,
+    is_board,
+    link,
+    open_device,
+    several,
+)
 from haarlequin.sw.devices.byte_line import Unplugged
 from haarlequin.sw.devices.golden import GoldenDevice
 from haarlequin.sw.devices.link import LinkDevice
+from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.devices.several import SeveralDevices
 from tests.sw.conftest import MACHINE
 from tests.sw.devices.fake import CLOCK_HZ, CYCLES, MEMORIES, MODEL, RIGHT_WORDS, TABLES, FakeLine, logits
+from tests.sw.devices.test_device import board
 
 PIXELS = [np.full((8, 8, 1), i, np.uint8) for i in range(100)]
 
@@ -279,6 +290,25 @@ def test_images_that_ask_the_device():
         list(device.run(image for image in PIXELS if device.counters()))
 
 
+def test_two_ports_of_which_one_is_unplugged(monkeypatch):
+    """By name, on pseudo-terminals."""
+    monkeypatch.setattr(SerialLine, "latency", 1.0)
+    monkeypatch.setattr(link, "GONE_SECONDS", 0.3)
+    said = []
+    with board() as first, contextlib.ExitStack() as second:
+        names = f"{first},{second.enter_context(board())}"
+        with open_device(names, None, said.append) as device:
+            device.load(MODEL)
+            results = device.run(PIXELS)
+            came = [next(results)]
+            second.close()
+            came += results
+            assert_right(came, PIXELS)
+    assert len(said) == 1
+    assert said[0].startswith(f"{names.split(',')[1]}@3000000: ")
+    assert said[0].endswith(f"it did not come back in 0.3 s; the run goes on with {first}@3000000")
+
+
 # The other things
 
 
@@ -382,11 +412,11 @@ def test_all_digits_on_two_devices(trained_digits, test_set):
 def test_digits_on_two_simulated_accelerators(trained_digits, test_set):
     with SeveralDevices([open_device("sim", MACHINE) for _ in range(2)]) as device:
         device.load(trained_digits)
-        results = list(device.run(test_set.pixels[:60]))
+        results = list(device.run(test_set.pixels[:30]))
         spent = [sum(each.counters().values()) for each in device.devices]
-    assert [each.logits.tolist() for each in results] == trained_digits.golden(test_set.pixels[:60]).tolist()
-    assert sum(spent) == 60 * 4918
-    assert min(spent) >= 4918 * 5
+    assert [each.logits.tolist() for each in results] == trained_digits.golden(test_set.pixels[:30]).tolist()
+    assert sum(spent) == 30 * 4918
+    assert min(spent) >= 4918 * 3
 
 
 @pytest.mark.slow
