@@ -11,6 +11,6 @@ Start with `run.py`, the command `haarlequin sim`: it says what is compared. `si
     faults.py         breaks something on purpose, which the comparison must notice
     gatesim.py        the same for the netlist of a board; gates.py makes its simulator
     noise.py          images over a line that damages what it carries
-    serve.py          the simulated accelerator on a pseudo-terminal
+    serve.py          the simulated accelerator on a pseudo-terminal; the command for any device over HTTP
     benchmark/        figures of boards, simulator and this computer, next to their marks
 """

@@ -13,5 +13,6 @@ Start with `accelerator.py`, which a program uses to label images, or with `infe
     verilated/        the RTL as a Verilated simulator
     images.py         finds the image files that a person names
     report.py         prints what the device answered
+    service.py        one accelerator for many clients; http_server.py puts it on the network
     start.py          says in one line which package a Python lacks
 """

@@ -1,7 +1,7 @@
 """`Accelerator`: a device with a model on it, for use in a program. Images go in, labels come out."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -17,8 +17,8 @@ from haarlequin.sw.devices import Answered, Device, Notice, Result, is_board, op
 from haarlequin.sw.mask_picture import shares
 from haarlequin.sw.resolve import ModelSource
 
-Picture: TypeAlias = np.ndarray | Image.Image | Path | str
-"""An image: pixels, a PIL image, or the path of a file."""
+Picture: TypeAlias = np.ndarray | Image.Image | Path | str | bytes
+"""An image: pixels, a PIL image, the path of a file, or the content of one."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ class Accelerator:
 
     Arguments:
         device: one of `sw.devices.KINDS`. ``sim`` is the RTL itself and needs no board; its first use builds
-            the simulator, in about a minute.
+            the simulator, in about a minute. Several as ``A,B`` share the images (`SeveralDevices`).
         model: name of a trained model, an ONNX file, a checkpoint, or a folder that sw/compile.py wrote.
         config: the hardware configuration to simulate, one of `hw.presets.CONFIGS`; by default the one that
             the model is meant for. A board has its own.
-        notice: is told, in one line each, what takes long.
+        notice: is told, in one line each, what takes long, and which of several devices has failed.
         progress: is told how many bytes of how many of the tables are loaded.
         logits: whether a segmentation model answers with the logits of each token, not only with its label.
             They take longer on the line. A model with one label for an image always gives its logits.
@@ -143,7 +143,7 @@ class Accelerator:
             raise
         self.model_config = source.config
         self._labels_only = source.config.segmentation and not logits
-        self._golden: Device | None = None
+        self._golden: dict[int, Device] = {}
 
     def classify(self, images: Iterable[Picture]) -> Predictions:
         """Labels, cycles and more of images, in order.
@@ -156,7 +156,7 @@ class Accelerator:
             PictureError: an image cannot be used.
             DeviceError: the device fails, also after several tries.
         """
-        if isinstance(images, str | Path | Image.Image):
+        if isinstance(images, str | bytes | Path | Image.Image):
             raise TypeError(f"images must be several, not {images!r}: put it into a list")
         seen: list[np.ndarray] = []
 
@@ -182,7 +182,7 @@ class Accelerator:
             labels_only=labels_only,
         )
 
-    def stream(self, pixels: Iterable[np.ndarray]) -> Iterator[Result]:
+    def stream(self, pixels: Iterable[np.ndarray]) -> Generator[Result, None, None]:
         """The result of each image, as it comes. The images are taken from ``pixels`` as there is room for
         them; `Accelerator.pixels` makes them.
 
@@ -197,15 +197,16 @@ class Accelerator:
 
         Raises `UsageError` where the model was given as tables.
         """
-        if self._golden is None:
+        digest = self.device.digest if result.digest is None else result.digest
+        if digest not in self._golden:
             if self.model.golden is None:
                 raise UsageError("tables alone cannot be checked: give the model's name or its ONNX file")
             from haarlequin.sw.devices.golden import GoldenDevice
 
-            golden = GoldenDevice(self.device.digest if self.model.tables else None)
-            golden.load(self.model)
-            self._golden = golden  # only now, because other threads may use it from here on
-        (expected,) = self._golden.run([pixels])
+            golden = GoldenDevice(digest if self.model.tables else None)
+            golden.load(self.model.on(digest))
+            self._golden[digest] = golden  # only now, because other threads may use it from here on
+        (expected,) = self._golden[digest].run([pixels])
         classes, answer = self.model_config.classes, result.like(expected.logits)
         for place in np.argwhere(answer != result.answer).tolist():
             wanted, came = (each[*place] for each in (answer, result.answer))

@@ -1,8 +1,9 @@
 """Answers as HTML: each image as the network saw it, beside the shares of its classes.
 
 `Page` makes the file of `haarlequin infer --show`, `fragment` what a notebook shows of
-`haarlequin.Predictions`. Both are whole in themselves: pictures are data within the page, bars are styled
-boxes, and there is no script. Whatever comes from a person's file is escaped.
+`haarlequin.Predictions`, `status` the page of `haarlequin serve --http`. All are whole in themselves:
+pictures are data within the page, bars are styled boxes, and there is no script. Whatever comes from a
+person's file is escaped.
 """
 
 import base64
@@ -148,15 +149,49 @@ class Page:
             left = self._refused - len(self._problems)
             more = f"<li>… and {left:,} more.</li>\n" if left else ""
             refused = f"<h2>Could not be used</h2>\n<ul>\n{''.join(self._problems)}{more}</ul>\n"
-        return (
-            f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            '<meta http-equiv="Content-Security-Policy" '
-            "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-            f'<link rel="icon" href="data:,">\n<style>\n{_STYLE}{_PAGE_STYLE}</style>\n</head>\n'
-            f'<body class="hq">\n<header>\n<h1>{title}</h1>\n<p>{_text(summary)}</p>\n{said}</header>\n'
-            f'<main class="hq-cards">\n{"".join(self._cards)}</main>\n{refused}</body>\n</html>\n'
+        return document(
+            title,
+            f"<header>\n<h1>{title}</h1>\n<p>{_text(summary)}</p>\n{said}</header>\n"
+            f'<main class="hq-cards">\n{"".join(self._cards)}</main>\n{refused}',
         )
+
+
+def document(title: str, body: str, head: str = "") -> str:
+    """A whole page that loads nothing and follows light and dark.
+
+    Arguments:
+        title: its title, as HTML.
+        body: its content, as HTML.
+        head: what more its head has.
+    """
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        f'{head}<link rel="icon" href="data:,">\n<style>\n{_STYLE}{_PAGE_STYLE}</style>\n</head>\n'
+        f'<body class="hq">\n{body}</body>\n</html>\n'
+    )
+
+
+def status(title: str, line: str, facts: Sequence[tuple[str, str]], problem: str | None, refresh: int) -> str:
+    """A page of facts that asks for itself again.
+
+    Arguments:
+        title: its heading, as plain text.
+        line: a line below it.
+        facts: names and their values.
+        problem: a line that stands out, or None.
+        refresh: after how many seconds it asks again.
+    """
+    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>\n" for name, value in facts)
+    note = f'<p class="hq-note hq-wrong">{_text(problem)}</p>\n' if problem else ""
+    return document(
+        _text(title),
+        f"<header>\n<h1>{_text(title)}</h1>\n<p>{_text(line)}</p>\n{note}</header>\n"
+        f"<main><dl>\n{rows}</dl></main>\n",
+        f'<meta http-equiv="refresh" content="{refresh}">\n',
+    )
 
 
 def _text(text: str) -> str:
@@ -247,6 +282,8 @@ header{margin-bottom:1rem}
 body>h2{font-size:1.05rem;margin:1.5rem 0 .5rem}
 body>ul{margin:0;padding-left:1.2rem;font-size:.9rem}
 body>ul li{overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.3rem 1.5rem;margin:0}
+dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 @media (prefers-color-scheme:dark){
 body.hq{--hq-right:#7ddc9a;--hq-wrong:#ff9d94;background:#161618;color:#ececee}
 }

@@ -22,7 +22,7 @@ with imports():
     from tqdm import tqdm
 
     from haarlequin.models.common.cli import command, one_line_errors
-    from haarlequin.models.common.errors import UsageError
+    from haarlequin.models.common.errors import UsageError, printable
     from haarlequin.models.common.files import check_replaceable
     from haarlequin.models.common.pictures import PictureError
     from haarlequin.models.segmentation import enlarge
@@ -153,7 +153,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME|PATH",
         help="a trained model, an ONNX file, a checkpoint or a folder of tables (default: digits)",
     )
-    parser.add_argument("--device", default="sim", help="or list, which names all (default: sim)")
+    parser.add_argument(
+        "--device",
+        default="sim",
+        metavar="NAME[,NAME…]",
+        help="several share the images; or list, which names all (default: sim)",
+    )
     parser.add_argument("--config", help="accelerator to simulate (default: what the model is meant for)")
     parser.add_argument("--top", type=int, metavar="K", help="labels to name (default: 1; on a page, 3)")
     parser.add_argument(
@@ -285,7 +290,8 @@ def _open(arguments: argparse.Namespace) -> Accelerator:
     """Open the accelerator; loading has a progress bar where it takes longer than a second."""
 
     def notice(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        with tqdm.external_write_mode(sys.stderr):  # a bar may be there when a device fails
+            print(printable(line), file=sys.stderr, flush=True)
 
     def progress(done: int, total: int) -> None:
         bar.total = total

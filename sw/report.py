@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from haarlequin.models.common.errors import printable
+from haarlequin.models.config import ModelConfig
 from haarlequin.sw.accelerator import Accelerator, answer_shares
 from haarlequin.sw.devices import Benchmark, Result
 
@@ -58,6 +59,23 @@ def listed(shares: Sequence[tuple[int, float]], classes: Sequence[str]) -> str:
     return ", ".join(f"{classes[i]} {share:.1%}" for i, share in shares)
 
 
+def as_object(config: ModelConfig, result: Result, logits: bool) -> dict:
+    """A result as an object of JSON: ``label`` and ``index``, or the ``tokens`` of a segmentation model, and
+    ``cycles`` where there are any.
+
+    Arguments:
+        config: the model's configuration.
+        logits: whether it has ``logits``, too.
+    """
+    labels = result.labels
+    if config.segmentation:
+        entry: dict = {"tokens": labels.reshape(config.grids[-1]).tolist()}
+    else:
+        entry = {"label": config.classes[labels], "index": int(labels)}
+    entry |= {"logits": result.logits.tolist()} if logits else {}
+    return entry | ({"cycles": result.cycles} if result.cycles else {})
+
+
 class Report:
     """Prints each image and the summary, for a person or for a program."""
 
@@ -74,17 +92,11 @@ class Report:
 
     def image(self, item: Item, result: Result, benchmark: Benchmark | None = None) -> None:
         """Print one line for an image, and another one for what it took to compute it many times."""
-        config, labels = self._accelerator.model_config, result.labels
+        config = self._accelerator.model_config
         classes = config.classes
         cycles_predicted = bool(result.cycles) and self._accelerator.device.predicts
         if self._json:
-            entry: dict = {"path": item.path}
-            if config.segmentation:
-                entry["tokens"] = labels.reshape(config.grids[-1]).tolist()
-            else:
-                entry |= {"label": classes[labels], "index": int(labels)}
-            entry |= {"logits": result.logits.tolist()} if self._logits else {}
-            entry |= {"cycles": result.cycles} if result.cycles else {}
+            entry = {"path": item.path} | as_object(config, result, self._logits)
             entry |= {"target": item.target} if item.target is not None else {}
             if benchmark:
                 facts = {name: getattr(benchmark, name) for name in ("images", "cycles", "clock_hz")}

@@ -143,7 +143,11 @@ class ModelSource:
                 "build its bitstream with this version, or give the tables that were compiled for it"
             )
         tables = self._compiled(machine)
-        return CompiledModel(answers.with_logits(tables, machine) if logits else tables, load=self._load)
+        return CompiledModel(
+            answers.with_logits(tables, machine) if logits else tables,
+            load=self._load,
+            compile=lambda other: self.compiled(other, logits),
+        )
 
     def _config(self) -> ModelConfig:
         """The file's configuration, as an earlier start has noted it, or else read from the file."""

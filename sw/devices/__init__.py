@@ -5,12 +5,16 @@ says what every device does.
 
     device.py       `Device`, what a device loads (`CompiledModel`) and what it returns (`Result`)
     golden.py       the golden model as a device
+    several.py      several devices as one; feed.py: the queue that each of them takes images from
     link.py         an accelerator at the other end of a line: the host's end of the protocol
     byte_line.py    `Line`, which carries the bytes: serial_port.py, spi_port.py and usb_port.py to a board,
                     simulated.py to the RTL
     plugged_in.py   which devices this computer has, and who holds them
     port_errors.py  why a serial port cannot be opened, and what to do about it
 """
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from haarlequin.hw.config import AnyConfig
 from haarlequin.models.common.errors import UsageError
@@ -34,6 +38,7 @@ __all__ = [
     "DeviceError",
     "Notice",
     "Result",
+    "device_names",
     "is_board",
     "open_device",
 ]
@@ -48,24 +53,60 @@ KINDS = {
 
 
 def is_board(name: str) -> bool:
-    """Whether a device is a board, which has an accelerator of its own."""
-    return name.startswith(("serial:", "spi:", "usb:"))
+    """Whether a device is a board, which has an accelerator of its own, or several boards."""
+    return all(each.startswith(("serial:", "spi:", "usb:")) for each in name.split(","))
+
+
+def device_names(name: str) -> list[str]:
+    """The devices of a list such as ``A,B``, each of which is one of `KINDS`.
+
+    Raises `UsageError` for an empty entry, and where one is named twice.
+    """
+    names = name.split(",")
+    if len(names) > 1 and "" in names:
+        raise UsageError(f"the devices {name!r} have an empty entry: name them as A,B")
+    found: dict[str, str] = {}
+    for each in names:
+        where = _whereabouts(each)
+        if where in found:
+            raise UsageError(f"{found[where]} and {each} are the same device: name it once")
+        found[where] = each
+    return names
+
+
+def _whereabouts(name: str) -> str:
+    """The device without its rate; a port by its own path, whatever link leads there."""
+    kind, colon, rest = name.partition(":")
+    if kind not in ("serial", "spi"):
+        return name
+    port = rest.partition("@")[0]
+    with suppress(OSError, ValueError):
+        port = str(Path(port).resolve()) if port.startswith("/") else port
+    return f"{kind}{colon}{port}"
 
 
 def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) -> Device:
     """Open the device of that name; the caller closes it.
 
     Arguments:
-        name: one of `KINDS`.
+        name: one of `KINDS`, or several of them as ``A,B``, which then share the images (`SeveralDevices`).
         machine: what to simulate. None for a board: `Device.digest` then says what accelerator is there; None
             for the golden device and a model that no accelerator runs.
-        notice: is told before something takes long.
+        notice: is told before something takes long, and when one device of several has failed.
 
     Raises:
         TypeError: there is no ``machine`` to simulate.
         UsageError: there is no such device, or this computer lacks what the simulation needs.
         DeviceError: the device does not answer.
     """
+    names = device_names(name)
+    if len(names) > 1:
+        from haarlequin.sw.devices.several import SeveralDevices
+
+        with ExitStack() as opened:  # one that cannot be opened closes those before it
+            devices = [opened.enter_context(open_device(each, machine, notice)) for each in names]
+            opened.pop_all()
+        return SeveralDevices(devices, notice)
     kind, _, rest = name.partition(":")
     if kind == "serial" and rest:
         from haarlequin.sw.devices.serial_port import serial_device

@@ -36,6 +36,7 @@ class CompiledModel:
         golden: the golden model, where it has been read already.
         load: a function that reads the golden model. It is called at most once, and only where the golden
             model is needed.
+        compile: a function that compiles the same model for the accelerator with another digest.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class CompiledModel:
         tables: Compiled | None,
         golden: "GoldenModel | None" = None,
         load: "Callable[[], GoldenModel] | None" = None,
+        compile: "Callable[[int], CompiledModel] | None" = None,
     ):
-        self.tables, self._golden, self._load = tables, golden, load
+        self.tables, self._golden, self._load, self._compile = tables, golden, load, compile
 
     @property
     def placed(self) -> Compiled:
@@ -52,6 +54,15 @@ class CompiledModel:
         if self.tables is None:
             raise DeviceError("the model has no tables, since no accelerator runs it: take --device golden")
         return self.tables
+
+    def on(self, digest: int) -> "CompiledModel":
+        """The same model for the accelerator with that digest; itself where it cannot be compiled again.
+
+        Raises `UsageError` where the model does not fit there.
+        """
+        if self._compile is None or self.tables is None or self.tables.digest == digest:
+            return self
+        return self._compile(digest)
 
     @cached_property
     def golden(self) -> "GoldenModel | None":
@@ -93,6 +104,8 @@ class Result(Answered):
     """Cycles of the accelerator's lanes."""
     saturations: int
     """How many values were clipped."""
+    digest: int | None = field(default=None, kw_only=True)
+    """`Device.digest` of the one that computed the image, where a device is made of several."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +207,9 @@ class Device(ABC):
         with self._turn:
             self._load(model, progress or (lambda done, total: None))
 
-    def run(self, images: Iterable[np.ndarray]) -> Iterator[Result]:
+    def run(self, images: Iterable[np.ndarray]) -> Generator[Result, None, None]:
         """The result of each image, uint8 (H, W, channels), in order; images are taken as they are needed.
+        An iterator that has ended may be asked again while images are under way, and go on (`Feed`).
 
         An iterator may be dropped before its end: the device then forgets the remaining images. Raises
         `DeviceError` where the device fails.

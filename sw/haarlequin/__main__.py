@@ -26,7 +26,7 @@ COMMANDS = {
     "gatesim": ("sim.gatesim", "the netlist of a board against the integer model"),
     "noise": ("sim.noise", "a thousand faults on the link of the real RTL"),
     "cable": ("sim.cable", "images a second through a simulated SPI bus"),
-    "serve": ("sim.serve", "the simulated accelerator on a pseudo-terminal"),
+    "serve": ("sim.serve", "any device over HTTP, or the simulated one on a pseudo-terminal"),
 }
 """The module within ``haarlequin`` whose ``main`` each command is, and what it does."""
 

@@ -16,7 +16,7 @@ from mkdocs.exceptions import Abort
 
 import haarlequin
 from docs import website
-from tests.browser import chromium
+from tests.browser import chromium, window
 from tests.docs.pages import PAGES, ROOT
 
 pytestmark = pytest.mark.slow
@@ -216,7 +216,7 @@ def opened(browser, site):
             complaints.append(made.url)
 
     def page(name, width=1280, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context = window(browser, width, scheme)
         contexts.append(context)
         tab = context.new_page()
         tab.on("console", lambda message: complaints.append(message.text))

@@ -14,7 +14,7 @@ from PIL import Image
 from haarlequin.sw import answer_page
 from haarlequin.sw.answer_page import Answer, Page, card, fragment
 from haarlequin.sw.mask_picture import colours, shares
-from tests.browser import chromium
+from tests.browser import chromium, window
 
 CLASSES = ("ant", "bee", "<cat>")
 NOISE = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), np.uint8)
@@ -282,7 +282,7 @@ def look(browser, tmp_path):
     def look(content, width, scheme, *functions):
         path = tmp_path / "page.html"
         path.write_text(content, encoding="utf-8")
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context = window(browser, width, scheme)
         opened, events = context.new_page(), []
         opened.on("console", lambda message: events.append(f"console: {message.text}"))
         opened.on("pageerror", lambda error: events.append(f"error: {error}"))

@@ -149,6 +149,41 @@ def test_objects_for_programs(run, device, expected, test_set):
     assert error[0].startswith("3 images, 100.00% right (3 of 3), 4918 cycles an image")
 
 
+def test_two_devices_share_the_images(run, test_set, trained_digits):
+    """The lines are those of one device, in order."""
+    code, out, error = run("--device", "golden,sim", "--check", "--json", "--limit", 30)
+    assert (code, len(error)) == (0, 1)
+    assert error[0].endswith(", 30 of 30 equal to the golden model")
+    entries = [json.loads(line) for line in out]
+    assert [each["path"] for each in entries] == [f"digits/test/{i}" for i in range(30)]
+    assert [each["logits"] for each in entries] == trained_digits.golden(test_set.pixels[:30]).tolist()
+    assert {each["cycles"] for each in entries} == {4918}
+
+
+def test_one_of_two_devices_fails(run, monkeypatch):
+    """The run goes on, which one line says."""
+    monkeypatch.setattr("haarlequin.sw.devices.golden.GoldenDevice", Failing)
+    code, out, error = run("--device", "golden,sim", "--limit", 12)
+    assert code == 0
+    assert [line.split(":")[0] for line in out[:-1]] == [f"digits/test/{i}" for i in range(12)]
+    assert error == ["golden: tried an image 6 times, and nothing came; the run goes on with sim"]
+
+
+@pytest.mark.parametrize(
+    ("device", "more", "message"),
+    [
+        ("sim,sim", [], "sim and sim are the same device: name it once"),
+        ("golden,", [], "the devices 'golden,' have an empty entry: name them as A,B"),
+        ("golden,sims", [], "unknown device 'sims': there are sim, golden, "),
+        ("golden,sim", ["--benchmark", "3"], "a benchmark is of one accelerator: name one of golden,sim"),
+    ],
+)
+def test_several_devices_that_cannot_be(run, device, more, message):
+    code, out, error = run("--device", device, *more)
+    assert (code, out, len(error)) == (2, [], 1)
+    assert error[0].startswith(f"error: {message}")
+
+
 def test_logits_of_an_image_need_not_be_asked_for(run):
     printed = [run(*GOLDEN, "--json", "--limit", 2, *more)[1] for more in ([], ["--logits"])]
     assert printed[0] == printed[1]

@@ -61,6 +61,8 @@ def haarlequin(site: Path, names: set[str], *arguments) -> tuple[int, str, str]:
         (["compile", "--help"], "onnx", "[compile]"),
         (["bitstream"], "amaranth_boards", "[boards]"),
         (["infer"], "numpy", ""),
+        (["serve", "--http", "0"], "tornado", "[http]"),
+        (["serve"], "amaranth", "[compile]"),
         # Imported only once the command runs.
         (["compile", "x.safetensors", "--config", "16x64", "--plan"], "torch", "[train]"),
     ],

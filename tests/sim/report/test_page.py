@@ -9,7 +9,7 @@ import pytest
 
 from haarlequin.sim.report.page import page
 from haarlequin.sim.report.panel import Panel, Section, figure, missing
-from tests.browser import chromium
+from tests.browser import chromium, window
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ def browser():
 
 def opened(browser, address, width=1280, scheme="light"):
     """The page in a window of that width; fails on any message, and on any request but the page's own."""
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    context = window(browser, width, scheme)
     tab = context.new_page()
     said = []
     tab.on("console", lambda message: said.append(message.text))
