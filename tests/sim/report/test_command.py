@@ -46,7 +46,10 @@ def test_it_says_what_the_files_say(made):
     (treemap,) = figures["area-modules-0"]["data"]
     assert treemap["values"][treemap["ids"].index("accelerator.machine.layers.array")] == 2
     assert "passed: 16/16 images bit-exact" in text
-    assert "<h3>Timeline of an image</h3>" in text
+    assert "<h3>Timeline of an image on 16x64</h3>" in text
+    assert "<dt>test images right</dt><dd>97.8%</dd>" in text
+    assert "<dt>chip in use</dt><dd>0% of LUT4</dd>" in text
+    assert "<dt>checks passed here</dt><dd>1 of 9</dd>" in text
     assert "This makes it:" not in text
 
 
