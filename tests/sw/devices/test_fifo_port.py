@@ -153,8 +153,8 @@ def test_another_chip(chip):
 def test_an_eeprom_that_is_not_set_to_the_fifo(chip, kind):
     chip.kind = kind
     assert failure("ftdi:") == (
-        f"ftdi:{FIRST}: the chip's EEPROM is not set to 245 FIFO: ftconf.py {FIRST} -c channel_a_type:FIFO -u,"
-        " then plug it in again (docs/boards.md)"
+        f"ftdi:{FIRST}: the chip's EEPROM is not set to 245 FIFO: ftconf.py {FIRST} -c channel_a_type:FIFO"
+        " -u, then plug it in again (docs/boards.md)"
     )
     assert chip.asked[-1] == ("close",)
 
