@@ -18,6 +18,7 @@ from haarlequin.sw.compiler import Program
 from haarlequin.sw.compiler.resources import bit_macs, ideal_cycles, memories, multipliers
 from haarlequin.sw.rates import (
     cycles,
+    fifo_images_per_second,
     frame_bytes,
     giga_operations,
     images_per_second,
@@ -109,8 +110,8 @@ def line_table() -> list[str]:
     """How the images a second through a cable come about, for each board."""
     rows = [
         "| board | baud | IMAGE frame | RESULT frame | the UART carries | SPI at 50 MHz carries "
-        "| USB carries | the accelerator computes |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| USB carries | a FIFO carries | the accelerator computes |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, found in routed().items():
         model = BOARDS[name].model
@@ -120,9 +121,10 @@ def line_table() -> list[str]:
         bus = spi_images_per_second(PRESETS[model], SPI_HZ)
         spi = f"{_rate(bus)} images/s" if BOARDS[name].spi else "–"
         usb = f"{_rate(usb_images_per_second(PRESETS[model]))} images/s" if BOARDS[name].has_usb else "–"
+        fifo = f"{_rate(fifo_images_per_second(PRESETS[model]))} images/s" if BOARDS[name].has_fifo else "–"
         rows.append(
             f"| {found['part']} | {baud:,} | {frames['image']:,} bytes | {frames['result']} bytes "
-            f"| {_rate(line)} images/s | {spi} | {usb} | {_rate(computed)} images/s |"
+            f"| {_rate(line)} images/s | {spi} | {usb} | {fifo} | {_rate(computed)} images/s |"
         )
     return rows
 

@@ -30,6 +30,8 @@ from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.hw.lanes.postprocess import PostProcess
+from haarlequin.hw.link.fifo import FifoMaster
+from haarlequin.hw.link.spi import SpiSlave
 from haarlequin.models.common import cli
 from haarlequin.models.presets import preset
 from haarlequin.models.widths import Widths
@@ -156,6 +158,8 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "row maximum, 64 lanes": RowMaximum(64, widths.wide, max_rows=64),
         "embedding of cifar10-tiny, 13 at once": Embedding(13, widths, 64, 128, 48, 2 * 3072, 8192, 8192),
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),
+        "SPI slave": SpiSlave(),
+        "FT232H's FIFO": FifoMaster(),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }
     print(f"{'block':<40}" + "".join(f"{resource.upper():>8}" for resource in RESOURCES))

@@ -13,7 +13,8 @@ from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import ModelConfig
-from haarlequin.sim import spi_board
+from haarlequin.sim import fifo_board, spi_board
+from haarlequin.sim.fifo_board import SimulatedFifoLine, fifo_simulator, simulated_fifo
 from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine, spi_simulator
 from haarlequin.sim.usb import board as usb_board
 from haarlequin.sim.usb.board import SimulatedUsbLine, usb_simulator
@@ -21,7 +22,7 @@ from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sw.devices import DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import IN_FLIGHT, LinkDevice
-from haarlequin.sw.rates import spi_images_per_second, usb_images_per_second
+from haarlequin.sw.rates import fifo_images_per_second, spi_images_per_second, usb_images_per_second
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ
 from haarlequin.sw.verilated.simulation import Simulation
@@ -52,6 +53,11 @@ def _usb(machine: AnyConfig) -> tuple[Line, Simulation]:
     return SimulatedUsbLine(UsbHost(simulation, usb_board.HERTZ)), simulation
 
 
+def _fifo(machine: AnyConfig) -> tuple[Line, Simulation]:
+    simulation, fifo = simulated_fifo(fifo_simulator(machine, build_folder("sim")))
+    return SimulatedFifoLine(simulation, fifo), simulation
+
+
 CABLES = {
     "spi": Cable(
         "an SPI bus of 50 MHz",
@@ -60,6 +66,7 @@ CABLES = {
         lambda model: spi_images_per_second(model, CLOCK_HZ),
         _spi,
     ),
+    "fifo": Cable("an FT232H's FIFO of 60 MHz", CLOCK_HZ, fifo_board.CYCLES, fifo_images_per_second, _fifo),
     "usb": Cable("USB at full speed", IO_HZ, usb_board.CYCLES, usb_images_per_second, _usb),
 }
 

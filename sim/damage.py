@@ -2,10 +2,12 @@
 
 import random
 
+from haarlequin.sim.fifo_board import CYCLES as FIFO_BOARD_CYCLES
 from haarlequin.sim.spi_board import BYTE, SimulatedBus
 from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sim.usb.port import Order
 from haarlequin.sw.devices.byte_line import Line
+from haarlequin.sw.devices.fifo_port import Fifo
 from haarlequin.sw.devices.simulated import SimulatedLine
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ
 from haarlequin.sw.verilated.simulation import Simulation
@@ -146,6 +148,48 @@ class NoisyBus(Noise):
     def close(self) -> None:
         """End the simulation."""
         self._bus.close()
+
+
+class NoisyFifo(Noise):
+    """The FIFO of a simulated FT232H with loose wires, on which bytes are damaged, lost and doubled.
+
+    Arguments:
+        simulation: the one of its board.
+        fifo: the FIFO.
+        seed: of the damage.
+    """
+
+    def __init__(self, simulation: Simulation, fifo: Fifo, seed: int):
+        super().__init__(seed)
+        self.simulation, self._fifo = simulation, fifo
+        self._looked_at = 0
+
+    def arm(self, kind: str, outward: bool, distance: int) -> None:
+        """Let this fault happen once."""
+        super().arm(kind, outward, distance)
+        self._looked_at = self.simulation.cycle
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._reset()
+        self._fifo.write(self._damaged(data, outward=True))
+
+    def read(self) -> bytes:
+        """The bytes of the next transfer, if there are any."""
+        self._reset()
+        came = self._fifo.read()
+        return self._damaged(came, outward=False) if came else came
+
+    def close(self) -> None:
+        """End the simulation."""
+        self._fifo.close()
+
+    def _reset(self) -> None:
+        """Reset the accelerator, if that is the fault and it is time."""
+        due = self.simulation.cycle - self._looked_at >= self._distance * FIFO_BOARD_CYCLES
+        if self._kind == RESET and not self.happened and due:
+            self.simulation.restart()
+            self.happened = True
 
 
 class NoisyHost(Noise, UsbHost):

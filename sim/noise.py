@@ -21,7 +21,8 @@ from haarlequin.models import data
 from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
-from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, Noise, NoisyBus, NoisyHost, NoisyLine
+from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, Noise, NoisyBus, NoisyFifo, NoisyHost, NoisyLine
+from haarlequin.sim.fifo_board import SimulatedFifoLine, fifo_simulator, simulated_fifo
 from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine, spi_simulator
 from haarlequin.sim.usb.board import HERTZ, SimulatedUsbLine, usb_simulator
 from haarlequin.sw.devices import CompiledModel, DeviceError
@@ -36,8 +37,8 @@ IMAGES = 3
 """Images that are sent for each fault, so that it meets one that is computed, waits, or arrives."""
 
 
-LINES = ("bytes", "spi", "usb")
-"""The lines whose noise is simulated: a byte stream as of a UART, and two with wires of their own."""
+LINES = ("bytes", "spi", "fifo", "usb")
+"""The lines whose noise is simulated: a byte stream as of a UART, and three with wires of their own."""
 
 
 @dataclass
@@ -96,6 +97,10 @@ def noisy(kind: str, machine: AnyConfig, seed: int) -> tuple[Line, Noise]:
     if kind == "spi":
         bus = NoisyBus(SimulatedBus(spi_simulator(machine, build_folder("sim"))), seed)
         return SimulatedSpiLine(bus), bus
+    if kind == "fifo":
+        simulation, chip = simulated_fifo(fifo_simulator(machine, build_folder("sim")))
+        fifo = NoisyFifo(simulation, chip, seed)
+        return SimulatedFifoLine(simulation, fifo), fifo
     line = NoisyLine(SimulatedLine(simulator(machine, build_folder("sim"))), seed)
     return line, line
 

@@ -157,6 +157,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--usb", action="store_true", help="with a USB device, where the board has a plug for it"
     )
+    parser.add_argument(
+        "--fifo",
+        action="store_true",
+        help="with an FT232H's synchronous FIFO, where the board has pins for it",
+    )
     parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
     parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
     parser.add_argument("--placer", choices=PLACERS, help="of nextpnr (default: the board's own)")
@@ -178,8 +183,9 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UsageError(f"BOARD=… is one of {', '.join(BOARDS)}")
     clock_hz = round(arguments.freq * 1e6) if arguments.freq else None
     target = board(arguments.board)
+    target = target.with_usb() if arguments.usb else target
     make(
-        target.with_usb() if arguments.usb else target,
+        target.with_fifo() if arguments.fifo else target,
         arguments.config,
         clock_hz,
         arguments.baud,

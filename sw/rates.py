@@ -22,6 +22,10 @@ from haarlequin.sw.table_folder import Compiled
 PACKETS_PER_SECOND = 19_000
 """Packets of 64 bytes that USB carries at full speed (USB 2.0, table 5-9: 19 in a millisecond)."""
 
+FIFO_BYTES_PER_SECOND = 40e6
+"""Bytes that an FT232H carries in its synchronous FIFO mode (DS_FT232H, section 1: up to 40 Mbytes/s). Its
+bus has 60 million cycles for them."""
+
 BITS_OF_A_BYTE = 10
 """On a UART: a start bit, eight of data, a stop bit."""
 
@@ -93,6 +97,11 @@ def spi_images_per_second(model: ModelConfig, hertz: float) -> float:
     """The most images in a second that an SPI bus carries, on the same terms; no byte is stuffed on the way
     to the accelerator."""
     return hertz / 8 / max(frame_bytes(model).values())
+
+
+def fifo_images_per_second(model: ModelConfig) -> float:
+    """The most images in a second that the synchronous FIFO of an FT232H carries, one direction at a time."""
+    return FIFO_BYTES_PER_SECOND / sum(frame_bytes(model).values())
 
 
 def usb_images_per_second(model: ModelConfig) -> float:

@@ -6,6 +6,7 @@ from typing import Self
 
 from amaranth.build import Attrs, Clock, Pins, PinsN, Platform, Resource, Subsignal
 
+from haarlequin.hw.link.fifo import FIFO_HZ
 from haarlequin.models.common.errors import UsageError
 
 BAUD_TOLERANCE = 0.02
@@ -38,6 +39,32 @@ def spi_resource(sck: str, cs: str, copi: str, cipo: str, conn: tuple[str, int],
         Subsignal("cs", PinsN(cs, dir="i", conn=conn)),
         Subsignal("copi", Pins(copi, dir="i", conn=conn)),
         Subsignal("cipo", Pins(cipo, dir="o", conn=conn)),
+        attrs,
+    )
+
+
+def fifo_resource(
+    clkout: str, data: str, control: str, conn: tuple[str, int], attrs: Attrs, outputs: Attrs
+) -> Resource:
+    """The pins of a connector that go to an FT232H in its synchronous FIFO mode, as `host_fifo` 0.
+
+    ``data`` are D0 to D7, and ``control`` RXF#, TXE#, OE#, RD#, WR# and SIWU#, in this order. ``attrs`` are
+    those of a pin that has a pull-up, for nothing happens where no chip is connected; ``outputs`` are added
+    for pins that are driven.
+    """
+    rxf, txe, oe, rd, wr, siwu = control.split()
+    return Resource(
+        "host_fifo",
+        0,
+        Subsignal("clkout", Pins(clkout, dir="i", conn=conn), Clock(FIFO_HZ)),
+        Subsignal("data", Pins(data, dir="io", conn=conn), outputs),
+        # Their levels stay as they are at the pins: a register at a pin has no inverter after it.
+        Subsignal("rxf_n", Pins(rxf, dir="i", conn=conn)),
+        Subsignal("txe_n", Pins(txe, dir="i", conn=conn)),
+        Subsignal("oe_n", Pins(oe, dir="o", conn=conn), outputs),
+        Subsignal("rd_n", Pins(rd, dir="o", conn=conn), outputs),
+        Subsignal("wr_n", Pins(wr, dir="o", conn=conn), outputs),
+        Subsignal("siwu_n", Pins(siwu, dir="o", conn=conn), outputs),
         attrs,
     )
 
@@ -81,6 +108,8 @@ class Board:
     """The resource of its SPI slave, made by `spi_resource`; None if the board has none."""
     usb: tuple[str, int] | None = None
     """The resource of a USB plug of the FPGA's own that gets a device; None leaves it alone (`with_usb`)."""
+    fifo: tuple[str, int] | None = None
+    """The resource of the pins to an FT232H that get a FIFO; None leaves them alone (`with_fifo`)."""
     reset: str = "button"
     """The resource of the button that resets the accelerator."""
     leds: tuple[tuple[str, int], ...] = (("led", 0), ("led", 1), ("led", 2))
@@ -96,6 +125,17 @@ class Board:
         if not self.has_usb:
             raise BoardError(f"{self.name} has no USB plug that goes to its FPGA")
         return replace(self, usb=("usb", 0))
+
+    @property
+    def has_fifo(self) -> bool:
+        """Whether the board has pins for an FT232H in its synchronous FIFO mode (`fifo_resource`)."""
+        return "host_fifo" in {found.name for found in self.platform.resources}
+
+    def with_fifo(self) -> Self:
+        """The board with a FIFO at those pins, as one more line; `BoardError` where it has no such pins."""
+        if not self.has_fifo:
+            raise BoardError(f"{self.name} has no pins for an FT232H's FIFO")
+        return replace(self, fifo=("host_fifo", 0))
 
     @property
     def input_hz(self) -> int:

@@ -23,6 +23,7 @@ from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.boot import FlashBoot
+from haarlequin.hw.link.fifo import FifoMaster
 from haarlequin.hw.link.spi import SpiSlave
 from haarlequin.hw.link.switch import LineSwitch
 from haarlequin.hw.link.uart import Uart
@@ -131,7 +132,7 @@ class BoardTop(Elaboratable):
         around.submodules.uart = uart = Uart(self.divisor)
         pins = platform.request("uart", 0, dir="-")
         m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
-        lines: list[Uart | SpiSlave | UsbDevice] = [uart]
+        lines: list[Uart | SpiSlave | UsbDevice | FifoMaster] = [uart]
         # What these hold stays as it is in a reset: their other clock would have to see it as well.
         if self.board.spi:
             m.submodules.spi = spi = SpiSlave()
@@ -148,6 +149,16 @@ class BoardTop(Elaboratable):
                 m.submodules += (buffer := io.Buffer("io", port))
                 m.d.comb += [wire.i.eq(buffer.i), buffer.o.eq(wire.o), buffer.oe.eq(wire.oe)]
             m.d.comb += self._pin(m, "o", pins.pullup).eq(usb.pullup)
+        if self.board.fifo:
+            m.submodules.fifo = fifo = FifoMaster(self._family.pin_register)
+            lines.append(fifo)
+            pins = platform.request(*self.board.fifo, dir="-")
+            for name in ("clkout", "rxf_n", "txe_n"):
+                m.d.comb += getattr(fifo, name).eq(self._pin(m, "i", getattr(pins, name)))
+            for name in ("oe_n", "rd_n", "wr_n", "siwu_n"):
+                m.d.comb += self._pin(m, "o", getattr(pins, name)).eq(getattr(fifo, name))
+            m.submodules += (bus := io.Buffer("io", pins.data))
+            m.d.comb += [bus.o.eq(fifo.data_out), bus.oe.eq(fifo.driving), fifo.data_in.eq(bus.i)]
         if len(lines) == 1:
             return uart.received, uart.to_send
         around.submodules.switch = switch = LineSwitch(len(lines))

@@ -5,23 +5,32 @@ from dataclasses import replace
 from amaranth.build import Attrs
 from amaranth_boards.ulx3s import ULX3S_25F_Platform, ULX3S_85F_Platform
 
-from haarlequin.hw.boards.board import ECP5_25F, ECP5_85F, Board, spi_resource
+from haarlequin.hw.boards.board import ECP5_25F, ECP5_85F, Board, fifo_resource, spi_resource
 
 _SPI = spi_resource(
     sck="0+", cs="1-", copi="0-", cipo="1+", conn=("gpio", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
 )
 
+_FIFO = fifo_resource(
+    clkout="12+",
+    data="2+ 3+ 4+ 5+ 6+ 7+ 8+ 9+",
+    control="2- 3- 4- 5- 6- 7-",
+    conn=("gpio", 0),
+    attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"),
+    outputs=Attrs(SLEWRATE="FAST"),
+)
+
 
 class ULX3S25F(ULX3S_25F_Platform):
-    """The platform, and an SPI slave on GP0, GN0, GP1 and GN1."""
+    """The platform, an SPI slave on GP0, GN0, GP1 and GN1, and pins for an FT232H's FIFO below them."""
 
-    resources = (*ULX3S_25F_Platform.resources, _SPI)
+    resources = (*ULX3S_25F_Platform.resources, _SPI, _FIFO)
 
 
 class ULX3S85F(ULX3S_85F_Platform):
     """The same with the large part."""
 
-    resources = (*ULX3S_85F_Platform.resources, _SPI)
+    resources = (*ULX3S_85F_Platform.resources, _SPI, _FIFO)
 
 
 _LARGE = Board(

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Self
 
 from amaranth.build import Platform
-from amaranth.hdl import Const, Instance, Module, Value
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
 
 from haarlequin.hw.families.family import Family, RamShape
 from haarlequin.hw.families.pll import Pll, Range, Setting
@@ -124,6 +124,18 @@ class Ecp5(Family):
 
     def pack(self, platform: Platform) -> list[str]:
         return ["--compress", "--input", self.routed, "--bit", f"top.{self.bitstream}"]
+
+    def pin_register(self, m: Module, domain: str, value: Value) -> Value:
+        held = Signal()
+        m.submodules += Instance(
+            "OFS1P3BX",
+            i_SCLK=ClockSignal(domain),
+            i_SP=Const(1),
+            i_PD=Const(0),
+            i_D=value,
+            o_Q=held,
+        )
+        return held
 
     def flash_clock(self, m: Module, clock: Value, idle: Value) -> bool:
         # The clock of the flash has no ordinary pin: only this primitive drives it.

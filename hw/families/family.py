@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from amaranth.build import Platform
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, Signal, Value
 
 from haarlequin.hw.families.pll import Pll, Setting
 
@@ -104,6 +104,15 @@ class Family(ABC):
         Returns whether it has done so. If not, the clock has an ordinary pin.
         """
         return False
+
+    def pin_register(self, m: Module, domain: str, value: Value) -> Value:
+        """A register before a pin that is driven, at the pin itself where the part has such registers.
+
+        It takes a bit and begins high. Nothing else may read its output, which is returned.
+        """
+        held = Signal(init=1)
+        m.d[domain] += held.eq(value)
+        return held
 
     def _nextpnr(self, seed: int, placer: str) -> list[str]:
         files = ["--json", self.netlist, "--report", REPORT]

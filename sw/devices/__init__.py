@@ -7,8 +7,8 @@ says what every device does.
     golden.py       the golden model as a device
     several.py      several devices as one; feed.py: the queue that each of them takes images from
     link.py         an accelerator at the other end of a line: the host's end of the protocol
-    byte_line.py    `Line`, which carries the bytes: serial_port.py, spi_port.py and usb_port.py to a board,
-                    simulated.py to the RTL
+    byte_line.py    `Line`, which carries the bytes: serial_port.py, spi_port.py, usb_port.py and fifo_port.py
+                    to a board, simulated.py to the RTL
     plugged_in.py   which devices this computer has, and who holds them
     port_errors.py  why a serial port cannot be opened, and what to do about it
 """
@@ -49,12 +49,13 @@ KINDS = {
     "serial:PORT[@BAUD]": "an accelerator on a serial port, serial:/dev/ttyUSB0@3000000 for example",
     "spi:BUS[@HZ]": "one on an SPI bus, spi:/dev/spidev0.0@20000000 or spi:ftdi://ftdi:232h/1 for example",
     "usb:[VID:PID:][SERIAL]": "one that is a USB device itself, with this serial number or any",
+    "ftdi:[URL]": "one at an FT232H's synchronous FIFO, ftdi:ftdi://ftdi:232h/1 or the first one",
 }
 
 
 def is_board(name: str) -> bool:
     """Whether a device is a board, which has an accelerator of its own, or several boards."""
-    return all(each.startswith(("serial:", "spi:", "usb:")) for each in name.split(","))
+    return all(each.startswith(("serial:", "spi:", "usb:", "ftdi:")) for each in name.split(","))
 
 
 def device_names(name: str) -> list[str]:
@@ -120,6 +121,10 @@ def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) ->
         from haarlequin.sw.devices.usb_port import usb_device
 
         return usb_device(rest)
+    if kind == "ftdi" and kind != name:
+        from haarlequin.sw.devices.fifo_port import fifo_device
+
+        return fifo_device(rest)
     if name not in ("sim", "golden"):
         raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")
     if name == "golden":

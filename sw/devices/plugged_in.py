@@ -15,6 +15,9 @@ _FTDI = 0x0403
 _MASTERS = {0x6014: "232h", 0x6010: "2232h", 0x6011: "4232h"}
 """The product numbers of FTDI's bridges that can be the master of an SPI bus, and pyftdi's names of them."""
 
+_WITH_FIFO = 0x6014
+"""The product number of the bridge whose FIFO can be a line, the FT232H."""
+
 
 def listing() -> str:
     """A line for each device: its name, what is there, and the programs that have it open."""
@@ -25,6 +28,8 @@ def listing() -> str:
         rows.append((f"serial:{port.device}", what or port.description, holder))
         if bus := _master(port):
             rows.append((bus, "its SPI bus, if the FPGA is on that one", holder))
+            if port.pid == _WITH_FIFO:
+                rows.append((bus.replace("spi:", "ftdi:"), "its FIFO, if its EEPROM is set to that", holder))
     rows += [(f"spi:{bus}", "an SPI bus", _holder(bus)) for bus in sorted(Path("/dev").glob("spidev*"))]
     with suppress(UsageError):  # pyusb is missing
         for device in usb_port.found():

@@ -55,6 +55,12 @@ class Simulation:
             self._library.bench_restart(bench)
 
     @property
+    def waiting(self) -> int:
+        """Bytes that are queued, and that the bench has not taken yet."""
+        with self._lock:
+            return len(self._to_send)
+
+    @property
     def cycle(self) -> int:
         """Clock edges since the reset."""
         with self._open() as bench:

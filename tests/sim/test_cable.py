@@ -21,6 +21,15 @@ def test_images_go_through_usb(capsys):
     assert wires.split()[0] == "6,333"  # 19 packets in a millisecond, three for an image
 
 
+def test_images_go_through_a_fifo(capsys):
+    """As many as the layers compute, though both flags of the chip go away for a third of the time."""
+    cable.main(["--line", "fifo", "--model", "digits", "--images", "19"])
+    first, second, wires, _ = capsys.readouterr().out.splitlines()[-4:]
+    assert first == "digits on 16x64 at 50 MHz, through an FT232H's FIFO of 60 MHz: 22 images, all exact"
+    assert 95 < float(second.split(": ")[1].split("%")[0]) <= 100.5
+    assert wires.split()[0] == "285,714"  # 78 + 62 bytes an image, 40 million a second
+
+
 def test_no_images(capsys):
     with pytest.raises(SystemExit):
         cable.main(["--images", "0"])

@@ -50,8 +50,8 @@ def outcome_of(model, faults, seed, kind="bytes"):
 
 @pytest.mark.parametrize(
     ("kind", "known", "faults"),
-    [("bytes", FAULTS, 1000), ("spi", BUS_FAULTS, 80), ("usb", FAULTS, 40)],
-    ids=["bytes", "spi", "usb"],
+    [("bytes", FAULTS, 1000), ("spi", BUS_FAULTS, 80), ("fifo", FAULTS, 60), ("usb", FAULTS, 40)],
+    ids=["bytes", "spi", "fifo", "usb"],
 )
 def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
     outcome = outcome_of(model, faults, 1, kind)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from haarlequin.hw.boards import BOARDS, board
@@ -56,6 +58,27 @@ def test_the_rate_that_is_proposed_is_taken(baud):
     except BoardError as error:
         proposed = int(str(error).rsplit(" ", 1)[1].replace(",", ""))
         assert target.divisor(60_000_000, proposed) >= 4
+
+
+def test_boards_that_may_have_a_fifo():
+    target = board("ulx3s-25f")
+    assert target.fifo is None
+    assert target.with_fifo().fifo == ("host_fifo", 0)
+    with pytest.raises(BoardError, match=r"^orangecrab-25f has no pins for an FT232H's FIFO$"):
+        board("orangecrab-25f").with_fifo()
+
+
+@pytest.mark.slow
+def test_a_fifo_gets_its_pins_its_clock_and_their_registers():
+    target = board("ulx3s-85f").with_fifo()
+    plan = target.platform().prepare(BoardTop(target, SMALLEST, target.clock_hz, target.baud), "top")
+    text = plan.files["top.lpf"]
+    pins, netlist = text if isinstance(text, str) else text.decode(), plan.files["top.il"]
+    for pin in ("clkout", "rxf_n", "txe_n", "oe_n", "rd_n", "wr_n", "siwu_n", "data__io[0]", "data__io[7]"):
+        assert f'LOCATE COMP "host_fifo_0__{pin}' in pins
+    assert re.search(r'FREQUENCY PORT "host_fifo_0__clkout__io" 60000000(\.0)? HZ', pins)
+    assert pins.count("SLEWRATE=FAST") == 12
+    assert (netlist if isinstance(netlist, str) else netlist.decode()).count("OFS1P3BX") == 12
 
 
 def test_boards_that_may_be_usb_devices():

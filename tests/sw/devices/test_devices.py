@@ -23,13 +23,22 @@ from serial.tools import list_ports
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
+from haarlequin.sim.fifo_board import SimulatedFtdi, fifo_simulator
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
 from haarlequin.sim.spi_board import SimulatedBus, spi_simulator
 from haarlequin.sim.usb.backend import SimulatedBackend
 from haarlequin.sim.usb.board import HERTZ, SERIAL, usb_simulator
 from haarlequin.sim.usb.host import UsbHost
-from haarlequin.sw.devices import CompiledModel, DeviceError, open_device, serial_port, spi_port, usb_port
+from haarlequin.sw.devices import (
+    CompiledModel,
+    DeviceError,
+    fifo_port,
+    open_device,
+    serial_port,
+    spi_port,
+    usb_port,
+)
 from haarlequin.sw.devices.serial_port import SerialLine
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
@@ -41,7 +50,7 @@ PATIENCE = 2.0
 """Seconds for an answer from a board that is simulated, on a computer that has other work."""
 
 
-@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb"])
+@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "fifo"])
 def device(request, trained_digits):
     """A device that has the digits."""
     with contextlib.ExitStack() as stack:
@@ -63,6 +72,12 @@ def device(request, trained_digits):
             patch.setattr(usb_port, "_libusb", lambda: backend)
             patch.setattr(usb_port, "LATENCY", 0.002)
             name = f"usb:{SERIAL}"
+        if name == "fifo":
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(fifo_port, "LATENCY", PATIENCE)
+            for module, members in simulated_pyftdi(MACHINE).items():
+                patch.setitem(sys.modules, module, members)
+            name = "ftdi:"
         device = stack.enter_context(open_device(name, MACHINE))
         device.load(trained_digits)
         yield device
@@ -88,6 +103,19 @@ def simulated_spidev(machine):
     return SimpleNamespace(SpiDev=SpiDev)
 
 
+def simulated_pyftdi(machine):
+    """The modules of pyftdi, whose only chip is at the pins of a simulated board with that machine."""
+
+    def chip():
+        return SimulatedFtdi(fifo_simulator(machine, build_folder("sim")))
+
+    return {
+        "pyftdi": SimpleNamespace(),
+        "pyftdi.ftdi": SimpleNamespace(Ftdi=chip),
+        "pyftdi.usbtools": SimpleNamespace(UsbToolsError=type("UsbToolsError", (Exception,), {})),
+    }
+
+
 def assert_expected(results, expected):
     assert [(one.logits.tolist(), one.cycles, one.saturations) for one in results] == expected
     for one in results:
@@ -99,7 +127,7 @@ def test_what_it_is(device):
     predicts = device.name == "golden"
     assert device.predicts == predicts
     assert device.digest == MACHINE.digest
-    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi", "usb")
+    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi", "usb", "ftdi")
 
 
 def test_results_are_the_golden_models_and_in_order(device, pictures, expected):
@@ -318,14 +346,15 @@ def test_a_device_that_another_thread_closes(trained_digits, pictures, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "usb", "sim:", "sim:16x64", "golden:1", "serial", "serial:", "spi", "spi:", "Sim", "ulx3s"]
+    "name",
+    ["", "usb", "ftdi", "sim:", "sim:16x64", "golden:1", "serial", "serial:", "spi", "spi:", "Sim", "ulx3s"],
 )
 def test_unknown_devices(name):
     with pytest.raises(UsageError) as caught:
         open_device(name, MACHINE)
     assert str(caught.value) == (
         f"unknown device {name!r}: there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ], "
-        "usb:[VID:PID:][SERIAL]"
+        "usb:[VID:PID:][SERIAL], ftdi:[URL]"
     )
 
 

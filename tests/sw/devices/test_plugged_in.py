@@ -60,7 +60,8 @@ def test_ports_and_buses(computer):
 def test_bridges_that_can_be_masters(computer, facts, bus):
     computer.ports = [port("/dev/ttyUSB0", **{"vid": 0x0403} | facts)]
     names = [line.split()[0] for line in listing().splitlines()[2:]]
-    assert names == ["serial:/dev/ttyUSB0", *([bus] if bus else [])]
+    fifo = [bus.replace("spi:", "ftdi:")] if bus and facts["pid"] == 0x6014 else []
+    assert names == ["serial:/dev/ttyUSB0", *([bus] if bus else []), *fifo]
 
 
 def test_who_holds_it(computer):
