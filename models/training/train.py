@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError
@@ -32,6 +33,7 @@ from haarlequin.models.presets import override, preset
 from haarlequin.models.training.card import FILES, NotExact, finish
 from haarlequin.models.training.computer import SWITCH, Computer, DeviceDiffers, open_device
 from haarlequin.models.training.distributed import join, leave
+from haarlequin.models.training.grow import grown
 from haarlequin.models.training.plan import Deadline, plan
 from haarlequin.models.training.recipe import RECIPES, Recipe
 from haarlequin.models.training.run import Run
@@ -84,6 +86,12 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     option("--teacher", type=Path, metavar="CKPT", help="distil from this full-precision network")
     option(
         "--from", type=Path, dest="start", metavar="CKPT", help="begin with another run's float.safetensors"
+    )
+    option(
+        "--grow",
+        type=Path,
+        metavar="CKPT",
+        help="begin with what fits of a smaller network's float.safetensors",
     )
     option("--stages", type=int, help="1: binary from the start; 2: real weights first")
     option("--epochs", type=int, help="of the float phase, both stages together")
@@ -179,7 +187,7 @@ def _open_run(arguments: argparse.Namespace, computer: Computer, begin: float) -
     given = {key: value for key, value in given.items() if value is not None}
     recipe = _recipe(name, config, given, arguments.recipe)
     changed = given or arguments.recipe or arguments.set
-    if arguments.resume and (changed or arguments.start or arguments.within):
+    if arguments.resume and (changed or arguments.start or arguments.grow or arguments.within):
         raise UsageError("--resume goes on with the run's own settings: leave out what changes them")
     if arguments.within is not None and (arguments.minutes or computer.world.size > 1):
         raise UsageError("--within is for one process, and without --minutes")
@@ -191,7 +199,9 @@ def _open_run(arguments: argparse.Namespace, computer: Computer, begin: float) -
     config = replace(config, classes=data.classes)
     teacher = _teacher(arguments.teacher, config)
     folder = arguments.out or Path("runs") / config.name
-    start = _start(arguments.start, config)
+    if arguments.start and arguments.grow:
+        raise UsageError("--from and --grow both say what to begin with: leave one out")
+    start = _start(arguments.start, config) or _grown(arguments.grow, config, recipe.seed)
     if not arguments.resume and (folder / "training.safetensors").exists():
         raise UsageError(f"{folder} holds a run: {_command_to_resume(arguments)} goes on with it")
     speeds: dict[str, Speed] = {}
@@ -294,6 +304,19 @@ def _start(path: Path | None, config: ModelConfig | TeacherConfig) -> DIDBViT | 
     return start
 
 
+def _grown(path: Path | None, config: ModelConfig | TeacherConfig, seed: int) -> DIDBViT | None:
+    """The network to start from, with what fits of the one in ``path``, which is in its float phase."""
+    if path is None:
+        return None
+    torch.manual_seed(seed)  # of what is untrained
+    source = checkpoint.read(path)[0]
+    if isinstance(config, TeacherConfig) or not isinstance(source, DIDBViT):
+        raise UsageError("--grow is for binary networks: a teacher has none to begin with")
+    if source.deployed:
+        raise UsageError(f"{path} is in deploy mode for good: give its run's float.safetensors")
+    return grown(config, source)
+
+
 def _command(arguments: argparse.Namespace, given: dict) -> str:
     """The command that repeats the run, for its card. Paths of this computer are left out."""
     words = ["haarlequin", "train", "--preset", arguments.preset]
@@ -302,6 +325,7 @@ def _command(arguments: argparse.Namespace, given: dict) -> str:
     words += [f"--images={arguments.images}"] if arguments.images else []
     words += ["--teacher=CKPT"] if arguments.teacher else []
     words += ["--from=CKPT"] if arguments.start else []
+    words += ["--grow=CKPT"] if arguments.grow else []
     words += [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
     words += [f"--recipe={setting}" for setting in arguments.recipe]
     return shlex.join(words)

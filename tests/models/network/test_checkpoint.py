@@ -209,6 +209,7 @@ COMMANDS = {
     "export": (export.main, ["{}", "-o", "out"]),
     "plan": (compile_command.main, ["{}", "--plan", "--config", "16x64"]),
     "from": (train.main, ["--preset", "digits", "--from", "{}", "--out", "out"]),
+    "grow": (train.main, ["--preset", "digits", "--grow", "{}", "--out", "out"]),
     "teacher": (train.main, ["--preset", "digits", "--teacher", "{}", "--out", "out"]),
 }
 

@@ -182,6 +182,9 @@ def test_the_command_line_trains_publishes_and_resumes(tmp_path, capsys):
         (["--preset", "digits", "--teacher", "nowhere"], "nowhere: no such checkpoint"),
         (["--preset", "digits", "--teacher", str(ZOO)], "holds no teacher but a digits"),
         (["--preset", "digits", "--from", "nowhere"], "nowhere: no such checkpoint"),
+        (["--preset", "digits", "--grow", "nowhere"], "nowhere: no such checkpoint"),
+        (["--preset", "digits", "--grow", str(ZOO)], "is in deploy mode for good"),
+        (["--preset", "digits", "--grow", "a", "--from", "b"], "leave one out"),
         (["--preset", "digits", "--from", str(ZOO)], "is in deploy mode for good"),
         (
             ["--preset", "digits", "--set", "layers=3", "--from", str(ZOO)],
