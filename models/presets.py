@@ -68,7 +68,6 @@ PRESETS: dict[str, ModelConfig] = {
         # Convolutions first and attention last, as in BHViT (arXiv 2503.02394).
         _staged("cifar10-hybrid", "/2 c32x4 c64x2 a64x2", _OF_CIFAR10),
         _staged("cifar10-hybrid-large", "/2 c64x4 c128x3 a128x2", _OF_CIFAR10),
-        _staged("cifar10-hybrid-huge", "/2 c64x4 c128x5 =a128x2", _OF_CIFAR10),
         # Baselines of about the size of cifar10-hybrid: docs/ablations.md says how they differ from their
         # papers. BinaryViT's pyramid (arXiv 2306.16678), Swin's windows (2103.14030), ReActNet's
         # convolutions (2003.03488), and the plain binary attention of BiT (2205.13016).

@@ -171,7 +171,6 @@ RECIPES = {
     ),
     "cifar10-hybrid": _STAGED,
     "cifar10-hybrid-large": _STAGED,
-    "cifar10-hybrid-huge": _STAGED,
     "cifar10-pyramid": _STAGED,
     "cifar10-windows": _STAGED,
     "cifar10-convolutions": _STAGED,
