@@ -12,5 +12,6 @@ Start with `run.py`, the command `haarlequin sim`: it says what is compared. `si
     gatesim.py        the same for the netlist of a board; gates.py makes its simulator
     noise.py          images over a line that damages what it carries
     serve.py          the simulated accelerator on a pseudo-terminal; the command for any device over HTTP
+    report/           a page from what all these have left
     benchmark/        figures of boards, simulator and this computer, next to their marks
 """

@@ -10,14 +10,12 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from haarlequin import hw, models, sim
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.fifo import FIFO_HZ, FifoMaster
-from haarlequin.models.common import stamps
+from haarlequin.sim.line_simulator import line_simulator
 from haarlequin.sw.devices.device import Notice
 from haarlequin.sw.devices.fifo_port import FIFO_TYPE, FIRST, FT232H, READ, STATUS, Fifo, FifoLine, FtdiFifo
-from haarlequin.sw.verilated import build
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ, TIMEOUT, say
 from haarlequin.sw.verilated.simulation import CHUNK, Simulation
 
@@ -293,14 +291,5 @@ def simulated_fifo(folder: Path) -> tuple[Simulation, FtdiFifo]:
 
 
 def fifo_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Path:
-    """The simulator of a `FifoBoard` with ``machine``, built within ``folder`` if it is not there yet.
-
-    Raises `sw.verilated.build.BuildError` where this computer lacks what a build needs.
-    """
-    return build.build(
-        lambda: FifoBoard(machine),
-        folder / f"{machine.name}-fifo",
-        identity=f"{stamps.fingerprint(hw, models, sim)} {machine!r}",
-        notice=notice,
-        building=f"building the simulator of {machine.name} with a FIFO, once: minutes",
-    )
+    """The simulator of `FifoBoard` with ``machine``: see `line_simulator`."""
+    return line_simulator(FifoBoard, machine, folder, "fifo", notice)

@@ -8,14 +8,12 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from haarlequin import hw, models, sim
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.spi import SpiSlave
-from haarlequin.models.common import stamps
+from haarlequin.sim.line_simulator import line_simulator
 from haarlequin.sw.devices.device import Notice
 from haarlequin.sw.devices.spi_port import POLL, Bus, SpiLine
-from haarlequin.sw.verilated import build
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ, TIMEOUT, say
 from haarlequin.sw.verilated.simulation import CHUNK, Simulation
 
@@ -151,14 +149,5 @@ class SimulatedSpiLine(SpiLine):
 
 
 def spi_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Path:
-    """The simulator of an `SpiBoard` with ``machine``, built within ``folder`` if it is not there yet.
-
-    Raises `sw.verilated.build.BuildError` where this computer lacks what a build needs.
-    """
-    return build.build(
-        lambda: SpiBoard(machine),
-        folder / f"{machine.name}-spi",
-        identity=f"{stamps.fingerprint(hw, models, sim)} {machine!r}",
-        notice=notice,
-        building=f"building the simulator of {machine.name} with an SPI slave, once: minutes",
-    )
+    """The simulator of `SpiBoard` with ``machine``: see `line_simulator`."""
+    return line_simulator(SpiBoard, machine, folder, "spi", notice)

@@ -7,17 +7,15 @@ from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Mux, R
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin import hw, models, sim
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.usb import IO_HZ, USB_HZ, UsbDevice
-from haarlequin.models.common import stamps
+from haarlequin.sim.line_simulator import line_simulator
 from haarlequin.sim.usb.backend import SimulatedBackend
 from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sim.usb.port import HostPort
 from haarlequin.sw.devices.device import Notice
 from haarlequin.sw.devices.usb_port import UsbLine
-from haarlequin.sw.verilated import build
 from haarlequin.sw.verilated.accelerator import TIMEOUT, say
 
 CYCLES = 2
@@ -113,14 +111,5 @@ class SimulatedUsbLine(UsbLine):
 
 
 def usb_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Path:
-    """The simulator of a `UsbBoard` with ``machine``, built within ``folder`` if it is not there yet.
-
-    Raises `sw.verilated.build.BuildError` where this computer lacks what a build needs.
-    """
-    return build.build(
-        lambda: UsbBoard(machine),
-        folder / f"{machine.name}-usb",
-        identity=f"{stamps.fingerprint(hw, models, sim)} {machine!r}",
-        notice=notice,
-        building=f"building the simulator of {machine.name} with a USB device, once: minutes",
-    )
+    """The simulator of `UsbBoard` with ``machine``: see `line_simulator`."""
+    return line_simulator(UsbBoard, machine, folder, "usb", notice)
