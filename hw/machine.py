@@ -248,7 +248,7 @@ class Machine(wiring.Component):
         """Send the answers as they come, then the cycles and saturations of their image."""
         layers, images, head = self._layers, self._images, self._head
         results = stream.Signature(self.results.payload.shape()).create()
-        # The link's checksum lies behind it, and the answers come a long way.
+        # The link's checksum is on the other side of it, and the answers come a long way.
         wiring.connect(m, skid_buffer(m, results), wiring.flipped(self.results))
         # ``cycles`` and ``clipped`` are for the image in the layers. The other two are for the image whose
         # result is sent next, and which holds the head until then.

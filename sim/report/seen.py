@@ -241,7 +241,7 @@ def _confusion(what: Workload, logits: np.ndarray, own: bool) -> Panel:
 
 
 def _ink(row: int, column: int, mistakes: np.ndarray) -> str:
-    """The colour of a number in the matrix: grey, on a light and on a dark page, where none is behind it."""
+    """The colour of a number in the matrix: grey, for a light and a dark page, where the square has none."""
     if row == column:
         return GREY
     return "#ffffff" if mistakes[row, column] > 0.6 * np.nanmax(mistakes) else "#333333"

@@ -163,7 +163,7 @@ def test_a_burst_of_writing_has_one_too():
 
 def test_a_machine_that_takes_nothing_stops_the_chip():
     """And loses nothing, wherever it stops."""
-    data = noise(6, 200)
+    data = noise(6, 600)
 
     async def testbench(chip):
         nonlocal waits
@@ -176,7 +176,7 @@ def test_a_machine_that_takes_nothing_stops_the_chip():
                 assert len(data) - before == DEPTH
             await chip.run(50)
             assert (len(chip.to_board) == before) == stopped
-        await chip.run(200)
+        await chip.run(600)
 
     waits = True
     assert simulate(testbench, takes=lambda: not waits) == data

@@ -120,7 +120,7 @@ def test_the_first_image_being_slow_holds_up_the_order_alone():
         results = device.run(PIXELS)
         began = time.monotonic()
         came = [next(results)]
-        assert fast.images > 50  # whichever had the first image
+        assert fast.images > 5 or not slow.images  # unless the fast one had the first image
         came += results
         assert time.monotonic() - began < 15
     assert_right(came, PIXELS)
