@@ -66,7 +66,7 @@ types: $(STAMP)  ## check types
 	$(RUN) mypy
 
 # One worker per core and one thread per worker: torch would otherwise start as many threads as cores in each of them.
-check: lint types  ## lint, types, and the tests that build and train nothing (a minute)
+check: lint types  ## lint, types, and the tests that build and train nothing (a minute and a half)
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist worksteal -m "not slow" $(ARGS)
 
 test: lint types  ## lint, types, then all tests on every core

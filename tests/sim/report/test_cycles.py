@@ -11,6 +11,8 @@ from haarlequin.models.presets import PRESETS
 from haarlequin.sim.report import cycles
 from haarlequin.sw.targets import compile_model
 
+pytestmark = pytest.mark.slow
+
 SPANS = [
     {"unit": "array", "start": 0, "stop": 16, "operation": "signs", "name": "begin", "pass": 0, "tokens": 16},
     {"unit": "array", "start": 20, "stop": 36, "operation": "scores", "name": "s", "pass": 1, "tokens": 16},

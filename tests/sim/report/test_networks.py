@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from haarlequin.models.presets import PRESETS
 from haarlequin.sim.report import networks
 from haarlequin.sw import rates
 from haarlequin.sw.compiler.resources import bit_macs
 from haarlequin.sw.resolve import ZOO
+
+pytestmark = pytest.mark.slow
 
 PANELS = {panel.name: panel for panel in networks.section().panels}
 

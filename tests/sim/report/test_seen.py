@@ -8,6 +8,8 @@ from haarlequin.sim.report import seen
 from haarlequin.sim.report.networks import card
 from haarlequin.sw.resolve import golden_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digits():

@@ -1,5 +1,7 @@
 """The memories: every one is there, with the bits that the program uses of it."""
 
+import pytest
+
 from haarlequin.hw.boards import BOARDS
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.golden import GoldenModel
@@ -7,6 +9,8 @@ from haarlequin.models.presets import PRESETS
 from haarlequin.sim.report import storage
 from haarlequin.sw.compiler.resources import memories
 from haarlequin.sw.targets import compile_model
+
+pytestmark = pytest.mark.slow
 
 
 def panel(model, config, board):
