@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from haarlequin.models.common import ledger
-from haarlequin.models.common.places import tool_variables
+from haarlequin.models.common.places import build_folder, tool_variables
 
 # For `make mutate`: whether a test fails, not on which of the smallest inputs.
 settings.register_profile("mutate", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
@@ -34,6 +34,21 @@ def pytest_terminal_summary(terminalreporter, exitstatus: int, config: pytest.Co
     }
     says = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
     ledger.write("test", "make test", exitstatus == 0, says)
+
+
+OWN = build_folder().absolute()
+
+
+@pytest.fixture(autouse=True)
+def no_result_of_a_test(monkeypatch):
+    """A command that a test runs in the build folder of this run leaves no result there."""
+    write = ledger.write
+
+    def outside(*arguments):
+        if build_folder().absolute() != OWN:
+            write(*arguments)
+
+    monkeypatch.setattr(ledger, "write", outside)
 
 
 @pytest.fixture(scope="session")

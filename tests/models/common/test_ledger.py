@@ -5,6 +5,9 @@ import re
 import pytest
 
 from haarlequin.models.common import ledger
+from haarlequin.models.common.places import build_folder
+
+OWN = build_folder().absolute()
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +26,13 @@ def test_the_last_result_stands():
     (entry,) = ledger.read().values()
     assert (entry.command, entry.passed, entry.says) == ("make sim", False, "15/16")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", entry.finished)
+
+
+def test_commands_of_tests_leave_no_results(monkeypatch):
+    monkeypatch.setenv("HAARLEQUIN_BUILD", str(OWN))
+    before = ledger.read()
+    ledger.write("sim", "a test's", True, "all")
+    assert ledger.read() == before
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"command": "x"}', "\0"])
