@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -27,14 +28,13 @@ def section(board: Board) -> Section:
     """The area of what was routed for a board."""
     folder, command = build_folder("boards", board.name), f"make bitstream BOARD={board.name}"
     facts = facts_of(board)
-    netlist = folder / FAMILIES[board.family].netlist
     panels = []
-    if facts and all(path.exists() for path in (folder / PLACED, folder / REPORT, netlist)):
-        counts = by_module(netlist, FAMILIES[board.family])
-        ends = {module(end) for end in _ends(folder)}
-        colours = _colours(counts, ends)
-        panels = [_modules(counts, facts, colours, command), _floorplan(folder, colours, command)]
-    else:
+    with suppress(OSError, ValueError, LookupError, TypeError):  # files that are missing, or cut off
+        if facts:
+            counts = by_module(folder / FAMILIES[board.family].netlist, FAMILIES[board.family])
+            colours = _colours(counts, {module(end) for end in _ends(folder)})
+            panels = [_modules(counts, facts, colours, command), _floorplan(folder, colours, command)]
+    if not panels:
         what = f"No bitstream for {board.title} has been made here (minutes to an hour)."
         for name in ("modules", "floorplan"):
             panels.append(missing(name, name.capitalize(), what, command))

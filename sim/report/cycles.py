@@ -48,8 +48,9 @@ def read_timeline(model: str) -> dict[str, Any] | None:
     """The timeline that `sim.timeline` made of an image of this model; None without one that can be read."""
     try:
         found = json.loads(timeline_file(model).read_text(encoding="utf-8"))
-        return found if found["spans"] and found["units"] else None
-    except (OSError, ValueError, LookupError, TypeError):
+        whole = {"machine", "cycles"} <= found.keys() and found["spans"] and found["units"]
+        return found if whole else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 

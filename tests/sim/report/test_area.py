@@ -61,12 +61,17 @@ def test_a_module_has_one_colour_everywhere(panels):
             assert each.marker.color == colours[name]
 
 
+@pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("lost", ["top.json", "placed.json", "report.json", "top.bit", "summary.json"])
-def test_what_is_not_there_has_its_command(tmp_path, monkeypatch, lost):
+def test_what_is_not_there_whole_has_its_command(tmp_path, monkeypatch, lost, cut):
     monkeypatch.setenv("HAARLEQUIN_BUILD", str(tmp_path))
     folder = tmp_path / "boards" / BOARD.name
     routed(folder)
-    (folder / lost).unlink()
+    path = folder / lost
+    if cut:
+        path.write_bytes(path.read_bytes()[:-2])
+    else:
+        path.unlink()
     panels = area.section(BOARD).panels
     assert all(panel.missing and panel.command == "make bitstream BOARD=ulx3s-25f" for panel in panels)
 

@@ -60,7 +60,9 @@ def test_bars_are_the_spans(program, folder):
     assert panel.command == "make sim MODEL=digits CONFIG=16x64"
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"spans": [], "units": []}'])
+@pytest.mark.parametrize(
+    "text", [None, "", "{}", "[]", '{"spans": [], "units": []}', '{"spans": [1], "units": [1]}']
+)
 def test_what_is_not_there_has_its_command(program, folder, text):
     if text is not None:
         (folder / "timeline.json").write_text(text, encoding="utf-8")
