@@ -1,8 +1,8 @@
 """`make mutate`: breaks the sources in hundreds of places, one at a time; the tests must notice each.
 
-A mutant first meets the tests of its own file, then those of the whole. What came of it is kept in
-``build/mutation/results.jsonl``: the same command goes on where it was stopped, and tries survivors again
-once a test has changed.
+A mutant first meets the tests of its own file, then those of the whole. What came of it is kept beside this
+file, in ``results.jsonl``, and committed, since a campaign takes hours: the same command goes on where one
+was stopped, on whichever computer, and tries survivors again once a test has changed.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from tqdm import tqdm
 
 from haarlequin.models.common import ledger
-from tests.mutation.folders import ROOT, benches, drawn, own_bench
+from tests.mutation.folders import ROOT, benches, drawn, files, own_bench
 from tests.mutation.judge import BrokenBench, Tree
 from tests.mutation.mutants import Mutant
 from tests.mutation.results import (
@@ -35,7 +35,7 @@ from tests.mutation.results import (
     tests_digest,
 )
 
-RESULTS = ROOT / "build" / "mutation" / "results.jsonl"
+RESULTS = Path(__file__).with_name("results.jsonl")
 
 
 def outcome(tree: Tree, path: str, mutant: Mutant, tests: str, own: bool = False) -> Result:
@@ -70,17 +70,21 @@ def main() -> int:
     parser.add_argument("--report", action="store_true", help="try nothing: the table of what is known")
     arguments = parser.parse_args()
 
+    everything = [*drawn(arguments.seed)]
+    sources = {path: (ROOT / path).read_text(encoding="utf-8") for path in files()}
     chosen = [
         (path, mutant)
-        for path, mutant in drawn(arguments.seed)
+        for path, mutant in everything
         if not arguments.only or any(path.startswith(each.rstrip("/")) for each in arguments.only)
     ]
     results, tests = Results(RESULTS), tests_digest()
     found: list[Result] = []
     missing: list[tuple[str, Mutant]] = []
+    keys = {(path, mutant): digest(path, mutant.apply(sources[path])) for path, mutant in everything}
+    if not arguments.report:
+        results.forget_all_but(set(keys.values()))
     for path, mutant in chosen:
-        source = mutant.apply((ROOT / path).read_text(encoding="utf-8"))
-        known = results.get(digest(path, source), tests, arguments.own)
+        known = results.get(keys[path, mutant], tests, arguments.own)
         if known:
             found.append(replace(known, mutant=str(mutant)))
         else:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from haarlequin.models.common.files import write_text
 from tests.mutation.folders import ROOT, folder_of
 from tests.mutation.mutants import Mutant
 
@@ -68,9 +69,20 @@ class Results:
 
     def add(self, result: Result) -> None:
         self._by_key[result.key] = result
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+            file.write(_line(result))
+
+    def forget_all_but(self, keys: set[str]) -> None:
+        """Drop what is known of other mutants, such as those of files that have changed since, and put the
+        rest in order, so that a version control system shows what is new.
+        """
+        self._by_key = {key: result for key, result in self._by_key.items() if key in keys}
+        in_order = sorted(self._by_key.values(), key=lambda result: (result.path, result.mutant))
+        write_text(self.file, "".join(map(_line, in_order)))
+
+
+def _line(result: Result) -> str:
+    return json.dumps(asdict(result), ensure_ascii=False) + "\n"
 
 
 def equivalents() -> dict[tuple[str, str], str]:

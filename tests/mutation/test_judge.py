@@ -1,5 +1,8 @@
 """The judge: a mutant is killed by the test that fails, survives tests that pass, and does not hang."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from tests.mutation import fork_server, judge
@@ -74,6 +77,17 @@ def test_results_are_kept_and_survivors_meet_new_tests(tmp_path):
     assert again.get("a", "other").outcome == "own bench"
     assert again.get("b", "now").outcome == "survived"
     assert again.get("b", "other") is None
+
+
+def test_what_is_known_of_files_that_have_changed_is_forgotten(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    for key in "bca":
+        results.add(replace(result(key, "own bench"), mutant=key))
+    results.forget_all_but({"a", "b"})
+    again = Results(tmp_path / "results.jsonl")
+    assert [again.get(key, "now") is None for key in "abc"] == [False, False, True]
+    lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["key"] for line in lines] == ["a", "b"]
 
 
 def test_the_whole_is_asked_for_what_the_own_bench_missed(tmp_path):
