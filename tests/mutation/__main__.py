@@ -12,14 +12,13 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
 from tqdm import tqdm
 
 from haarlequin.models.common import ledger
-from tests.mutation.folders import ROOT, benches, drawn, files, own_bench
+from tests.mutation.folders import ROOT, benches, drawn, own_bench
 from tests.mutation.judge import BrokenBench, Tree
 from tests.mutation.mutants import Mutant
 from tests.mutation.results import (
@@ -38,19 +37,26 @@ from tests.mutation.results import (
 RESULTS = Path(__file__).with_name("results.jsonl")
 
 
-def outcome(tree: Tree, path: str, mutant: Mutant, tests: str, own: bool = False) -> Result:
-    """Ask the tests of a file, then, unless only its ``own`` are asked, the whole, until one fails."""
+def outcome(
+    tree: Tree, path: str, mutant: Mutant, tests: str, own: bool = False, last: Result | None = None
+) -> Result:
+    """Ask the tests of a file, then, unless only its ``own`` are asked, the whole, until one fails.
+
+    The ``last`` result has the test that noticed the mutant in a file that has changed since: if it passes
+    without the mutant, it is asked before them all.
+    """
     source = mutant.apply((ROOT / path).read_text(encoding="utf-8"))
+    asked = [(bench, KILLERS[bench != own_bench(path)]) for bench in benches(path)]
+    if last and tree.passes((last.test,)):
+        asked.insert(0, ((last.test,), last.outcome))
     seconds, name, test = 0.0, MISSED if own else "survived", ""
-    for bench in benches(path):
-        is_own = bench == own_bench(path)
-        if own and not is_own:
-            break
+    for bench, killer in asked:
+        if own and killer == KILLERS[1]:
+            continue
         verdict = tree.judge(path, source, bench)
         seconds += verdict.seconds
         if verdict.failed or verdict.timed_out:
-            killer = "import" if verdict.failed == "import" else KILLERS[not is_own]
-            name = "timeout" if verdict.timed_out else killer
+            name = "timeout" if verdict.timed_out else "import" if verdict.failed == "import" else killer
             test = verdict.failed or " ".join(bench)
             break
     return Result(path, str(mutant), digest(path, source), name, test, round(seconds, 1), tests)
@@ -71,22 +77,21 @@ def main() -> int:
     arguments = parser.parse_args()
 
     everything = [*drawn(arguments.seed)]
-    sources = {path: (ROOT / path).read_text(encoding="utf-8") for path in files()}
     chosen = [
         (path, mutant)
         for path, mutant in everything
         if not arguments.only or any(path.startswith(each.rstrip("/")) for each in arguments.only)
     ]
     results, tests = Results(RESULTS), tests_digest()
+    if not arguments.report:
+        results.forget_all_but({(path, str(mutant)) for path, mutant in everything})
     found: list[Result] = []
     missing: list[tuple[str, Mutant]] = []
-    keys = {(path, mutant): digest(path, mutant.apply(sources[path])) for path, mutant in everything}
-    if not arguments.report:
-        results.forget_all_but(set(keys.values()))
     for path, mutant in chosen:
-        known = results.get(keys[path, mutant], tests, arguments.own)
+        key = digest(path, mutant.apply((ROOT / path).read_text(encoding="utf-8")))
+        known = results.get(path, mutant, key, tests, arguments.own)
         if known:
-            found.append(replace(known, mutant=str(mutant)))
+            found.append(known)
         else:
             missing.append((path, mutant))
     if not arguments.report:
@@ -111,7 +116,7 @@ def campaign(
                 return None
             tree = trees.get()
             try:
-                return outcome(tree, *item, tests, own)
+                return outcome(tree, *item, tests, own, last=results.killer(*item))
             finally:
                 trees.put(tree)
 

@@ -83,6 +83,12 @@ class Tree:
             raise BrokenBench(f"{' '.join(bench)} fails without a mutant: {verdict.failed}")
         self.baseline[bench] = verdict.seconds
 
+    def passes(self, bench: tuple[str, ...]) -> bool:
+        """Whether a bench is there and passes without a mutant."""
+        with suppress(BrokenBench):
+            self.measure(bench)
+        return bench in self.baseline
+
     def stop(self) -> None:
         """End the tests that run, everything that they started, and the process that they are forks of."""
         self._end()

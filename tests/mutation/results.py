@@ -49,36 +49,46 @@ def tests_digest() -> str:
 
 
 class Results:
-    """The results of earlier runs and of this one, in a file of one line of JSON for each."""
+    """The results of earlier runs and of this one, in a file of one line of JSON for each.
+
+    There is one for each mutant of a file. It counts while the file, when broken, is still the same; after
+    that it tells which test is likely to notice the mutant again.
+    """
 
     def __init__(self, file: Path):
         self.file = file
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         # A run that was killed may have left half a line.
-        rows = [json.loads(line) for line in lines if line.endswith("}")]
-        self._by_key = {row["key"]: Result(**row) for row in rows}
+        rows = [Result(**json.loads(line)) for line in lines if line.endswith("}")]
+        self._known = {(row.path, row.mutant): row for row in rows}
 
-    def get(self, key: str, tests: str, own: bool = False) -> Result | None:
+    def get(self, path: str, mutant: Mutant, key: str, tests: str, own: bool = False) -> Result | None:
         """The result of a mutant, unless it survived other tests than those of now, or not all of them where
         more than a file's ``own`` are asked.
         """
-        found = self._by_key.get(key)
-        if not found or found.outcome in KILLERS:
+        found = self._known.get((path, str(mutant)))
+        if not found or found.key != key:
+            return None
+        if found.outcome in KILLERS:
             return found
         return found if found.tests == tests and (own or found.outcome != MISSED) else None
 
+    def killer(self, path: str, mutant: Mutant) -> Result | None:
+        """The last result of a mutant where one test noticed it, in a file that may have changed since."""
+        found = self._known.get((path, str(mutant)))
+        return found if found and found.outcome in KILLERS and "::" in found.test else None
+
     def add(self, result: Result) -> None:
-        self._by_key[result.key] = result
+        self._known[result.path, result.mutant] = result
         with self.file.open("a", encoding="utf-8") as file:
             file.write(_line(result))
 
-    def forget_all_but(self, keys: set[str]) -> None:
-        """Drop what is known of other mutants, such as those of files that have changed since, and put the
-        rest in order, so that a version control system shows what is new.
+    def forget_all_but(self, drawn: set[tuple[str, str]]) -> None:
+        """Drop what is known of other mutants of files than those, and put the rest in order, so that a
+        version control system shows what is new.
         """
-        self._by_key = {key: result for key, result in self._by_key.items() if key in keys}
-        in_order = sorted(self._by_key.values(), key=lambda result: (result.path, result.mutant))
-        write_text(self.file, "".join(map(_line, in_order)))
+        self._known = {each: result for each, result in self._known.items() if each in drawn}
+        write_text(self.file, "".join(_line(self._known[each]) for each in sorted(self._known)))
 
 
 def _line(result: Result) -> str:

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.mutation import fork_server, judge
+from tests.mutation.__main__ import outcome
 from tests.mutation.judge import BrokenBench, Tree
+from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.results import MISSED, Result, Results, table
 
 BENCH = ("tests/models/arithmetic/test_shortcut.py",)
@@ -63,41 +65,69 @@ def test_memory_is_bounded(tree):
     assert tree.judge(PATH, broken, BENCH).failed == "import"
 
 
-def result(key, outcome, tests="now"):
-    return Result("hw/lanes/haar.py", "number: 1 → 2", key, outcome, "", 1.0, tests)
+def test_a_test_that_is_gone_does_not_pass(tree):
+    assert tree.passes(BENCH)
+    assert not tree.passes((f"{BENCH[0]}::test_gone",))
+
+
+MUTANT = Mutant(1, "number", 0, 1, "1", "2")
+
+
+def result(key, outcome, tests="now", test=""):
+    return Result(PATH, str(MUTANT), key, outcome, test, 1.0, tests)
 
 
 def test_results_are_kept_and_survivors_meet_new_tests(tmp_path):
     results = Results(tmp_path / "results.jsonl")
-    for key, outcome in (("a", "own bench"), ("b", "survived")):
-        results.add(result(key, outcome))
+    results.add(result("a", "own bench"))
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"path": "half a line')
+    next_run = Results(tmp_path / "results.jsonl")
+    assert next_run.get(PATH, MUTANT, "a", "other").outcome == "own bench"
+    next_run.forget_all_but({(PATH, str(MUTANT))})
+    next_run.add(result("a", "survived"))
     again = Results(tmp_path / "results.jsonl")
-    assert again.get("a", "other").outcome == "own bench"
-    assert again.get("b", "now").outcome == "survived"
-    assert again.get("b", "other") is None
+    assert again.get(PATH, MUTANT, "a", "now").outcome == "survived"
+    assert again.get(PATH, MUTANT, "a", "other") is None
 
 
-def test_what_is_known_of_files_that_have_changed_is_forgotten(tmp_path):
+def test_of_a_file_that_has_changed_only_the_test_is_known(tmp_path):
     results = Results(tmp_path / "results.jsonl")
-    for key in "bca":
-        results.add(replace(result(key, "own bench"), mutant=key))
-    results.forget_all_but({"a", "b"})
-    again = Results(tmp_path / "results.jsonl")
-    assert [again.get(key, "now") is None for key in "abc"] == [False, False, True]
+    results.add(result("a", "own bench", test="test_it.py::test_it"))
+    assert results.get(PATH, MUTANT, "b", "now") is None
+    assert results.killer(PATH, MUTANT).test == "test_it.py::test_it"
+    results.add(result("b", "survived"))
+    assert results.killer(PATH, MUTANT) is None
+
+
+def test_the_test_that_noticed_it_last_time_is_asked_first(tree):
+    one = next(each for each in mutants(source(tree)) if outcome(tree, PATH, each, "").outcome == "own bench")
+    known = outcome(tree, PATH, one, "")
+    again = outcome(tree, PATH, one, "", last=known)
+    assert (again.outcome, again.test) == (known.outcome, known.test)
+    assert (known.test,) in tree.baseline
+    gone = replace(known, test=f"{BENCH[0]}::test_gone")
+    assert outcome(tree, PATH, one, "", last=gone).test == known.test
+
+
+def test_results_of_mutants_that_are_drawn_no_more_are_forgotten(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    for path in "bca":
+        results.add(replace(result("a", "own bench"), path=path))
+    results.forget_all_but({("a", str(MUTANT)), ("b", str(MUTANT))})
     lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["key"] for line in lines] == ["a", "b"]
+    assert [json.loads(line)["path"] for line in lines] == ["a", "b"]
+    assert results.get("c", MUTANT, "a", "now") is None
 
 
 def test_the_whole_is_asked_for_what_the_own_bench_missed(tmp_path):
     results = Results(tmp_path / "results.jsonl")
     results.add(result("a", MISSED))
-    assert results.get("a", "now", own=True).outcome == MISSED
-    assert results.get("a", "now") is None
+    assert results.get(PATH, MUTANT, "a", "now", own=True).outcome == MISSED
+    assert results.get(PATH, MUTANT, "a", "now") is None
 
 
 def test_the_score_is_of_those_that_differ():
     some = [result("a", "own bench"), result("b", "whole"), result("c", "import"), result("d", "survived")]
     expected = ("4", "1", "1", "1", "1", "0", "75.0 %")
-    assert table(some) == [("hw/lanes", *expected), ("all", *expected)]
+    assert table(some) == [("models/arithmetic", *expected), ("all", *expected)]
