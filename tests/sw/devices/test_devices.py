@@ -20,9 +20,11 @@ import pytest
 import serial
 from serial.tools import list_ports
 
-from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
+from haarlequin.models.config import vit
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.fifo_board import SimulatedFtdi, fifo_simulator
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
@@ -30,6 +32,7 @@ from haarlequin.sim.spi_board import SimulatedBus, spi_simulator
 from haarlequin.sim.usb.backend import SimulatedBackend
 from haarlequin.sim.usb.board import HERTZ, SERIAL, usb_simulator
 from haarlequin.sim.usb.host import UsbHost
+from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.devices import (
     CompiledModel,
     DeviceError,
@@ -40,19 +43,49 @@ from haarlequin.sw.devices import (
     usb_port,
 )
 from haarlequin.sw.devices.serial_port import SerialLine
-from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.simulation import Simulation
+from tests.small_machines import MACHINES
+from tests.sw.conftest import answers
 
 pytestmark = pytest.mark.slow
 
-MACHINE = CONFIGS["16x64"]
+MACHINE = MACHINES["4x16"]
 PATIENCE = 2.0
 """Seconds for an answer from a board that is simulated, on a computer that has other work."""
 
 
+def small_model(layers: int, classes: tuple[str, ...]) -> CompiledModel:
+    """Random, and small: lines with wires of their own are slow to simulate."""
+    sizes = {"image": (4, 4), "channels": 1, "patch": 2, "dim": 16, "heads": 2}
+    config = vit(name="small", mean=(128.0,), layers=layers, classes=classes, **sizes)
+    golden = freeze(random_model(config, seed=2))
+    return CompiledModel(compile_model(golden, MACHINE, check=False).compiled(), golden)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_model(2, ("a", "b", "c", "d"))
+
+
+@pytest.fixture(scope="module")
+def other_model():
+    """Fewer layers and classes."""
+    return small_model(1, ("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (6, 4, 4, 1), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(model, pictures):
+    return answers(model, pictures)
+
+
 @pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "fifo"])
-def device(request, trained_digits):
-    """A device that has the digits."""
+def device(request, model):
+    """A device that has the model."""
     with contextlib.ExitStack() as stack:
         name = request.param
         if name == "spi":
@@ -79,7 +112,7 @@ def device(request, trained_digits):
                 patch.setitem(sys.modules, module, members)
             name = "ftdi:"
         device = stack.enter_context(open_device(name, MACHINE))
-        device.load(trained_digits)
+        device.load(model)
         yield device
 
 
@@ -119,7 +152,7 @@ def simulated_pyftdi(machine):
 def assert_expected(results, expected):
     assert [(one.logits.tolist(), one.cycles, one.saturations) for one in results] == expected
     for one in results:
-        assert (one.logits.dtype, one.logits.shape) == (np.int32, (10,))
+        assert (one.logits.dtype, one.logits.shape) == (np.int32, (4,))
         assert (type(one.cycles), type(one.saturations)) == (int, int)
 
 
@@ -171,22 +204,22 @@ def test_an_image_that_cannot_be_made_leaves_nothing(device, pictures, expected)
     assert_expected(list(device.run(pictures[:1])), expected[:1])
 
 
-def test_counters_are_of_every_image(device, trained_digits, pictures):
+def test_counters_are_of_every_image(device, model, pictures):
     before = device.counters()
     list(device.run(pictures[:3]))
     spent = {name: count - before.get(name, 0) for name, count in device.counters().items()}
-    assert spent == {name: 3 * cycles for name, cycles in trained_digits.tables.operations.items()}
-    assert sum(spent.values()) == 3 * 4918
+    assert spent == {name: 3 * cycles for name, cycles in model.tables.operations.items()}
+    assert sum(spent.values()) == 3 * model.tables.cycles
 
 
-def test_an_image_is_computed_many_times(device, pictures, expected):
+def test_an_image_is_computed_many_times(device, model, pictures, expected):
     if device.predicts:
         with pytest.raises(DeviceError, match="golden: its cycles are predicted"):
             device.benchmark(pictures[1], 5)
         return
     few, many = (device.benchmark(pictures[1], count) for count in (2, 5))
     assert_expected([few.result, many.result], expected[1:2] * 2)
-    assert many.cycles - few.cycles == 3 * 4918
+    assert many.cycles - few.cycles == 3 * model.tables.cycles
     assert_expected(list(device.run(pictures[:2])), expected[:2])
 
 
@@ -205,18 +238,18 @@ def test_tables_for_another_accelerator_are_refused(device, other_digits, pictur
     assert_expected(list(device.run(pictures[:1])), expected[:1])
 
 
-def test_another_model_and_back(device, trained_digits, small_onnx, pictures, expected):
-    """It has other classes, and with one layer takes other cycles."""
-    small, progress = ModelSource(str(small_onnx)).compiled(MACHINE.digest), []
-    device.load(small, lambda done, total: progress.append((done, total)))
+def test_another_model_and_back(device, model, other_model, pictures, expected):
+    """It has other classes, and takes other cycles."""
+    progress = []
+    device.load(other_model, lambda done, total: progress.append((done, total)))
     (one,) = device.run(pictures[:1])
     assert one.logits.shape == (3,)
-    assert one.cycles == small.tables.cycles != 4918
-    assert one.logits.tolist() == small.golden(pictures[0][None])[0].tolist()
+    assert one.cycles == other_model.tables.cycles != model.tables.cycles
+    assert one.logits.tolist() == other_model.golden(pictures[0][None])[0].tolist()
     if not device.predicts:
         assert progress[-1][0] == progress[-1][1] > 0
         assert progress == sorted(progress)
-    device.load(trained_digits)
+    device.load(model)
     assert_expected(list(device.run(pictures[1:3])), expected[1:3])
 
 
@@ -229,20 +262,20 @@ def test_nothing_is_there_before_a_model_is_loaded(name, pictures):
         list(device.run(pictures[:1]))
 
 
-def test_tables_are_not_enough_for_the_golden_model(trained_digits):
+def test_tables_are_not_enough_for_the_golden_model(model):
     with (
         open_device("golden", MACHINE) as device,
         pytest.raises(
             DeviceError, match=r"^golden: tables are not enough, give the model's name or its ONNX"
         ),
     ):
-        device.load(CompiledModel(trained_digits.tables))
+        device.load(CompiledModel(model.tables))
 
 
-def test_a_device_that_is_closed(trained_digits, pictures):
+def test_a_device_that_is_closed(model, pictures):
     """Neither hangs nor crashes, nor does what is left of a run."""
     device = open_device("sim", MACHINE)
-    device.load(trained_digits)
+    device.load(model)
     results = device.run(pictures)
     next(results)
     device.close()
@@ -253,11 +286,10 @@ def test_a_device_that_is_closed(trained_digits, pictures):
             action()
 
 
-def test_two_simulations_and_their_results(trained_digits, small_onnx, pictures, expected):
-    small = ModelSource(str(small_onnx)).compiled(MACHINE.digest)
+def test_two_simulations_and_their_results(model, other_model, pictures, expected):
     with open_device("sim", MACHINE) as one, open_device("sim", MACHINE) as two:
-        one.load(trained_digits)
-        two.load(small)
+        one.load(model)
+        two.load(other_model)
         pairs = list(zip(one.run(pictures[:2]), two.run(pictures[:2]), strict=True))
         assert_expected([a for a, _ in pairs], expected[:2])
         assert [b.logits.shape for _, b in pairs] == [(3,), (3,)]
@@ -265,16 +297,15 @@ def test_two_simulations_and_their_results(trained_digits, small_onnx, pictures,
         assert [b.logits.tolist() for b in two.run(pictures[:2])] == [b.logits.tolist() for _, b in pairs]
 
 
-def test_a_slow_board_and_the_usual_patience(small_onnx, pictures):
+def test_a_slow_board_and_the_usual_patience(other_model, pictures):
     """It takes longer for an image than a real one, so that the host tries again, or not: no matter."""
-    small = ModelSource(str(small_onnx)).compiled(MACHINE.digest)
     with Simulation(simulator(MACHINE, build_folder("sim"))) as simulation, Board(simulation) as board:
         with open_device(board.device, MACHINE) as device:
             assert device.name == f"{board.device}@3000000"
-            device.load(small)
+            device.load(other_model)
             results = list(device.run(pictures[:3]))
             for one, picture in zip(results, pictures, strict=False):
-                assert one.logits.tolist() == small.golden(picture[None])[0].tolist()
+                assert one.logits.tolist() == other_model.golden(picture[None])[0].tolist()
             assert len(results) == 3
         with open_device(f"{board.device}@115200", MACHINE) as device:  # nobody has closed the board
             assert device.digest == MACHINE.digest
@@ -292,13 +323,13 @@ def test_threads_take_turns(device, pictures, expected):
         assert_expected(results, [expected[i] for i in order])
 
 
-def test_a_thread_does_not_wait_for_itself(device, trained_digits, pictures, expected):
+def test_a_thread_does_not_wait_for_itself(device, model, pictures, expected):
     results = device.run(pictures)
     assert_expected([next(results)], expected[:1])
     for action in (
         device.reset,
         device.counters,
-        lambda: device.load(trained_digits),
+        lambda: device.load(model),
         lambda: next(device.run([])),
     ):
         with pytest.raises(
@@ -318,9 +349,9 @@ def test_a_thread_does_not_wait_for_itself(device, trained_digits, pictures, exp
 
 
 @pytest.mark.parametrize("name", ["sim", "golden"])
-def test_a_device_that_another_thread_closes(trained_digits, pictures, name):
+def test_a_device_that_another_thread_closes(model, pictures, name):
     device, came = open_device(name, MACHINE), []
-    device.load(trained_digits)
+    device.load(model)
 
     def run() -> None:
         try:
