@@ -1,4 +1,4 @@
-"""Damage on the link of the real RTL, a thousand times: never wrong logits, never silence for good."""
+"""Damage on the link of the real RTL, hundreds of times: never wrong logits, never silence for good."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def outcome_of(model, faults, seed, kind="bytes"):
 
 @pytest.mark.parametrize(
     ("kind", "known", "faults"),
-    [("bytes", FAULTS, 1000), ("spi", BUS_FAULTS, 80), ("fifo", FAULTS, 60), ("usb", FAULTS, 40)],
+    [("bytes", FAULTS, 300), ("spi", BUS_FAULTS, 40), ("fifo", FAULTS, 24), ("usb", FAULTS, 24)],
     ids=["bytes", "spi", "fifo", "usb"],
 )
 def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
@@ -60,7 +60,7 @@ def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
     for name, count in outcome.faults.items():
         kinds[name.split()[0]] += count
     assert set(kinds) == {*known, RESET}
-    assert min(kinds.values()) >= faults / 20
+    assert min(kinds.values()) >= faults // 20
     assert outcome.wrong == 0
     assert outcome.answered + outcome.reported >= 3 * faults
     assert outcome.reported <= 3 * faults / 100  # a fault is no excuse: hardly any image is lost to one
