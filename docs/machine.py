@@ -67,7 +67,7 @@ class Box:
 
 BOXES = (
     Box(20, 18, 120, 58, "link", "Host", "sw/"),
-    Box(20, 92, 120, 692, "link", "Link", "frames of bytes,\nCRC-16", "link.py, frames.py"),
+    Box(20, 92, 120, 692, "link", "Link", "frames of bytes,\nCRC-16", "link.py"),
     Box(146, 118, 256, 156, "memory", "Program", f"{C.program:,} updates"),
     Box(146, 172, 256, 212, "control", "Sequencer", "", "sequencer.py"),
     Box(318, 136, 430, 196, "control", "Loader", "one lane per cycle", "loader.py"),

@@ -6,8 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.config import AnyConfig, ScalarConfig
-from haarlequin.hw.link.link import Link, machine_ports
-from haarlequin.hw.link.protocol import PIXELS_MEMORY, Identity
+from haarlequin.hw.link.identity import Identity
+from haarlequin.hw.link.link import Link
+from haarlequin.hw.link.ports import machine_ports
+from haarlequin.hw.link.protocol import PIXELS_MEMORY
 from haarlequin.hw.machine import Machine
 from haarlequin.hw.scalar.machine import ScalarMachine
 

@@ -19,8 +19,9 @@ from haarlequin.hw.ends.head import Head
 from haarlequin.hw.ends.images import Images
 from haarlequin.hw.lanes.layers import Layers
 from haarlequin.hw.lanes.trace import trace_layout
-from haarlequin.hw.link.link import machine_ports
-from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY, Memory, numbers
+from haarlequin.hw.link.identity import Memory, numbers
+from haarlequin.hw.link.ports import machine_ports
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY
 from haarlequin.hw.program import SETTINGS_WORD, settings_layout
 
 COUNTER_BITS = 32

@@ -12,7 +12,8 @@ import numpy as np
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.config import AcceleratorConfig, AnyConfig
-from haarlequin.hw.link.protocol import COUNTERS_MEMORY, Identity, encode
+from haarlequin.hw.link.identity import Identity
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, encode
 from haarlequin.models import arithmetic
 from haarlequin.models.golden import GoldenModel, Trace
 from haarlequin.sim import faults

@@ -4,7 +4,8 @@
 """
 
 from haarlequin.hw.link.boot import IDENTITY_CRC_BYTES, LENGTH_BYTES, identity_crc
-from haarlequin.hw.link.protocol import Identity, ProtocolError, encode
+from haarlequin.hw.link.identity import Identity
+from haarlequin.hw.link.protocol import ProtocolError, encode
 from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.table_folder import Compiled, TablesError
 

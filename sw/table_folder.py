@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from haarlequin.hw.config import AnyConfig
-from haarlequin.hw.link.protocol import Memory, ProtocolError
+from haarlequin.hw.link.identity import Memory
+from haarlequin.hw.link.protocol import ProtocolError
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import ConfigError, UsageError
 from haarlequin.models.common.files import locked, replacing

@@ -13,7 +13,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES, FrameType, Identity
+from haarlequin.hw.link.identity import Identity
+from haarlequin.hw.link.protocol import CRC_BYTES, HEADER_BYTES, FrameType
 
 FASTEST = 33_000_000
 """The clock in Hz at which every SPI flash can do a `READ`."""

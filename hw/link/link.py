@@ -1,52 +1,22 @@
 """The byte link: frames of the host in, words for the memories and images out, and answers back."""
 
-from collections.abc import Sequence
-
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import In, Member, Out
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from haarlequin.hw.common.lookup import lookup
 from haarlequin.hw.common.pipeline import streamed
-from haarlequin.hw.link.frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
-from haarlequin.hw.link.protocol import (
-    ADDRESS_BITS,
-    BENCHED,
-    COUNT_BITS,
-    LENGTH_BITS,
-    ErrorCode,
-    FrameType,
-    Identity,
-    Memory,
-    numbers,
-)
-
-RESULT_BYTES = 4
-
-RESULT = data.StructLayout({"word": 8 * RESULT_BYTES, "answer": 1, "last": 1})
-"""A word of an image's result: its answers, then its cycles, then its saturations."""
-
-
-def machine_ports(memories: Sequence[Memory]) -> dict[str, Member]:
-    """What is between `Link` and a machine with these memories, from the machine's side."""
-    return {
-        "select": In(range(len(memories))),
-        "address": In(ADDRESS_BITS),
-        "byte": In(8),
-        "take": In(1),
-        "write": In(1),
-        "position": In(range(max(memory.word_bytes for memory in memories))),
-        "read": In(1),
-        "answer": Out(8),
-        "idle": Out(1),
-        "room": Out(1),
-        "image_bytes": Out(LENGTH_BITS),
-        "commit": In(1),
-        "again": In(1),
-        "results": Out(stream.Signature(RESULT)),
-        "result_words": Out(16),
-    }
+from haarlequin.hw.link.frames import PAYLOAD_BIT
+from haarlequin.hw.link.identity import Identity, numbers
+from haarlequin.hw.link.judgement import fault_of, refusal_of
+from haarlequin.hw.link.ports import machine_ports
+from haarlequin.hw.link.protocol import BENCHED, RESULT_BYTES, FrameType
+from haarlequin.hw.link.receiver import FrameReceiver
+from haarlequin.hw.link.repeat import Repeat
+from haarlequin.hw.link.sender import FrameSender
+from haarlequin.hw.link.words import Words
 
 
 class Link(wiring.Component):
@@ -104,6 +74,7 @@ class Link(wiring.Component):
         m.submodules.receiver = receiver = self._receiver
         m.submodules.words = words = self._words
         m.submodules.sender = sender = FrameSender()
+        m.submodules.repeat = repeat = Repeat()
         sequences = SyncFIFO(width=8, depth=self.IN_FLIGHT)
         m.submodules.sequences = ResetInserter(self.reset)(sequences)
         wiring.connect(m, wiring.flipped(self.rx), receiver.rx)
@@ -112,11 +83,12 @@ class Link(wiring.Component):
         image = kind == FrameType.IMAGE
 
         sealed, refused, answering, offered = self.sealed, Signal(), Signal(), Signal()
-        # Of a BENCH: images still to be computed, results still to come; cycles, and the sum of the answers.
-        left, missing, elapsed, total = Signal(COUNT_BITS), Signal(COUNT_BITS), Signal(32), Signal(32)
         answer, code, fetched, delay = Signal(8), Signal(4), Signal(8), Signal(range(self.read_latency))
-        refusal = self._refusal(m, sealed, sequences.w_rdy)
-        fault = self._fault(m)
+        room = self.room & sequences.w_rdy
+        refusal = refusal_of(
+            m, header, words, sealed=sealed, idle=self.idle, room=room, image_bytes=self.image_bytes
+        )
+        fault = fault_of(m, receiver, words)
         m.d.comb += [
             words.memory.eq(Mux(image, self.pixels, header.detail)),
             words.first.eq(Mux(image, 0, header.address)),
@@ -127,6 +99,11 @@ class Link(wiring.Component):
             self.take.eq(words.take),
             self.write.eq(words.write),
             self.position.eq(words.position),
+            repeat.count.eq(header.address),
+            repeat.room.eq(self.room),
+            repeat.came.eq(self.results.valid),
+            repeat.result.eq(self.results.p),
+            self.again.eq(repeat.again),
             sequences.w_data.eq(header.sequence),
             sequences.w_en.eq(self.commit & ~self.again),
         ]
@@ -167,18 +144,12 @@ class Link(wiring.Component):
                             m.next = "CLEAR"
             # Results, and the last sum, may still be on their way to the host.
             with m.State("CLEAR"), m.If(sender.frame.ready):
-                m.d.sync += [left.eq(header.address), missing.eq(header.address)]
-                m.d.sync += [elapsed.eq(0), total.eq(0), self.again.eq(1)]
+                m.d.comb += repeat.begin.eq(1)
                 m.next = "REPEAT"
             with m.State("REPEAT"):
-                m.d.comb += self.commit.eq(self.room & (left != 0))
-                m.d.sync += [left.eq(left - self.commit), elapsed.eq(elapsed + 1)]
-                with m.If(self.results.valid):
-                    m.d.sync += total.eq(total + Mux(self.results.p.answer, self.results.p.word, 0))
-                    m.d.sync += missing.eq(missing - self.results.p.last)
-                    with m.If(self.results.p.last & (missing == 1)):
-                        m.d.sync += self.again.eq(0)
-                        m.next = "ANSWER"
+                m.d.comb += self.commit.eq(repeat.commit)
+                with m.If(repeat.done):
+                    m.next = "ANSWER"
             with m.State("ANSWER"):
                 m.d.comb += answering.eq(1)
                 with m.If(sender.frame.ready):
@@ -209,7 +180,7 @@ class Link(wiring.Component):
         # An answer waits for nothing but the frame before it, a result waits for answers too.
         frame, identity = sender.frame, self.identity.encode()
         # This large table has a cycle for itself, in which no byte is offered: after a header and each byte.
-        constant, settled = streamed(m, table(m, sender.left, [0, *reversed(identity)])), Signal()
+        constant, settled = streamed(m, lookup(m, sender.left, [0, *reversed(identity)])), Signal()
         m.d.sync += settled.eq(~(frame.ready | (sender.payload.valid & sender.payload.ready)))
         result = self.results.valid & sequences.r_rdy & ~self.reset & ~answering
         m.d.comb += [frame.valid.eq(answering | result), sequences.r_en.eq(result & frame.ready)]
@@ -235,54 +206,10 @@ class Link(wiring.Component):
             with m.Case(FrameType.BENCHED):
                 place = (-sender.left)[: ceil_log2(BENCHED.size)]
                 m.d.comb += sender.payload.valid.eq(1)
-                m.d.comb += sender.payload.p.eq(Cat(elapsed, total).word_select(place, 8))
+                m.d.comb += sender.payload.p.eq(Cat(repeat.elapsed, repeat.total).word_select(place, 8))
         with m.If(self.again):
             m.d.comb += self.results.ready.eq(1)
         return m
-
-    def _refusal(self, m: Module, sealed: Signal, free: Signal) -> Signal:
-        """Why the frame that has begun is refused, an ErrorCode or 0; ``free``: its number has a place."""
-        header, refusal = self._receiver.header, Signal(4)
-        with m.Switch(header.type):
-            with m.Case(FrameType.LOAD, FrameType.READ):
-                with m.If(~self.idle):
-                    m.d.comb += refusal.eq(ErrorCode.BUSY)
-                with m.Elif(~self._words.inside | (header.detail >= len(self.identity.memories))):
-                    m.d.comb += refusal.eq(ErrorCode.RANGE)
-                with m.Elif(header.length == 0):
-                    m.d.comb += refusal.eq(ErrorCode.LENGTH)
-            with m.Case(FrameType.IMAGE):
-                with m.If(~sealed):
-                    m.d.comb += refusal.eq(ErrorCode.TABLES_DAMAGED)
-                with m.Elif(header.length != self.image_bytes):
-                    m.d.comb += refusal.eq(ErrorCode.LENGTH)
-                with m.Elif(~self.room | ~free):
-                    m.d.comb += refusal.eq(ErrorCode.FULL)
-            with m.Case(FrameType.BENCH):
-                with m.If(~sealed):
-                    m.d.comb += refusal.eq(ErrorCode.TABLES_DAMAGED)
-                with m.Elif(~self.idle):
-                    m.d.comb += refusal.eq(ErrorCode.BUSY)
-                with m.Elif((header.address == 0) | (header.address >> COUNT_BITS != 0)):
-                    m.d.comb += refusal.eq(ErrorCode.LENGTH)
-            with m.Case(FrameType.IDENTIFY, FrameType.RESET, FrameType.SEAL):
-                pass
-            with m.Default():
-                m.d.comb += refusal.eq(ErrorCode.TYPE)
-        return refusal
-
-    def _fault(self, m: Module) -> Signal:
-        """What is wrong with the payload that has ended, an ErrorCode or 0."""
-        fault = Signal(4)
-        with m.If(self._receiver.cut):
-            m.d.comb += fault.eq(ErrorCode.TIMEOUT)
-        with m.Elif(~self._receiver.intact):
-            m.d.comb += fault.eq(ErrorCode.CRC)
-        with m.Elif(self._words.outside):
-            m.d.comb += fault.eq(ErrorCode.RANGE)
-        with m.Elif(self._words.position != 0):
-            m.d.comb += fault.eq(ErrorCode.LENGTH)
-        return fault
 
     def _result(self, m: Module, sender: FrameSender):
         """The words of a RESULT frame; one that a reset cuts short is brought to its length."""

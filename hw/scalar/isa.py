@@ -21,7 +21,8 @@ before the DOT.
 from dataclasses import dataclass
 from enum import IntEnum
 
-from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY, Memory
+from haarlequin.hw.link.identity import Memory
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY
 
 WORD = 16
 ACC = 32

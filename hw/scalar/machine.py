@@ -9,8 +9,9 @@ from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.common.tables import sized_memory
 from haarlequin.hw.config import ScalarConfig
-from haarlequin.hw.link.link import machine_ports
-from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY, numbers
+from haarlequin.hw.link.identity import numbers
+from haarlequin.hw.link.ports import machine_ports
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY
 from haarlequin.hw.scalar.core import COUNTER_BITS, ScalarCore
 from haarlequin.hw.scalar.isa import (
     ADDRESS,

@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 
+from haarlequin.hw.link.identity import Identity, Memory
 from haarlequin.hw.link.protocol import (
     BENCHED,
     COUNT_BITS,
@@ -26,8 +27,6 @@ from haarlequin.hw.link.protocol import (
     ErrorCode,
     Frame,
     FrameType,
-    Identity,
-    Memory,
     ProtocolError,
     encode,
 )

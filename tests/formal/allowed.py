@@ -3,9 +3,9 @@
 MODULO = {
     "FrameReceiver.silence": "it is looked at within a frame only, where it ends the frame at its limit",
     "FrameSender.count": "it runs on within a payload, where it is not looked at",
-    "Link.elapsed": "it wraps around, as documented",
-    "Link.total": "it wraps around, as documented",
-    "Link.missing": "the machine gives one result for each image that it was handed; with the last it ends",
+    "Repeat.elapsed": "it wraps around, as documented",
+    "Repeat.total": "it wraps around, as documented",
+    "Repeat.missing": "the machine gives one result for each image that it was handed; with the last it ends",
     "Words.address": "a word outside of the memory was noticed before",
     "SyncFIFO.produce": "a place in a ring of a power of two",
     "SyncFIFO.consume": "a place in a ring of a power of two",

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.link.boot import FlashBoot
-from haarlequin.hw.link.protocol import Identity, Memory
+from haarlequin.hw.link.identity import Identity, Memory
 from haarlequin.hw.link.stuffer import Stuffer
 from haarlequin.hw.link.switch import LineSwitch
 from haarlequin.hw.link.uart import Uart

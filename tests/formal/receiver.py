@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Mux, Signal
 
-from haarlequin.hw.link.frames import FrameReceiver
+from haarlequin.hw.link.receiver import FrameReceiver
 from tests.formal.design import Design
 
 TIMEOUT = 8

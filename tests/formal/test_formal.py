@@ -9,8 +9,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.ends.pool import Pool
-from haarlequin.hw.link.frames import Words
-from haarlequin.hw.link.protocol import Memory
+from haarlequin.hw.link.identity import Memory
+from haarlequin.hw.link.words import Words
 from tests.formal import receiver, thresholds
 from tests.formal.allowed import MODULO
 from tests.formal.design import Design

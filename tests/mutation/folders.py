@@ -33,12 +33,22 @@ LANES = (SIMULATION, "-k", "small_machines and (3x24 or 4x16)")
 SCALAR = (SIMULATION, "-k", "scalar_machine")
 COMPILED = ("tests/sw/compiler/test_compile_model.py", "-k", "not random_models or 3x24 or 4x16")
 
+IN_LINK = ("frames", "judgement", "ports", "receiver", "repeat", "sender", "words")
+"""Parts of the link, which are tested within it."""
+
 OWN: dict[str, tuple[str, ...]] = {
     "hw/accelerator.py": ("tests/hw/test_accelerator.py", "tests/hw/test_machine.py"),
     "hw/timing.py": ("tests/hw/test_timing.py", "tests/sw/compiler/test_schedule.py"),
     "hw/lanes/layers.py": ("tests/hw/test_machine.py",),
     "hw/program.py": ("tests/hw/test_config.py", "tests/hw/test_machine.py"),
-    "hw/link/frames.py": ("tests/hw/link/test_link.py",),
+    **dict.fromkeys(
+        (
+            f"hw/link/{name}.py"
+            for name in ("frames", "judgement", "ports", "receiver", "repeat", "sender", "words")
+        ),
+        ("tests/hw/link/test_link.py",),
+    ),
+    "hw/link/identity.py": ("tests/hw/link/test_protocol.py",),
     "hw/families/carry.py": ("tests/hw/lanes/test_hamming.py",),
     "hw/families/": ("tests/hw/families",),
     "sw/compiler/": COMPILED,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from haarlequin.hw.link.protocol import Memory
+from haarlequin.hw.link.identity import Memory
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import SETTINGS_WORD, settings_layout
 from haarlequin.models.common.errors import UsageError

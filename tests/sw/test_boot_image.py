@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from haarlequin.hw.link.protocol import Decoder, Identity
+from haarlequin.hw.link.identity import Identity
+from haarlequin.hw.link.protocol import Decoder
 from haarlequin.sw.boot_image import boot_image, identity_crc
 from haarlequin.sw.devices.link import load_frames
 from haarlequin.sw.table_folder import TablesError

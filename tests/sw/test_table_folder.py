@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from haarlequin.hw.link.protocol import Memory
+from haarlequin.hw.link.identity import Memory
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.network import checkpoint
 from haarlequin.models.network.freeze import freeze

@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from haarlequin.hw.link.boot import IDENTITY_CRC_BYTES, LENGTH_BYTES, identity_crc
-from haarlequin.hw.link.protocol import Decoder, Frame, FrameType, Identity, ProtocolError
+from haarlequin.hw.link.identity import Identity
+from haarlequin.hw.link.protocol import Decoder, Frame, FrameType, ProtocolError
 from haarlequin.sw.boot_image import boot_image
 from tests.hostile.engine import Reader, Wrong
 from tests.hostile.readers import frames

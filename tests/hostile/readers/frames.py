@@ -4,6 +4,7 @@ from binascii import crc_hqx
 from pathlib import Path
 from random import Random
 
+from haarlequin.hw.link.identity import Identity, Memory
 from haarlequin.hw.link.protocol import (
     PAYLOAD,
     SYNC,
@@ -11,8 +12,6 @@ from haarlequin.hw.link.protocol import (
     ErrorCode,
     Frame,
     FrameType,
-    Identity,
-    Memory,
     ProtocolError,
     encode,
 )

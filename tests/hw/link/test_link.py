@@ -6,8 +6,10 @@ from amaranth.sim import SimulatorContext
 
 from haarlequin.hw.link import protocol
 from haarlequin.hw.link.frames import CRC
-from haarlequin.hw.link.link import Link, machine_ports
-from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, Identity, Memory, encode
+from haarlequin.hw.link.identity import Identity, Memory
+from haarlequin.hw.link.link import Link
+from haarlequin.hw.link.ports import machine_ports
+from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, encode
 from tests.hw.bench import simulate
 
 pytestmark = pytest.mark.slow

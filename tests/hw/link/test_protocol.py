@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from haarlequin.hw.link import protocol
+from haarlequin.hw.link.identity import Identity, Memory
 from haarlequin.hw.link.protocol import (
     BENCHED,
     HEADER_BYTES,
@@ -18,8 +19,6 @@ from haarlequin.hw.link.protocol import (
     ErrorCode,
     Frame,
     FrameType,
-    Identity,
-    Memory,
     ProtocolError,
     encode,
 )

@@ -1,6 +1,7 @@
 import pytest
 
-from haarlequin.hw.link.protocol import Memory, ProtocolError
+from haarlequin.hw.link.identity import Memory
+from haarlequin.hw.link.protocol import ProtocolError
 from haarlequin.models.common.errors import LONGEST, ConfigError, OneLine, UsageError, printable
 from haarlequin.models.presets import preset
 from haarlequin.sw.devices import DeviceError

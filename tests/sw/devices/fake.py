@@ -6,16 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from haarlequin.hw.link.protocol import (
-    BENCHED,
-    Decoder,
-    ErrorCode,
-    Frame,
-    FrameType,
-    Identity,
-    Memory,
-    encode,
-)
+from haarlequin.hw.link.identity import Identity, Memory
+from haarlequin.hw.link.protocol import BENCHED, Decoder, ErrorCode, Frame, FrameType, encode
 from haarlequin.models.presets import preset
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.byte_line import Line

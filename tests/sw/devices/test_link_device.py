@@ -9,17 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from haarlequin.hw.link.protocol import (
-    RESULT_BYTES,
-    SYNC,
-    Decoder,
-    ErrorCode,
-    Frame,
-    FrameType,
-    Identity,
-    Memory,
-    encode,
-)
+from haarlequin.hw.link.identity import Identity, Memory
+from haarlequin.hw.link.protocol import RESULT_BYTES, SYNC, Decoder, ErrorCode, Frame, FrameType, encode
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw import answers
 from haarlequin.sw.devices import CompiledModel, DeviceError

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from haarlequin.hw.link.protocol import Identity
+from haarlequin.hw.link.identity import Identity
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw import accelerator

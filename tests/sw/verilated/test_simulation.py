@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from haarlequin.hw.link.protocol import Frame, FrameType, Identity, encode
+from haarlequin.hw.link.identity import Identity
+from haarlequin.hw.link.protocol import Frame, FrameType, encode
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
 from haarlequin.sim.simulate import simulator
