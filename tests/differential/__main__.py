@@ -5,6 +5,7 @@
     compare.py  deploy mode, onnxruntime, the emulator, firmware, the RTL and a netlist = the golden model
     shrink.py   a case that fails becomes a small one
     record.py   what has been done, and the table
+    records/    what has been done with each seed: committed, since a campaign takes hours
     cases/      the small cases that failed once; a test replays them
 
 Exit codes: 1 is a difference, 2 is usage or build.
@@ -32,7 +33,7 @@ from tests.differential.draw import BATCH, batch, units
 from tests.differential.record import Record
 from tests.differential.shrink import failing, shrink
 
-CASES = Path(__file__).with_name("cases")
+CASES, RECORDS = (Path(__file__).with_name(name) for name in ("cases", "records"))
 
 
 def through(compare: Comparisons, case: Case, record: Record, name: str, folder: Path) -> list[str]:
@@ -88,16 +89,14 @@ def main(argv: list[str] | None = None) -> None:
     warnings.simplefilter("ignore", UnusedElaboratable)  # an accelerator is made only to ask for its shapes
     with one_line_errors(arguments.verbose):
         name = f"seed-{arguments.seed}" + (f"-{arguments.fault}" if arguments.fault else "")
-        record = Record(build_folder("fuzz") / f"{name}.json")
+        record = Record((build_folder("fuzz") if arguments.fault else RECORDS) / f"{name}.json")
         try:
             if not arguments.report:
                 _campaign(arguments, record)
         finally:
-            print("\n".join([record.table(), *record.failures]))
+            print("\n".join([record.table(), *record.failures, record.says]))
             if not (arguments.report or arguments.fault):
-                failures = len(record.failures)
-                says = f"{record.pairs:,} pairs, {failures or 'no'} failures"
-                ledger.write("fuzz", "make fuzz", not failures, says)
+                ledger.write("fuzz", "make fuzz", not record.failures, record.says)
     if record.failures:
         sys.exit(1)
 

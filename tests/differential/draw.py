@@ -100,7 +100,9 @@ def random_machine(seed: str) -> AcceleratorConfig:
     generator = random.Random(seed)
     base = MACHINES["4x16"]
     while True:
-        lanes, chunks = generator.choice([1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16]), generator.randint(1, 12)
+        lanes = generator.choice([1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16])
+        # About 96 and 192 bits: three times the channels of a convolution.
+        chunks = generator.choice([*[generator.randint(1, 12)] * 3, 96 // lanes, 192 // lanes])
         memories = ("weights", "constants", "local", "tokens", "signs", "bank_a", "program", "rows")
         sizes = {name: round(getattr(base, name) * generator.uniform(0.5, 1)) for name in memories}
         try:
@@ -122,7 +124,7 @@ def random_machine(seed: str) -> AcceleratorConfig:
             )
         except ConfigError:
             continue
-        if machine.width <= 96:
+        if machine.width <= 96 or chunks == 192 // lanes:
             return replace(machine, name=f"{machine.name}-{machine.digest:08x}")
 
 

@@ -124,13 +124,17 @@ def test_a_new_machine_is_written_whole(tmp_path):
 def few(monkeypatch, tmp_path):
     """Three batches of one pair, on no machine; returns how to call the command."""
     monkeypatch.setenv("HAARLEQUIN_BUILD", str(tmp_path))
+    monkeypatch.setattr(fuzz, "RECORDS", tmp_path)
     monkeypatch.setattr(fuzz, "units", lambda seed: ((None, number) for number in range(3)))
     return lambda *arguments: fuzz.main(["--pairs", "1", *arguments])
 
 
 def counted(capsys):
     """The last row of the table: the pairs that went through the golden model."""
-    return int(capsys.readouterr().out.splitlines()[-1].split()[1 + len(KINDS)])
+    *_, row, says = capsys.readouterr().out.splitlines()
+    count = int(row.split()[1 + len(KINDS)])
+    assert says == f"{count} pairs, {count} of them with the sources as they are; no failures"
+    return count
 
 
 def test_what_is_done_is_not_done_again(few, monkeypatch, capsys):
@@ -140,6 +144,13 @@ def test_what_is_done_is_not_done_again(few, monkeypatch, capsys):
     few()
     few("--report")
     assert counted(capsys) == 3
+
+
+def test_pairs_of_other_sources_are_counted_apart(few, tmp_path, capsys):
+    few()
+    record = Record(tmp_path / "seed-0.json")
+    record.batches["none/1"]["sources"] = "others"
+    assert record.says == "3 pairs, 2 of them with the sources as they are; no failures"
 
 
 def test_an_interruption_ends_with_the_count(few, monkeypatch, capsys):
