@@ -8,6 +8,7 @@ Python is too old or lacks a package.
 import argparse
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,7 @@ def run(
             if note:
                 report.note(item.path, note)
             under_way.append((item, converted))
+            tally.first = tally.first or time.perf_counter()
             yield converted
 
     for result in accelerator.stream(pixels()):

@@ -31,6 +31,10 @@ class Tally:
     """Counts the results of a run."""
 
     began: float = field(default_factory=time.perf_counter)
+    first: float = 0.0
+    """When the device got its first image."""
+    latency: float = 0.0
+    """Seconds from then until its answer came."""
     answered: int = 0
     refused: int = 0
     """The number of images, and of names without images, that could not be used."""
@@ -46,6 +50,7 @@ class Tally:
 
     def add(self, item: Item, result: Result) -> None:
         """Count an image with its result."""
+        self.latency = self.latency or time.perf_counter() - self.first
         self.answered += 1
         self.settled.add(item.path)
         self.cycles += result.cycles
@@ -147,6 +152,7 @@ class Report:
             if tally.cycles:
                 parts.append(f"{tally.cycles / tally.answered:.0f} cycles an image{word}")
             parts.append(f"{tally.answered / (time.perf_counter() - tally.began):.1f} images/s")
+            parts.append(f"{1e3 * tally.latency:,.1f} ms for the first")
         if checked:
             same = tally.answered - tally.differing
             parts.append(f"{same} of {tally.answered} equal to the golden model")

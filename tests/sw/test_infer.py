@@ -96,8 +96,10 @@ def test_the_simulator_is_what_runs_by_default(run):
     code, out, error = run("--limit", 2)
     assert (code, error) == (0, [])
     assert out[:2] == [FIRST, "digits/test/1: 6 96.6%, 4918 cycles"]
-    pattern = r"2 images, 100\.00% right \(2 of 2\), 4918 cycles an image, [0-9.]+ images/s"
-    assert re.fullmatch(pattern, out[2])
+    pattern = r"2 images, 100\.00% right \(2 of 2\), 4918 cycles an image, ([0-9.]+) images/s"
+    found = re.fullmatch(pattern + ", ([0-9.]+) ms for the first", out[2])
+    rate, milliseconds = map(float, found.groups())
+    assert 0 < milliseconds / 1000 < 2 / rate + 0.1  # within the time that both took
     assert len(out) == 3
 
 
