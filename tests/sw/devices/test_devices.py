@@ -23,6 +23,9 @@ from serial.tools import list_ports
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
+from haarlequin.sim.ethernet.board import ethernet_simulator
+from haarlequin.sim.ethernet.host import LATENCY as UDP_LATENCY
+from haarlequin.sim.ethernet.host import Cable, SimulatedSocket
 from haarlequin.sim.fifo_board import SimulatedFtdi, fifo_simulator
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
@@ -37,6 +40,7 @@ from haarlequin.sw.devices import (
     open_device,
     serial_port,
     spi_port,
+    udp_port,
     usb_port,
 )
 from haarlequin.sw.devices.serial_port import SerialLine
@@ -50,7 +54,7 @@ PATIENCE = 2.0
 """Seconds for an answer from a board that is simulated, on a computer that has other work."""
 
 
-@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "fifo"])
+@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "fifo", "udp"])
 def device(request, trained_digits):
     """A device that has the digits."""
     with contextlib.ExitStack() as stack:
@@ -78,6 +82,14 @@ def device(request, trained_digits):
             for module, members in simulated_pyftdi(MACHINE).items():
                 patch.setitem(sys.modules, module, members)
             name = "ftdi:"
+        if name == "udp":
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            cable = Cable(Simulation(ethernet_simulator(MACHINE, build_folder("sim"))))
+            patch.setattr(udp_port, "_connected", lambda host, port: SimulatedSocket(cable))
+            patch.setattr(udp_port, "time", SimpleNamespace(monotonic=lambda: cable.seconds))
+            patch.setattr(udp_port, "LATENCY", UDP_LATENCY)
+            patch.setattr(udp_port, "PATIENCE", UDP_LATENCY)
+            name = "udp:board"
         device = stack.enter_context(open_device(name, MACHINE))
         device.load(trained_digits)
         yield device
@@ -127,7 +139,7 @@ def test_what_it_is(device):
     predicts = device.name == "golden"
     assert device.predicts == predicts
     assert device.digest == MACHINE.digest
-    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi", "usb", "ftdi")
+    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi", "usb", "ftdi", "udp")
 
 
 def test_results_are_the_golden_models_and_in_order(device, pictures, expected):
