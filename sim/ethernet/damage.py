@@ -83,6 +83,7 @@ class NoisyCable(Noise, Cable):
     """
 
     kinds = FRAME_FAULTS  # type: ignore[assignment]
+    exact = False
 
     def __init__(self, simulation: Simulation, seed: int):
         Cable.__init__(self, simulation)
@@ -93,7 +94,7 @@ class NoisyCable(Noise, Cable):
     def arm(self, kind: str, outward: bool, distance: int) -> None:
         """Let this fault happen once."""
         super().arm(kind, outward, distance)
-        self._looked_at, self._kept = self.simulation.cycle, None
+        self._looked_at, self._kept = self.cycle, None
 
     def put(self, raw: bytes, damaged: bool = False) -> None:
         """Put the bytes of a line on it, or what becomes of them."""
@@ -134,7 +135,7 @@ class NoisyCable(Noise, Cable):
 
     def _reset(self) -> None:
         """Reset the accelerator, if that is the fault and it is time."""
-        due = self.simulation.cycle - self._looked_at >= self._distance * CYCLES
+        due = self.cycle - self._looked_at >= self._distance * CYCLES
         if self._kind == RESET and not self.happened and due:
             self.restart()
             self.happened = True

@@ -30,14 +30,23 @@ class Cable:
         simulation: the one of an `EthernetBoard`.
     """
 
+    exact = True
+    """Whether it never damages anything, as in `Line`."""
+
     def __init__(self, simulation: Simulation):
         self.simulation = simulation
+        self._before = 0
         self._came, self._frames = bytearray(), deque[bytes]()
+
+    @property
+    def cycle(self) -> int:
+        """Cycles of the bench since the beginning, also where it was restarted."""
+        return self._before + self.simulation.cycle
 
     @property
     def seconds(self) -> float:
         """The time in the simulation."""
-        return self.simulation.cycle / HERTZ
+        return self.cycle / HERTZ
 
     def send(self, frame: bytes) -> None:
         """Send a frame, which gets its check sequence here."""
@@ -72,6 +81,7 @@ class Cable:
 
     def restart(self) -> None:
         """Reset the accelerator and the PHY."""
+        self._before = self.cycle
         self.simulation.restart()
         self._came.clear()
         self._frames.clear()
@@ -161,5 +171,5 @@ class SimulatedUdpLine(UdpLine):
     """
 
     def __init__(self, cable: Cable, socket: UdpSocket | None = None):
-        socket = socket or SimulatedSocket(cable)
+        socket, self.exact = socket or SimulatedSocket(cable), cable.exact
         super().__init__("udp:sim", socket, lambda: cable.seconds, LATENCY, LATENCY)

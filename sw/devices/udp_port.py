@@ -30,6 +30,10 @@ AGAIN = 5
 """How often that is done, without any progress, before a new session is begun: the board does not know of
 this one, since it has been switched off or another computer has begun one."""
 
+LATE = 4
+"""A datagram from the board is taken for doubled or late if its number is the last one or one of those before
+it, so many in all. Any other number is a new one: one that was damaged must not make all others old."""
+
 _NAME = re.compile(r"([^:\s]+)(?::(\d{1,5}))?")
 
 
@@ -64,7 +68,7 @@ class UdpLine(Line):
         patience: seconds after which datagrams are sent again.
     """
 
-    exact = False
+    exact: bool = False
     silence_hint = (
         "; is the cable plugged in, are the board's lamps lit, is this its address, and is one of this "
         "computer's in the same network (docs/boards.md)?"
@@ -150,7 +154,7 @@ class UdpLine(Line):
             self._tries, self._since = 0, self._clock()
             self._progress = self._since
         data = datagram[FROM_BOARD.size :]
-        if data and (self._heard < 0 or 0 < (number - self._heard) % NUMBERS < NUMBERS // 2):
+        if data and (self._heard < 0 or (self._heard - number) % NUMBERS >= LATE):
             self._heard = number
             self._came += data
 
@@ -177,8 +181,7 @@ class UdpLine(Line):
 def udp_device(where: str) -> LinkDevice:
     """Open the accelerator at ``HOST[:PORT]``.
 
-    Raises `UsageError` for another form, and `DeviceError` where there is no such host, or it does not
-    answer.
+    Raises `UsageError` for another form, and `DeviceError` where there is no such host or it is silent.
     """
     form = _NAME.fullmatch(where)
     port = int(form[2] or PORT) if form else 0

@@ -60,7 +60,7 @@ def outcome_of(model, faults, seed, kind="bytes"):
         ("bytes", FAULTS, 1000),
         ("spi", BUS_FAULTS, 80),
         ("fifo", FAULTS, 60),
-        ("udp", FRAME_FAULTS, 45),
+        ("udp", FRAME_FAULTS, 30),
         ("usb", FAULTS, 40),
     ],
     ids=["bytes", "spi", "fifo", "udp", "usb"],

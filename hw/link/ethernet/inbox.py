@@ -42,8 +42,7 @@ class Inbox(wiring.Component):
     heard : Out(1)
         High in the same cycle as ``datagram``: it is one of the session, from whoever sent it.
     tell : Out(1)
-        High for a cycle: the host should be told ``following``, which has changed, or which it seems not to
-        know.
+        High for a cycle: the host should be told ``following``, which is new, or seems to be to the host.
     """
 
     begin: In(1)

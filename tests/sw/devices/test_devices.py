@@ -88,6 +88,7 @@ def device(request, trained_digits):
             patch.setattr(udp_port, "_connected", lambda host, port: SimulatedSocket(cable))
             patch.setattr(udp_port, "time", SimpleNamespace(monotonic=lambda: cable.seconds))
             patch.setattr(udp_port, "LATENCY", UDP_LATENCY)
+            patch.setattr(udp_port.UdpLine, "exact", cable.exact)
             patch.setattr(udp_port, "PATIENCE", UDP_LATENCY)
             name = "udp:board"
         device = stack.enter_context(open_device(name, MACHINE))

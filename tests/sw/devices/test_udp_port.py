@@ -131,6 +131,23 @@ def test_answers_come_once_and_in_order():
     assert came == b"abcd"
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5, 4096, 40_000])
+def test_a_damaged_number_makes_only_few_others_old(step):
+    """The link asks six times."""
+    board = Board()
+    one = line(board)
+    one.send(b"?")
+    board.answer(b"a")
+    board.answers.append(FROM_BOARD.pack(board.session, 1, 1 + step) + b"X")
+    board.number = 2
+    for _ in range(5):
+        board.answer(b"b")
+    came = b""
+    while data := one.receive(0.5):
+        came += data
+    assert came in (b"aX" + b"b" * count for count in range(1, 6))
+
+
 def test_answers_whose_numbers_go_round():
     board = Board()
     one = line(board)

@@ -111,6 +111,10 @@ NOTHING = {
     "IPv6": datagram(version=0x65),
     "a wrong checksum": datagram(checksum=0x1234),
     "a packet that is longer than its frame": packet(packets.UDP, USUAL, length=120),
+    "one whose datagram is, too": packet(
+        packets.UDP, packets.udp(IP, FROM, BOARD.ip, PORT, b"x" * 60, 100), length=120
+    ),
+    "a ping that is longer than its frame": packet(packets.ICMP, packets.echo(8, 1, 2, b""), length=60),
     "a packet that is as long as can be": packet(packets.UDP, USUAL, length=0xFFFF),
     "a packet that is shorter than its header": packet(packets.UDP, USUAL, length=3),
     "a datagram that is longer than its packet": datagram(b"x" * 60, length=69),
