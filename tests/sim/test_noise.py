@@ -72,7 +72,7 @@ def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
     for name, count in outcome.faults.items():
         kinds[name.split()[0]] += count
     assert set(kinds) == {*known, RESET}
-    assert min(kinds.values()) >= faults / 20
+    assert min(kinds.values()) >= faults // 20
     assert outcome.wrong == 0
     assert outcome.answered + outcome.reported >= 3 * faults
     assert outcome.reported <= 3 * faults / 100  # a fault is no excuse: hardly any image is lost to one

@@ -87,6 +87,7 @@ def test_long_frames_go_in_several_datagrams_and_never_more_than_the_board_keeps
         with pytest.raises(Unplugged, match=r"^udp:it: the board has taken nothing for 10 s$"):
             one.send(data)
         assert len(board.kept) == SLOTS, at
+        assert len({each for each in board.sent if each[:2] == board.sent[-1][:2]}) == SLOTS
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -159,6 +159,22 @@ def test_it_answers_whoever_spoke_last():
     assert [to for *_, to in datagrams(frames)] == [mine, mine, others]
 
 
+def test_a_datagram_of_another_session_changes_nothing():
+    """The machine takes the host's bytes only after it, and the host is told so."""
+    blocked = [True]
+
+    async def testbench(computer):
+        other = Computer(computer.context, computer.line, computer.tick, "0a0000000002", "192.168.2.7", 6000)
+        await computer.datagram(9, 0, b"ab", gap=100)
+        await other.datagram(8, 1, b"X", gap=100)
+        blocked.clear()
+        await computer.tick(300)
+
+    frames, received = simulate(testbench, takes=lambda: not blocked)
+    assert received == b"ab"
+    assert [to for *_, to in datagrams(frames)] == [("0a0000000001", "192.168.2.1", 5000)]
+
+
 def test_nothing_is_sent_to_nobody():
     async def testbench(computer):
         await computer.tick(1500)
