@@ -99,7 +99,7 @@ def routed_table() -> list[str]:
         "| board | accelerator | LUT4 | FF | BRAM | DSP | clock, MHz |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
-    for found in (routed()[name] for name in BOARDS):
+    for found in (routed()[name] for name in BOARDS if name in routed()):
         used = (f"{found[column]:,} of {found['available'][column]:,}" for column in found["available"])
         clock = f"{found['fmax_mhz']} of {found['clock_mhz']:g}"
         rows.append(f"| {found['part']} | `{found['config']}` | {' | '.join(used)} | {clock} |")

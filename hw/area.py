@@ -30,6 +30,8 @@ from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.lane_array import LaneArray
 from haarlequin.hw.lanes.local_convolution import LocalConvolution
 from haarlequin.hw.lanes.postprocess import PostProcess
+from haarlequin.hw.link.ethernet.address import Address
+from haarlequin.hw.link.ethernet.line import EthernetLine
 from haarlequin.hw.link.fifo import FifoMaster
 from haarlequin.hw.link.spi import SpiSlave
 from haarlequin.models.common import cli
@@ -160,6 +162,7 @@ def _report(width: int, routed: bool, seed: int) -> None:
         "head, 10 classes of 128 channels": Head(widths, 64, 128, 10),
         "SPI slave": SpiSlave(),
         "FT232H's FIFO": FifoMaster(),
+        "Ethernet with UDP": EthernetLine(Address()),
         f"four lanes × {width} with their banks": Slice(4, width, widths),
     }
     print(f"{'block':<40}" + "".join(f"{resource.upper():>8}" for resource in RESOURCES))

@@ -14,6 +14,10 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import ModelConfig
 from haarlequin.sim import fifo_board, spi_board
+from haarlequin.sim.ethernet import board as ethernet_board
+from haarlequin.sim.ethernet.board import ethernet_simulator
+from haarlequin.sim.ethernet.host import Cable as NetworkCable
+from haarlequin.sim.ethernet.host import SimulatedUdpLine
 from haarlequin.sim.fifo_board import SimulatedFifoLine, fifo_simulator, simulated_fifo
 from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine, spi_simulator
 from haarlequin.sim.usb import board as usb_board
@@ -22,7 +26,12 @@ from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sw.devices import DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import IN_FLIGHT, LinkDevice
-from haarlequin.sw.rates import fifo_images_per_second, spi_images_per_second, usb_images_per_second
+from haarlequin.sw.rates import (
+    fifo_images_per_second,
+    spi_images_per_second,
+    udp_images_per_second,
+    usb_images_per_second,
+)
 from haarlequin.sw.resolve import ModelSource
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ
 from haarlequin.sw.verilated.simulation import Simulation
@@ -58,6 +67,11 @@ def _fifo(machine: AnyConfig) -> tuple[Line, Simulation]:
     return SimulatedFifoLine(simulation, fifo), simulation
 
 
+def _udp(machine: AnyConfig) -> tuple[Line, Simulation]:
+    cable = NetworkCable(Simulation(ethernet_simulator(machine, build_folder("sim"))))
+    return SimulatedUdpLine(cable), cable.simulation
+
+
 CABLES = {
     "spi": Cable(
         "an SPI bus of 50 MHz",
@@ -67,6 +81,7 @@ CABLES = {
         _spi,
     ),
     "fifo": Cable("an FT232H's FIFO of 60 MHz", CLOCK_HZ, fifo_board.CYCLES, fifo_images_per_second, _fifo),
+    "udp": Cable("Ethernet at a gigabit", CLOCK_HZ, ethernet_board.CYCLES, udp_images_per_second, _udp),
     "usb": Cable("USB at full speed", IO_HZ, usb_board.CYCLES, usb_images_per_second, _usb),
 }
 

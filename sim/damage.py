@@ -1,6 +1,7 @@
 """Lines to simulated accelerators that damage what they carry, one fault after another, on purpose."""
 
 import random
+from collections.abc import Callable, Mapping
 
 from haarlequin.sim.fifo_board import CYCLES as FIFO_BOARD_CYCLES
 from haarlequin.sim.spi_board import BYTE, SimulatedBus
@@ -67,6 +68,9 @@ class Noise:
     It hits the byte that is ``distance`` bytes further on in its direction; a reset waits as many cycles.
     """
 
+    kinds: Mapping[str, Callable[..., bytes]] = FAULTS
+    """The faults that may happen, beside a `RESET`."""
+
     def __init__(self, seed: int):
         self._dice = random.Random(seed)
         self.happened = True
@@ -83,7 +87,7 @@ class Noise:
             self._distance -= len(stream)
             return stream
         self.happened = True
-        return BUS_FAULTS[self._kind](stream, self._distance, self._dice)
+        return self.kinds[self._kind](stream, self._distance, self._dice)
 
 
 class NoisyLine(Noise, Line):
@@ -126,6 +130,8 @@ class NoisyBus(Noise):
 
     Bytes that are lost, or come twice, are eight edges of SCK that are missed, or of noise.
     """
+
+    kinds = BUS_FAULTS
 
     def __init__(self, bus: SimulatedBus, seed: int):
         super().__init__(seed)

@@ -21,7 +21,10 @@ from haarlequin.models import data
 from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
-from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, Noise, NoisyBus, NoisyFifo, NoisyHost, NoisyLine
+from haarlequin.sim.damage import RESET, Noise, NoisyBus, NoisyFifo, NoisyHost, NoisyLine
+from haarlequin.sim.ethernet.board import ethernet_simulator
+from haarlequin.sim.ethernet.damage import NoisyCable
+from haarlequin.sim.ethernet.host import SimulatedUdpLine
 from haarlequin.sim.fifo_board import SimulatedFifoLine, fifo_simulator, simulated_fifo
 from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine, spi_simulator
 from haarlequin.sim.usb.board import HERTZ, SimulatedUsbLine, usb_simulator
@@ -37,8 +40,8 @@ IMAGES = 3
 """Images that are sent for each fault, so that it meets one that is computed, waits, or arrives."""
 
 
-LINES = ("bytes", "spi", "fifo", "usb")
-"""The lines whose noise is simulated: a byte stream as of a UART, and three with wires of their own."""
+LINES = ("bytes", "spi", "fifo", "udp", "usb")
+"""The lines whose noise is simulated: a byte stream as of a UART, and four with wires of their own."""
 
 
 @dataclass
@@ -63,7 +66,7 @@ def campaign(
     if model.golden is None:
         raise ValueError("a campaign needs the golden model, not tables alone")
     dice, outcome = random.Random(seed), Outcome()
-    kinds = (*(BUS_FAULTS if isinstance(noise, NoisyBus) else FAULTS), RESET)
+    kinds = (*noise.kinds, RESET)
     expected = model.golden(images)
     loading = sum(len(words) for words in model.placed.words.values()) * 8
     while outcome.faults.total() < faults:
@@ -101,6 +104,9 @@ def noisy(kind: str, machine: AnyConfig, seed: int) -> tuple[Line, Noise]:
         simulation, chip = simulated_fifo(fifo_simulator(machine, build_folder("sim")))
         fifo = NoisyFifo(simulation, chip, seed)
         return SimulatedFifoLine(simulation, fifo), fifo
+    if kind == "udp":
+        cable = NoisyCable(Simulation(ethernet_simulator(machine, build_folder("sim"))), seed)
+        return SimulatedUdpLine(cable), cable
     line = NoisyLine(SimulatedLine(simulator(machine, build_folder("sim"))), seed)
     return line, line
 

@@ -13,6 +13,7 @@ from haarlequin.hw.boards.board import PLACERS, Board
 from haarlequin.hw.boards.top import clocks
 from haarlequin.hw.families.family import PLACED, RESOURCES
 from haarlequin.hw.families.pll import decimal
+from haarlequin.hw.link.ethernet.address import DEFAULT
 from haarlequin.hw.presets import accelerator
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.errors import UsageError, printable
@@ -162,6 +163,7 @@ def main(argv: list[str] | None = None) -> None:
         action="store_true",
         help="with an FT232H's synchronous FIFO, where the board has pins for it",
     )
+    parser.add_argument("--address", help=f"of a board with Ethernet, IPv4 (default: {DEFAULT})")
     parser.add_argument("--baud", type=int, help="of the UART (default: the board's best)")
     parser.add_argument("--seed", type=int, default=1, help="of the placement (default: 1)")
     parser.add_argument("--placer", choices=PLACERS, help="of nextpnr (default: the board's own)")
@@ -184,8 +186,9 @@ def _run(arguments: argparse.Namespace) -> None:
     clock_hz = round(arguments.freq * 1e6) if arguments.freq else None
     target = board(arguments.board)
     target = target.with_usb() if arguments.usb else target
+    target = target.with_fifo() if arguments.fifo else target
     make(
-        target.with_fifo() if arguments.fifo else target,
+        target.with_address(arguments.address) if arguments.address is not None else target,
         arguments.config,
         clock_hz,
         arguments.baud,

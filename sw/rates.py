@@ -9,6 +9,8 @@ from functools import cache
 
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.head import Head
+from haarlequin.hw.link.ethernet.datagrams import TO_BOARD, pieces
+from haarlequin.hw.link.ethernet.rgmii import ETHERNET_HZ
 from haarlequin.hw.link.protocol import RESULT_BYTES, Frame, FrameType, encode
 from haarlequin.hw.link.usb_ids import PACKET
 from haarlequin.hw.presets import CONFIGS
@@ -25,6 +27,10 @@ PACKETS_PER_SECOND = 19_000
 FIFO_BYTES_PER_SECOND = 40e6
 """Bytes that an FT232H carries in its synchronous FIFO mode (DS_FT232H, section 1: up to 40 Mbytes/s). Its
 bus has 60 million cycles for them."""
+
+DATAGRAM_BYTES = 8 + 14 + 20 + 8 + TO_BOARD.size + 4 + 12
+"""Bytes on the line for a datagram, beside those of the link: preamble, the headers of Ethernet, IPv4 and
+UDP, the datagram's own, the check sequence, and the gap to the next frame."""
 
 BITS_OF_A_BYTE = 10
 """On a UART: a start bit, eight of data, a stop bit."""
@@ -108,6 +114,12 @@ def usb_images_per_second(model: ModelConfig) -> float:
     """The most images in a second that USB at full speed carries, both frames in packets of their own."""
     packets = sum(-(-size // PACKET) for size in frame_bytes(model).values())
     return PACKETS_PER_SECOND / packets
+
+
+def udp_images_per_second(model: ModelConfig) -> float:
+    """The most images in a second that a gigabit carries in datagrams, both directions at once."""
+    size = max(frame_bytes(model).values())
+    return ETHERNET_HZ / (size + len([*pieces(bytes(size))]) * DATAGRAM_BYTES)
 
 
 def images_per_second(model: str, config: str, clock_hz: float, baud: int) -> tuple[float, float]:

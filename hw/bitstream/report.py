@@ -13,7 +13,7 @@ DEPTH = 4
 """How many levels of modules below the top the report distinguishes."""
 
 
-LINES = ("sck", "sck_clk", "fifo_clk", "usb_clk", "usb_io_clk")
+LINES = ("sck", "sck_clk", "fifo_clk", "usb_clk", "usb_io_clk", "ethernet_clk")
 """The clocks that lines bring end in one of these. A line's module has the accelerator's clock as well."""
 
 

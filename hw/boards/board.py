@@ -1,11 +1,13 @@
 """`Board`: the facts about a board that the flow needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from amaranth.build import Attrs, Clock, Pins, PinsN, Platform, Resource, Subsignal
 
+from haarlequin.hw.link.ethernet.address import Address
+from haarlequin.hw.link.ethernet.rgmii import ETHERNET_HZ
 from haarlequin.hw.link.fifo import FIFO_HZ
 from haarlequin.models.common.errors import UsageError
 
@@ -69,6 +71,23 @@ def fifo_resource(
     )
 
 
+def ethernet_resource(rst: str, tx: str, rx: str, attrs: Attrs, outputs: Attrs) -> Resource:
+    """The pins of a gigabit PHY with RGMII, as the resource `host_ethernet` 0.
+
+    ``tx`` and ``rx`` are the clock, the control wire and the four of the data in each direction, and ``rst``
+    is low while the PHY is to be reset. ``outputs`` are attributes for pins that are driven fast.
+    """
+    pins = {}
+    for name, direction in (("tx", "o"), ("rx", "i")):
+        clock, control, *data = (tx if name == "tx" else rx).split()
+        more = [outputs] if name == "tx" else []
+        rate = [Clock(ETHERNET_HZ)] if name == "rx" else []
+        pins[f"{name}_clk"] = Subsignal(f"{name}_clk", Pins(clock, dir=direction), *rate, *more)
+        pins[f"{name}_ctrl"] = Subsignal(f"{name}_ctrl", Pins(control, dir=direction), *more)
+        pins[f"{name}_data"] = Subsignal(f"{name}_data", Pins(" ".join(data), dir=direction), *more)
+    return Resource("host_ethernet", 0, Subsignal("rst", PinsN(rst, dir="o")), *pins.values(), attrs)
+
+
 class BoardError(UsageError, ValueError):
     """A request that a board cannot fulfil. The message says which ones it can."""
 
@@ -110,6 +129,10 @@ class Board:
     """The resource of a USB plug of the FPGA's own that gets a device; None leaves it alone (`with_usb`)."""
     fifo: tuple[str, int] | None = None
     """The resource of the pins to an FT232H that get a FIFO; None leaves them alone (`with_fifo`)."""
+    ethernet: tuple[str, int] | None = None
+    """The resource of its PHY, made by `ethernet_resource`; None if the board has none."""
+    address: Address = field(default_factory=Address)
+    """The address that it has on a network, if it has a PHY."""
     reset: str = "button"
     """The resource of the button that resets the accelerator."""
     leds: tuple[tuple[str, int], ...] = (("led", 0), ("led", 1), ("led", 2))
@@ -136,6 +159,12 @@ class Board:
         if not self.has_fifo:
             raise BoardError(f"{self.name} has no pins for an FT232H's FIFO")
         return replace(self, fifo=("host_fifo", 0))
+
+    def with_address(self, ip: str) -> Self:
+        """The board with that IPv4 address; `BoardError` where it has no Ethernet."""
+        if self.ethernet is None:
+            raise BoardError(f"{self.name} has no Ethernet, and so no address")
+        return replace(self, address=Address(ip))
 
     @property
     def input_hz(self) -> int:

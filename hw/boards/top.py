@@ -18,11 +18,13 @@ from amaranth.lib import io, stream, wiring
 from amaranth.lib.cdc import AsyncFFSynchronizer
 
 from haarlequin.hw.accelerator import Accelerator
+from haarlequin.hw.boards import phy
 from haarlequin.hw.boards.board import Board, BoardError
 from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.link.boot import FlashBoot
+from haarlequin.hw.link.ethernet.line import EthernetLine
 from haarlequin.hw.link.fifo import FifoMaster
 from haarlequin.hw.link.spi import SpiSlave
 from haarlequin.hw.link.switch import LineSwitch
@@ -132,7 +134,7 @@ class BoardTop(Elaboratable):
         around.submodules.uart = uart = Uart(self.divisor)
         pins = platform.request("uart", 0, dir="-")
         m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
-        lines: list[Uart | SpiSlave | UsbDevice | FifoMaster] = [uart]
+        lines: list[Uart | SpiSlave | UsbDevice | FifoMaster | EthernetLine] = [uart]
         # What these hold stays as it is in a reset: their other clock would have to see it as well.
         if self.board.spi:
             m.submodules.spi = spi = SpiSlave()
@@ -159,6 +161,10 @@ class BoardTop(Elaboratable):
                 m.d.comb += self._pin(m, "o", getattr(pins, name)).eq(getattr(fifo, name))
             m.submodules += (bus := io.Buffer("io", pins.data))
             m.d.comb += [bus.o.eq(fifo.data_out), bus.oe.eq(fifo.driving), fifo.data_in.eq(bus.i)]
+        if self.board.ethernet:
+            m.submodules.ethernet = ethernet = EthernetLine(self.board.address)
+            lines.append(ethernet)
+            phy.connect(m, platform, self._family, self.board.ethernet, ethernet, self.clock_hz)
         if len(lines) == 1:
             return uart.received, uart.to_send
         around.submodules.switch = switch = LineSwitch(len(lines))

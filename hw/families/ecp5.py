@@ -11,6 +11,9 @@ from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
 from haarlequin.hw.families.family import Family, RamShape
 from haarlequin.hw.families.pll import Pll, Range, Setting
 
+DELAY_STEP = 25e-12
+"""Seconds of a step of a DELAYG (Lattice FPGA-DS-02012), of which there are 128."""
+
 
 @dataclass(frozen=True)
 class Ecp5Setting(Setting):
@@ -136,6 +139,25 @@ class Ecp5(Family):
             o_Q=held,
         )
         return held
+
+    def clock_for_pin(self, m: Module, domain: str, seconds: float) -> Value:
+        clock, later = Signal(), Signal()
+        m.submodules.pin_clock = Instance(
+            "ODDRX1F",
+            i_SCLK=ClockSignal(domain),
+            i_RST=Const(0),
+            i_D0=Const(1),
+            i_D1=Const(0),
+            o_Q=clock,
+        )
+        m.submodules.pin_delay = Instance(
+            "DELAYG",
+            p_DEL_MODE="SCLK_ALIGNED",
+            p_DEL_VALUE=round(seconds / DELAY_STEP),
+            i_A=clock,
+            o_Z=later,
+        )
+        return later
 
     def flash_clock(self, m: Module, clock: Value, idle: Value) -> bool:
         # The clock of the flash has no ordinary pin: only this primitive drives it.

@@ -114,6 +114,13 @@ class Family(ABC):
         m.d[domain] += held.eq(value)
         return held
 
+    def clock_for_pin(self, m: Module, domain: str, seconds: float) -> Value:
+        """A domain's clock for a pin that is driven, so much later than data that leave by the same clock.
+
+        Nothing else may read it. Raises `NotImplementedError` where the family has no board that needs one.
+        """
+        raise NotImplementedError(f"{self.name} has no clock for a pin")
+
     def _nextpnr(self, seed: int, placer: str) -> list[str]:
         files = ["--json", self.netlist, "--report", REPORT]
         # nextpnr does not fail if the clock is missed, because the error of this flow says more about it.

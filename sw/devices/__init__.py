@@ -7,8 +7,8 @@ says what every device does.
     golden.py       the golden model as a device
     several.py      several devices as one; feed.py: the queue that each of them takes images from
     link.py         an accelerator at the other end of a line: the host's end of the protocol
-    byte_line.py    `Line`, which carries the bytes: serial_port.py, spi_port.py, usb_port.py and fifo_port.py
-                    to a board, simulated.py to the RTL
+    byte_line.py    `Line`, which carries the bytes: serial_port.py, spi_port.py, usb_port.py, fifo_port.py
+                    and udp_port.py to a board, simulated.py to the RTL
     plugged_in.py   which devices this computer has, and who holds them
     port_errors.py  why a serial port cannot be opened, and what to do about it
 """
@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from haarlequin.hw.config import AnyConfig
+from haarlequin.hw.link.ethernet.address import PORT
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.common.places import build_folder
 from haarlequin.sw.devices.device import (
@@ -50,12 +51,13 @@ KINDS = {
     "spi:BUS[@HZ]": "one on an SPI bus, spi:/dev/spidev0.0@20000000 or spi:ftdi://ftdi:232h/1 for example",
     "usb:[VID:PID:][SERIAL]": "one that is a USB device itself, with this serial number or any",
     "ftdi:[URL]": "one at an FT232H's synchronous FIFO, ftdi:ftdi://ftdi:232h/1 or the first one",
+    "udp:HOST[:PORT]": "one with Ethernet, udp:192.168.2.50 for example",
 }
 
 
 def is_board(name: str) -> bool:
     """Whether a device is a board, which has an accelerator of its own, or several boards."""
-    return all(each.startswith(("serial:", "spi:", "usb:", "ftdi:")) for each in name.split(","))
+    return all(each.startswith(("serial:", "spi:", "usb:", "ftdi:", "udp:")) for each in name.split(","))
 
 
 def device_names(name: str) -> list[str]:
@@ -78,6 +80,8 @@ def device_names(name: str) -> list[str]:
 def _whereabouts(name: str) -> str:
     """The device without its rate; a port by its own path, whatever link leads there."""
     kind, colon, rest = name.partition(":")
+    if kind == "udp":
+        return name.removesuffix(f":{PORT}")
     if kind not in ("serial", "spi"):
         return name
     port = rest.partition("@")[0]
@@ -125,6 +129,10 @@ def open_device(name: str, machine: AnyConfig | None, notice: Notice = print) ->
         from haarlequin.sw.devices.fifo_port import fifo_device
 
         return fifo_device(rest)
+    if kind == "udp" and rest:
+        from haarlequin.sw.devices.udp_port import udp_device
+
+        return udp_device(rest)
     if name not in ("sim", "golden"):
         raise UsageError(f"unknown device {name!r}: there are {', '.join(KINDS)}")
     if name == "golden":

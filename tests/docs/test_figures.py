@@ -40,7 +40,9 @@ def test_recorded_boards_are_the_boards_of_the_project():
     """`make bitstream` would build the same today: another configuration, clock or rate would make other
     figures.
     """
-    assert figures.routed().keys() == BOARDS.keys()
+    assert figures.routed().keys() <= BOARDS.keys()
+    assert BOARDS.keys() - figures.routed().keys() == {"ecpix5-85f"}
+    assert "This board has not been routed with its accelerator" in text(ROOT / "docs" / "boards.md")
     for name, found in figures.routed().items():
         board = BOARDS[name]
         assert found["part"] == board.title
@@ -73,7 +75,9 @@ def test_sentences_of_the_readme_have_the_same_figures():
     images = rates.usb_images_per_second(PRESETS["cifar10-nano"])
     assert f"has a USB plug of its FPGA's own, which carries {images:,.0f} images/s" in page
     of_ecp5 = {name for name, board in BOARDS.items() if board.family == "ecp5"}
-    assert of_ecp5 == {name for name, board in BOARDS.items() if board.has_usb}
+    assert of_ecp5 - {"ecpix5-85f"} == {name for name, board in BOARDS.items() if board.has_usb}
+    images = rates.udp_images_per_second(PRESETS["cifar10-nano"])
+    assert f"carries\n{images:,.0f} CIFAR-10 images a second" in text(ROOT / "docs" / "boards.md")
     assert "not yet run on hardware" in page
     assert page.count("not yet run on hardware") == 1
 

@@ -11,6 +11,8 @@ from amaranth.lib.wiring import In, Out
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.link.boot import FlashBoot
+from haarlequin.hw.link.ethernet.address import Address
+from haarlequin.hw.link.ethernet.line import Station
 from haarlequin.hw.link.identity import Identity, Memory
 from haarlequin.hw.link.stuffer import Stuffer
 from haarlequin.hw.link.switch import LineSwitch
@@ -68,7 +70,7 @@ def with_streams() -> dict[str, wiring.Component]:
     """Every block that has streams, by its class."""
     found = {"SkidBuffer": SkidBuffer(), "Uart": Uart(4), "FlashBoot": boot(CLOCK)}
     found |= {"Stuffer": Stuffer(), "LineSwitch": LineSwitch(2)}
-    for machine in machines(replace(SMALLEST, answers=8)):
+    for machine in (*machines(replace(SMALLEST, answers=8)), Station(Address())):
         found |= blocks(machine)
     return found
 
@@ -78,7 +80,7 @@ def components() -> dict[str, wiring.Component]:
     """Every block of the two machines, by its class, with sizes of `overflow.SIZES`."""
     found: dict[str, wiring.Component] = {"Uart": Uart(434), "FlashBoot": boot(50 * CLOCK)}
     found |= {"Stuffer": Stuffer(), "LineSwitch": LineSwitch(2)}
-    for machine in machines(overflow.SIZES):
+    for machine in (*machines(overflow.SIZES), Station(Address())):
         with names():
             whole = Fragment.get(machine, None)
         for part in below(whole):

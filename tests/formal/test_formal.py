@@ -151,6 +151,7 @@ UNPROVEN = {
     "TileBuffer": "a request is withdrawn when what is stored may have changed; its bench has both",
     "SpiSlave": "it has two clocks, which its bench runs at six ratios; what has one of them is proven alone",
     "FifoMaster": "it has two clocks; its bench is a chip that checks every cycle of its bus, at six ratios",
+    "EthernetLine": "it has two clocks, which its bench runs at four ratios; what has one is proven alone",
     "UsbDevice": "it has two clocks, and LUNA's machine between them; its bench is a host at its wires",
     "WeightStore": "the receiver of its words is always ready, and it is for simulation alone",
 }

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.link.protocol import HEADER_BYTES, Decoder
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import vit
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, NoisyLine
+from haarlequin.sim.ethernet.damage import FRAME_FAULTS
 from haarlequin.sim.noise import campaign, noisy
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.devices import CompiledModel
@@ -41,7 +43,11 @@ def pixels(golden):
 
 
 def outcome_of(model, faults, seed, kind="bytes"):
-    line, noise = noisy(kind, MACHINES["4x16"], seed)
+    machine = MACHINES["4x16"]
+    if kind == "udp":  # the machine whose simulator with Ethernet other tests have, too
+        machine = CONFIGS["16x64"]
+        model = CompiledModel(compile_model(model.golden, machine, check=False).compiled(), model.golden)
+    line, noise = noisy(kind, machine, seed)
     with LinkDevice(line) as device:
         device.load(model)
         *_, outcome = campaign(device, noise, model, pixels(model.golden), faults, seed)
@@ -50,8 +56,14 @@ def outcome_of(model, faults, seed, kind="bytes"):
 
 @pytest.mark.parametrize(
     ("kind", "known", "faults"),
-    [("bytes", FAULTS, 300), ("spi", BUS_FAULTS, 40), ("fifo", FAULTS, 24), ("usb", FAULTS, 24)],
-    ids=["bytes", "spi", "fifo", "usb"],
+    [
+        ("bytes", FAULTS, 300),
+        ("spi", BUS_FAULTS, 40),
+        ("fifo", FAULTS, 24),
+        ("udp", FRAME_FAULTS, 30),
+        ("usb", FAULTS, 24),
+    ],
+    ids=["bytes", "spi", "fifo", "udp", "usb"],
 )
 def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
     outcome = outcome_of(model, faults, 1, kind)

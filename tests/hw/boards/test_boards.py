@@ -8,6 +8,7 @@ from haarlequin.hw.boards.top import BoardTop, clocks
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.presets import CONFIGS
+from haarlequin.models.common.errors import UsageError
 from haarlequin.models.presets import PRESETS
 from tests.small_machines import SMALLEST
 
@@ -79,6 +80,36 @@ def test_a_fifo_gets_its_pins_its_clock_and_their_registers():
     assert re.search(r'FREQUENCY PORT "host_fifo_0__clkout__io" 60000000(\.0)? HZ', pins)
     assert pins.count("SLEWRATE=FAST") == 12
     assert (netlist if isinstance(netlist, str) else netlist.decode()).count("OFS1P3BX") == 12
+
+
+def test_boards_that_have_an_address():
+    target = board("ecpix5-85f")
+    assert target.address.ip == "192.168.2.50"
+    assert target.with_address("10.0.0.7").address.mac == "02:00:0a:00:00:07"
+    with pytest.raises(BoardError, match=r"^ulx3s-85f has no Ethernet, and so no address$"):
+        board("ulx3s-85f").with_address("10.0.0.7")
+    with pytest.raises(UsageError, match=r"^'10\.0\.0' is not an IPv4 address such as 192\.168\.2\.50$"):
+        target.with_address("10.0.0")
+
+
+@pytest.mark.slow
+def test_a_phy_gets_its_pins_its_clock_and_both_edges_of_its_wires():
+    target = board("ecpix5-85f")
+    plan = target.platform().prepare(BoardTop(target, SMALLEST, target.clock_hz, target.baud), "top")
+    text = plan.files["top.lpf"]
+    pins, netlist = text if isinstance(text, str) else text.decode(), plan.files["top.il"]
+    netlist = netlist if isinstance(netlist, str) else netlist.decode()
+    places = {"rst": "C13", "tx_clk": "A12", "tx_ctrl": "C9", "rx_clk": "E11", "rx_ctrl": "A11"}
+    places |= {f"tx_data__io[{bit}]": pin for bit, pin in enumerate(("D8", "C8", "B8", "A8"))}
+    places |= {f"rx_data__io[{bit}]": pin for bit, pin in enumerate(("B11", "A10", "B10", "A9"))}
+    for name, pin in places.items():
+        name = name if "__io" in name else f"{name}__io"
+        assert f'LOCATE COMP "host_ethernet_0__{name}" SITE "{pin}"' in pins
+    assert re.search(r'FREQUENCY PORT "host_ethernet_0__rx_clk__io" 125000000(\.0)? HZ', pins)
+    assert pins.count("SLEWRATE=FAST") == 6
+    cells = {name: netlist.count(f"cell \\{name} ") for name in ("IDDRX1F", "ODDRX1F", "DELAYG")}
+    assert cells == {"IDDRX1F": 5, "ODDRX1F": 6, "DELAYG": 1}
+    assert re.search(r"DEL_VALUE\S* 80\b|DEL_VALUE\S* 32'0*1010000\b", netlist)  # 2 ns
 
 
 def test_boards_that_may_be_usb_devices():

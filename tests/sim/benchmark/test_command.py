@@ -175,7 +175,7 @@ def test_another_result_than_the_golden_models_is_exit_code_1(fakes, capsys, par
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--board", "x"], "unknown board 'x': there are icebreaker, "),
+        (["--board", "x"], "unknown board 'x': there are ecpix5-85f, "),
         (["cifar11"], "unknown preset 'cifar11': the presets are digits, "),
         (["--train", "cifar11"], "unknown preset 'cifar11'"),
         (["--json", "."], "--json writes a file: . is a folder"),

@@ -25,6 +25,9 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.models.config import vit
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
+from haarlequin.sim.ethernet.board import ethernet_simulator
+from haarlequin.sim.ethernet.host import LATENCY as UDP_LATENCY
+from haarlequin.sim.ethernet.host import Cable, SimulatedSocket
 from haarlequin.sim.fifo_board import SimulatedFtdi, fifo_simulator
 from haarlequin.sim.serve import Board
 from haarlequin.sim.simulate import simulator
@@ -40,6 +43,7 @@ from haarlequin.sw.devices import (
     open_device,
     serial_port,
     spi_port,
+    udp_port,
     usb_port,
 )
 from haarlequin.sw.devices.serial_port import SerialLine
@@ -83,7 +87,7 @@ def expected(model, pictures):
     return answers(model, pictures)
 
 
-@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "fifo"])
+@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "fifo", "udp"])
 def device(request, model):
     """A device that has the model."""
     with contextlib.ExitStack() as stack:
@@ -111,6 +115,15 @@ def device(request, model):
             for module, members in simulated_pyftdi(MACHINE).items():
                 patch.setitem(sys.modules, module, members)
             name = "ftdi:"
+        if name == "udp":
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            cable = Cable(Simulation(ethernet_simulator(MACHINE, build_folder("sim"))))
+            patch.setattr(udp_port, "_connected", lambda host, port: SimulatedSocket(cable))
+            patch.setattr(udp_port, "time", SimpleNamespace(monotonic=lambda: cable.seconds))
+            patch.setattr(udp_port, "LATENCY", UDP_LATENCY)
+            patch.setattr(udp_port.UdpLine, "exact", cable.exact)
+            patch.setattr(udp_port, "PATIENCE", UDP_LATENCY)
+            name = "udp:board"
         device = stack.enter_context(open_device(name, MACHINE))
         device.load(model)
         yield device
@@ -160,7 +173,7 @@ def test_what_it_is(device):
     predicts = device.name == "golden"
     assert device.predicts == predicts
     assert device.digest == MACHINE.digest
-    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi", "usb", "ftdi")
+    assert device.name.split(":")[0] in ("sim", "golden", "serial", "spi", "usb", "ftdi", "udp")
 
 
 def test_results_are_the_golden_models_and_in_order(device, pictures, expected):

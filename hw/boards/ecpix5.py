@@ -1,0 +1,46 @@
+"""LambdaConcept ECPIX-5: ECP5 with a gigabit PHY, a KSZ9031, and an FT2232H on the UART."""
+
+from amaranth.build import Attrs
+from amaranth_boards.ecpix5 import ECPIX585Platform
+from amaranth_boards.resources import LEDResources
+
+from haarlequin.hw.boards.board import ECP5_85F, Board, ethernet_resource
+
+_PLAIN = Attrs(IO_TYPE="LVCMOS33")
+
+
+class ECPIX585F(ECPIX585Platform):
+    """The platform, a lamp of one colour in each of three places, and the PHY with its clock."""
+
+    resources = (
+        *(found for found in ECPIX585Platform.resources if found.name not in ("rgb_led", "eth_rgmii")),
+        *LEDResources(pins="R21 T24 K21", invert=True, attrs=_PLAIN),  # green, blue, red
+        ethernet_resource(
+            rst="C13",
+            tx="A12 C9 D8 C8 B8 A8",
+            rx="E11 A11 B11 A10 B10 A9",
+            attrs=_PLAIN,
+            outputs=Attrs(SLEWRATE="FAST"),
+        ),
+    )
+
+
+BOARDS = (
+    Board(
+        name="ecpix5-85f",
+        title="ECPIX-5, LFE5UM5G-85F",
+        platform=ECPIX585F,
+        family="ecp5",
+        capacity=ECP5_85F,
+        config="16x256",
+        model="cifar10-hybrid-large",
+        clock_hz=60_000_000,
+        baud=3_000_000,
+        programmer=("--board", "ecpix5"),
+        tables_at=0x20_0000,
+        placer="static",
+        flash=("spi_flash_1x", 0),
+        ethernet=("host_ethernet", 0),
+        reset="rst",
+    ),
+)
