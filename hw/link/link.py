@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Member, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import bits_for, ceil_log2
 
 from haarlequin.hw.common.pipeline import streamed
 from haarlequin.hw.link.frames import PAYLOAD_BIT, FrameReceiver, FrameSender, Words, table
@@ -209,7 +209,10 @@ class Link(wiring.Component):
         # An answer waits for nothing but the frame before it, a result waits for answers too.
         frame, identity = sender.frame, self.identity.encode()
         # This large table has a cycle for itself, in which no byte is offered: after a header and each byte.
-        constant, settled = streamed(m, table(m, sender.left, [0, *reversed(identity)])), Signal()
+        constant, settled = (
+            streamed(m, table(m, sender.left[: bits_for(len(identity))], [0, *reversed(identity)])),
+            Signal(),
+        )
         m.d.sync += settled.eq(~(frame.ready | (sender.payload.valid & sender.payload.ready)))
         result = self.results.valid & sequences.r_rdy & ~self.reset & ~answering
         m.d.comb += [frame.valid.eq(answering | result), sequences.r_en.eq(result & frame.ready)]
