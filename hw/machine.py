@@ -7,6 +7,7 @@ from functools import cache
 from amaranth.hdl import Array, Cat, Module, Mux, ShapeLike, Signal, UnusedElaboratable, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
+from amaranth.utils import ceil_log2
 
 from haarlequin.hw.codes import OperationCode, ResultPart
 from haarlequin.hw.common.counters import Counters
@@ -193,7 +194,8 @@ class Machine(wiring.Component):
         with m.If(take):
             m.d.sync += word.eq(Cat(word[8:], byte))
         for at, part in enumerate(parts):
-            with m.If(write & (select == number[SETTINGS_MEMORY]) & (address == at)):
+            here = self.write & (self.select == number[SETTINGS_MEMORY]) & (self.address == at)
+            with m.If(registered(m, here)):
                 m.d.sync += part.eq(word)
         second_half = (select == number[PIXELS_MEMORY]) & self._images.half
         m.submodules.bus = bus = self._bus
@@ -214,7 +216,7 @@ class Machine(wiring.Component):
         operation = Signal(OperationCode, init=OperationCode.WAITING)
         m.d.sync += operation.eq(self._layers.operation)
         m.d.comb += [counters.index.eq(operation), counters.addr.eq(address)]
-        of_settings = registered(m, Array(parts)[address])
+        of_settings = registered(m, Array(parts)[address[: ceil_log2(len(parts))]])
         counted = registered(m, select == number[COUNTERS_MEMORY])
         answer = Mux(counted, counters.answer, of_settings)
         m.d.comb += bus.before.eq(registered(m, answer.word_select(position, 8)))
@@ -223,11 +225,13 @@ class Machine(wiring.Component):
     def _ends(self, m: Module, settings: data.View) -> stream.Interface:
         """Sums go into the head, or one by one to the answers of tokens. Returns what comes of them."""
         layers, head, answers = self._layers, self._head, self._answers
+        # All of the head waits where a logit is not taken: that is for a register to say.
+        logits = skid_buffer(m, head.logits)
         if answers is None:
             wiring.connect(m, layers.sums, head.sums)
-            return head.logits
+            return logits
         m.submodules.answers = answers
-        by_token = settings.answers != 0
+        by_token = streamed(m, settings.answers != 0)
         out = stream.Signature(signed(COUNTER_BITS)).create()
         m.d.comb += [
             answers.tokens.eq(settings.answers),
@@ -238,10 +242,10 @@ class Machine(wiring.Component):
             head.sums.p.eq(layers.sums.p),
             head.sums.valid.eq(layers.sums.valid & ~by_token),
             layers.sums.ready.eq(by_token | head.sums.ready),
-            out.p.eq(Mux(by_token, answers.words.p, head.logits.p)),
-            out.valid.eq(Mux(by_token, answers.words.valid, head.logits.valid)),
+            out.p.eq(Mux(by_token, answers.words.p, logits.p)),
+            out.valid.eq(Mux(by_token, answers.words.valid, logits.valid)),
             answers.words.ready.eq(out.ready & by_token),
-            head.logits.ready.eq(out.ready & ~by_token),
+            logits.ready.eq(out.ready & ~by_token),
         ]
         return out
 

@@ -12,9 +12,10 @@ from haarlequin.hw.lanes.local_convolution import convolution_latency
 from haarlequin.hw.lanes.popcount import popcount_latency
 from haarlequin.hw.lanes.postprocess import PostProcess
 
-FETCH = 3
-"""Cycles from the look-up of a word (in which its address is computed) until it is in a register."""
-
+FETCH = 4
+"""Cycles from the look-up of a word (in which its address is computed) until it is where it is used. After
+the block RAM it waits in a register, which an ECP5's block RAM has itself, and in a second one at its lane.
+"""
 READ_BEFORE_WRITE = 2
 """Cycles from a look-up to the first write that may change the word. The address waits one cycle in a
 register, and in the next cycle the memory still reads the word from before the write.
@@ -29,9 +30,9 @@ WRITE_BEFORE_WRITE = 1
 NEXT = 1
 """Cycles from the last use of something by a pass to its first use by another pass."""
 
-SEQUENCER_READS = 1
-"""Cycles that a pass needs beyond one for each update of the next pass, because the last update has to be in
-a register before that pass begins.
+SEQUENCER_READS = 4
+"""Cycles that a pass needs beyond one for each update of the next pass. The last update has to be in a
+register before that pass begins, and after the program's end its first update takes three cycles more.
 """
 
 CLIPS_COUNTED = 2

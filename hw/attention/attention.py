@@ -24,8 +24,8 @@ class Attention(wiring.Component):
 
     =  ==========================================================================
     1  ``read`` is high with ``address``, scores_base + j·N + i
-    2  its ``scores`` must be there; ``query`` is softmax_row + i
-    3  its ``maximum`` must be there
+    2  ``query`` is softmax_row + i
+    3  its ``scores`` and its ``maximum`` must be there
     =  ==========================================================================
 
     Scores are halves in two's complement, lane 0 lowest, so that S = 2·P + a constant for the unsigned P that
@@ -74,20 +74,23 @@ class Attention(wiring.Component):
         parts, busy = Signal(self._pass), Signal()
         row, tile = Signal(range(self.config.keys)), Signal.like(parts.key_tiles)
         row_start = Signal.like(self.address)
-        last = tile == parts.key_tiles - 1
+        last = Signal()  # whether this is the row's last tile: a register, as all counters wait for it
         with m.If(self.begin):
             m.d.sync += [busy.eq(1), row.eq(0), tile.eq(0), parts.eq(self.parts)]
+            m.d.sync += last.eq(self.parts.key_tiles == 1)
             m.d.sync += [self.address.eq(self.parts.scores_base), row_start.eq(self.parts.scores_base)]
         with m.Elif(busy & last):
             m.d.sync += [tile.eq(0), row.eq(row + 1), busy.eq(row != parts.keys - 1)]
+            m.d.sync += last.eq(parts.key_tiles == 1)
             m.d.sync += [self.address.eq(row_start + 1), row_start.eq(row_start + 1)]
         with m.Elif(busy):
+            m.d.sync += last.eq(tile + 2 == parts.key_tiles)
             m.d.sync += [tile.eq(tile + 1), self.address.eq(self.address + parts.keys)]
         m.d.comb += self.read.eq(busy)
         m.d.sync += self.query.eq(parts.softmax_row + row)
 
-        # The address is there a cycle behind the look-up, the word two, in a register three.
-        scores = registered(m, self.scores)
+        # The address is there a cycle behind the look-up, the word in a register three.
+        scores = self.scores
         keys = Mux(registered(m, last, 2), ~((~0) << parts.key_lanes), ~0)
         wide, lanes = self.config.widths.wide, self.config.lanes
         m.d.comb += [

@@ -19,7 +19,7 @@ SHIFTS = (2, 5)
 
 def maximum_latency(lanes: int) -> int:
     """Cycles from a tile of `RowMaximum` to the first query that sees it."""
-    return 1 + ceil_log2(lanes)
+    return 2 + ceil_log2(lanes)
 
 
 def softmax_latency(lanes: int) -> int:
@@ -71,7 +71,7 @@ class RowMaximum(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a tile to the first query that sees it: 1 + ⌈log2 lanes⌉."""
+        """Cycles from a tile to the first query that sees it: 2 + ⌈log2 lanes⌉."""
         return maximum_latency(self.lanes)
 
     def elaborate(self, platform):
@@ -84,13 +84,20 @@ class RowMaximum(wiring.Component):
 
         scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
         largest = _tree(m, [streamed(m, Mux(key, score, 0)) for score, key in scores], _larger)
-        row = streamed(m, tile.row, self.latency - 1)
-        first = streamed(m, tile.first, self.latency)
+        levels = self.latency - 1  # after so many cycles ``largest`` is there
+        row, valid = streamed(m, tile.row, levels - 1), registered(m, self.tiles.valid, levels)
+        first = streamed(m, tile.first, levels)
+        m.d.comb += running.addr.eq(row)
+        # What is written waits in a register. The next tile may be of the same row, and takes it from there.
+        here = streamed(m, row)
+        same = registered(m, valid & (row == here))
+        data = Signal(self.score_bits, reset_less=True)
+        before = Mux(same, data, running.data)
+        m.d.sync += data.eq(Mux(first | (largest > before), largest, before))
         m.d.comb += [
-            running.addr.eq(row),
-            write.addr.eq(streamed(m, row)),
-            write.data.eq(Mux(first, largest, _larger(largest, running.data))),
-            write.en.eq(registered(m, self.tiles.valid, self.latency)),
+            write.addr.eq(streamed(m, here)),
+            write.data.eq(data),
+            write.en.eq(registered(m, valid)),
             answer.addr.eq(self.query),
             self.maximum.eq(answer.data),
         ]

@@ -68,7 +68,7 @@ class Flow:
 
     @property
     def netlist(self) -> Path:
-        """The path of the netlist that yosys makes, as JSON."""
+        """The path of the netlist that nextpnr places, as JSON."""
         return self.folder / self.family.netlist
 
     @property
@@ -91,7 +91,8 @@ class Flow:
             content = plan.files[path.name]
             write_text(path, content.decode() if isinstance(content, bytes) else content)
         stage = "synthesis", "yosys", ["-s", script.name]
-        self._stage(*stage, [design, script], [self.netlist], YOSYS_MILESTONES)
+        self._stage(*stage, [design, script], [self.folder / family.mapped], YOSYS_MILESTONES)
+        family.finish(self.folder)
 
     def route(self, seed: int, placer: str) -> None:
         """Place and route the netlist with nextpnr, which writes its report to `REPORT` in the folder."""

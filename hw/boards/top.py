@@ -109,17 +109,19 @@ class BoardTop(Elaboratable):
         received, to_send = self._lines(m, around, platform)
         busy, error = accelerator.busy, accelerator.error
         if board.tables_at is None:
-            wiring.connect(m, received, accelerator.rx)
+            bytes_in = received
             answers = accelerator.tx
         else:
             around.submodules.boot = boot = FlashBoot(accelerator.identity, board.tables_at)
             self._flash(m, platform, boot)
             wiring.connect(m, received, boot.host_rx)
-            wiring.connect(m, boot.link_rx, accelerator.rx)
-            wiring.connect(m, accelerator.tx, boot.link_tx)
+            bytes_in = boot.link_rx
+            wiring.connect(m, skid_buffer(around, accelerator.tx), boot.link_tx)
             answers = boot.host_tx
             busy, error = busy | boot.busy, error | boot.failed
-        # Without the buffer, a line's ready would go in the same cycle through all blocks that wait for it.
+        # Without these buffers, a line's valid and ready would go in the same cycle through all blocks that
+        # wait for it.
+        wiring.connect(m, skid_buffer(around, bytes_in), accelerator.rx)
         wiring.connect(m, skid_buffer(around, answers), to_send)
 
         lamps = accelerator.sealed, busy, error

@@ -70,12 +70,13 @@ def stages(m: Module, move: Value) -> Callable[..., Signal]:
     """A function ``stage(value, count=1)`` that delays ``value`` by ``count`` moves.
 
     A move is a cycle in which ``move`` is high; in all other cycles the registers keep what they have. Call
-    ``stage`` outside of any ``m.If``, because its condition would hold the registers too.
+    ``stage`` outside of any ``m.If``, because its condition would hold the registers too. With
+    ``reset_less`` a reset leaves them as they are, too: a multiplier of an ECP5 has such registers itself.
     """
 
-    def stage(value: Value, count: int = 1) -> Signal:
+    def stage(value: Value, count: int = 1, reset_less: bool = False) -> Signal:
         for _ in range(count):
-            register = Signal(Value.cast(value).shape())
+            register = Signal(Value.cast(value).shape(), reset_less=reset_less)
             with m.If(move):
                 m.d.sync += register.eq(value)
             value = register

@@ -78,7 +78,7 @@ class Embedding(wiring.Component):
         the next ``start``.
     """
 
-    LATENCY = 11
+    LATENCY = 12
     """Cycles that the last value takes in the pipeline, beyond its taps and its place in the group."""
 
     def __init__(
@@ -214,10 +214,10 @@ class Embedding(wiring.Component):
         stage = stages(m, step)
         first, *ends = stage(tags[:3], 3)  # as late as the products
         outside = stage(tags[3])
-        p = stage(Mux(outside, 0, (pixel.data ^ 128).as_signed()))  # pixel − 128
+        p = stage(Mux(outside, 0, (pixel.data ^ 128).as_signed()), reset_less=True)  # pixel − 128
         sums = [Signal(self._acc, name=f"sum_{k}") for k in range(self.macs)]
         for total, weight in zip(sums, weights.data, strict=True):
-            product = stage(p * stage(weight))
+            product = stage(p * stage(weight, reset_less=True), reset_less=True)
             with m.If(step):
                 m.d.sync += total.eq(Mux(first, 0, total) + product)
         complete, final = (stage(end) for end in ends)
@@ -239,18 +239,19 @@ class Embedding(wiring.Component):
         """
         held = [Signal(self._acc, name=f"held_{k}") for k in range(self.macs)]
         draining, held_final, index = Signal(), Signal(), Signal(range(self.macs))
+        last_index = Signal()  # a register: the multipliers wait for it
         channel, last_channel = counter(m, self.dim, draining & move)
-        ends_group = draining & move & (last_channel | (index == self.macs - 1))
+        ends_group = draining & move & (last_channel | last_index)
         load = complete & (~draining | ends_group)
         stage = stages(m, move)
         m.d.comb += [step.eq(~complete | load), constants.addr.eq(stage(channel))]
         with m.If(load):
-            m.d.sync += [draining.eq(1), held_final.eq(final), index.eq(0)]
+            m.d.sync += [draining.eq(1), held_final.eq(final), index.eq(0), last_index.eq(self.macs == 1)]
             m.d.sync += [register.eq(total) for register, total in zip(held, sums, strict=True)]
         with m.Elif(ends_group):
             m.d.sync += draining.eq(0)
         with m.Elif(move):
-            m.d.sync += index.eq(index + 1)
+            m.d.sync += [index.eq(index + 1), last_index.eq(index == self.macs - 2)]
         # The multipliers lie all over the part: their sums are chosen from in two cycles.
         fours = [stage(Array(held[first : first + 4])[index[:2]]) for first in range(0, self.macs, 4)]
         four = stage(index[2:])
@@ -271,16 +272,18 @@ class Embedding(wiring.Component):
         bits, values, stage = self.widths.wide, self.values, stages(m, move)
         m.d.comb += [move.eq(~values.valid | values.ready), constants.en.eq(move), position.en.eq(move)]
         biased = stage(total) + constants.data.bias  # 1
-        acc = stage((biased >> self.acc_shift)[: self.widths.embedding_acc].as_signed())  # 2
-        product = stage(acc * stage(constants.data.a))  # 3
+        acc = stage((biased >> self.acc_shift)[: self.widths.embedding_acc].as_signed(), reset_less=True)  # 2
+        product = stage(acc * stage(constants.data.a, reset_less=True), reset_less=True)  # 3
         # One fraction bit is kept: the addition of b rounds it off.
         doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
         clipped, clipped_again = Signal(), Signal()
         x = stage(saturate(m, round_shift(doubled, b, 1), bits, clipped))  # 5
-        value = stage(saturate(m, x + Mux(self.positioned, position.data, 0), bits, clipped_again))  # 6
+        # A position leaves its block RAM late, and waits in a register.
+        x, moved = stage(x), stage(Mux(self.positioned, position.data, 0))  # 6
+        value = stage(saturate(m, x + moved, bits, clipped_again))  # 7
 
-        before, after = stage(valid, 4), stage(valid, 5)  # the first saturation and the second
-        # Saturations are counted a cycle late: the position leaves its memory late, and the counter is long.
+        before, after = stage(valid, 4), stage(valid, 6)  # the first saturation and the second
+        # Saturations are counted a cycle late, because the counter is long.
         counted, latest = Signal.like(self.clipped), Signal(2)
         m.d.comb += self.clipped.eq(counted + latest)
         m.d.sync += [counted.eq(self.clipped), latest.eq(0)]
@@ -290,4 +293,4 @@ class Embedding(wiring.Component):
             m.d.sync += position.addr.eq(position.addr + (before & self.positioned))
             m.d.sync += latest.eq((before & clipped) + (after & clipped_again))
         m.d.comb += [values.p.eq(value), values.valid.eq(stage(after))]
-        m.d.comb += self.done.eq(values.valid & values.ready & stage(last, 6))
+        m.d.comb += self.done.eq(values.valid & values.ready & stage(last, 7))

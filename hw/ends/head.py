@@ -120,16 +120,18 @@ class Head(wiring.Component):
 
         # The one multiplier computes a_c·sum_c while sums come, and then W_kc·v_c.
         affine, first = stage(take), stage(channel == 0)  # 1
-        left = stage(Mux(affine, stage(sums.p), feature.data))  # 2
-        right = stage(Mux(affine, constants.data.a, weight.data))
-        product = stage(left * right)  # 3
+        left = stage(Mux(affine, stage(sums.p), feature.data), reset_less=True)  # 2
+        right = stage(Mux(affine, constants.data.a, weight.data), reset_less=True)
+        product = stage(left * right, reset_less=True)  # 3
 
         # One fraction bit is kept: the addition of b rounds it off.
         doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
         clipped, affine, first_sum = Signal(), stage(affine, 3), stage(first, 3)
         v = stage(saturate(m, round_shift(doubled, b, 1), FEATURE_BITS, clipped))  # 5
-        with m.If(affine & move):
-            m.d.sync += self.clipped.eq(Mux(first_sum, 0, self.clipped) + clipped)
+        # Counted a cycle later: a saturation comes late, and the counter is long.
+        counts, begins, counted = stage(affine), stage(first_sum), stage(clipped)
+        with m.If(counts & move):
+            m.d.sync += self.clipped.eq(Mux(begins, 0, self.clipped) + counted)
         m.d.comb += [write.addr.eq(stage(channel, 5)), write.data.eq(v), write.en.eq(stage(affine))]
 
         start, first_product = stage(bias.data, 2), stage(first, 2)  # 3

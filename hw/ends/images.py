@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from haarlequin.hw.common.flow_control import skid_buffer
+from haarlequin.hw.common.flow_control import counter, skid_buffer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.program import settings_layout
@@ -109,13 +109,14 @@ class Images(wiring.Component):
 
     def _collect(self, m: Module, embedding: Embedding, region: Signal):
         """Words of `lanes` channels from single values; whether the image's last word is being written."""
-        lane, channel = Signal(range(self.config.lanes)), Signal(range(self.config.max_channels))
+        lane = Signal(range(self.config.lanes))
         start = Signal(range(self.config.bank_b // 2))  # the token's word in the tile
         tile = Signal.like(start)
-        token = Signal(range(self.config.max_tokens))
         values, settings = skid_buffer(m, embedding.values), self.settings
+        taken = values.valid & values.ready
+        _, ends_token = counter(m, settings.dim, taken)
+        token, ends_image = counter(m, settings.tokens, taken, inner=ends_token)
         here = Mux(self.valid, tile, start)
-        ends_token, ends_image = channel == settings.dim - 1, token == settings.tokens - 1
         ends_word = (lane == self.config.lanes - 1) | ends_token
         m.d.comb += [
             values.ready.eq(~self.valid | self.ready),
@@ -125,12 +126,10 @@ class Images(wiring.Component):
         m.d.comb += done.eq(self.valid & self.ready & last)
         with m.If(self.valid & self.ready):
             m.d.sync += [self.valid.eq(0), start.eq(tile)]
-        with m.If(values.valid & values.ready):
+        with m.If(taken):
             m.d.sync += self.word.as_value().word_select(lane, self.config.widths.wide).eq(values.p)
-            m.d.sync += [lane.eq(Mux(ends_word, 0, lane + 1)), channel.eq(Mux(ends_token, 0, channel + 1))]
+            m.d.sync += lane.eq(Mux(ends_word, 0, lane + 1))
             with m.If(ends_word):
-                m.d.sync += [self.valid.eq(1), last.eq(ends_token & ends_image)]
+                m.d.sync += [self.valid.eq(1), last.eq(ends_image)]
                 m.d.sync += tile.eq(Mux(ends_token, Mux(ends_image, 0, token + 1), here + settings.tokens))
-            with m.If(ends_token):
-                m.d.sync += token.eq(Mux(ends_image, 0, token + 1))
         return done

@@ -1,15 +1,19 @@
 """Lattice ECP5, by Project Trellis."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Self
 
 from amaranth.build import Platform
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
 
+from haarlequin.hw.families.ecp5_registers import absorb
 from haarlequin.hw.families.family import Family, RamShape
 from haarlequin.hw.families.pll import Pll, Range, Setting
+from haarlequin.models.common.files import write_text
 
 DELAY_STEP = 25e-12
 """Seconds of a step of a DELAYG (Lattice FPGA-DS-02012), of which there are 128."""
@@ -118,6 +122,11 @@ class Ecp5Pll(Pll):
 class Ecp5(Family):
     """The flow of an ECP5, and the access to its flash."""
 
+    def finish(self, folder: Path) -> None:
+        design = json.loads((folder / self.mapped).read_text(encoding="utf-8"))
+        absorb(design["modules"]["top"])
+        write_text(folder / self.netlist, json.dumps(design))
+
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
         package = platform._nextpnr_package_options[platform.package].upper()
         part = [platform._nextpnr_device_options[platform.device], "--package", package]
@@ -195,6 +204,7 @@ ECP5 = Ecp5(
     synth="synth_ecp5",
     # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
     synth_opts="-nowidelut",
+    netlist="registers.json",
     constraints="lpf",
     nextpnr="nextpnr-ecp5",
     packer="ecppack",

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from amaranth.build import Platform
@@ -84,8 +85,10 @@ class Family(ABC):
     """The suffix of the file that the packer makes."""
     routed: str
     """The file that nextpnr writes for the packer."""
-    netlist: str = "top.json"
+    mapped: str = "top.json"
     """The file that yosys makes."""
+    netlist: str = "top.json"
+    """The netlist that nextpnr places: the same file, or what `finish` makes of it."""
     prepare: str = PREPARE
     shared: frozenset[str] = frozenset()
     """Resources that share their places with another resource, so only the netlist tells their number."""
@@ -97,6 +100,9 @@ class Family(ABC):
     @abstractmethod
     def pack(self, platform: Platform) -> list[str]:
         """The arguments with which the packer makes a bitstream of the routed design."""
+
+    def finish(self, folder: Path) -> None:  # noqa: B027 — most families have nothing to do here
+        """Make the file `netlist` of what yosys has made in the folder, where they are not the same."""
 
     def flash_clock(self, m: Module, clock: Value, idle: Value) -> bool:
         """Connect the clock of the flash from which the part starts, if that needs a primitive.

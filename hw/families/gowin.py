@@ -127,5 +127,6 @@ GOWIN = Gowin(
     packer="gowin_pack",
     routed=PLACED,
     bitstream="fs",
+    mapped="top.syn.json",
     netlist="top.syn.json",
 )

@@ -18,7 +18,7 @@ def access(words: int) -> wiring.Signature:
 class Banks(wiring.Component):
     """Each of the banks A, B and C is read and written once a cycle. All addresses are modulo their bank.
 
-    A look-up of a pass has its word three cycles later, and a word of zeros where it was not ``valid``:
+    A look-up of a pass has its word four cycles later, and a word of zeros where it was not ``valid``:
 
     | look-up      | its word          | where                                                       |
     |--------------|-------------------|-------------------------------------------------------------|
@@ -27,8 +27,8 @@ class Banks(wiring.Component):
     | ``shortcut`` | ``shortcut_word`` | bank A with ``from_a``, bank B with ``from_b``              |
     | ``residual`` | ``residual_word`` | bank B                                                      |
 
-    Two units read beside the passes: ``attention`` has ``scores`` of bank A a cycle later, and ``haar`` has
-    ``x`` of bank B two cycles later.
+    Two units read beside the passes: two cycles later ``attention`` has ``scores`` of bank A, and ``haar``
+    has ``x`` of bank B.
 
     ``stored`` goes where ``write_a``, ``write_b`` and ``write_c`` said a cycle before. The Haar unit's
     ``split`` comes with its word ``band``, and ``splits`` a cycle before it. The embedding's ``x_word`` goes
@@ -97,12 +97,13 @@ class Banks(wiring.Component):
         m.d.comb += [
             a.addr.eq(Mux(self.attention.valid, self.attention.address, address_a)),
             b.addr.eq(Mux(self.haar.valid, self._in_region(self.haar.address), address_b)),
-            self.scores.eq(Value.cast(a.data)),
-            self.x.eq(streamed(m, b.data)),
         ]
+        # All that reads a bank takes its word out of one register, the block RAMs' own on an ECP5.
         lanes = range(self.config.lanes)
-        words = {id(read): [read.data[lane] for lane in lanes] for read in (a, b, sums)}
-        from_b = spread(m, registered(m, self.shortcut.from_b), self.config.lanes)
+        later = {id(read): streamed(m, read.data) for read in (a, b, sums)}
+        m.d.comb += [self.scores.eq(Value.cast(later[id(a)])), self.x.eq(later[id(b)])]
+        words = {read: [word[lane] for lane in lanes] for read, word in later.items()}
+        from_b = spread(m, registered(m, self.shortcut.from_b, 2), self.config.lanes)
         either = [
             Mux(here, words[id(b)][lane], words[id(a)][lane])
             for lane, here in zip(lanes, from_b, strict=True)
@@ -115,7 +116,7 @@ class Banks(wiring.Component):
         }
         for name, (valid, word) in operands.items():
             register = Signal(self.stored.shape(), reset_less=True)
-            for lane, here in enumerate(spread(m, registered(m, valid), self.config.lanes)):
+            for lane, here in enumerate(spread(m, registered(m, valid, 2), self.config.lanes)):
                 m.d.sync += register[lane].eq(Mux(here, word[lane], 0))
             m.d.comb += getattr(self, f"{name}_word").eq(register)
 

@@ -19,7 +19,7 @@ class HaarSplit(wiring.Component):
     comes `clipped_latency` cycles behind that same token and stays likewise: add it up once a token. It
     counts the lanes that are 1 in ``counted`` a cycle before ``hi``.
 
-    ``columns`` (1 to ``max_columns``) holds still from an image's first token to its last result. ``first``
+    ``columns`` (1 to ``max_columns``) comes a cycle before each token. ``first``
     comes a cycle before token 0 of an image and before the token behind its last, the next image's or filler:
     wherever a counter of tokens modulo N becomes 0. Behind the last image `lead` tokens of filler push its
     last windows out; their value does not matter. The grid's edges follow from where rows and images begin,

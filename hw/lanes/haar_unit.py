@@ -118,7 +118,8 @@ class HaarUnit(wiring.Component):
         busy, second = Signal(), Signal()
         number, column = Signal(self.number.shape()), Signal(range(self.config.max_columns))
         lead = Signal(range(HaarSplit.lead(self.config.max_columns) + 1))  # tokens until the first result
-        ends_row = column == parts.columns - 1
+        # For a token's second cycle, in which all counters move.
+        ends_row = registered(m, column == parts.columns - 1)
         address = Signal.like(self.address)
         with m.If(self.begin):
             m.d.sync += [busy.eq(1), second.eq(0), number.eq(0), column.eq(0), parts.eq(self.parts)]

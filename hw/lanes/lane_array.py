@@ -10,7 +10,7 @@ from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess, lane_constants
 from haarlequin.models.widths import Widths
 
-STROBED = 512
+STROBED = 256
 """Weight bits whose loading and shifting one register strobes: wires to 2,048 of them took 16 ns."""
 
 

@@ -36,7 +36,7 @@ from haarlequin.hw.timing import timing
 RESULT_FIELDS = (
     *("lanes", "count", "index", "merge", "place_b", "place_out"),
     *("write_a", "write_b", "write_c", "base_a", "base_b"),
-    *("bits_0", "bits_1", "bits_base", "bits_chunk", "window", "pairs"),
+    *("bits_0", "bits_1", "window"),
     *("maximum", "row_base", "first_keys", "pool", "each"),
 )
 """Fields that say what is done with the results of a pass."""
@@ -172,11 +172,11 @@ class Layers(wiring.Component):
             operand.word_1.eq(signs.word_1),
             array.activation.eq(streamed(m, operand.activation, stages.activation - stages.STREAM)),
         ]
-        part = pipe.fields(stages.STREAM - 1, "differential", "local", "columns")
+        part = pipe.fields(stages.STREAM - 1, "differential", "local")
         m.d.comb += [
             local.enable.eq(pipe[stages.STREAM - 1].enable & (part.differential | part.local)),
             local.first.eq(pipe[stages.STREAM - 2].first),
-            local.columns.eq(part.columns),
+            local.columns.eq(pipe.fields(stages.STREAM - 2, "columns").columns),
             local.taps.eq(self.settings.taps),
             local.v.eq(signs.word_1.word_select(pipe.fields(stages.STREAM, "chunk").chunk, lanes)),
             array.centre.eq(local.centre),
@@ -225,9 +225,9 @@ class Layers(wiring.Component):
         (token,) = table_memories(m, self, self._tables)
         stage = stages.residual - 1
         part = pipe.fields(stage, "token", "token_base")
-        used = registered(m, pipe[stage].enable & part.token, 2)
+        used = registered(m, pipe[stage].enable & part.token, 3)
         m.d.sync += token.addr.eq(at(stage, part.token_base))
-        m.d.comb += array.token.eq(streamed(m, Mux(used, token.data, 0)))
+        m.d.comb += array.token.eq(streamed(m, Mux(used, streamed(m, token.data), 0)))
 
     def _results(self, m: Module) -> None:
         """Where results go: banks, sign memories, values that shift in, row maxima, pooling; their count."""
@@ -266,7 +266,7 @@ class Layers(wiring.Component):
             pool.x.eq(stored),
         ]
         wiring.connect(m, pool.sums, wiring.flipped(self.sums))
-        self._write_signs(m, part, part.bits_base + place)
+        self._write_signs(m, part)
         self._saturations(m, Mux(live & part.count, counted, 0))
 
         trace, acc, after = self.trace, pipe[stages.acc], pipe[stages.write]
@@ -289,25 +289,33 @@ class Layers(wiring.Component):
             trace.stored.eq(stored),
         ]
 
-    def _write_signs(self, m: Module, part: data.View, own: Value) -> None:
-        """Signs of results, to the word ``own``; those of the Haar unit; rows of Â."""
-        signs, haar, attention = self._signs, self._haar, self._attention
+    def _write_signs(self, m: Module, part: data.View) -> None:
+        """Signs of results; those of the Haar unit; rows of Â."""
+        signs, haar, attention, before = self._signs, self._haar, self._attention, self.stages.result - 1
         token, live = self._pipe[self.stages.result], self._pipe[self.stages.result].live
+        # Where the results' own go comes out of registers: which of the three it is takes time, too.
+        early = self._pipe.fields(before, "bits_base", "bits_chunk", "merge", "place_out", "pairs")
+        place = Mux(early.merge | early.place_out, self._pipe[before].place, self._pipe[before].number)
+        own = Signal.like(signs.write_0.address, reset_less=True)
+        chunks = [Signal.like(signs.write_0.chunk, reset_less=True) for _ in SignMemory]
+        own_chunk = early.bits_chunk + self._pipe[before].moved
+        m.d.sync += [own.eq(early.bits_base + place), chunks[SignMemory.SIGNS_0].eq(own_chunk)]
+        upper = Mux(early.pairs, self.config.chunks // 2, 0)
+        m.d.sync += chunks[SignMemory.SIGNS_1].eq(own_chunk + upper)
         word = Mux(haar.signs_valid, haar.signs_address, own)
-        chunk = Mux(haar.signs_valid, haar.chunk, part.bits_chunk + token.moved)
+        chunks = [Mux(haar.signs_valid, haar.chunk, chunk) for chunk in chunks]
         bits = [Mux(haar.signs_valid, haar.signs[memory], self._array.bits) for memory in SignMemory]
-        upper = Mux(part.pairs & ~haar.signs_valid, self.config.chunks // 2, 0)
         m.d.comb += [
             signs.window.eq(Mux(attention.valid | haar.signs_valid, 0, part.window)),
             signs.begins.eq(token.begins),
             signs.ends.eq(token.ends),
             signs.write_0.valid.eq(attention.valid | haar.signs_valid | (live & part.bits_0)),
             signs.write_0.address.eq(Mux(attention.valid, attention.row_address, word)),
-            signs.write_0.chunk.eq(Mux(attention.valid, attention.chunk, chunk)),
+            signs.write_0.chunk.eq(Mux(attention.valid, attention.chunk, chunks[SignMemory.SIGNS_0])),
             signs.write_0.bits.eq(Mux(attention.valid, attention.chosen, bits[SignMemory.SIGNS_0])),
             signs.write_1.valid.eq(haar.signs_valid | (live & part.bits_1)),
             signs.write_1.address.eq(word),
-            signs.write_1.chunk.eq(chunk + upper),
+            signs.write_1.chunk.eq(chunks[SignMemory.SIGNS_1]),
             signs.write_1.bits.eq(bits[SignMemory.SIGNS_1]),
             self.trace.bits_0.eq(signs.written_0),
             self.trace.bits_1.eq(signs.written_1),

@@ -10,7 +10,8 @@ class LineBuffer(wiring.Component):
     """``above`` = the ``word`` of ``columns`` tokens ago, and where a row begins.
 
     Tokens come row by row, one in every cycle with ``enable`` high; while it is low everything holds.
-    ``columns`` (1 to ``max_columns``) is the width of the grid and holds still while an image passes.
+    ``columns`` (1 to ``max_columns``) is the width of the grid, comes a cycle before each token and holds
+    still while an image passes.
     ``first`` comes a cycle before token 0 of an image, and before the token behind its last, the next image's
     or filler; between them the buffer counts. ``above`` and ``begins_row`` (the token is its row's first)
     belong to the token that is being taken, in the same cycle; above an image's first row lies nothing of its
@@ -46,10 +47,13 @@ class LineBuffer(wiring.Component):
 
         # Of the token at hand, of the one behind the last that was taken, and of the one in the next cycle.
         column, kept, following = (Signal(range(self.max_columns)) for _ in range(3))
-        after = Mux(column + 1 == self.columns, 0, column + 1)
+        last, ends, begins, kept_begins = Signal.like(column), Signal(), Signal(), Signal(init=1)
+        m.d.sync += [last.eq(self.columns - 1), kept_begins.eq(begins)]
         m.d.comb += [
-            following.eq(Mux(self.enable, after, kept)),
-            self.next_begins_row.eq(self.first | (following == 0)),
+            ends.eq(column == last),
+            following.eq(Mux(self.enable, Mux(ends, 0, column + 1), kept)),
+            begins.eq(Mux(self.enable, ends, kept_begins)),  # whether ``following`` is 0
+            self.next_begins_row.eq(self.first | begins),
             read.addr.eq(column),
             self.above.eq(read.data),
             write.addr.eq(column),

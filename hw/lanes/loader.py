@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.common.thermometer import thermometer
 from haarlequin.hw.config import AcceleratorConfig
@@ -51,7 +51,7 @@ class Loader(wiring.Component):
     not load has its strobe low.
 
     Where weights are keys, ``keys`` is high with the ``key_address`` of sign memory 1 a cycle behind a lane's
-    beginning, and its word must be in ``key`` the cycle after. Its bits are used where ``keys_low`` ≤ bit <
+    beginning, and its word must be in ``key`` two cycles after. Its bits are used where ``keys_low`` ≤ bit <
     ``keys_high``; all others become `pads`. The next load may begin in the cycle behind
     the last lane's beginning, `lanes` cycles after this one. The host fills the tables while nothing loads.
 
@@ -93,7 +93,7 @@ class Loader(wiring.Component):
         m = Module()
         *weights, constants, local = table_memories(m, self, self._weights | self._tables)
         constant_address = Signal.like(constants.addr)
-        behind = array_latency(self.config.width) + 1
+        behind = array_latency(self.config.width) + 2
         m.d.comb += constants.addr.eq(registered(m, constant_address, behind))
         # Those of weights go into the block RAMs' own registers.
         addresses = [(table.addr, Signal.like(table.addr)) for table in weights]
@@ -124,18 +124,19 @@ class Loader(wiring.Component):
         def later(flag, cycles):
             return registered(m, busy & flag, cycles)
 
-        keys, width = registered(m, parts.load_keys), self.config.width
-        used = registered(m, thermometer(parts.keys_high, width) & ~thermometer(parts.keys_low, width))
+        keys, width = registered(m, parts.load_keys, 2), self.config.width
+        high, low = (streamed(m, thermometer(bound, width)) for bound in (parts.keys_high, parts.keys_low))
+        used = streamed(m, high & ~low)
         key = (self.key & used) | (Cat(Const(bit, 1) for bit in pads(width)) & ~used)
-        m.d.sync += [
-            self.weights.eq(Mux(keys, key, weights[0].data if weights else self.weights_word)),
-            self.local.eq(local.data),
-        ]
+        # What comes out of block RAMs waits in registers that they have themselves on an ECP5.
+        word = streamed(m, weights[0].data if weights else self.weights_word)
         m.d.comb += [
-            self.load.eq(later(parts.load_weights | parts.load_keys, 2)),
-            self.load_local.eq(later(parts.load_local, 2)),
+            self.weights.eq(streamed(m, Mux(keys, key, word))),
+            self.local.eq(streamed(m, local.data, 2)),
+            self.load.eq(later(parts.load_weights | parts.load_keys, 3)),
+            self.load_local.eq(later(parts.load_local, 3)),
         ]
-        stored = registered(m, constants.data)
+        stored = streamed(m, constants.data)
         affine, slope = (
             registered(m, getattr(parts, name), 2 + behind) for name in ("affine_shift", "slope_shift")
         )

@@ -28,11 +28,12 @@ class LocalConvolution(wiring.Component):
     Only the taps whose bit of ``taps`` is 1 count: a smaller convolution lies in the middle of a larger one,
     whose lead it keeps. Taps outside the grid count 0.
 
-    ``columns`` (1 to ``max_columns``), ``weights``, ``taps`` and ``local_shift`` hold still from an image's
-    first token to its last result. ``first`` comes a cycle before token 0 of an image and before the token
-    behind its last, the next image's or filler: wherever a counter of tokens modulo N becomes 0. Behind the
-    last image `lead` tokens of filler push its last windows out; their value does not matter. The grid's
-    edges follow from where rows and images begin, so the rows need no counting.
+    ``columns`` (1 to ``max_columns``) comes a cycle before each token. ``weights``, ``taps`` and
+    ``local_shift`` hold still from an image's first token to its last result. ``first`` comes a cycle before
+    token 0 of an image and before the token behind its last, the next image's or filler: wherever a counter
+    of tokens modulo N becomes 0. Behind the last image `lead` tokens of filler push its last windows out;
+    their value does not matter. The grid's edges follow from where rows and images begin, so the rows need no
+    counting.
     """
 
     def __init__(self, lanes: int, theta: int, max_columns: int, shift_bits: int):

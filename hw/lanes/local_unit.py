@@ -14,9 +14,10 @@ class LocalUnit(wiring.Component):
     """``centre`` = V_i of every lane, and ``extra`` = its local convolution + V_i where a pass ``joins`` it,
     otherwise 0.
 
-    A token's ``v`` comes a cycle after its ``enable``, and ``first`` as for a `LocalConvolution`, but two
-    cycles before its token is taken. ``centre`` comes `latency` + ``wait`` cycles after the ``v`` that
-    completes its window, ``extra`` a cycle later, and ``joins`` must come a cycle before ``centre``.
+    A token's ``v`` comes a cycle after its ``enable``, ``columns`` a cycle before that, and ``first`` as for
+    a `LocalConvolution`, but two cycles before its token is taken. ``centre`` comes `latency` + ``wait``
+    cycles after the ``v`` that completes its window, ``extra`` a cycle later, and ``joins`` must come a cycle
+    before ``centre``.
 
     A lane's next weights and shift come in ``local`` with ``load``, as in `lane_words`; ``take`` comes a
     cycle before the ``v`` of the first token that has them.

@@ -1,11 +1,12 @@
 """The sequencer: it runs the passes of the program, and issues the tokens of each pass."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.common.pipeline import KEPT
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.program import (
@@ -16,6 +17,9 @@ from haarlequin.hw.program import (
     token_bits,
     update_layout,
 )
+
+PARTS = 4
+"""Parts of a pass that begin to be the present one by a register each."""
 
 
 def token_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -42,8 +46,9 @@ def token_layout(config: AcceleratorConfig) -> data.StructLayout:
 class Sequencer(wiring.Component):
     """Runs the program once for every image.
 
-    A pass takes as many cycles as its field ``cycles`` says. That must be at least one more than the number
-    of updates of the next pass, because these are read meanwhile, one per cycle. The program ends with the
+    A pass takes as many cycles as its field ``cycles`` says. That must be at least four more than the number
+    of updates of the next pass, because these are read meanwhile, one per cycle, and because it takes four
+    cycles until the program's first update comes again after its last. The program ends with the
     pass that has ``end``. Its first pass updates every group, so that nothing is left of what ran before.
 
     A pass with ``wait_head`` begins in the cycle after one with ``head_free`` high. The first pass of a
@@ -128,17 +133,22 @@ class Sequencer(wiring.Component):
         m = Module()
         current, token = self.current, self.token
         running, ready, final, load, free, has_tile = (Signal() for _ in range(6))
-        left = Signal(signed(len(current.cycles) + 1))  # down to −1: a sign is known sooner than a comparison
+        left = Signal(range(1 << len(current.cycles)))  # cycles before the last one
+        # Whether there is none left: a register for what is decided, and one for each part of the next pass,
+        # as wires to all of its bits took 7.5 ns.
+        due, *dues = (Signal(name=f"{KEPT}{part}") for part in range(1 + PARTS))
+        goes = Signal()  # a pass begins as soon as it is due
         following, complete = self._following(m, load)
         m.d.comb += [
-            ready.eq(~running | (left < 0)),
+            ready.eq(~running | due),
             final.eq(~running | current.end),
             # Only the first pass can be incomplete here: the compiler makes every pass long enough to read
             # the next one.
             has_tile.eq(self.tile_ready | ~following.load_weights),
-            self.begin.eq(ready & final & self.start & complete & has_tile),
+            goes.eq(Mux(final, self.start & complete, free) & has_tile),
+            self.begin.eq(ready & goes & final),
             free.eq(self.head_free | ~following.wait_head),
-            load.eq(self.begin | (ready & ~final & free & has_tile)),
+            load.eq(ready & goes),
             self.next_loads.eq(complete & following.load_weights),
             self.next_base.eq(following.weights_base),
             self.next_begins.eq(load & following.load_weights),
@@ -156,35 +166,43 @@ class Sequencer(wiring.Component):
         with m.If(load):
             m.d.sync += [
                 running.eq(1),
-                current.eq(following),
                 self.index.eq(Mux(self.begin, 0, self.index + 1)),
                 left.eq(following.cycles - 2),
+                Cat(due, dues).eq(0),
             ]
-        with m.Elif(self.done):
-            m.d.sync += running.eq(0)
-        with m.Elif(~ready):
+        with m.Else():
+            # After the last cycle ``left`` has no meaning, and the pass stays due.
             m.d.sync += left.eq(left - 1)
+            with m.If(left == 0):
+                m.d.sync += Cat(due, dues).eq(~0)
+            with m.If(self.done):
+                m.d.sync += running.eq(0)
+        for number, part in enumerate(group_slices(self._config)):
+            with m.If((~running | dues[number % PARTS]) & goes):
+                m.d.sync += current.as_value()[part].eq(following.as_value()[part])
 
         active, held, live, number = Signal(), Signal(), Signal(), token.number
+        # ``ends``, that this cycle is its token's last, and the last live token come out of registers.
         waited, ends = Signal.like(current.interval), Signal()
-        grid_end = Signal.like(number)
+        grid_end, last_live = Signal.like(number), Signal.like(number)
         m.d.comb += [
             live.eq(active & (number >= current.skip) & (number < current.stop)),
             token.enable.eq(active & ~held),
             token.starts.eq(active & self.fresh),
             token.live.eq(live & ~held),
             token.first.eq((number == 0) | (number == grid_end)),
-            ends.eq(waited == current.interval),
             token.begins.eq(number == current.skip),
-            token.ends.eq(number == current.stop - 1),
+            token.ends.eq(number == last_live),
         ]
         with m.If(load):
             m.d.sync += [active.eq(following.tokens != 0), number.eq(0), held.eq(0), waited.eq(0)]
             m.d.sync += token.context.eq(token.context + 1)
-            m.d.sync += grid_end.eq(following.stop - following.skip)
+            m.d.sync += [grid_end.eq(following.stop - following.skip), last_live.eq(following.stop - 1)]
+            m.d.sync += ends.eq(following.interval == 0)
         with m.Elif(active):
             m.d.sync += [held.eq(~ends), number.eq(number + ends)]
             m.d.sync += waited.eq(Mux(ends, 0, waited + 1))
+            m.d.sync += ends.eq(Mux(ends, current.interval == 0, waited + 1 == current.interval))
             m.d.sync += active.eq(~ends | (number + 1 < current.tokens))
         self._walk(m, load, active & ends, following)
         return m
@@ -196,9 +214,11 @@ class Sequencer(wiring.Component):
         last_row_from = Signal.like(token.number)  # the first token of the last row
         # On the grid of which these tokens are a window, or among the merged tokens.
         row_place, place = Signal.like(token.place), self.place
-        odd_column, ends_row = column[0], column == current.columns - 1
+        odd_column, last_column, ends_row = column[0], Signal(len(column) + 1), Signal()
+        m.d.comb += ends_row.eq(column == last_column)
         with m.If(load):
             m.d.sync += [column.eq(0), odd_row.eq(0), first_row.eq(1), row_place.eq(0), place.eq(0)]
+            m.d.sync += last_column.eq(following.columns - 1)
             m.d.sync += last_row_from.eq(following.stop - following.columns)
         with m.Elif(step & ends_row):
             m.d.sync += [column.eq(0), odd_row.eq(~odd_row), first_row.eq(0)]
@@ -219,20 +239,33 @@ class Sequencer(wiring.Component):
         """The next pass, and whether all of its updates are read. ``load`` starts the one after it."""
         (program,) = table_memories(m, self, self._tables)
         following, filling = Signal(self._layout), Signal(init=1)
-        address, valid, used = Signal.like(program.addr), Signal(), Signal()
-        # The host may have changed the program, so its first pass is read again.
-        touched = self.program.en | self.program.read
+        address, here, used = Signal.like(program.addr), Signal(), Signal()
+        # The host may have changed the program, so its first pass is read again. After the program's last
+        # pass its first one comes, too.
+        touched, again = self.program.en | self.program.read, Signal()
         m.d.comb += [
-            used.eq(filling & valid),
-            # After the program's last pass, its first one is read next.
-            program.addr.eq(Mux(~filling & following.end, 0, address + used)),
+            again.eq(touched | (~filling & following.end)),
+            used.eq(filling & here),
+            program.addr.eq(address),
         ]
-        m.d.sync += [valid.eq(~touched), address.eq(Mux(touched, 0, program.addr))]
+        # An update leaves its block RAM late, and goes to all fields: it waits in two registers in between,
+        # with its group decoded in the second one. All of them go on where the second is empty or used.
+        fetched, there, moves = Signal(), Signal(), Signal()
+        parts = group_slices(self._config)
+        word, update = (Signal(program.data.shape(), reset_less=True) for _ in range(2))
+        groups = Signal(len(parts), reset_less=True)
+        m.d.comb += [moves.eq(~here | used), program.en.eq(moves)]
+        with m.If(moves):
+            m.d.sync += [address.eq(address + 1), fetched.eq(1), there.eq(fetched), here.eq(there)]
+            m.d.sync += [word.eq(program.data), update.eq(word)]
+            m.d.sync += [groups[number].eq(word.group == number) for number in range(len(parts))]
+        with m.If(again):
+            m.d.sync += [address.eq(0), fetched.eq(0), there.eq(0), here.eq(0)]
         with m.If(touched | load):
             m.d.sync += filling.eq(1)
-        with m.Elif(used & program.data.last):
+        with m.Elif(used & update.last):
             m.d.sync += filling.eq(0)
-        for number, part in enumerate(group_slices(self._config)):
-            with m.If(used & (program.data.group == number)):
-                m.d.sync += following.as_value()[part].eq(program.data.fields)
+        for number, part in enumerate(parts):
+            with m.If(used & groups[number]):
+                m.d.sync += following.as_value()[part].eq(update.fields)
         return following, ~filling

@@ -22,9 +22,9 @@ def _write(config: AcceleratorConfig) -> wiring.Signature:
 class SignMemories(wiring.Component):
     """Each memory is read and written once a cycle. All addresses are modulo the memory.
 
-    The words of the addresses ``read_0`` and ``read_1`` are in ``word_0`` and ``word_1`` three cycles later.
+    The words of the addresses ``read_0`` and ``read_1`` are in ``word_0`` and ``word_1`` four cycles later.
     The loader may ask memory 1 for a ``key`` instead: in the cycle with ``keys`` its port has the
-    ``key_address``, and the word comes in the next one.
+    ``key_address``, and the word comes two cycles later.
 
     What ``write_0`` and ``write_1`` bring is written a cycle later; ``written_0`` and ``written_1`` are its
     bits in that cycle. With a ``window``, memory 0 has them in three words: as the left neighbour of the next
@@ -86,8 +86,9 @@ class SignMemories(wiring.Component):
             )
             m.d.sync += port.addr.eq(write.address + Mux(left, 1, 0) - Mux(right, 1, 0))
             m.d.sync += port.en.eq(write.valid & (left | right | (write.chunk + self.window == number)))
+        later = streamed(m, Cat(parts))
         if which == SignMemory.SIGNS_1:
-            m.d.comb += self.key.eq(Cat(parts))
+            m.d.comb += self.key.eq(later)
             with m.If(self.keys):
                 m.d.comb += address.eq(self.key_address)
-        m.d.comb += word.eq(streamed(m, Cat(parts)))
+        m.d.comb += word.eq(streamed(m, later))

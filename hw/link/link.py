@@ -4,10 +4,10 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import bits_for, ceil_log2
 
 from haarlequin.hw.common.lookup import lookup
-from haarlequin.hw.common.pipeline import streamed
+from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.link.frames import PAYLOAD_BIT
 from haarlequin.hw.link.identity import Identity, numbers
 from haarlequin.hw.link.judgement import fault_of, refusal_of
@@ -179,9 +179,11 @@ class Link(wiring.Component):
 
         # An answer waits for nothing but the frame before it, a result waits for answers too.
         frame, identity = sender.frame, self.identity.encode()
-        # This large table has a cycle for itself, in which no byte is offered: after a header and each byte.
-        constant, settled = streamed(m, lookup(m, sender.left, [0, *reversed(identity)])), Signal()
-        m.d.sync += settled.eq(~(frame.ready | (sender.payload.valid & sender.payload.ready)))
+        # This large table has two cycles for itself, without a byte: after a header and after each byte.
+        place = streamed(m, sender.left[: bits_for(len(identity))])
+        constant, settled = streamed(m, lookup(m, place, [0, *reversed(identity)])), Signal()
+        moved = frame.ready | (sender.payload.valid & sender.payload.ready)
+        m.d.sync += settled.eq(~(moved | registered(m, moved)))
         result = self.results.valid & sequences.r_rdy & ~self.reset & ~answering
         m.d.comb += [frame.valid.eq(answering | result), sequences.r_en.eq(result & frame.ready)]
         with m.If(answering):

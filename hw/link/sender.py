@@ -42,6 +42,7 @@ class FrameSender(wiring.Component):
         tx, current = self.tx, Signal(ANSWER)
         valid, byte, put = Signal(), Signal(8), Signal()
         count, trailer = Signal(range(HEADER_BYTES)), Signal()
+        of_header = Signal(8)  # the byte number ``count`` of it: a register, as the CRC takes time
         m.d.comb += [
             self.sending.eq(current.type),
             self.left.eq(current.length),
@@ -56,14 +57,15 @@ class FrameSender(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.frame.ready.eq(1), restart.eq(1)]
-                m.d.sync += [current.eq(self.frame.p), count.eq(0), trailer.eq(0)]
+                m.d.sync += [current.eq(self.frame.p), count.eq(0), trailer.eq(0), of_header.eq(SYNC)]
                 with m.If(self.frame.valid):
                     m.next = "HEADER"
             with m.State("HEADER"):
                 address = Const(0, ADDRESS_BITS)
                 header = Cat(Const(SYNC, 8), current.type, current.sequence, current.detail, address)
-                m.d.comb += [byte.eq(Cat(header, current.length).word_select(count, 8)), valid.eq(1)]
-                m.d.comb += crc.valid.eq(put & (count != 0))
+                m.d.comb += [byte.eq(of_header), valid.eq(1), crc.valid.eq(put & (count != 0))]
+                with m.If(put):
+                    m.d.sync += of_header.eq(Cat(header, current.length).word_select(count + 1, 8))
                 with m.If(put & (count == HEADER_BYTES - 1)):
                     m.d.sync += count.eq(0)
                     m.next = "CRC"

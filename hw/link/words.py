@@ -70,8 +70,13 @@ class Words(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        last_byte = lookup(m, self.select, [memory.word_bytes - 1 for memory in self.memories])
-        depth = lookup(m, self.select, [memory.depth for memory in self.memories])
+        tables = (
+            [memory.word_bytes - 1 for memory in self.memories],
+            [memory.depth for memory in self.memories],
+        )
+        # Both wait in registers: whether a run is inside is asked at once.
+        looked_up = [lookup(m, self.memory, values) for values in tables]
+        last_byte, depth = (Signal.like(value) for value in looked_up)
         last, complete = Signal(), Signal()
         m.d.comb += [
             last.eq(self.position == last_byte),
@@ -86,5 +91,6 @@ class Words(wiring.Component):
             m.d.sync += [self.address.eq(self.address + 1), self.outside.eq(self.outside | ~self.inside)]
         with m.If(self.begin):
             m.d.sync += [self.select.eq(self.memory), self.address.eq(self.first)]
+            m.d.sync += [last_byte.eq(looked_up[0]), depth.eq(looked_up[1])]
             m.d.sync += [self.position.eq(0), self.outside.eq(self.first[len(self.address) :].any())]
         return m

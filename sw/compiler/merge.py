@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
+from haarlequin.hw.timing import FETCH
 from haarlequin.sw.compiler.feed_forward import FeedForwardPasses
 from haarlequin.sw.compiler.passes import Loads, Pass
 from haarlequin.sw.compiler.regions import Merged, Signs
 from haarlequin.sw.compiler.tiling import Tiling
 
-NEXT_RESULT = 4
-"""Cycles from a token to the first whose results can be accumulated onto its own (`hw.timing`): the word is
-looked up three cycles before the result, and written in the cycle after it."""
+NEXT_RESULT = FETCH + 1
+"""Cycles from a token to the first whose results can be accumulated onto its own: the word is looked up
+`FETCH` cycles before the result, and written in the cycle after it."""
 
 
 TWO_OF_A = 2

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.link.frames import PAYLOAD_BIT
 from haarlequin.models.golden import HEAD_BIAS_BITS
-from tests.formal.design import Design
+from tests.formal.design import Design, driven
 
 
 def _stable(design: Design, *values: Value) -> None:
@@ -37,8 +37,9 @@ def _images(design: Design, images: wiring.Component) -> None:
     design.assume(Mux(images.done, inside == 1, ~images.begin | (inside == 0)))
     held, complete = design.signal("held"), design.signal("complete")
     design.lemma("held images are embedded, wait or are computed", held == images.busy + complete + inside)
-    design.lemma("channel < dim", design.signal("channel") < settings.dim)
-    design.lemma("token < tokens", design.signal("token") < settings.tokens)
+    channel, token = (signal for signal in driven(design.fragment) if signal.name == "count")
+    design.lemma("channel < dim", channel < settings.dim)
+    design.lemma("token < tokens", token < settings.tokens)
 
 
 def _answers(design: Design, answers: wiring.Component) -> None:

@@ -61,8 +61,10 @@ def stream(
             await cycle(0, filler(), generator.getrandbits(1) if next_first is None else next_first)
 
         firsts = [first for _, first, _ in tokens]
+        following = [columns for columns, _, _ in tokens[1:]] + [0]  # they come a cycle before the token
+        context.set(design.columns, tokens[0][0])
         await noise(firsts[0])
-        for (columns, _, word), next_first in zip(tokens, [*firsts[1:], 0], strict=True):
+        for (_, _, word), columns, next_first in zip(tokens, following, [*firsts[1:], 0], strict=True):
             pause = 0
             while generator.random() < gaps:
                 pause += 1

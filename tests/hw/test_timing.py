@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.attention.attention import Attention
+from haarlequin.hw.common.pipeline import streamed
 from haarlequin.hw.common.tables import SlicedMemory
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.haar import HaarSplit
@@ -86,7 +87,7 @@ def test_moves_come_as_the_haar_unit_takes_those_before(config):
 
 
 def test_the_haar_unit_writes_what_it_has_looked_up(config):
-    assert HaarUnit.WRITTEN == FETCH + HaarSplit.LATENCY + 1
+    assert HaarUnit.WRITTEN == FETCH + HaarSplit.LATENCY  # it has x before the lanes would
 
 
 def test_weights_load_beside_the_swap(config):
@@ -97,7 +98,9 @@ def test_weights_load_beside_the_swap(config):
 
 
 class Bank(wiring.Component):
-    """A memory as the layers read it: ``address`` is computed in one cycle and waits in a register."""
+    """A memory as the layers read it: ``address`` is computed in one cycle and waits in a register, the word
+    in two.
+    """
 
     write: In(4)
     data: In(8)
@@ -108,7 +111,8 @@ class Bank(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = SlicedMemory(8, 16)
-        m.d.sync += [memory.read.addr.eq(self.address), self.word.eq(memory.read.data)]
+        m.d.sync += memory.read.addr.eq(self.address)
+        m.d.comb += self.word.eq(streamed(m, memory.read.data, 2))
         m.d.comb += memory.read.en.eq(1)
         m.d.comb += [memory.write.addr.eq(self.write), memory.write.en.eq(self.enable)]
         m.d.comb += memory.write.data.eq(self.data)

@@ -183,7 +183,8 @@ module DP16KD_port #(
     assign q = REGMODE == "OUTREG" ? register : latch;
 endmodule
 
-// Multiplier, 18×18 to 36 bits, each operand signed or not; its registers and cascades are not modelled.
+// Multiplier, 18×18 to 36 bits, each operand signed or not, with its registers of operands and product, which begin with
+// 0 and have enables; pipeline registers, resets, clocks other than CLK0 and cascades are not modelled.
 module MULT18X18D (
     input A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0,
     input B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0,
@@ -216,21 +217,38 @@ module MULT18X18D (
     parameter MULT_BYPASS = "DISABLED", RESETMODE = "SYNC";
 
     generate
-        if (REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_INPUTC_CLK != "NONE"
-            || REG_PIPELINE_CLK != "NONE" || REG_OUTPUT_CLK != "NONE")
-            $fatal(1, "MULT18X18D: registers are not modelled");
+        if (!known(REG_INPUTA_CLK) || !known(REG_INPUTB_CLK) || !known(REG_OUTPUT_CLK) || REG_INPUTC_CLK != "NONE"
+            || REG_PIPELINE_CLK != "NONE")
+            $fatal(1, "MULT18X18D: these registers are not modelled");
         if (MULT_BYPASS != "DISABLED") $fatal(1, "MULT18X18D: MULT_BYPASS is not modelled");
         if (SOURCEB_MODE != "B_SHIFT") $fatal(1, "MULT18X18D: SOURCEB_MODE is not modelled");
     endgenerate
-    always @*
+    always @* begin
         if (SOURCEA || SOURCEB) $fatal(1, "MULT18X18D: operands that are shifted in are not modelled");
-
-    wire [17:0] a = {A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0};
-    wire [17:0] b = {B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};
+        if (RST3 || RST2 || RST1 || RST0) $fatal(1, "MULT18X18D: resets are not modelled");
+    end
+    function known(input [31:0] clock);
+        known = clock == "NONE" || clock == "CLK0";
+    endfunction
+    wire [3:0] enables = {CE3, CE2, CE1, CE0};
+    function [1:0] chosen(input [23:0] name);
+        chosen = name[1:0];  // the last digit of CE0 to CE3
+    endfunction
+    wire [17:0] now_a = {A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0};
+    wire [17:0] now_b = {B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};
     assign SIGNEDP = SIGNEDA | SIGNEDB;
+    reg [17:0] later_a = 0, later_b = 0;
+    reg [35:0] later_p = 0;
+    always @(posedge CLK0) begin
+        if (enables[chosen(REG_INPUTA_CE)]) later_a <= now_a;
+        if (enables[chosen(REG_INPUTB_CE)]) later_b <= now_b;
+        if (enables[chosen(REG_OUTPUT_CE)]) later_p <= now_p;
+    end
+    wire [17:0] a = REG_INPUTA_CLK == "NONE" ? now_a : later_a, b = REG_INPUTB_CLK == "NONE" ? now_b : later_b;
+    wire [35:0] now_p = {{18{SIGNEDA & a[17]}}, a} * {{18{SIGNEDB & b[17]}}, b};
     assign {P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15,
         P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0} =
-        {{18{SIGNEDA & a[17]}}, a} * {{18{SIGNEDB & b[17]}}, b};
+        REG_OUTPUT_CLK == "NONE" ? now_p : later_p;
 endmodule
 
 // PLL. One enabled output is the input clock, so the bench must give the clock that the PLL would make. Of several

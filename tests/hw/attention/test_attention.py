@@ -119,7 +119,7 @@ def rtl(block, heads, begins, generator):
 
     async def testbench(context):
         get = context.get
-        words, maxima, address, query = {}, {}, None, None
+        words, maxima, (before, address), query = {}, {}, (None, None), None
         for cycle in range(begins[-1] + SILENCE):
             begin = cycle in begins[:-1]
             context.set(block.begin, begin)
@@ -129,9 +129,10 @@ def rtl(block, heads, begins, generator):
                 words = bank_of(config, head, noise)
                 maxima = {head.parts["softmax_row"] + i: max(row) for i, row in enumerate(head.p.tolist())}
                 context.set(block.parts, head.parts)
-            context.set(block.scores, words[address] if address in words else noise())
+            context.set(block.scores, words[before] if before in words else noise())
             context.set(block.maximum, maxima[query] if query in maxima else generator.getrandbits(wide))
-            query, address = get(block.query), get(block.address) if get(block.read) else None
+            query, before = get(block.query), address
+            address = get(block.address) if get(block.read) else None
             if address is not None:
                 reads.append((cycle, address))
             if get(block.valid):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from haarlequin.hw.bitstream import flow as flows
@@ -30,6 +32,8 @@ def ran(monkeypatch):
         paths = dict(zip(arguments, map(log.with_name, arguments[1:]), strict=False))
         outputs = [paths[option] for option in options if option in paths]
         content = repr(arguments) + (paths["--input"].read_text() if "--input" in paths else "")
+        if not outputs:  # a netlist
+            content = json.dumps({"made by": content, "modules": {"top": {"cells": {}, "ports": {}}}})
         for path in outputs or [log.with_name("top.json")]:
             path.write_text(content[:9] if name == done.breaks else content)
         if name == done.breaks:
@@ -96,6 +100,7 @@ ROUTING, PACKING = ["nextpnr-ecp5"], ["ecppack"]
     ("name", "again"),
     [
         ("top.json", ["yosys"]),
+        ("registers.json", []),
         ("synthesis.stamp", ["yosys"]),
         ("report.json", ROUTING),
         ("placed.json", ROUTING),

@@ -75,7 +75,7 @@ def golden(config, cycles, region):
     for now, cycle in enumerate(cycles):
         before = cycles[now - 1] if now else None
         if cycle["attention"]["valid"]:
-            seen[now + 1, "scores"] = a[cycle["attention"]["address"]]
+            seen[now + 2, "scores"] = a[cycle["attention"]["address"]]
         if cycle["haar"]["valid"]:
             seen[now + 2, "x"] = b[half + cycle["haar"]["address"]]
         writes_b = bool(before and before["write_b"]["valid"])
@@ -83,10 +83,10 @@ def golden(config, cycles, region):
         if before:
             for name, bank, first in (("partial", sums, 0), ("mean", a, 0), ("residual", b, half)):
                 place = before[name]
-                seen[now + 2, f"{name}_word"] = bank[first + place["address"]] if place["valid"] else 0
+                seen[now + 3, f"{name}_word"] = bank[first + place["address"]] if place["valid"] else 0
             place = before["shortcut"]
             either = a[place["address"]] if place["from_a"] else b[half + place["address"]]
-            seen[now + 2, "shortcut_word"] = either if place["from_a"] or place["from_b"] else 0
+            seen[now + 3, "shortcut_word"] = either if place["from_a"] or place["from_b"] else 0
             for name, bank, first in (("write_a", a, 0), ("write_c", sums, 0), ("write_b", b, half)):
                 if before[name]["valid"]:
                     bank[first + before[name]["address"]] = cycle["stored"]
@@ -103,7 +103,7 @@ def rtl(config, cycles, region, expected):
 
     async def testbench(context):
         context.set(block.region, region)
-        for now in range(len(cycles) + 3):
+        for now in range(len(cycles) + 4):
             for name, value in (cycles[now] if now < len(cycles) else {}).items():
                 port = getattr(block, name)
                 if isinstance(value, dict):

@@ -147,7 +147,7 @@ def rtl(block, config, tables, loads):
                 context.set(port.en, 1)
                 await context.tick()
             context.set(port.en, 0)
-        asked, fetched = None, None
+        (asked, wanted), fetched = (None, None), None
         for cycle in range(cycles):
             context.set(block.begin, cycle in begins)
             parts = begins.get(cycle) or drawn_load(config, generator, LOADS)
@@ -167,7 +167,7 @@ def rtl(block, config, tables, loads):
             if strobes:
                 events[cycle] = {name: outputs(context, name) for name in strobes}
             word = context.get(block.key_address)
-            asked = tables["signs"][word] if "keys" in strobes else None
+            asked, wanted = wanted, tables["signs"][word] if "keys" in strobes else None
             await context.tick()
 
     def outputs(context, name):

@@ -61,8 +61,8 @@ def rtl(config, wait, images):
         context.set(unit.taps, (1 << config.theta**2) - 1)
         for now in range(due[-1] + 2):
             context.set(unit.enable, now in enables)
-            if now in enables:
-                context.set(unit.columns, enables[now])
+            if now + 1 in enables:
+                context.set(unit.columns, enables[now + 1])
             context.set(unit.first, now in firsts)
             context.set(unit.v, sum(int(bit) << lane for lane, bit in enumerate(v.get(now, []))))
             context.set(unit.take, now in takes)

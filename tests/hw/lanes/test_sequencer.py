@@ -8,6 +8,7 @@ from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.lanes.sequencer import Sequencer
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.hw.program import CONTEXTS, pass_groups, pass_layout
+from haarlequin.hw.timing import updates_read
 from haarlequin.sw.compiler.encode import program_words
 from tests.hw.bench import simulate
 
@@ -59,7 +60,7 @@ def drawn_pass(generator, tokens):
         columns = min(columns, max(1, stop))
     busy = issued * (1 + interval)
     return {
-        "cycles": max(UPDATES + 1, busy + generator.choice([0, 0, 1, 5])),
+        "cycles": max(updates_read(UPDATES), busy + generator.choice([0, 0, 1, 5])),
         "operation": generator.choice(OPERATIONS),
         "wait_head": int(generator.random() < 0.2),
         "load_weights": int(generator.random() < 0.5),
@@ -167,7 +168,7 @@ def rtl(block, config, program, inputs, read_back=True):
         context.set(block.program.read, read_back)
         await context.tick().repeat(3)
         context.set(block.program.read, 0)
-        await context.tick().repeat(UPDATES + 2)
+        await context.tick().repeat(updates_read(UPDATES) + 2)
         begun = False
         for start, head_free, tile_ready in inputs:
             context.set(block.start, start)

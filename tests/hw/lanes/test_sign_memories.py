@@ -46,11 +46,11 @@ def golden(config, cycles):
         # In this cycle the memories take the addresses and the bits of the cycle before.
         before = cycles[now - 1] if now else None
         if cycles[now]["keys"]:
-            seen[now + 1, "key"] = read(1, cycles[now]["key_address"])
+            seen[now + 2, "key"] = read(1, cycles[now]["key_address"])
         if before:
-            seen[now + 2, "word_0"] = read(0, before["read_0"])
+            seen[now + 3, "word_0"] = read(0, before["read_0"])
             if not cycles[now]["keys"]:
-                seen[now + 2, "word_1"] = read(1, before["read_1"])
+                seen[now + 3, "word_1"] = read(1, before["read_1"])
         for number, write in enumerate([before["write_0"], before["write_1"]] if before else []):
             written.append((now, f"written_{number}", write["bits"]))
             if not write["valid"]:
@@ -71,7 +71,7 @@ def rtl(config, cycles, expected):
     outputs = ("word_0", "word_1", "key", "written_0", "written_1")
 
     async def testbench(context):
-        for now in range(len(cycles) + 3):
+        for now in range(len(cycles) + 4):
             for name, value in (cycles[now] if now < len(cycles) else {}).items():
                 port = getattr(block, name)
                 if isinstance(value, dict):

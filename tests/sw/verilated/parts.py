@@ -23,12 +23,16 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.bitstream.tools import call
+from haarlequin.hw.families import FAMILIES
 
 SYNTHESIS = {
     "ecp5": "synth_ecp5 -nowidelut -top top",
     "ice40": "synth_ice40 -dsp -spram -top top",
     "gowin": "synth_gowin -family gw2a -nowidelut -top top",
 }
+
+NO_BYPASS = "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=*late_* %i r:TRANSPARENCY_MASK=1'0 %i"
+"""As `hw.families.family.PREPARE` has it, for memories whose words are not read while they are written."""
 
 ADDRESS, DATA = 14, 40
 
@@ -66,6 +70,9 @@ MEMORIES = {
     "rom": Shape(12, 1024, init=True, write_ports=0),
 }
 
+LATE = {"wide": MEMORIES["wide"], "rom": MEMORIES["rom"]}
+"""Memories with a register for their words, that of the second with an enable: a block RAM has one itself."""
+
 FACTORS = {
     "unsigned9": (9, 9),
     "signed9": (signed(9), signed(9)),
@@ -92,6 +99,8 @@ class Parts(wiring.Component):
         }
         outputs = {name: shape.width for name, shape in MEMORIES.items()}
         outputs |= {"two_b": MEMORIES["two"].width, "registered": 36}
+        outputs |= {f"late_{name}": shape.width for name, shape in LATE.items()}
+        outputs |= {"late_product": 36, "held": 36}
         outputs |= dict.fromkeys(FACTORS, 36)
         super().__init__({k: In(v) for k, v in inputs.items()} | {k: Out(v) for k, v in outputs.items()})
 
@@ -113,7 +122,32 @@ class Parts(wiring.Component):
             x, y = Signal(a), Signal(b)
             m.d.comb += [x.eq(self.x), y.eq(self.y), getattr(self, name).eq(x * y)]
         m.d.sync += self.registered.eq(self.signed18)
+        self._late(m)
         return m
+
+    def _late(self, m: Module) -> None:
+        """Words and products with registers of their own: those of two products, one with an enable."""
+        for place, (name, shape) in enumerate(LATE.items()):
+            m.submodules[f"late_{name}"] = memory = Memory(
+                shape=shape.width,
+                depth=shape.depth,
+                init=shape.words,
+            )
+            read = memory.read_port()
+            m.d.comb += [read.addr.eq(_below(m, shape.depth, self.second)), read.en.eq(self.read)]
+            for write in [memory.write_port() for _ in range(shape.write_ports)]:
+                m.d.comb += [write.addr.eq(_below(m, shape.depth, self.address)), write.data.eq(self.data)]
+                # No word is read while it is written: a register after a bypass could not move.
+                m.d.comb += write.en.eq(self.enable[0] & (write.addr != read.addr))
+            with m.If(self.enable[1] if place else Const(1)):
+                m.d.sync += getattr(self, f"late_{name}").eq(read.data)
+        x, y, held_x, held_y = (Signal(signed(16), reset_less=True) for _ in range(4))
+        m.d.sync += [x.eq(self.x), y.eq(self.y), self.late_product.eq(x * y)]
+        with m.If(self.enable[2]):
+            m.d.sync += held_x.eq(self.x)
+        m.d.sync += held_y.eq(self.data)
+        with m.If(self.enable[3]):
+            m.d.sync += self.held.eq(held_x * held_y)
 
 
 def _below(m: Module, depth: int, value: Value) -> Signal:
@@ -263,6 +297,8 @@ def synthesise(design: wiring.Component, family: str, folder: Path) -> Path:
     top.domains.sync = sync = ClockDomain(reset_less=True)
     top.submodules.design = DomainRenamer("sync")(design)
     (folder / "top.il").write_text(rtlil.convert(top, ports=[sync.clk, *ports]))
-    script = f"read_rtlil top.il; rename -hide w:*[*]; {SYNTHESIS[family]}; write_json top.json"
+    prepare = f"read_rtlil top.il; rename -hide w:*[*]; {NO_BYPASS}"
+    script = f"{prepare}; {SYNTHESIS[family]}; write_json {FAMILIES[family].mapped}"
     call("yosys", ["-q", "-p", script], folder)
-    return folder / "top.json"
+    FAMILIES[family].finish(folder)
+    return folder / FAMILIES[family].netlist

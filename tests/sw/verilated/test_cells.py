@@ -38,6 +38,9 @@ OTHERS = {
 }
 
 
+only_ecp5 = pytest.mark.parametrize("synthesised", ["ecp5"], indirect=True)
+
+
 @pytest.fixture(scope="module", params=list(FAMILIES))
 def synthesised(request, tmp_path_factory):
     """The family, its cells by their number, and the netlist in simulation."""
@@ -45,6 +48,10 @@ def synthesised(request, tmp_path_factory):
     netlist = synthesise(Everything(family), family, folder)
     top = json.loads(netlist.read_text())["modules"]["top"]
     kinds = Counter(cell["type"] for cell in top["cells"].values())
+    for cell in top["cells"].values():
+        if cell["type"] in ("DP16KD", "MULT18X18D"):
+            settings = [value for name, value in cell["parameters"].items() if name.startswith("REG")]
+            kinds[cell["type"], settings.count("OUTREG") + settings.count("CLK0")] += 1
     return family, kinds, Gates(netlist, family, folder / "simulator")
 
 
@@ -61,6 +68,15 @@ def of(part, came):
 def test_the_netlist_has_what_is_to_be_tested(synthesised):
     family, kinds, _ = synthesised
     assert not (BLOCK_RAMS[family] | OTHERS[family]) - kinds.keys()
+
+
+@only_ecp5
+def test_registers_move_into_block_ram_and_multipliers(synthesised):
+    """The words of two memories, and what goes into and comes out of two products."""
+    _, kinds, _ = synthesised
+    rams = sum(count for kind, count in kinds.items() if kind[0] == "DP16KD" and kind[1])
+    assert kinds["MULT18X18D", 3] == 2
+    assert rams == 2 + 2  # two of `RAMS` have them from the start
 
 
 def some_steps(count, seed):
@@ -191,9 +207,6 @@ def ram_steps(count, seed):
                 step[f"ad{side}"] &= 63
         steps.append(step)
     return steps
-
-
-only_ecp5 = pytest.mark.parametrize("synthesised", ["ecp5"], indirect=True)
 
 
 @only_ecp5
