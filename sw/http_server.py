@@ -26,7 +26,7 @@ from tornado.httputil import HTTPFile, HTTPInputError, parse_body_arguments
 from tornado.iostream import IOStream
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from haarlequin.models.common.errors import UsageError, printable
+from haarlequin.models.common.errors import OneLine, UsageError, printable
 from haarlequin.models.common.pictures import PictureError
 from haarlequin.sw.accelerator import Accelerator, answer_shares
 from haarlequin.sw.answer_page import status
@@ -65,7 +65,7 @@ class _Refusal(HTTPError):
 
     def __init__(self, status: HTTPStatus, line: str):
         super().__init__(status)
-        self.line = line
+        self.line = str(OneLine(line))  # it may quote what the client sent
 
 
 @stream_request_body
@@ -302,6 +302,26 @@ class _Server(HTTPServer):
         return any(each.stream.writing() for each in self._connections)
 
 
+def server_of(service: Service, converters: ThreadPoolExecutor) -> _Server:
+    """The server of a service; it listens nowhere yet.
+
+    Arguments:
+        converters: the threads that read pictures.
+    """
+    given = {"service": service, "converters": converters}
+    table = [("/", _Page, given), ("/health", _Health, given), ("/classify", _Classify, given)]
+    application = Application(
+        table, default_handler_class=_Nothing, default_handler_args=given, log_function=lambda _: None
+    )
+    return _Server(
+        application,
+        max_body_size=MOST_DISCARDED,
+        max_buffer_size=MOST_DISCARDED,
+        body_timeout=BODY_SECONDS,
+        idle_connection_timeout=IDLE_SECONDS,
+    )
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that waits for clients at ``host``; the port 0 takes one that is free.
 
@@ -331,18 +351,7 @@ async def serve(accelerator: Accelerator, waiting: socket.socket, ready: Notice,
         stop: the end.
     """
     with Service(accelerator) as service, _threads() as converters:
-        given = {"service": service, "converters": converters}
-        table = [("/", _Page, given), ("/health", _Health, given), ("/classify", _Classify, given)]
-        application = Application(
-            table, default_handler_class=_Nothing, default_handler_args=given, log_function=lambda _: None
-        )
-        server = _Server(
-            application,
-            max_body_size=MOST_DISCARDED,
-            max_buffer_size=MOST_DISCARDED,
-            body_timeout=BODY_SECONDS,
-            idle_connection_timeout=IDLE_SECONDS,
-        )
+        server = server_of(service, converters)
         server.add_socket(waiting)
         address, port = waiting.getsockname()[:2]
         where = f"[{address}]" if ":" in address else address

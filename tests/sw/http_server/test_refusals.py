@@ -73,6 +73,15 @@ def test_forms_that_are_refused(server, body, kind, line):
     assert answer["error"].startswith(line)
 
 
+def test_a_refusal_is_one_line_whatever_it_quotes(server):
+    """Of at most 1,000 characters."""
+    body = b"--frontier\r\n" + b"\x01\x1b" * 3000 + b": x\r\n\r\n\r\n--frontier--\r\n"
+    status, answer = server.classify(body, headers=form()[1])
+    assert status == 400
+    assert len(answer["error"]) <= 1000
+    assert answer["error"].isprintable()
+
+
 def test_a_form_of_too_many_pictures(server, seven):
     body, headers = form(**{f"p{i}": seven for i in range(65)})
     assert server.classify(body, headers=headers) == (
