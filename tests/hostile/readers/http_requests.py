@@ -87,41 +87,38 @@ def _corpus(folder: Path) -> list[bytes]:
     ]
 
 
-_KINDS = (
-    "",
-    "; boundary=",
-    "; boundary=" + "x" * 5000,
-    "; boundary=-",
-    "x; boundary=frontier",
-    "; BOUNDARY=frontier",
-)
 _NAMES = (
     'name=""; filename="a"', "name=a", "name*0=a", 'name=a; filename=""', 'name=a; filename="a\\"b"',
     'name=a; filename="' + "../" * 1000 + '"', "name=a; filename*=utf-8''a%0d%0ab%00%1b[2J",
     "name=a; filename*=utf-7''%2b", "name=a; filename*=x", "name=a; filename*=utf-8''%ff%fe",
     "name=a; filename*=none''b", 'name=a; filename*0="a"; filename*1*=b', "name=a; filename=\u0663",
 )  # fmt: skip
-_INSTEAD = (
-    *(f"Content-Length: {each}" for each in ("0", "-1", "5, 5", "99999999999", "70000000", "17000000", "9" * 400)),
-    *(f"Transfer-Encoding: {each}" for each in ("chunked", "gzip, chunked", "Chunked", "identity", "")),
-    *(f"Connection: {each}" for each in ("close", "upgrade", "keep-alive", "x" * 2000)),
-    *(f"Content-Type: multipart/form-data{each}" for each in _KINDS),
-    *(f"Content-Disposition: form-data; {each}" for each in _NAMES),
-    "Content-Disposition: form-data", "Content-Disposition: attachment", "Content-Encoding: gzip", "Upgrade: h2c",
-    "Content-Type: application/x-www-form-urlencoded", "Content-Type: MULTIPART/form-data; boundary=frontier",
-    "Expect: 100-continue", "Host: y", "Host:", "If-None-Match: *", "X: " + "y" * 70_000, " folded", ":", "\x00",
-    "\x01" * 3000 + ": y", "y: " + "\x01" * 3000, "\u0663: \x01", "--frontier", "--frontier--", "--frontier" * 200,
-    "7fffffff", "-1", "0", "ffffffffffffffffffff", "5;x=y",
-)  # fmt: skip
+_VALUES = {
+    "Content-Length": ("0", "-1", "5, 5", "70000000", "17000000", "9" * 11, "9" * 400),
+    "Transfer-Encoding": ("chunked", "gzip, chunked", "Chunked", "identity", ""),
+    "Connection": ("close", "upgrade", "keep-alive", "x" * 2000),
+    "Content-Disposition": ("form-data", "attachment", *(f"form-data; {name}" for name in _NAMES)),
+    "Content-Type": (
+        "multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=-",
+        "multipart/form-data; boundary=" + "x" * 5000, "MULTIPART/form-data; boundary=frontier",
+        "multipart/form-datax; boundary=y", "application/x-www-form-urlencoded", "image/png",
+    ),
+    "Content-Encoding": ("gzip",), "Expect": ("100-continue", "x"), "Host": ("y", ""),
+    "If-None-Match": ("*",),
+    "X": ("y" * 70_000, "\x01" * 3000), "\x01" * 3000: ("y",), "\u0663": ("\x01",),
+}  # fmt: skip
+_INSTEAD = [f"{name}: {value}" for name, values in _VALUES.items() for value in values]
+_INSTEAD += [" folded", ":", "\x00", "--frontier", "--frontier--", "--frontier" * 200]
+_INSTEAD += ["7fffffff", "-1", "0", "f" * 20, "5;x=y"]
 """Lines that stand in the place of others: of headers, of the parts of a form, of chunks."""
 
-_LINES = (
-    *(f"{method} / HTTP/1.1" for method in ("HEAD", "PUT", "POST", "BREW", "OPTIONS", "", "x" * 2000)),
-    *(f"POST /classify?top={each} HTTP/1.1" for each in ("0", "%ff", "1&top=9999999999", "1" * 5000, "")),
-    *(f"POST {each} HTTP/1.1" for each in ("http://x/classify", "//classify", "/../classify", "*", "\x00", "?")),
-    "GET /classify HTTP/1.1", "PUT /classify HTTP/1.1", "GET / HTTP/2.0", "GET / HTTP/1.0", "CONNECT x:443 HTTP/1.1",
-    "POST /classify?" + "a=b&" * 3000 + " HTTP/1.1", "",
-)  # fmt: skip
+_LINES = [f"{method} / HTTP/1.1" for method in ("HEAD", "PUT", "POST", "BREW", "OPTIONS", "", "x" * 2000)]
+_LINES += [f"POST /classify?top={top} HTTP/1.1" for top in ("0", "%ff", "1&top=9999999999", "1" * 5000, "")]
+_LINES += [
+    f"POST {to} HTTP/1.1" for to in ("http://x/classify", "//classify", "/../classify", "*", "\x00", "?")
+]
+_LINES += ["GET /classify HTTP/1.1", "PUT /classify HTTP/1.1", "CONNECT x:443 HTTP/1.1", "GET / HTTP/2.0"]
+_LINES += ["POST /classify?" + "a=b&" * 3000 + " HTTP/1.1", "GET / HTTP/1.0", ""]
 
 
 def _mutate(data: bytes, random: Random, others: Sequence[bytes]) -> bytes:
@@ -210,9 +207,10 @@ class _Site:
             sending = asyncio.ensure_future(self._sent(mine, data))
             receiving = asyncio.ensure_future(self._received(mine))
             while not receiving.done():
-                # The client says that it has ended once the server waits for bytes, and none are on their way:
+                # The client says that it has ended where the server waits for bytes, and none are on the way:
                 # earlier it would be one that has gone away.
-                if sending.done() and not stream.closed() and stream.reading() and not _unread(theirs):
+                waits = not stream.closed() and stream.reading() and not _unread(theirs)
+                if sending.done() and waits:
                     with suppress(OSError):
                         mine.shutdown(socket.SHUT_WR)
                 await asyncio.sleep(0.0005)
