@@ -13,10 +13,12 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 from tornado.httpserver import HTTPServer
@@ -24,7 +26,7 @@ from tornado.httputil import HTTPFile, HTTPInputError, parse_body_arguments
 from tornado.iostream import IOStream
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from haarlequin.models.common.errors import UsageError, printable
+from haarlequin.models.common.errors import OneLine, UsageError, printable
 from haarlequin.models.common.pictures import PictureError
 from haarlequin.sw.accelerator import Accelerator, answer_shares
 from haarlequin.sw.answer_page import status
@@ -35,18 +37,22 @@ from haarlequin.sw.service import Full, Service
 MOST_BYTES = 16 << 20
 """The largest body of a request."""
 MOST_DISCARDED = 4 * MOST_BYTES
-"""A larger body is refused before it comes, and the connection closed. One between the two is read and thrown
-away first, because many clients hear nothing while they send."""
+"""A larger body is refused before it comes, and the connection closed. A smaller one that is refused is read
+and thrown away first, because many clients hear nothing while they send."""
 MOST_CONNECTIONS = 64
 """Connections at a time; a further one is closed with 503."""
 BODY_SECONDS = 30.0
 """The time in which a body must have come; otherwise the connection is closed."""
+TAKEN_SECONDS = 30.0
+"""The time in which a client must have taken its answer; otherwise the connection is closed."""
 IDLE_SECONDS = 30.0
 """How long a connection may send no request, or only a part of its headers."""
 RETRY_SECONDS = 1
 """When a client that was refused because of many others may come again."""
 REFRESH_SECONDS = 5
 """How often the page asks for itself again."""
+_FORM = "multipart/form-data"
+
 CONVERTERS = 2
 """Threads that read pictures: each may take 256 MB for a large one."""
 
@@ -59,7 +65,7 @@ class _Refusal(HTTPError):
 
     def __init__(self, status: HTTPStatus, line: str):
         super().__init__(status)
-        self.line = line
+        self.line = str(OneLine(line))  # it may quote what the client sent
 
 
 @stream_request_body
@@ -80,9 +86,12 @@ class _Handler(RequestHandler):
         self.set_header("Cache-Control", "no-store")
 
     def prepare(self) -> None:
-        """Refuse other methods before their body comes."""
-        if self.request.method != self.METHOD:
-            raise HTTPError(HTTPStatus.METHOD_NOT_ALLOWED)
+        """Refuse a body before it comes that is too large, or of an impossible length."""
+        length = self.request.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit()):
+            raise self._no_length()
+        if len(length) > 15 or int(length) > MOST_DISCARDED:
+            raise self._size_refusal()
 
     def data_received(self, chunk: bytes) -> None:
         """Throw a part of the body away."""
@@ -105,6 +114,21 @@ class _Handler(RequestHandler):
         if not isinstance(error, HTTPError):
             super().log_exception(kind, error, trace)
 
+    def finish(self, chunk: str | bytes | dict | None = None) -> "asyncio.Future[None]":
+        """Send the answer, to a client that takes it in time."""
+        connection: Any = self.request.connection
+        sent = super().finish(chunk)
+        late = asyncio.get_running_loop().call_later(TAKEN_SECONDS, connection.close)
+        sent.add_done_callback(lambda _: late.cancel())
+        return sent
+
+    def _no_length(self) -> _Refusal:
+        return _Refusal(HTTPStatus.LENGTH_REQUIRED, "say how many bytes the body has: Content-Length")
+
+    def _size_refusal(self) -> _Refusal:
+        line = f"the body has more than {MOST_BYTES:,} bytes: send smaller pictures, or fewer at a time"
+        return _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
+
     def _answer(self, content: object) -> None:
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(content) + "\n")
@@ -113,9 +137,11 @@ class _Handler(RequestHandler):
 class _Nothing(_Handler):
     """Every other address."""
 
-    def prepare(self) -> None:
+    def get(self) -> None:
         """Refuse the request."""
         raise _Refusal(HTTPStatus.NOT_FOUND, "there are only /, /health and /classify")
+
+    head = post = put = patch = delete = options = get
 
 
 class _Health(_Handler):
@@ -152,29 +178,28 @@ class _Classify(_Handler):
         """Tornado calls this with what the application's table says."""
         super().initialize(service, converters)
         self._body = bytearray()
+        self._refusal: _Refusal | None = None
         self._asked: asyncio.Task[list[dict]] | None = None
 
     def prepare(self) -> None:
-        """Refuse what is too large, or may be, before it comes."""
+        """Keep nothing of a body that will be refused."""
         super().prepare()
-        length = self.request.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
-            raise _Refusal(HTTPStatus.LENGTH_REQUIRED, "say how many bytes the body has: Content-Length")
-        self._too_large = len(length) > 15 or int(length) > MOST_BYTES
-        if len(length) > 15 or int(length) > MOST_DISCARDED:
-            raise self._size_refusal()
+        length = self.request.headers.get("Content-Length")
+        self._refusal = self._no_length() if length is None else None
+        if length and int(length) > MOST_BYTES:
+            self._refusal = self._size_refusal()
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a part of the body, unless the whole is too large."""
-        if not self._too_large:
+        """Keep a part of the body, unless it will be refused."""
+        if self._refusal is None and self.request.method == self.METHOD:
             self._body += chunk
 
     async def post(self) -> None:
         """Answer with an object for one picture as the body, or a list for the pictures of a form."""
-        if self._too_large:
-            raise self._size_refusal()
+        if self._refusal:
+            raise self._refusal
         top, kind = self._top(), self.request.headers.get("Content-Type", "")
-        form = kind.startswith("multipart/form-data")
+        form = kind[: len(_FORM)].lower() == _FORM
         pictures = self._form(kind) if form else [("", bytes(self._body))]
         if len(pictures) > self._service.most_waiting:
             line = f"a request may have {self._service.most_waiting} pictures, not {len(pictures)}"
@@ -201,10 +226,6 @@ class _Classify(_Handler):
         if self._asked:
             self._asked.cancel()
 
-    def _size_refusal(self) -> _Refusal:
-        line = f"the body has more than {MOST_BYTES:,} bytes: send smaller pictures, or fewer at a time"
-        return _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, line)
-
     def _top(self) -> int:
         """How many likeliest classes are asked for; 0 for none."""
         value = self.get_query_argument("top", None)
@@ -222,7 +243,7 @@ class _Classify(_Handler):
         """The files of a form, with their names."""
         files: dict[str, list[HTTPFile]] = {}
         try:
-            parse_body_arguments(kind, bytes(self._body), {}, files)
+            parse_body_arguments(_FORM + kind[len(_FORM) :], bytes(self._body), {}, files)
         except HTTPInputError as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {error}") from None
         pictures = [(each.filename, each.body) for several in files.values() for each in several]
@@ -276,6 +297,30 @@ class _Server(HTTPServer):
             stream.write(f"{line}Connection: close\r\n\r\n".encode("ascii"))
         stream.close()
 
+    def sending(self) -> bool:
+        """Whether a client has not yet taken all of its answer."""
+        return any(each.stream.writing() for each in self._connections)
+
+
+def server_of(service: Service, converters: ThreadPoolExecutor) -> _Server:
+    """The server of a service; it listens nowhere yet.
+
+    Arguments:
+        converters: the threads that read pictures.
+    """
+    given = {"service": service, "converters": converters}
+    table = [("/", _Page, given), ("/health", _Health, given), ("/classify", _Classify, given)]
+    application = Application(
+        table, default_handler_class=_Nothing, default_handler_args=given, log_function=lambda _: None
+    )
+    return _Server(
+        application,
+        max_body_size=MOST_DISCARDED,
+        max_buffer_size=MOST_DISCARDED,
+        body_timeout=BODY_SECONDS,
+        idle_connection_timeout=IDLE_SECONDS,
+    )
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that waits for clients at ``host``; the port 0 takes one that is free.
@@ -305,19 +350,8 @@ async def serve(accelerator: Accelerator, waiting: socket.socket, ready: Notice,
         ready: is told in one line where the server is.
         stop: the end.
     """
-    with Service(accelerator) as service, ThreadPoolExecutor(CONVERTERS, "pictures") as converters:
-        given = {"service": service, "converters": converters}
-        table = [("/", _Page, given), ("/health", _Health, given), ("/classify", _Classify, given)]
-        application = Application(
-            table, default_handler_class=_Nothing, default_handler_args=given, log_function=lambda _: None
-        )
-        server = _Server(
-            application,
-            max_body_size=MOST_DISCARDED,
-            max_buffer_size=MOST_DISCARDED,
-            body_timeout=BODY_SECONDS,
-            idle_connection_timeout=IDLE_SECONDS,
-        )
+    with Service(accelerator) as service, _threads() as converters:
+        server = server_of(service, converters)
         server.add_socket(waiting)
         address, port = waiting.getsockname()[:2]
         where = f"[{address}]" if ":" in address else address
@@ -327,8 +361,20 @@ async def serve(accelerator: Accelerator, waiting: socket.socket, ready: Notice,
         service.end()
         while service.health().waiting:
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.02)  # the last answers go out
+        await asyncio.sleep(0.02)  # the last answers begin to go out
+        while server.sending():
+            await asyncio.sleep(0.02)
         await server.close_all_connections()
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that read pictures; after the block nobody waits for one."""
+    converters = ThreadPoolExecutor(CONVERTERS, "pictures")
+    try:
+        yield converters
+    finally:
+        converters.shutdown(wait=False, cancel_futures=True)
 
 
 async def _until_interrupted(accelerator: Accelerator, waiting: socket.socket, ready: Notice) -> None:

@@ -85,7 +85,9 @@ class Service:
     """Answers the images of many clients, in the order in which they come. Use it in a ``with`` block.
 
     Whatever waits goes to the device in one run, so that the images of several clients fill its buffers. Any
-    thread may ask. Where the device fails, all that wait get the error, and the next image is tried anew.
+    thread may ask. Where the device fails, all that wait get the error, and the next image is tried anew. A
+    block that ends with an exception, an interrupt for example, does not wait for images: they end where the
+    caller closes the accelerator.
 
     Arguments:
         accelerator: the device and model, used by nobody else; the caller closes it, after the service.
@@ -154,8 +156,12 @@ class Service:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.end()
+            self._queue.put(None)
 
     def _leave(self, room: Room, images: int) -> None:
         """Count what became of the images of a room."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -108,11 +108,36 @@ def _error(frame: Frame) -> str:
     return ErrorCode(frame.detail).name if known else f"error {frame.detail}"
 
 
+class _Another(Exception):
+    """Another accelerator is at a line than before."""
+
+
+class _Gone(Line):
+    """Stands in the place of a line that is gone."""
+
+    latency, exact = 0.0, False
+
+    def __init__(self, gone: Unplugged):
+        self._why = str(gone)
+
+    def send(self, data: bytes) -> None:
+        """Say that it is gone."""
+        raise Unplugged(self._why)
+
+    def receive(self, seconds: float) -> bytes:
+        """Say that it is gone."""
+        raise Unplugged(self._why)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class LinkDevice(Device):
     """The accelerator on a line, as it identifies itself. Closing the device closes the line.
 
     Where the line is `Unplugged` while images are computed, and it can be opened anew, it is tried for
-    `GONE_SECONDS`; then the tables are loaded again, and the run goes on.
+    `GONE_SECONDS`; then the tables are loaded again, and the run goes on. Where that fails, too, the next run
+    begins with it.
 
     Arguments:
         line: the line, or a function that opens it.
@@ -129,6 +154,7 @@ class LinkDevice(Device):
         self._decoder, self._frames = Decoder(), deque[Frame]()
         self._sequence = itertools.count()
         self._tables: Compiled | None = None
+        self._sealed = False
         self._identified = False
         try:
             self.identity: Identity = self._identify()
@@ -169,6 +195,11 @@ class LinkDevice(Device):
 
     def _close(self) -> None:
         with self._using:
+            self._shut()
+
+    def _shut(self) -> None:
+        """Close the line; where it is gone, closing it may fail as everything does."""
+        with suppress(OSError):
             self._line.close()
 
     # Frames
@@ -245,6 +276,7 @@ class LinkDevice(Device):
 
     def _load_tables(self, progress: Progress) -> None:
         """Send the tables, and read them back where the line could have damaged them."""
+        self._sealed = False  # until it is done, it may have another model's
         pieces = list(_pieces(self._loaded))
         total = sum(len(payload) for *_, payload in pieces)
         for _ in range(TRIES):
@@ -257,6 +289,7 @@ class LinkDevice(Device):
                 progress(done, total)
             if self._line.exact or all(map(self._holds, pieces)):
                 self._asked("to seal them", lambda: Frame(FrameType.SEAL, self._number()), FrameType.ACK)
+                self._sealed = True
                 return
         raise DeviceError(f"{self.name}: its memories do not hold what was written, {TRIES} times")
 
@@ -333,7 +366,8 @@ class LinkDevice(Device):
         tables = self._loaded
         flying: deque[bytes] = deque()  # the pixels of each
         numbers: deque[int] = deque()  # of those that have been sent
-        failures, repair = 0, _nothing
+        failures, departures = 0, 0  # since the last result
+        repair = _nothing if self._sealed else self._reload
         try:
             while True:
                 try:
@@ -357,10 +391,14 @@ class LinkDevice(Device):
                 except Unplugged as error:
                     if self._open is None:
                         raise
+                    departures += 1
+                    if departures == TRIES:
+                        what = f"it went {TRIES} times before an image was computed"
+                        raise DeviceError(f"{error}; {what}") from None
                     repair = partial(self._plug_in_again, self._open, error)
                     numbers.clear()
                     continue
-                failures = 0
+                failures = departures = 0
                 flying.popleft()
                 numbers.popleft()
                 yield payload
@@ -375,21 +413,39 @@ class LinkDevice(Device):
         """Open the line anew, once that is possible, and load the tables; raises `DeviceError` otherwise."""
         end = time.monotonic() + GONE_SECONDS
         with self._using:
-            self._line.close()
+            self._lose(gone)
             while True:
                 self._turn.check_open()
                 try:
-                    self._line = line()
-                    self._decoder, self._frames = Decoder(), deque()
-                    identity = self._identify()
+                    self._meet(line, gone)
                     break
+                except _Another:
+                    raise DeviceError(
+                        f"{self.name}: another accelerator was plugged in: begin again"
+                    ) from None
                 except DeviceError:
                     if time.monotonic() > end:
                         raise DeviceError(f"{gone}; it did not come back in {GONE_SECONDS:g} s") from None
                     time.sleep(RETRY_SECONDS)
-        if identity != self.identity:
-            raise DeviceError(f"{self.name}: another accelerator was plugged in: begin again")
         self._reload()
+
+    def _meet(self, line: Callable[[], Line], gone: Unplugged) -> None:
+        """Open the line, and see that the same accelerator is there; otherwise the line is closed again."""
+        self._line = line()
+        try:
+            self._decoder, self._frames = Decoder(), deque()
+            if self._identify() != self.identity:
+                raise _Another
+        except BaseException:
+            self._lose(gone)
+            raise
+
+    def _lose(self, gone: Unplugged) -> None:
+        """Close the line, so that it can be opened anew, and use it no longer: whatever is there has not said
+        what it is.
+        """
+        self._shut()
+        self._line = _Gone(gone)
 
     def _send(self, pixels: bytes) -> int:
         number = self._number()

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -186,8 +186,9 @@ class SeveralDevices(Device):
                 device.reset()
 
     def _close(self) -> None:
-        for device in self.devices:
-            device.close()
+        with ExitStack() as stack:  # all of them, whatever one of them says
+            for device in reversed(self.devices):
+                stack.callback(device.close)
 
 
 @dataclasses.dataclass(frozen=True)

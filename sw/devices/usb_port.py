@@ -49,6 +49,7 @@ class UsbLine(Line):
             device.set_configuration()
             self._claim(device, 0)
         except OSError as error:
+            self.close()
             raise DeviceError(f"{name}: {_reason(error)}") from None
 
     def send(self, data: bytes) -> None:

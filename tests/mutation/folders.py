@@ -52,7 +52,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "hw/families/carry.py": ("tests/hw/lanes/test_hamming.py",),
     "hw/families/": ("tests/hw/families",),
     "sw/compiler/": COMPILED,
-    "sw/devices/link.py": ("tests/sw/devices/test_link_device.py",),
+    "sw/devices/link.py": ("tests/sw/devices/test_link_device.py", "tests/sw/devices/test_unplugged.py"),
     "sw/devices/": ("tests/sw/devices",),
     "sw/scalar/": ("tests/sw/scalar",),
 }

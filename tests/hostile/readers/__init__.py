@@ -17,10 +17,11 @@ COUNTS = {
     "summaries": 10_000,
     "configs": 20_000,
     "stamps": 10_000,
+    "http": 20_000,
 }
 """How many damaged files each of them has to read."""
 
-FILES = {"onnx": "onnx_files"}
+FILES = {"onnx": "onnx_files", "http": "http_requests"}
 """Files that have another name than their reader."""
 
 PLACES = {name: f"tests.hostile.readers.{FILES.get(name, name)}:READER" for name in COUNTS}

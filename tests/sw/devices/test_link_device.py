@@ -15,7 +15,6 @@ from haarlequin.models.common.errors import UsageError
 from haarlequin.sw import answers
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices import link as link_module
-from haarlequin.sw.devices.byte_line import Unplugged
 from haarlequin.sw.devices.link import IN_FLIGHT, MOST_NOISE, TRIES, LinkDevice, load_frames
 from haarlequin.sw.devices.serial_port import BAUD, BITS
 from tests.sw.devices.fake import (
@@ -313,6 +312,25 @@ def test_words_of_another_number(line, payload):
     line.twist = always(KIND.READ, lambda frame: [Frame(KIND.DATA, frame.sequence, payload=payload)])
     failure(lambda: device.load(MODEL))
     assert not line.sealed
+
+
+@pytest.mark.parametrize("later", [0, 1, PIECES, 2 * PIECES, 2 * PIECES + 1])
+def test_tables_that_did_not_arrive_are_loaded_before_an_image(line, later):
+    """The accelerator may have those of the model before, and would answer by them."""
+    device = loaded(line)
+    line.words = [[*part] for part in line.words]
+    other = replace(TABLES, words={**TABLES.words, "settings": [7, 7, 7]})
+    deaf = [later]
+
+    def twist(frame, honest):
+        deaf[0] -= 1
+        return honest if deaf[0] >= 0 else []
+
+    line.twist = twist
+    failure(lambda: device.load(CompiledModel(other)))
+    line.twist = lambda frame, honest: honest
+    (result,) = device.run(PIXELS[:1])
+    assert result.logits.tolist() == logits(PIXELS[0].tobytes(), [[7, 7, 7, 0], RIGHT_WORDS[1]])
 
 
 def test_nothing_runs_before_a_model_is_there(line):
@@ -735,110 +753,3 @@ def test_the_fake_is_as_the_page_says():
     assert [(frame.type, frame.sequence) for frame in frames] == [
         (KIND.ERROR, 4), *((KIND.RESULT, i) for i in range(4)),
     ]  # fmt: skip
-
-
-# Unplugged
-
-
-class Plug:
-    """Opens lines to one accelerator, which forgets everything while none is plugged in.
-
-    Each line in turn breaks after so many calls of ``lasts``; before it is opened, opening fails as often as
-    ``absent`` says.
-    """
-
-    def __init__(self, lasts, absent=(), identities=()):
-        self.lines, self._lasts = [], iter(lasts)
-        self._absent, self._identities = iter(absent), iter(identities)
-        self._left = 0
-
-    def __call__(self):
-        if self._left == 0:
-            self._left = 1 + next(self._absent, 0)
-        self._left -= 1
-        if self._left:
-            raise DeviceError("fake: no such port")
-        line = BreakingLine(next(self._lasts, 10**6), next(self._identities, None))
-        self.lines.append(line)
-        return line
-
-
-class BreakingLine(FakeLine):
-    """A `FakeLine` that is gone after so many calls."""
-
-    def __init__(self, lasts, identity):
-        super().__init__(identity=identity)
-        self._lasts = lasts
-
-    def _count(self):
-        super()._count()
-        self._lasts -= 1
-        if self._lasts < 0:
-            raise Unplugged("fake: No such device; was the board unplugged?")
-
-
-@pytest.fixture
-def hurried(monkeypatch):
-    """The time passes only while nothing is done; returns the pauses."""
-    pauses = []
-    monkeypatch.setattr(link_module.time, "monotonic", lambda: sum(pauses))
-    monkeypatch.setattr(link_module.time, "sleep", pauses.append)
-    return pauses
-
-
-def calls_until_loaded():
-    plug = Plug([])
-    LinkDevice(plug).load(MODEL)
-    return 10_000 - plug.lines[0]._left
-
-
-@pytest.mark.parametrize("later", [0, 1, 2, 3, 4, 5, 9, 14])
-def test_a_board_that_is_plugged_in_again_goes_on(hurried, later):
-    plug = Plug([calls_until_loaded() + later], absent=[0, 3])
-    device = LinkDevice(plug)
-    device.load(MODEL)
-    assert_right(list(device.run(PIXELS)), PIXELS)
-    first, second = plug.lines
-    assert first.closed
-    assert second.sealed
-    assert second.words[:2] == RIGHT_WORDS
-    assert hurried == [link_module.RETRY_SECONDS] * 3
-    device.close()
-    assert second.closed
-
-
-def test_a_board_that_goes_again_while_it_is_loaded(hurried):
-    loads = calls_until_loaded()
-    plug = Plug([loads + 3, loads // 2, 1, loads + 2])
-    device = LinkDevice(plug)
-    device.load(MODEL)
-    assert_right(list(device.run(PIXELS)), PIXELS)
-    assert len(plug.lines) == 5
-
-
-def test_a_board_that_does_not_come_back(hurried):
-    plug = Plug([calls_until_loaded() + 5], absent=[0, 10**6])
-    device = LinkDevice(plug)
-    device.load(MODEL)
-    results = device.run(PIXELS)
-    came = [next(results)]
-    said = failure(lambda: came.extend(results))
-    assert said == "No such device; was the board unplugged?; it did not come back in 10 s"
-    assert_right(came, PIXELS[: len(came)])
-    assert 10 < sum(hurried) < 11
-
-
-def test_another_board_in_its_place(hurried):
-    other = Identity(DIGEST + 1, CLOCK_HZ, MEMORIES)
-    plug = Plug([calls_until_loaded() + 2], identities=[None, other])
-    device = LinkDevice(plug)
-    device.load(MODEL)
-    said = failure(lambda: list(device.run(PIXELS)))
-    assert said == "another accelerator was plugged in: begin again"
-
-
-def test_a_line_that_cannot_be_opened_anew(hurried):
-    line = BreakingLine(calls_until_loaded() + 2, None)
-    device = loaded(line)
-    assert failure(lambda: list(device.run(PIXELS))) == "No such device; was the board unplugged?"
-    assert hurried == []

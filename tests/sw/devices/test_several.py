@@ -114,16 +114,56 @@ def test_a_faster_device_gets_more():
     assert fast.images > 2 * slow.images > 0
 
 
+class HeldLine(TimedLine):
+    """Whoever has the first image keeps it until ``others`` of the rest are computed."""
+
+    def __init__(self, name, others):
+        super().__init__(name)
+        self._others = others
+
+    def receive(self, seconds):
+        if not self._out and self._computing:
+            first = not any(self._computing[0][1])
+            if first:
+                assert self._others.let_go.wait(20), "the others wait, too"
+            else:
+                self._others.computed()
+        return super().receive(seconds)
+
+
+class Others:
+    """Counts the images but for the first, and lets that one go ``later``, once there are so many."""
+
+    def __init__(self, wanted, later=0.0):
+        self.let_go, self._left, self._lock = threading.Event(), wanted, threading.Lock()
+        self._later = later
+
+    def computed(self):
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                threading.Timer(self._later, self.let_go.set).start()
+
+
 def test_the_first_image_being_slow_holds_up_the_order_alone():
-    slow, fast = TimedLine("slow", 0.3), TimedLine("fast")
-    with together(slow, fast) as device:
-        results = device.run(PIXELS)
-        began = time.monotonic()
-        came = [next(results)]
-        assert fast.images > 5 or not slow.images  # unless the fast one had the first image
-        came += results
-        assert time.monotonic() - began < 15
-    assert_right(came, PIXELS)
+    """Its device may have one more; the other device computes all the rest meanwhile."""
+    others = Others(len(PIXELS) - link.IN_FLIGHT)
+    lines = [HeldLine(name, others) for name in "ab"]
+    with together(*lines) as device:
+        assert_right(list(device.run(PIXELS)), PIXELS)
+    assert min(line.images for line in lines) <= link.IN_FLIGHT
+
+
+def test_a_device_that_is_stopped_holds_up_the_others_at_last(monkeypatch):
+    """So that the images and results of a run without an end do not fill the memory."""
+    monkeypatch.setattr(several, "AHEAD", 9)
+    others = Others(9 - link.IN_FLIGHT, later=0.3)  # in which they could take more
+    taken = []
+    with together(*(HeldLine(name, others) for name in "ab")) as device:
+        results = device.run(taken.append(i) or image for i, image in enumerate(PIXELS))
+        next(results)
+        assert len(taken) <= 10
+        assert_right(list(results), PIXELS[1:])
 
 
 def test_images_are_taken_as_there_is_room(monkeypatch):
@@ -207,6 +247,27 @@ def test_one_that_failed_takes_part_again_later(monkeypatch):
         assert_right(list(device.run(PIXELS[:50])), PIXELS[:50])
     assert len(said) == 1
     assert line.images > 10
+
+
+def test_a_model_that_is_loaded_is_for_all(monkeypatch):
+    """Also for one that has failed before: it takes part again."""
+    said, line = [], TimedLine("b", 0.001, 3)
+    with together(TimedLine("a", 0.001), line, notice=said.append) as device:
+        assert_right(list(device.run(PIXELS[:50])), PIXELS[:50])
+        line.lasts = 1 << 30
+        device.load(MODEL)
+        assert_right(list(device.run(PIXELS[:50])), PIXELS[:50])
+    assert line.images > 10
+
+
+def test_one_that_failed_is_not_asked_for_its_counters():
+    lines = [TimedLine("a", 0.001), TimedLine("b", 0.001, 3)]
+    with together(*lines, notice=lambda line: None) as device:
+        assert_right(list(device.run(PIXELS[:50])), PIXELS[:50])
+        lines[1].taken.clear()
+        device.counters()
+        device.reset()
+        assert lines[1].taken == []
 
 
 def test_all_fail():
@@ -335,6 +396,18 @@ def test_a_model_that_does_not_fit_one_of_them():
             device.load(CompiledModel(TABLES, compile=refuse))
         with pytest.raises(DeviceError, match=r"^b: the tables are for mine .*: compile for it$"):
             device.load(MODEL)
+
+
+def test_all_are_closed_whatever_one_of_them_says():
+    def broken():
+        raise ZeroDivisionError("a mistake")
+
+    lines = [TimedLine(name) for name in "abc"]
+    device = together(*lines)
+    lines[1].close = broken
+    with pytest.raises(ZeroDivisionError, match="a mistake"):
+        device.close()
+    assert (lines[0].closed, lines[2].closed) == (True, True)
 
 
 def test_at_least_one():

@@ -104,10 +104,12 @@ def test_a_device_that_goes_away(method):
         (errno.EIO, "was the board unplugged?"),
     ],
 )
-def test_a_device_that_cannot_be_used(plugged, number, hint):
+def test_a_device_that_cannot_be_used(plugged, claims, number, hint):
+    """It is given back, since it is tried again and again after it was unplugged."""
     plugged.devices.append(Stand(set_configuration=usb.core.USBError("no", errno=number)))
     with pytest.raises(DeviceError) as error:
         open_device("usb:", None)
+    assert claims == ["closed"]
     assert str(error.value).startswith("usb:one: ")
     assert str(error.value).endswith(hint)
 
