@@ -59,5 +59,6 @@ BOARDS = (
         capacity=ECP5_25F,
         config="8x64-hybrid",
         model="cifar10-hybrid",
+        clock_hz=75_000_000,
     ),
 )

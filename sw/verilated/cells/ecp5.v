@@ -223,16 +223,19 @@ module MULT18X18D (
         if (MULT_BYPASS != "DISABLED") $fatal(1, "MULT18X18D: MULT_BYPASS is not modelled");
         if (SOURCEB_MODE != "B_SHIFT") $fatal(1, "MULT18X18D: SOURCEB_MODE is not modelled");
     endgenerate
+    wire [3:0] enables = {CE3, CE2, CE1, CE0}, resets = {RST3, RST2, RST1, RST0};
+    function [1:0] chosen(input [31:0] name);
+        chosen = name[1:0];  // the last digit of CE0 to CE3 and RST0 to RST3
+    endfunction
     always @* begin
         if (SOURCEA || SOURCEB) $fatal(1, "MULT18X18D: operands that are shifted in are not modelled");
-        if (RST3 || RST2 || RST1 || RST0) $fatal(1, "MULT18X18D: resets are not modelled");
+        if (REG_INPUTA_CLK != "NONE" && resets[chosen(REG_INPUTA_RST)]
+                || REG_INPUTB_CLK != "NONE" && resets[chosen(REG_INPUTB_RST)]
+                || REG_OUTPUT_CLK != "NONE" && resets[chosen(REG_OUTPUT_RST)])
+            $fatal(1, "MULT18X18D: resets are not modelled");
     end
     function known(input [31:0] clock);
         known = clock == "NONE" || clock == "CLK0";
-    endfunction
-    wire [3:0] enables = {CE3, CE2, CE1, CE0};
-    function [1:0] chosen(input [23:0] name);
-        chosen = name[1:0];  // the last digit of CE0 to CE3
     endfunction
     wire [17:0] now_a = {A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0};
     wire [17:0] now_b = {B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};

@@ -35,10 +35,10 @@ def test_figures_counted_by_hand(build):
     summaries.write(build, TARGET.name)
     found = figures_of(TARGET, usable_facts(TARGET), TARGET.model)
     got = values(found)
-    images = 60e6 / 38_298
+    images = 75e6 / 38_298
     gops = 2e-9 * 17_006_592 * images
     assert (got["lut4"], got["dsp"], got["cycles"]) == (10_000, 4, 38_298)
-    assert (got["fmax_mhz"], got["clock_mhz"]) == (pytest.approx(60.6), 60.0)
+    assert (got["fmax_mhz"], got["clock_mhz"]) == (pytest.approx(75.75), 75.0)
     assert got["array_images_per_second"] == found.array == pytest.approx(images)
     assert got["cable_images_per_second"] == pytest.approx(3_000_000 / 10 / 3086)
     assert got["spi_images_per_second"] == pytest.approx(min(got["array_images_per_second"], 50e6 / 8 / 3086))
@@ -48,7 +48,7 @@ def test_figures_counted_by_hand(build):
     assert got["gops_per_klut4_at_fmax"] == pytest.approx(1.01 * gops / 10)
     assert got["busy"] == pytest.approx(17_006_592 / (8 * 64) / 38_298)
     assert got["cable_latency_s"] - got["array_latency_s"] == pytest.approx((3086 + 62) * 10 / 3e6)
-    assert got["array_latency_s"] > 38_298 / 60e6
+    assert got["array_latency_s"] > 38_298 / 75e6
     assert sum(count for count, _ in found.operations.values()) == 38_298
     assert marks(found) == {"busy": 0.9, "gops_per_klut4_at_fmax": 20.0}
 
@@ -57,7 +57,7 @@ def test_the_text_has_every_figure_and_every_operation(build):
     summaries.write(build, TARGET.name)
     found = figures_of(TARGET, usable_facts(TARGET), TARGET.model)
     head, *lines = str(found).splitlines()
-    assert head == "ulx3s-25f: ULX3S, LFE5U-25F, 8x64-hybrid at 60 MHz, cifar10-hybrid"
+    assert head == "ulx3s-25f: ULX3S, LFE5U-25F, 8x64-hybrid at 75 MHz, cifar10-hybrid"
     for each in found.figures:
         assert any(each.name in line and each.text in line for line in lines)
     for name, (count, _) in found.operations.items():
