@@ -318,6 +318,24 @@ def test_a_run_that_is_dropped_leaves_nothing():
         assert_right(list(device.run(PIXELS[50:])), PIXELS[50:])
 
 
+def test_a_run_that_ends_leaves_no_thread():
+    with together(TimedLine("a"), TimedLine("b")) as device:
+        before = threading.active_count()
+        assert_right(list(device.run(PIXELS[:9])), PIXELS[:9])
+        assert threading.active_count() == before
+
+
+def test_a_run_that_is_dropped_computes_no_more():
+    """But for what is in the devices; `SPARE` images for each were at hand."""
+    lines = [TimedLine("a", 0.1), TimedLine("b", 0.1)]
+    with together(*lines) as device:
+        results = device.run(itertools.cycle(PIXELS))
+        next(results)
+        before = sum(line.images for line in lines)
+        results.close()
+        assert sum(line.images for line in lines) <= before + link.IN_FLIGHT * len(lines)
+
+
 def test_an_interrupt():
     """It ends the run at once, with what came; afterwards all devices are free."""
     with together(TimedLine("a", 0.01), TimedLine("b", 0.01)) as device:
