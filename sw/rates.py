@@ -60,7 +60,7 @@ def latency_cycles(model: str, config: str) -> int:
     """Cycles from a whole image to the last word of its answer, if no other image is before it: those of its
     embedding, of its layers and of the head.
 
-    The accelerator takes 16 or 17 more on lanes, in which its parts begin one after the other.
+    The accelerator takes 17 or 18 more on lanes, in which its parts begin one after the other.
     """
     machine, source, took = CONFIGS[config], PRESETS[model], tables(model, config).cycles
     if not isinstance(machine, AcceleratorConfig):

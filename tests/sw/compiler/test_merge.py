@@ -125,8 +125,8 @@ def test_a_merge_makes_the_signs_for_the_layer_after_it():
 
 
 def test_sums_of_merged_rows_wait_only_where_rows_are_short():
-    """A token waits until the one above it has been written, four cycles later."""
-    for columns, interval in ((2, 1), (4, 0), (8, 0)):
+    """A token waits until the one above it has been written, five cycles later."""
+    for columns, interval in ((2, 2), (4, 1), (8, 0)):
         config = network("/1 c4x1 c8x1").with_(image=(8, columns))
         passes = lower(GoldenModel.blank(config), MACHINE).passes
         assert [item["interval"] for item in passes if item["accumulate"]] == [interval]
