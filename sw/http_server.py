@@ -109,6 +109,9 @@ class _Handler(RequestHandler):
             self.set_header("Retry-After", str(RETRY_SECONDS))
         self._answer({"error": line})
 
+    def compute_etag(self) -> None:
+        """Give an answer no tag: nothing is kept, so nobody has it already, whatever a request says."""
+
     def log_exception(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         """Log mistakes of ours, and not those of clients."""
         if not isinstance(error, HTTPError):

@@ -123,6 +123,14 @@ def test_health_adds_up(server, gate, seven):
     assert server.counts() == {"answered": 1, "waiting": 0, "failed": 1, "dropped": 3, "refused": 4}
 
 
+@pytest.mark.parametrize("tag", ["*", '"819bc26b7a6ea515035dc9fdb37f46db3b1329b0"'])
+def test_nobody_has_an_answer_already(server, tag):
+    """Tags of Tornado's would make a 304 of it, without a body."""
+    status, headers, content = server.ask("/health", headers={"If-None-Match": tag})
+    assert (status, headers["Etag"]) == (200, None)
+    assert content
+
+
 def test_the_page(server, seven):
     assert server.classify(seven)[0] == 200
     server.classify(b"no picture")
