@@ -72,7 +72,7 @@ check: lint types  ## lint, types, and the tests that build and train nothing (a
 test: lint types  ## lint, types, then all tests on every core
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
-mutate: $(STAMP)  ## break the sources in 720 places, one at a time: tests must notice; ARGS="--minutes 30" (hours)
+mutate: $(STAMP)  ## break the sources in 760 places, one at a time: tests must notice; ARGS="--minutes 30" (hours)
 	$(RUN) tests.mutation $(ARGS)
 
 coverage: $(STAMP)  ## corners, statements of the RTL and branches that the tests come to; ARGS=corners (an hour)
