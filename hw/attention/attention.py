@@ -5,14 +5,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.attention.softmax import BinarySoftmax, softmax_latency
-from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.common.pipeline import registered, streamed
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.program import pass_layout
 
 
 def attention_latency(lanes: int) -> int:
     """Cycles from the look-up of a row's last tile to its first result."""
-    return 3 + softmax_latency(lanes)
+    return 4 + softmax_latency(lanes)
 
 
 class Attention(wiring.Component):
@@ -103,14 +103,14 @@ class Attention(wiring.Component):
             softmax.threshold.eq(registered(m, parts.threshold, 2)),
         ]
 
-        # Where the next result goes.
+        # Where the next result goes. It waits in registers, because the memory of signs is far away.
         chosen, chunk, word = softmax.chosen, Signal.like(self.chunk), Signal.like(self.row_address)
         done_row = Signal.like(self.row_address)
+        m.d.sync += self.valid.eq(chosen.valid)
         m.d.comb += [
-            self.valid.eq(chosen.valid),
-            self.chosen.eq(chosen.p.keys),
-            self.chunk.eq(chunk),
-            self.row_address.eq(word),
+            self.chosen.eq(streamed(m, chosen.p.keys)),
+            self.chunk.eq(streamed(m, chunk)),
+            self.row_address.eq(streamed(m, word)),
         ]
         with m.If(self.begin):
             m.d.sync += [word.eq(self.parts.attention_base), done_row.eq(self.parts.attention_base)]
