@@ -47,7 +47,6 @@ MODULO = {
     "HaarUnit.number": "it ends with the tokens of a grid and the lead, which is less than a row more",
     "Attention.row": "a head has at most `keys` rows (resources.check_shapes); it ends with them",
     "Attention.tile": "a row has at most its `key_tiles` (schedule); it ends with them",
-    "Attention.chunk": "it begins again at the last chunk; `key_chunk` is one (schedule)",
     "BinarySoftmax.bound": "what it cuts off is kept in `none`: a threshold property has that",
     "BinarySoftmax.index": "`beyond` says that it was cut off, and replaces it",
     "LineBuffer.last": "a grid has a column at least (resources.check_shapes)",
