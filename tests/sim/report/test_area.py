@@ -4,7 +4,7 @@ import pytest
 
 from haarlequin.hw.boards import BOARDS
 from haarlequin.sim.report import area
-from tests.sim.report.boards import CELLS, PATH, routed
+from tests.sim.report.boards import CELLS, NETLIST, PATH, routed
 
 BOARD = BOARDS["ulx3s-25f"]
 
@@ -62,7 +62,7 @@ def test_a_module_has_one_colour_everywhere(panels):
 
 
 @pytest.mark.parametrize("cut", [False, True])
-@pytest.mark.parametrize("lost", ["top.json", "placed.json", "report.json", "top.bit", "summary.json"])
+@pytest.mark.parametrize("lost", [NETLIST, "placed.json", "report.json", "top.bit", "summary.json"])
 def test_what_is_not_there_whole_has_its_command(tmp_path, monkeypatch, lost, cut):
     monkeypatch.setenv("HAARLEQUIN_BUILD", str(tmp_path))
     folder = tmp_path / "boards" / BOARD.name

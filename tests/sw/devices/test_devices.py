@@ -398,7 +398,7 @@ def test_unknown_devices(name):
         open_device(name, MACHINE)
     assert str(caught.value) == (
         f"unknown device {name!r}: there are sim, golden, serial:PORT[@BAUD], spi:BUS[@HZ], "
-        "usb:[VID:PID:][SERIAL], ftdi:[URL]"
+        "usb:[VID:PID:][SERIAL], ftdi:[URL], udp:HOST[:PORT]"
     )
 
 

@@ -121,7 +121,9 @@ def test_what_yosys_makes_of_memories_and_products_is_exact(synthesised):
     came = of("parts", netlist.run(prefixed("parts", steps)))
     for cycle, (got, want) in enumerate(zip(came, expected(steps), strict=True)):
         # What a port gives before it has read is undefined: 0 in Amaranth and on ECP5, anything on iCE40.
-        looked_at = want if cycle else FACTORS
+        # In the next cycle it is in the registers after it.
+        later = {name: value for name, value in want.items() if not name.startswith(("late_", "held"))}
+        looked_at = [FACTORS, later, want][min(cycle, 2)]
         wrong = {name: (got[name], want[name]) for name in looked_at if got[name] != want[name]}
         assert not wrong, f"cycle {cycle}: (got, expected) of {wrong}"
 
@@ -291,9 +293,9 @@ class Registered(wiring.Component):
 
 
 def test_what_a_model_lacks_is_refused(tmp_path):
-    component = Registered("MULT18X18D", REG_OUTPUT_CLK="CLK0")
+    component = Registered("MULT18X18D", MULT_BYPASS="ENABLED")
     sources = {"cells.v": gates.cells({"MULT18X18D"}, "ecp5")}
-    with pytest.raises(build.BuildError, match="MULT18X18D: registers are not modelled"):
+    with pytest.raises(build.BuildError, match="MULT18X18D: MULT_BYPASS is not modelled"):
         build.build(component, tmp_path / "simulator", sources=sources, options=gates.OPTIONS)
 
 
