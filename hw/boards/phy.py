@@ -18,8 +18,8 @@ def connect(
     """Connect a line to a PHY, and make the domain ``ethernet`` of the PHY's clock.
 
     The PHY gives its clock in the middle of its data, as a KSZ9031 does unless it is told otherwise, and
-    takes one that is there likewise. Both directions have the same clock: what is sent goes by that of what
-    is received.
+    takes a clock in the middle of the data that it is sent. Both directions have the clock of what is
+    received from it.
 
     Arguments:
         m: the top of the design.

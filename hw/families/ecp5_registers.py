@@ -98,7 +98,7 @@ class _Netlist:
 
 
 def _together(registers: list[_Register]) -> bool:
-    """Whether one clock and one enable control them all."""
+    """Whether all of them have the same clock and the same enable."""
     return len({(register.clock, register.enable) for register in registers}) == 1
 
 

@@ -39,7 +39,7 @@ def forge(frame: bytes, at: int, dice: random.Random) -> list[bytes]:
 
 
 def cut(frame: bytes, at: int, dice: random.Random) -> list[bytes]:
-    """Lose the end of a frame, with its check sequence or with one made anew."""
+    """Lose the end of a frame, with its check sequence or with a right one for what is left."""
     raw = packets.line(frame)
     return [dice.choice((raw[: len(packets.PREAMBLE) + at], packets.line(frame[:at])))]
 

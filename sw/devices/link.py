@@ -441,8 +441,8 @@ class LinkDevice(Device):
             raise
 
     def _lose(self, gone: Unplugged) -> None:
-        """Close the line, so that it can be opened anew, and use it no longer: whatever is there has not said
-        what it is.
+        """Close the line, so that it can be opened again, and use it no longer: whatever is there has not
+        said what it is.
         """
         self._shut()
         self._line = _Gone(gone)

@@ -40,7 +40,7 @@ class Address:
 
     @property
     def mac_bytes(self) -> bytes:
-        """The six bytes of the MAC address, likewise."""
+        """The six bytes of the MAC address, in the order in which they travel."""
         return _LOCAL + self.ip_bytes
 
     @property

@@ -75,7 +75,7 @@ class PacketSender(wiring.Component):
     echo_data : In(8)
         That byte of the message, a cycle later.
     link_data : In(8)
-        That byte of the datagram, likewise.
+        That byte of the datagram, a cycle later.
     replied : Out(1)
         High for a cycle: the answer has left.
     told : Out(1)
