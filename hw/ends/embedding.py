@@ -244,7 +244,7 @@ class Embedding(wiring.Component):
         ends_group = draining & move & (last_channel | last_index)
         load = complete & (~draining | ends_group)
         stage = stages(m, move)
-        m.d.comb += [step.eq(~complete | load), constants.addr.eq(stage(channel))]
+        m.d.comb += [step.eq(~complete | load), constants.addr.eq(channel)]
         with m.If(load):
             m.d.sync += [draining.eq(1), held_final.eq(final), index.eq(0), last_index.eq(self.macs == 1)]
             m.d.sync += [register.eq(total) for register, total in zip(held, sums, strict=True)]
@@ -271,11 +271,13 @@ class Embedding(wiring.Component):
         """Compute the values from the sums: bias, affine, saturation and position."""
         bits, values, stage = self.widths.wide, self.values, stages(m, move)
         m.d.comb += [move.eq(~values.valid | values.ready), constants.en.eq(move), position.en.eq(move)]
-        biased = stage(total) + constants.data.bias  # 1
+        # Constants leave their block RAM late, and wait in a register.
+        c = data.View(constants.data.shape(), stage(Value.cast(constants.data), reset_less=True))
+        biased = stage(total) + c.bias  # 1
         acc = stage((biased >> self.acc_shift)[: self.widths.embedding_acc].as_signed(), reset_less=True)  # 2
-        product = stage(acc * stage(constants.data.a, reset_less=True), reset_less=True)  # 3
+        product = stage(acc * stage(c.a, reset_less=True), reset_less=True)  # 3
         # One fraction bit is kept: the addition of b rounds it off.
-        doubled, b = stage((product << 1) >> self.shift), stage(constants.data.b, 3)  # 4
+        doubled, b = stage((product << 1) >> self.shift), stage(c.b, 3)  # 4
         clipped, clipped_again = Signal(), Signal()
         x = stage(saturate(m, round_shift(doubled, b, 1), bits, clipped))  # 5
         # A position leaves its block RAM late, and waits in a register.
