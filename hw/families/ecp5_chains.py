@@ -136,7 +136,7 @@ def _rebuild(netlist: Netlist, chain: list[str], nets: Iterator[int]) -> int:
         beginning = _beginning(halves[0], first) if constant else None
         if beginning and (halves[0].total is None or len(halves) % 2 == 0):
             if halves[0].total is not None:
-                alone = _sum(netlist, halves[0], first)
+                alone = _sum(halves[0], first, cells[0]["attributes"])
             halves[0] = beginning
         else:
             halves.insert(0, _constant(first) if constant else _taken(first))
@@ -154,7 +154,7 @@ def _half(netlist: Netlist, cell: dict[str, Any], place: int) -> Half:
     return Half(int(cell["parameters"][f"INIT{place}"], 2), inputs, total if read else None)
 
 
-def _sum(netlist: Netlist, half: Half, carry: Bit) -> dict[str, Any]:
+def _sum(half: Half, carry: Bit, attributes: dict[str, str]) -> dict[str, Any]:
     """The sum of a chain's first half cell and a constant carry as a LUT4."""
     init = half.init ^ (0xFFFF if carry == ONE else 0)
     pins = {pin: [bit] for pin, bit in zip(_PINS, half.inputs, strict=True)} | {"Z": [half.total]}
@@ -162,7 +162,7 @@ def _sum(netlist: Netlist, half: Half, carry: Bit) -> dict[str, Any]:
         "hide_name": 0,
         "type": "LUT4",
         "parameters": {"INIT": f"{init:016b}"},
-        "attributes": {},
+        "attributes": attributes,
         "port_directions": {pin: "output" if pin == "Z" else "input" for pin in pins},
         "connections": pins,
     }
