@@ -65,9 +65,10 @@ class AcceleratorConfig:
     weight_interval: int = 0
     """With 0 the weights lie in block RAMs. Otherwise they come in a stream, tile by tile: here from a store
     that stands in for an SDRAM and has a word in so many cycles."""
-    windows: bool = False
-    """Whether a word of sign memory 0 can have the signs of three tokens of a row side by side. Each of the
-    word's chunks is a memory of its own then."""
+    windows: int = 0
+    """In how many of the sign memories a word can have the signs of three tokens of a row side by side: 1 is
+    memory 0, with 2 memory 1 can as well, in the upper half of its words. Each of these chunks is a memory of
+    its own then."""
     max_patch_length: int = 48
     """The number of values of the largest patch."""
     max_classes: int = 10

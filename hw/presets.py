@@ -149,7 +149,7 @@ CONFIGS: dict[str, AnyConfig] = {
             max_keys=64,
             max_values=16_384,
             positions=8192,
-            windows=True,
+            windows=1,
         ),
         # for cifar10-hybrid-large, in half the lanes: a word has the signs of three tokens of 64 channels
         AcceleratorConfig(
@@ -173,7 +173,31 @@ CONFIGS: dict[str, AnyConfig] = {
             max_patch_length=27,
             positions=1,
             rows=32,
-            windows=True,
+            windows=1,
+        ),
+        # for cifar10-hybrid-large: a word has the signs of three tokens of 128 channels, or of 64 twice
+        AcceleratorConfig(
+            name="16x384",
+            lanes=16,
+            width=384,
+            weights=4352,
+            constants=3584,
+            local=256,
+            tokens=1536,
+            signs=512,
+            bank_a=512,
+            bank_b=2048,
+            bank_c=256,
+            program=1536,
+            macs=32,
+            pixels=2 * 3072,
+            max_tokens=256,
+            max_keys=16,
+            max_values=16_384,
+            max_patch_length=27,
+            positions=1,
+            rows=32,
+            windows=2,
         ),
         # for camvid-16x12, a segmentation network
         AcceleratorConfig(
@@ -200,7 +224,7 @@ CONFIGS: dict[str, AnyConfig] = {
             positions=1,
             answers=512,
             rows=512,
-            windows=True,
+            windows=1,
         ),
         AcceleratorConfig(
             name="64x128",

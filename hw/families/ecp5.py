@@ -10,7 +10,7 @@ from typing import Self
 from amaranth.build import Platform
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
 
-from haarlequin.hw.families.ecp5_chains import shorten
+from haarlequin.hw.families.ecp5_chains import join
 from haarlequin.hw.families.ecp5_registers import absorb
 from haarlequin.hw.families.family import Family, RamShape
 from haarlequin.hw.families.pll import Pll, Range, Setting
@@ -126,7 +126,7 @@ class Ecp5(Family):
     def finish(self, folder: Path) -> None:
         design = json.loads((folder / self.mapped).read_text(encoding="utf-8"))
         absorb(design["modules"]["top"])
-        shorten(design["modules"]["top"])
+        join(design["modules"]["top"])
         write_text(folder / self.netlist, json.dumps(design))
 
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:

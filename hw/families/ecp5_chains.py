@@ -1,20 +1,27 @@
-"""The ends of the carry chains of an ECP5's netlist, within cells that the chains have anyway.
+"""The carry chains of an ECP5's netlist, several in a row of cells.
 
-nextpnr gives every chain that yosys makes two cells more: one before it, for a carry that is a constant or
-comes from elsewhere, and one behind it, for a last carry even where nobody reads that. With some 800 chains
-of six cells these are a tenth of a machine's LUT4.
+nextpnr gives every chain two cells more: one before it, for the first carry, and one behind it, for the last
+one even where nobody reads that. With some 800 chains of yosys these are a tenth of a machine's LUT4.
 """
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from itertools import product
 from typing import Any
 
+from haarlequin.hw.families.carry import LONGEST
 from haarlequin.hw.families.ecp5_netlist import ONE, ZERO, Bit, Netlist
 
 _PINS = "ABCD"
 _UNUSED = (ONE,) * 4
 """Inputs that are not needed: a 1 takes no wire."""
+
+_COMBINATIONAL = {"LUT4": "ABCD", "PFUMX": ("ALUT", "BLUT", "C0"), "L6MUX21": ("D0", "D1", "SD")}
+"""Cells whose output follows these inputs at once, beside the carries; a distributed RAM's its address."""
+_COMBINATIONAL["TRELLIS_DPR16X4"] = ("RAD",)
 
 
 @dataclass(frozen=True)
@@ -26,65 +33,113 @@ class Half:
     """
 
     init: int
-    inputs: tuple[Bit, ...]
+    inputs: tuple[Bit, ...] = _UNUSED
     total: Bit | None = None
 
-    def propagates(self, a: int, b: int, c: int, d: int) -> int:
+    def entry(self, a: int, b: int, c: int, d: int) -> int:
         """The entry of the table for these inputs."""
         return self.init >> (a | b << 1 | c << 2 | d << 3) & 1
 
-    def generates(self, a: int, b: int) -> int:
-        """The next carry, where the one before does not go on."""
-        return self.init >> (a | b << 1) & 1
+    @property
+    def values(self) -> list[tuple[int, ...]]:
+        """What each input can be."""
+        return [(int(bit),) if bit in (ZERO, ONE) else (0, 1) for bit in self.inputs]
+
+    @property
+    def onward(self) -> set[int]:
+        """Whether the carry goes on, in all that the inputs can be."""
+        return {self.entry(*inputs) for inputs in product(*self.values)}
 
 
-def _constant(carry: Bit) -> Half:
-    """A half cell that begins with a carry of 0 or 1, whatever comes before it."""
-    return Half(0xF if carry == ONE else 0, _UNUSED)
+def _begins(carry: Bit, hands_out: Bit | None) -> Half:
+    """A half cell that begins with this carry, and drives a net with the one before."""
+    if carry in (ZERO, ONE):
+        return Half(0xF if carry == ONE else 0, _UNUSED, hands_out)
+    return Half(0b1010, (carry, *_UNUSED[1:]), hands_out)
 
 
-def _taken(carry: Bit) -> Half:
-    """A half cell that begins with the value of a net as the carry."""
-    return Half(0b1010, (carry, *_UNUSED[1:]))
-
-
-def _hands_out(carry: Bit) -> Half:
-    """A half cell that drives a net with the carry."""
-    return Half(0, _UNUSED, carry)
-
-
-def _beginning(half: Half, carry: Bit) -> Half | None:
-    """A half cell without a sum that makes the next carry of a chain's first one and of a constant.
+def _first(half: Half, carry: Bit) -> Half | None:
+    """A half cell without a sum that makes the next carry of a chain's first one and of a constant, whatever
+    comes before it.
 
     It has to do so with A and B alone; None where C or D matter.
     """
-    values = [(int(bit),) if bit in (ZERO, ONE) else (0, 1) for bit in half.inputs]
+    in_a, in_b, *others = half.values
     table = [0] * 4
     for a, b in product((0, 1), repeat=2):
         # A constant becomes a 1, which takes no wire.
-        here = tuple(
-            some if len(some) == 1 else (value,) for some, value in zip(values, (a, b), strict=False)
-        )
-        (a_here,), (b_here,) = here
-        onward = {half.propagates(a_here, b_here, c, d) for c, d in product(*values[2:])}
+        here = [some[0] if len(some) == 1 else value for some, value in ((in_a, a), (in_b, b))]
+        onward = {half.entry(*here, *rest) for rest in product(*others)}
         if len(onward) == 2:
             return None
-        table[a | b << 1] = int(carry == ONE) if onward == {1} else half.generates(a_here, b_here)
-    inputs = tuple(ONE if bit in (ZERO, ONE) else bit for bit in half.inputs[:2])
+        table[a | b << 1] = int(carry == ONE) if onward == {1} else half.entry(*here, 0, 0)
+    inputs = [ONE if bit in (ZERO, ONE) else bit for bit in half.inputs[:2]]
     return Half(sum(entry << i for i, entry in enumerate(table)), (*inputs, ONE, ONE))
 
 
-def shorten(module: dict[str, Any]) -> int:
-    """Rebuild the carry chains of a module of yosys' JSON, so that nextpnr adds no cell to them. Returns how
-    many LUT4 fewer it will take.
+@dataclass
+class _Chain:
+    """A chain: the names of its cells, its half cells, and the nets of its first and last carry."""
 
-    A half cell at the beginning makes the first carry, and one at the end hands out the last one where it is
-    read; half cells behind it that compute nothing go. Where an even number is left, the first one of a
-    constant carry makes the second carry, and its own sum becomes a LUT4.
+    cells: list[str]
+    halves: list[Half]
+    first: Bit
+    last: Bit | None
+    level: int = field(default=-1)
+    """Chains that its inputs come through, one after the other, out of registers."""
+
+    @property
+    def place(self) -> tuple[str, int, list[str | int]]:
+        """Where it is: those with the same module and level may follow each other."""
+        name = self.cells[0]
+        numbers = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+        return name.rpartition(".")[0], self.level, numbers
+
+    def tidy(self, netlist: Netlist) -> None:
+        """Leave half cells out that compute nothing: nextpnr's own ones begin and hand out the carry."""
+        if not (self.last is not None and netlist.readers[self.last]):
+            self.last = None
+            while self.halves and self.halves[-1].total is None:
+                self.halves.pop()
+            if self.halves and self.halves[-1].onward == {0}:
+                self.last = self.halves.pop().total
+        if self.halves and self.halves[0].total is None:
+            begins = _first(self.halves[0], ZERO) if self.halves[0].onward == {0} else None
+            if begins and begins.inputs == _UNUSED:
+                self.first = ONE if begins.init >> 3 & 1 else ZERO
+                self.halves.pop(0)
+
+    def joins(self, before: Bit | None) -> list[Half]:
+        """The half cells with which it follows another chain, whose last carry goes to the net ``before``."""
+        if self.first in (ZERO, ONE) and before is None and self.halves and self.halves[0].total is None:
+            first = _first(self.halves[0], self.first)
+            if first:
+                return [first, *self.halves[1:]]
+        return [_begins(self.first, before), *self.halves]
+
+
+def join(module: dict[str, Any]) -> int:
+    """Put the carry chains of a module of yosys' JSON one behind the other, where they are near each other
+    and none's inputs need another's sums. Returns how many LUT4 fewer nextpnr will take.
+
+    A half cell between two chains hands out the last carry of one, and begins the next. A row has up to
+    `carry.LONGEST` half cells.
     """
     netlist = Netlist(module)
     nets = _fresh(module)
-    return sum(_rebuild(netlist, chain, nets) for chain in _chains(netlist))
+    chains = _chains(netlist)
+    before = sum(2 * len(chain.cells) + 4 for chain in chains)
+    _set_levels(netlist, chains)
+    near = defaultdict(list)
+    for chain in chains:
+        chain.tidy(netlist)
+        *place, _ = chain.place
+        near[tuple(place)].append(chain)
+    after = 0
+    for some in near.values():
+        for row in _rows(sorted(some, key=lambda chain: chain.place)):
+            after += _write(netlist, row, nets)
+    return before - after
 
 
 def _fresh(module: dict[str, Any]) -> Iterator[int]:
@@ -99,8 +154,8 @@ def _fresh(module: dict[str, Any]) -> Iterator[int]:
         yield number
 
 
-def _chains(netlist: Netlist) -> list[list[str]]:
-    """The names of the cells of each chain, in order. One ends where its carry is read elsewhere, too."""
+def _chains(netlist: Netlist) -> list[_Chain]:
+    """All chains. One ends where its carry is read elsewhere, too."""
     cells = {name: cell for name, cell in netlist.cells.items() if cell["type"] == "CCU2C"}
     behind = {}
     for name, cell in cells.items():
@@ -108,92 +163,97 @@ def _chains(netlist: Netlist) -> list[list[str]]:
         if netlist.drivers.get(carry) in cells and netlist.readers[carry].total() == 1:
             behind[netlist.drivers[carry]] = name
     chains = []
-    for name in cells.keys() - behind.values():
-        chain = [name]
-        while chain[-1] in behind:
-            chain.append(behind[chain[-1]])
-        chains.append(chain)
-    return sorted(chains)
-
-
-def _rebuild(netlist: Netlist, chain: list[str], nets: Iterator[int]) -> int:
-    """Rebuild one chain, under the names of its cells; returns the LUT4 that this saves."""
-    cells = [netlist.cells[name] for name in chain]
-    parameters = [cell["parameters"] for cell in cells]
-    if any(each[f"INJECT1_{place}"] != "NO" for each in parameters for place in (0, 1)):
-        return 0
-    halves = [_half(netlist, cell, place) for cell in cells for place in (0, 1)]
-    (first,) = cells[0]["connections"].get("CIN", [None])
-    (last,) = cells[-1]["connections"].get("COUT", [None])
-    before = 2 * len(cells) + 2 * (first is not None) + 2 * (last is not None)
-    if last is not None and netlist.readers[last]:
-        halves.append(_hands_out(last))
-    while halves and halves[-1].total is None:
-        halves.pop()
-    alone = None
-    if first is not None and halves:
-        constant = first in (ZERO, ONE)
-        beginning = _beginning(halves[0], first) if constant else None
-        if beginning and (halves[0].total is None or len(halves) % 2 == 0):
-            if halves[0].total is not None:
-                alone = _sum(halves[0], first, cells[0]["attributes"])
-            halves[0] = beginning
-        else:
-            halves.insert(0, _constant(first) if constant else _taken(first))
-    _write(netlist, chain, halves, nets)
-    if alone:
-        netlist.cells[f"{chain[0]}_first"] = alone
-    return before - len(halves) - len(halves) % 2 - bool(alone)
+    for name in sorted(cells.keys() - behind.values()):
+        names = [name]
+        while names[-1] in behind:
+            names.append(behind[names[-1]])
+        halves = [_half(netlist, cells[each], place) for each in names for place in (0, 1)]
+        (first,) = cells[names[0]]["connections"].get("CIN", [ZERO])
+        (last,) = cells[names[-1]]["connections"].get("COUT", [None])
+        chains.append(_Chain(names, halves, ZERO if first == "x" else first, last))
+    return chains
 
 
 def _half(netlist: Netlist, cell: dict[str, Any], place: int) -> Half:
     pins = cell["connections"]
+    if cell["parameters"][f"INJECT1_{place}"] != "NO":
+        raise ValueError("a carry cell with an injected carry: nothing here makes one")
     inputs = tuple(pins[f"{pin}{place}"][0] for pin in _PINS)
     (total,) = pins.get(f"S{place}", [None])
     read = total is not None and netlist.readers[total]
     return Half(int(cell["parameters"][f"INIT{place}"], 2), inputs, total if read else None)
 
 
-def _sum(half: Half, carry: Bit, attributes: dict[str, str]) -> dict[str, Any]:
-    """The sum of a chain's first half cell and a constant carry as a LUT4."""
-    init = half.init ^ (0xFFFF if carry == ONE else 0)
-    pins = {pin: [bit] for pin, bit in zip(_PINS, half.inputs, strict=True)} | {"Z": [half.total]}
-    return {
-        "hide_name": 0,
-        "type": "LUT4",
-        "parameters": {"INIT": f"{init:016b}"},
-        "attributes": attributes,
-        "port_directions": {pin: "output" if pin == "Z" else "input" for pin in pins},
-        "connections": pins,
-    }
+def _set_levels(netlist: Netlist, chains: list[_Chain]) -> None:
+    """Find the `_Chain.level` of chains: those of one level do not need each other's sums, nor do rows of
+    such chains.
+    """
+    node = {name: chain.cells[0] for chain in chains for name in chain.cells}
+    needs: dict[str, set[str]] = {chain.cells[0]: set() for chain in chains}
+    for name, cell in netlist.cells.items():
+        if name in node:
+            pins = [pin for pin in cell["connections"] if pin[0] in _PINS and pin[1] in "01"]
+        elif cell["type"] in _COMBINATIONAL:
+            pins = _COMBINATIONAL[cell["type"]]
+        else:
+            continue
+        drivers = {netlist.drivers.get(bit) for pin in pins for bit in cell["connections"].get(pin, [])}
+        needs.setdefault(node.get(name, name), set()).update(node.get(each, each) for each in drivers)
+    for chain in chains:
+        driver = netlist.drivers.get(chain.first)
+        needs[chain.cells[0]].add(node.get(driver, driver))
+    level = dict.fromkeys(needs, 0)
+    firsts = set(node.values())
+    for name in TopologicalSorter({each: some & needs.keys() for each, some in needs.items()}).static_order():
+        some = needs[name] & needs.keys()
+        level[name] = max((level[each] + (each in firsts) for each in some), default=0)
+    for chain in chains:
+        chain.level = level[chain.cells[0]]
 
 
-def _write(netlist: Netlist, chain: list[str], halves: list[Half], nets: Iterator[int]) -> None:
-    """Make the cells of a chain: as many as before, fewer, or one more."""
-    model = netlist.cells[chain[0]]
-    attributes = [netlist.cells.pop(name)["attributes"] for name in chain]
-    if len(halves) % 2:
-        halves.append(Half(0, _UNUSED))
+def _rows(chains: list[_Chain]) -> Iterator[list[_Chain]]:
+    """Which of some chains follow each other, in this order: as many as a row has room for."""
+    row: list[_Chain] = []
+    length = 0
+    for chain in chains:
+        if row and length + 1 + len(chain.halves) > LONGEST:
+            yield row
+            row, length = [], 0
+        row.append(chain)
+        length += len(chain.halves) + 1
+    yield row
+
+
+def _write(netlist: Netlist, row: list[_Chain], nets: Iterator[int]) -> int:
+    """Make the cells of a row, under the names of its first ones; returns the LUT4 that it takes."""
+    halves, before = list(row[0].halves), row[0].last
+    for chain in row[1:]:
+        halves += chain.joins(before)
+        before = chain.last
+    models = {name: netlist.cells.pop(name) for chain in row for name in chain.cells}
+    if not halves:
+        return 0
+    if len(halves) % 2:  # the carry leaves by the half cell that is left over
+        halves.append(Half(0, _UNUSED, before))
+        before = None
     pairs = list(zip(halves[::2], halves[1::2], strict=True))
-    names = [*chain, f"{chain[-1]}_last"][: len(pairs)]
-    carry = None
-    for number, (name, pair) in enumerate(zip(names, pairs, strict=True)):
-        pins: dict[str, list[Bit]] = {}
+    names, carry = [*models], row[0].first
+    for number, pair in enumerate(pairs):
+        name = names[number] if number < len(names) else f"{names[-1]}_{number}"
+        pins: dict[str, list[Bit]] = {"CIN": [carry]}
+        # nextpnr asks for both pins of a carry.
+        carry = next(nets) if number < len(pairs) - 1 or before is None else before
+        pins["COUT"] = [carry]
         parameters = {f"INJECT1_{place}": "NO" for place in (0, 1)}
         for place, half in enumerate(pair):
             parameters[f"INIT{place}"] = f"{half.init:016b}"
             pins |= {f"{pin}{place}": [bit] for pin, bit in zip(_PINS, half.inputs, strict=True)}
             if half.total is not None:
                 pins[f"S{place}"] = [half.total]
-        if carry is not None:
-            pins["CIN"] = [carry]
-        carry = next(nets) if number < len(pairs) - 1 else None
-        if carry is not None:
-            pins["COUT"] = [carry]
         netlist.cells[name] = {
-            **model,
+            **models.get(name, models[names[-1]]),
             "parameters": parameters,
-            "attributes": attributes[min(number, len(attributes) - 1)],
             "port_directions": {pin: "output" if pin[0] == "S" or pin == "COUT" else "input" for pin in pins},
             "connections": pins,
         }
+    return 2 * len(pairs) + 4

@@ -71,7 +71,10 @@ class BinaryLane(wiring.Component):
                 m.d.sync += others.eq(0)
         with m.If(self.shift):
             # More tokens than a word has bits may stream: those that leave it do not count.
-            m.d.sync += ones.eq(Mux(self.begin, 0, ones - values[0]) + self.bit)
+            # One addition of 1, 0 or −1.
+            leaves = values[0] & ~self.begin
+            step = Cat(self.bit ^ leaves, leaves & ~self.bit).as_signed()
+            m.d.sync += ones.eq(Mux(self.begin, 0, ones) + step)
         with m.If(self.swap):
             m.d.sync += current.eq(following)
 

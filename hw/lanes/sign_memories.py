@@ -19,6 +19,16 @@ def _write(config: AcceleratorConfig) -> wiring.Signature:
     )
 
 
+def sign_parts(config: AcceleratorConfig, which: SignMemory) -> list[range]:
+    """The chunks of each memory that makes a sign memory: one for each chunk that may be part of a window,
+    and one for those before them.
+    """
+    first = 0 if which == SignMemory.SIGNS_0 else config.chunks // 2
+    alone = range(first, config.chunks) if which < config.windows else range(0)
+    rest = range(first if alone else config.chunks)
+    return [*([rest] if rest else []), *(range(chunk, chunk + 1) for chunk in alone)]
+
+
 class SignMemories(wiring.Component):
     """Each memory is read and written once a cycle. All addresses are modulo the memory.
 
@@ -29,9 +39,9 @@ class SignMemories(wiring.Component):
     What ``write_0`` and ``write_1`` bring is written a cycle later; ``written_0`` and ``written_1`` are its
     bits in that cycle. With a ``window``, memory 0 has them in three words: as the left neighbour of the next
     token, which is the next word, in ``chunk``; as the token's own, ``window`` chunks further; and as the
-    right neighbour of the token before, as many chunks further. ``begins`` and ``ends`` come with the first
-    and the last token of a grid, which have one neighbour less. A machine with windows has a memory of its
-    own for each chunk.
+    right neighbour of the token before, as many chunks further. So has memory 1 in the upper half of its
+    words, if the machine has windows in both. ``begins`` and ``ends`` come with the first and the last token
+    of a grid, which have one neighbour less. A chunk that may be part of a window has a memory of its own.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -68,24 +78,24 @@ class SignMemories(wiring.Component):
         address = Signal.like(self.key_address)
         m.d.comb += address.eq(streamed(m, getattr(self, f"read_{which.value}")))
         m.d.comb += written.eq(streamed(m, write.bits))
-        apart = config.windows and which == SignMemory.SIGNS_0
-        bits = config.lanes if apart else config.width  # of each of the memories that make it
         parts = []
-        for number in range(config.width // bits):
-            memory = sized_memory(bits, config.signs)
+        for number, chunks in enumerate(sign_parts(config, which)):
+            memory = sized_memory(config.lanes * len(chunks), config.signs)
             m.submodules[f"signs_{which.value}_{number}"] = memory
             port, read = memory.write_port(granularity=config.lanes), memory.read_port()
             m.d.comb += [read.addr.eq(address), port.data.eq(written.replicate(len(port.en)))]
             parts.append(read.data)
-            if not apart:
-                m.d.sync += [port.addr.eq(write.address), port.en.eq(Mux(write.valid, 1 << write.chunk, 0))]
+            if len(chunks) > 1 or which >= config.windows:
+                place = (Mux(write.valid, 1 << write.chunk, 0) >> chunks.start)[: len(chunks)]
+                m.d.sync += [port.addr.eq(write.address), port.en.eq(place)]
                 continue
             left, right = (
-                (self.window != 0) & ~outer & (write.chunk + offset == number)
+                (self.window != 0) & ~outer & (write.chunk + offset == chunks.start)
                 for outer, offset in ((self.ends, 0), (self.begins, self.window << 1))
             )
+            own = write.chunk + self.window == chunks.start
             m.d.sync += port.addr.eq(write.address + Mux(left, 1, 0) - Mux(right, 1, 0))
-            m.d.sync += port.en.eq(write.valid & (left | right | (write.chunk + self.window == number)))
+            m.d.sync += port.en.eq(write.valid & (left | right | own))
         later = streamed(m, Cat(parts))
         if which == SignMemory.SIGNS_1:
             m.d.comb += self.key.eq(later)

@@ -52,7 +52,7 @@ class AttentionPasses(Tiling):
         after = attention + inputs
         x_signs = whole + (2 if len(self.windows) > 1 else 1) * words
         taps = max(after, x_signs)
-        if len(self.windows) == 1 and stage.way != "pairs":
+        if len(self.windows) == 1 and not stage.halves:
             taps = 0 if stage.tap_words <= attention else after
         first = whole
         if self.ahead:  # the feed-forward part still reads its own signs while those of the next layer come

@@ -5,6 +5,7 @@ A word of signs holds as much of the nine taps as it has room for (`ConvolutionP
     nine      up to K channels of a token, in one word or several: a step for each tap and word
     pairs     where 2·C = K, two taps, one from each sign memory: five steps
     window    where 3·C ≤ K, a token between its neighbours in the row: three steps
+    windows   where 6·C = K, two of these, one from each sign memory: two steps
 
 Taps outside the grid are +1. The machine puts ones in their place, for the tokens of an edge.
 """
@@ -36,15 +37,25 @@ class ConvolutionPasses(Tiling):
 
     @property
     def way(self) -> str:
-        """Which of the three ways takes the fewest steps."""
+        """Which of the four ways takes the fewest steps."""
+        dim, machine = self.config.dim, self.machine
         steps = {"nine": 9 * self.steps}
-        if 2 * self.config.dim == self.width and self.chunks % 2 == 0:
+        if 2 * dim == self.width and self.chunks % 2 == 0:
             steps["pairs"] = 5
         # An attention within windows writes window by window: a neighbour may be in one that comes later.
         whole = not self.config.stage.window
-        if self.machine.windows and whole and self.dense and 3 * self.config.dim <= self.width:
+        if machine.windows and whole and self.dense and 3 * dim <= self.width:
             steps["window"] = 3
+            if machine.windows == 2 and 6 * dim == self.width:
+                steps["windows"] = 2
         return min(steps, key=lambda name: steps[name])
+
+    @property
+    def halves(self) -> bool:
+        """Whether the signs are in both sign memories: in the lower half of the words of 0, and in the upper
+        one of those of 1.
+        """
+        return self.way in ("pairs", "windows")
 
     @property
     def tap_words(self) -> int:
@@ -53,12 +64,10 @@ class ConvolutionPasses(Tiling):
 
     def tap_signs(self, name: str, base: int) -> Signs:
         """Where the signs of x lie for the convolution of that name."""
-        self.uses.grow(
-            signs_0=base + self.tap_words, signs_1=base + self.tap_words if self.way == "pairs" else 0
-        )
-        window = self.tiles if self.way == "window" else 0
+        self.uses.grow(signs_0=base + self.tap_words, signs_1=base + self.tap_words if self.halves else 0)
+        window = self.tiles if self.way in ("window", "windows") else 0
         move = self.constants[f"{name}.move"]
-        return Signs(name, move, SignMemory.SIGNS_0, base, self.way == "pairs", window)
+        return Signs(name, move, SignMemory.SIGNS_0, base, self.halves, window)
 
     def convolution(
         self, signs: Signs, operation: OperationCode, following: Signs | None, last: bool
@@ -103,17 +112,10 @@ class ConvolutionPasses(Tiling):
     def _tap_steps(self, signs: Signs, tile: int) -> list[_Step]:
         """The steps of a tile, the row above first: the next convolution then reads what is long written."""
         weight = self.constants[f"{signs.name}.weight"][self.channels(tile)]
-        dim, half = self.config.dim, self.width // 2
+        half = self.width // 2
 
         if signs.window:
-            stride, steps = signs.window * self.lanes, []
-            ones = (1 << signs.window) - 1
-            for row in (-1, 0, 1):
-                placed = [(slot * stride, weight[:, :, row + 1, slot]) for slot in range(3)]
-                edges = self._edges(3, row, 0) | {"left": ones, "right": ones << 2 * signs.window}
-                fields = edges | {"activation": Activation.SIGNS_0, "signs_0": self._tap(signs.base, row, 0)}
-                steps.append(_Step(fields, self.padded(*placed), 3 * dim))
-            return steps
+            return self._window_steps(signs, weight)
         if signs.pairs:
             steps = []
             for first in range(0, 9, 2):
@@ -137,6 +139,28 @@ class ConvolutionPasses(Tiling):
                 fields = {"activation": Activation.SIGNS_0, "signs_0": self._tap(base, row, column)}
                 fields |= self._edges(3, row, column)
                 steps.append(_Step(fields, self.padded((0, rows)), rows.shape[1]))
+        return steps
+
+    def _window_steps(self, signs: Signs, weight: np.ndarray) -> list[_Step]:
+        """The steps of windows: a row in each, or in each half of a word."""
+        stride, chunks, steps = signs.window * self.lanes, self.machine.chunks, []
+        ones = (1 << signs.window) - 1
+        edge = {"left": ones, "right": ones << 2 * signs.window}
+        rows = [(-1, 0), (1,)] if signs.pairs else [(-1,), (0,), (1,)]
+        for both in rows:
+            pair = len(both) == 2
+            fields = {"activation": Activation.PAIRS if pair else Activation.SIGNS_0}
+            placed = []
+            for upper, row in enumerate(both):
+                # One row alone is beyond the first or the last one with all of its word.
+                flags = self._edges(1 + upper if pair else 3, row, 0)
+                flags |= {side: bits << upper * chunks // 2 for side, bits in edge.items()}
+                for name, bits in flags.items():
+                    fields[name] = fields.get(name, 0) | bits
+                fields[f"signs_{upper}"] = self._tap(signs.base, row, 0)
+                first = upper * self.width // 2
+                placed += [(first + slot * stride, weight[:, :, row + 1, slot]) for slot in range(3)]
+            steps.append(_Step(fields, self.padded(*placed), len(both) * 3 * self.config.dim))
         return steps
 
     def _tap(self, base: int, row: int, column: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.attention.softmax import SHIFTS
-from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.codes import OperationCode, SignMemory
 from haarlequin.hw.common import tables
 from haarlequin.hw.config import AcceleratorConfig, AnyConfig
 from haarlequin.hw.ends.embedding import Embedding
@@ -17,6 +17,7 @@ from haarlequin.hw.ends.head import constants_layout as head_layout
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.family import Family
 from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.lanes.sign_memories import sign_parts
 from haarlequin.hw.link.protocol import RESULT_BYTES
 from haarlequin.hw.program import MOST_REPEATS, constants_layout, update_layout
 from haarlequin.models.common.errors import UsageError
@@ -65,19 +66,19 @@ class Table(Memory):
 class Plain(Memory):
     """Any other memory: `tables.sized_memory`.
 
-    ``written`` bits of a word can be written alone, by default all; ``reads`` ports read it. Those bits are a
-    memory of their own where ``apart`` is true.
+    ``written`` bits of a word can be written alone, by default all; ``reads`` ports read it. ``parts`` are
+    the bits of each memory that makes it, by default one.
     """
 
     written: int | None = None
     reads: int = 1
-    apart: bool = False
+    parts: tuple[int, ...] = ()
 
     def blocks(self, family: Family = ECP5) -> int:
-        if self.apart and self.written:
-            alone = tables.block_rams(family, self.written, self.words, reads=self.reads)
-            return self.width // self.written * alone
-        return tables.block_rams(family, self.width, self.words, self.written, self.reads)
+        return sum(
+            tables.block_rams(family, bits, self.words, self.written, self.reads)
+            for bits in self.parts or (self.width,)
+        )
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,9 @@ def memories(lowered: Lowered) -> list[Memory]:
     most_groups = math.ceil(machine.max_channels / machine.macs)
     uses = lowered.uses
     bank, signs = (machine.lanes * w.wide, tables.BANK_SPARE), (machine.signs, machine.width, machine.lanes)
+    parts = [
+        tuple(machine.lanes * len(chunks) for chunks in sign_parts(machine, which)) for which in SignMemory
+    ]
     third = [Table("bank C", "partial sums", uses.bank_c, machine.bank_c, *bank)] if machine.bank_c else []
     embedding, head = embedding_layout(w, machine.max_patch_length).size, head_layout(w).size
     channels = machine.max_channels
@@ -121,8 +125,8 @@ def memories(lowered: Lowered) -> list[Memory]:
         Table(
             "program", "updates of passes", _updates(lowered), machine.program, update_layout(machine).size
         ),
-        Plain("signs 0", "signs, queries, Â, u", uses.signs_0, *signs, apart=machine.windows),
-        Plain("signs 1", "signs, keys, V", uses.signs_1, *signs),
+        Plain("signs 0", "signs, queries, Â, u", uses.signs_0, *signs, parts=parts[SignMemory.SIGNS_0]),
+        Plain("signs 1", "signs, keys, V", uses.signs_1, *signs, parts=parts[SignMemory.SIGNS_1]),
         Table(
             "bank A",
             f"lo, V', scores{'' if machine.bank_c else ', partial sums'}",

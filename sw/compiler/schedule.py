@@ -335,8 +335,7 @@ class _Scheduler:
         for memory in SignMemory:
             if item[memory.writes]:
                 yield self._access(item, memory, item["bits_base"], s.write, places=places)
-                wide = item["window"] and memory == SignMemory.SIGNS_0
-                for beside in (-1, 1) if wide else ():
+                for beside in (-1, 1) if item["window"] else ():
                     first, end = item["skip"] + max(-beside, 0), item["stop"] - max(beside, 0)
                     base = item["bits_base"] + beside
                     access = self._access(item, memory, base, s.write, range(first, end), places)

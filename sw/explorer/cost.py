@@ -28,6 +28,11 @@ def distributed(width: int, depth: int) -> int:
     return rams(ECP5.distributed, width, depth) if shallow(width, depth) else 0
 
 
+def _chunks_apart(machine: AcceleratorConfig) -> int:
+    """Chunks of the sign memories that are memories of their own."""
+    return (0, machine.chunks, machine.chunks + machine.chunks // 2)[machine.windows]
+
+
 TERMS = {
     "alone": lambda c: 1,
     "a lane": lambda c: c.lanes,
@@ -36,7 +41,7 @@ TERMS = {
     "a bit that V can take": lambda c: c.lanes * c.value_bits,
     "a lane with a third bank": lambda c: c.lanes * bool(c.bank_c),
     "a multiplier of the embedding": lambda c: c.macs,
-    "a distributed RAM of windows": lambda c: c.windows * c.chunks * distributed(c.lanes, c.signs),
+    "a distributed RAM of windows": lambda c: _chunks_apart(c) * distributed(c.lanes, c.signs),
 }
 """The terms that LUT4 and flip-flops are a sum of: functions of an `AcceleratorConfig`."""
 

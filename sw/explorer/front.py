@@ -1,7 +1,7 @@
 """The accelerators that may compute a model on a board, what each costs, and which of them is best."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tqdm import tqdm
 
@@ -47,7 +47,7 @@ def choices() -> Iterator[Choice]:
     for lanes in LANES:
         for width in WIDTHS:
             if width % (2 * lanes) == 0:
-                for windows in (False, True):
+                for windows in (0, 1, 2):
                     for third in (True, False):
                         yield Choice(lanes, width, third, windows)
 
@@ -75,7 +75,7 @@ def explore(model: GoldenModel, board: Board, clock_mhz: float | None = None) ->
 
 def _gains(point: Point, cycles: Mapping[Choice, int]) -> bool:
     choice = point.choice
-    return point.cycles < cycles[Choice(choice.lanes, choice.width, choice.third)]
+    return point.cycles < cycles[replace(choice, windows=choice.windows - 1)]
 
 
 def _point(model: GoldenModel, choice: Choice, board: Board, clock_mhz: float | None) -> Point:

@@ -71,7 +71,7 @@ def choices(text: str) -> list[Choice]:
     found = []
     for word in text.split():
         lanes, width, suffix = re.fullmatch(r"(\d+)x(\d+)([ws]*)", word).groups()  # type: ignore[union-attr]
-        found.append(Choice(int(lanes), int(width), "s" not in suffix, "w" in suffix))
+        found.append(Choice(int(lanes), int(width), "s" not in suffix, suffix.count("w")))
     return found
 
 

@@ -40,12 +40,12 @@ class Choice:
     """K, bits of a word."""
     third: bool = True
     """Whether it has a third bank, for partial sums."""
-    windows: bool = False
-    """Whether a word of signs may hold three tokens of a row."""
+    windows: int = 0
+    """In how many of the sign memories a word may hold three tokens of a row."""
 
     @property
     def name(self) -> str:
-        """Lanes × bits, with ``w`` for windows, and ``s`` for partial sums in bank A."""
+        """Lanes × bits, with ``w`` for each memory of windows, and ``s`` for partial sums in bank A."""
         return f"{self.lanes}x{self.width}" + "w" * self.windows + "s" * (not self.third)
 
 

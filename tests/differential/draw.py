@@ -95,6 +95,12 @@ def kind(config: ModelConfig) -> str:
     return "windows" if stage.window else "attention"
 
 
+def _windows(generator: random.Random) -> int:
+    """In how many of its sign memories a machine has windows."""
+    drawn = generator.random()
+    return 0 if drawn >= 0.5 else 1 if drawn >= 0.25 else 2
+
+
 def random_machine(seed: str) -> AcceleratorConfig:
     """An accelerator of any legal sizes and widths, small enough to be built in minutes."""
     generator = random.Random(seed)
@@ -111,7 +117,7 @@ def random_machine(seed: str) -> AcceleratorConfig:
                 name=f"{lanes}x{lanes * chunks}",
                 lanes=lanes,
                 width=lanes * chunks,
-                windows=chunks >= 3 and generator.random() < 0.5,
+                windows=_windows(generator) if chunks >= 3 else 0,
                 macs=generator.randint(1, 12),
                 theta=generator.choice([1, 3, 5]),
                 max_columns=generator.randint(4, 32),

@@ -31,7 +31,7 @@ PINS = {
 
 @pytest.fixture
 def flow(tmp_path):
-    made = Flow(TARGET, MACHINES["12x36"], 60_000_000, 15_000_000, tmp_path)
+    made = Flow(TARGET, MACHINES["6x36"], 60_000_000, 15_000_000, tmp_path)
     ports = {name: {"direction": direction, "bits": [2]} for name, direction in PINS.items()}
     top = {"attributes": {"top": "1"}, "ports": ports, "cells": {}}
     made.netlist.write_text(json.dumps({"modules": {"top": top}}))

@@ -98,7 +98,7 @@ SEEN = {
     "3x24": WANTED | WIDE | {"pairs of taps", "windows of 1 chunks", "windows of 2 chunks", "merge to 8"},
     "6x18": WANTED | WIDE,
     "8x8": WANTED | WIDE,
-    "12x36": WANTED | {"tokens beyond the lanes", "windows of 1 chunks"},
+    "6x36": WANTED | {"tokens beyond the lanes", "windows of 1 chunks"},
 }
 
 

@@ -18,7 +18,7 @@ FEW = [
     Choice(8, 64),
     Choice(8, 64, third=False),
     Choice(16, 64),
-    Choice(16, 64, windows=True),
+    Choice(16, 64, windows=1),
     Choice(16, 32),
 ]
 
@@ -83,7 +83,7 @@ def test_the_front_and_the_best(monkeypatch):
     assert [point.images_per_second for point in points] == sorted(
         (point.images_per_second for point in points), reverse=True
     )
-    assert Choice(16, 64, windows=True) not in [point.choice for point in points]  # it wins no cycle
+    assert Choice(16, 64, windows=1) not in [point.choice for point in points]  # it wins no cycle
     ahead = front.front(points)
     for point in points:
         better = [
