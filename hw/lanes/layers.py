@@ -36,7 +36,7 @@ from haarlequin.hw.timing import timing
 RESULT_FIELDS = (
     *("lanes", "count", "index", "merge", "place_b", "place_out"),
     *("write_a", "write_b", "write_c", "base_a", "base_b"),
-    *("bits_0", "bits_1", "window"),
+    *("bits_0", "bits_1", "window", "pairs"),
     *("maximum", "row_base", "first_keys", "pool", "each"),
 )
 """Fields that say what is done with the results of a pass."""
@@ -307,6 +307,7 @@ class Layers(wiring.Component):
         bits = [Mux(haar.signs_valid, haar.signs[memory], self._array.bits) for memory in SignMemory]
         m.d.comb += [
             signs.window.eq(Mux(attention.valid | haar.signs_valid, 0, part.window)),
+            signs.both.eq(part.pairs),
             signs.begins.eq(token.begins),
             signs.ends.eq(token.ends),
             signs.write_0.valid.eq(attention.valid | haar.signs_valid | (live & part.bits_0)),

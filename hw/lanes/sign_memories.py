@@ -39,9 +39,10 @@ class SignMemories(wiring.Component):
     What ``write_0`` and ``write_1`` bring is written a cycle later; ``written_0`` and ``written_1`` are its
     bits in that cycle. With a ``window``, memory 0 has them in three words: as the left neighbour of the next
     token, which is the next word, in ``chunk``; as the token's own, ``window`` chunks further; and as the
-    right neighbour of the token before, as many chunks further. So has memory 1 in the upper half of its
-    words, if the machine has windows in both. ``begins`` and ``ends`` come with the first and the last token
-    of a grid, which have one neighbour less. A chunk that may be part of a window has a memory of its own.
+    right neighbour of the token before, as many chunks further. With ``both`` so has memory 1, in the upper
+    half of its words, if the machine has windows in it. ``begins`` and ``ends`` come with the first and the
+    last token of a grid, which have one neighbour less. A chunk that may be part of a window has a memory of
+    its own.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -52,6 +53,7 @@ class SignMemories(wiring.Component):
             "key_address": In(address),
             "key": Out(config.width),
             "window": In(chunk),
+            "both": In(1),
             "begins": In(1),
             "ends": In(1),
         }
@@ -89,11 +91,12 @@ class SignMemories(wiring.Component):
                 place = (Mux(write.valid, 1 << write.chunk, 0) >> chunks.start)[: len(chunks)]
                 m.d.sync += [port.addr.eq(write.address), port.en.eq(place)]
                 continue
+            window = self.window if which == SignMemory.SIGNS_0 else Mux(self.both, self.window, 0)
             left, right = (
-                (self.window != 0) & ~outer & (write.chunk + offset == chunks.start)
-                for outer, offset in ((self.ends, 0), (self.begins, self.window << 1))
+                (window != 0) & ~outer & (write.chunk + offset == chunks.start)
+                for outer, offset in ((self.ends, 0), (self.begins, window << 1))
             )
-            own = write.chunk + self.window == chunks.start
+            own = write.chunk + window == chunks.start
             m.d.sync += port.addr.eq(write.address + Mux(left, 1, 0) - Mux(right, 1, 0))
             m.d.sync += port.en.eq(write.valid & (left | right | own))
         later = streamed(m, Cat(parts))

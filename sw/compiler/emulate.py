@@ -259,7 +259,8 @@ class Emulator:
         for memory in SignMemory:
             if f[memory.writes] and not f["merge"]:
                 upper = machine.chunks // 2 if f["pairs"] and memory == SignMemory.SIGNS_1 else 0
-                for slot, beside in enumerate((1, 0, -1) if f["window"] else (0,)):
+                wide = f["window"] and (memory == SignMemory.SIGNS_0 or f["pairs"])
+                for slot, beside in enumerate((1, 0, -1) if wide else (0,)):
                     here = live & live[np.clip(numbers + beside, 0, len(live) - 1)]
                     here[-1 if beside > 0 else 0] &= beside == 0
                     chunk = f["bits_chunk"] + upper + slot * f["window"]

@@ -335,7 +335,8 @@ class _Scheduler:
         for memory in SignMemory:
             if item[memory.writes]:
                 yield self._access(item, memory, item["bits_base"], s.write, places=places)
-                for beside in (-1, 1) if item["window"] else ():
+                wide = item["window"] and (memory == SignMemory.SIGNS_0 or item["pairs"])
+                for beside in (-1, 1) if wide else ():
                     first, end = item["skip"] + max(-beside, 0), item["stop"] - max(beside, 0)
                     base = item["bits_base"] + beside
                     access = self._access(item, memory, base, s.write, range(first, end), places)
