@@ -231,11 +231,13 @@ def _write(netlist: Netlist, row: list[_Chain], nets: Iterator[int]) -> int:
         halves += chain.joins(before)
         before = chain.last
     models = {name: netlist.cells.pop(name) for chain in row for name in chain.cells}
-    if not halves:
+    if not halves and before is None:
         return 0
-    if len(halves) % 2:  # the carry leaves by the half cell that is left over
+    if len(halves) % 2 or not halves:  # the carry leaves by the half cell that is left over
         halves.append(Half(0, _UNUSED, before))
         before = None
+    if len(halves) % 2:
+        halves.append(Half(0))
     pairs = list(zip(halves[::2], halves[1::2], strict=True))
     names, carry = [*models], row[0].first
     for number, pair in enumerate(pairs):

@@ -82,7 +82,8 @@ def shapes_of(program):
         if item["activation"] == Activation.PAIRS:
             found.add("pairs of taps")
         if item["window"] and item["bits_0"]:
-            found.add(f"windows of {item['window']} chunks")
+            twice = ", two in a word" if item["pairs"] and item["bits_1"] else ""
+            found.add(f"windows of {item['window']} chunks{twice}")
     found |= {f"stem {config.stem}", f"segmentation {config.segmentation}"}
     return found | ({"several stages"} if len(config.stages) > 1 else set())
 
@@ -98,7 +99,7 @@ SEEN = {
     "3x24": WANTED | WIDE | {"pairs of taps", "windows of 1 chunks", "windows of 2 chunks", "merge to 8"},
     "6x18": WANTED | WIDE,
     "8x8": WANTED | WIDE,
-    "6x36": WANTED | {"tokens beyond the lanes", "windows of 1 chunks"},
+    "6x36": WANTED | {"tokens beyond the lanes", "windows of 2 chunks", "windows of 1 chunks, two in a word"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Carry chains that were rebuilt compute what they did, whatever an input is that nothing drives."""
+"""Carry chains that follow each other in a row compute what they did, and nextpnr takes less for them."""
 
 import copy
 from itertools import count, product
@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haarlequin.hw.families.ecp5_chains import shorten
+from haarlequin.hw.families.ecp5_chains import join
 
 INPUTS = range(2, 6)
 """Nets that come from outside."""
 
-bits = st.sampled_from([*INPUTS, "0", "1"])
 inits = st.sampled_from([0x96AA, 0x5AAA, 0x6996, 0xAAAA, 0x0006, 0x0000, 0xFFFF]) | st.integers(0, 0xFFFF)
 
 
@@ -34,29 +33,43 @@ def cell(halves, carry_in, carry_out, sums):
 
 @st.composite
 def modules(draw):
-    """A few chains. The last carry of one may be read, also as the first of the next one."""
+    """A few chains, in one module or two. A chain may need sums and the last carry of those before it."""
     nets, cells, outputs = count(max(INPUTS) + 1), {}, []
-    before = None
-    for chain in range(draw(st.integers(1, 3))):
-        carry = draw(st.sampled_from(["0", "1", None, INPUTS[0], before]))
-        for place in range(length := draw(st.integers(1, 4))):
-            halves = [(draw(inits), [draw(bits) for _ in "ABCD"]) for _ in (0, 1)]
+    known = [*INPUTS, "0", "1"]
+    for chain in range(draw(st.integers(1, 5))):
+        module, carry = draw(st.sampled_from(["a", "b"])), draw(st.sampled_from(["0", "1", *known]))
+        made = []
+        for place in range(draw(st.integers(1, 4))):
+            halves = [(draw(inits), [draw(st.sampled_from(known)) for _ in "ABCD"]) for _ in (0, 1)]
             sums, leaves = (next(nets), next(nets)), next(nets)
-            if place == length - 1 and draw(st.booleans()):
-                leaves = None
-            cells[f"{chain}.{place}"] = cell(halves, carry, leaves, sums)
-            outputs += [net for net in sums if draw(st.booleans())]
+            cells[f"{module}.{chain}_{place}"] = cell(halves, carry, leaves, sums)
+            made += [net for net in sums if draw(st.booleans())]
             carry = leaves
-        before = carry
-        if carry is not None and draw(st.booleans()):
-            outputs.append(carry)
+        made += [carry] * draw(st.integers(0, 1))
+        outputs += made
+        through = draw(st.sampled_from([None, *made]))
+        if through is not None:
+            lut = next(nets)
+            cells[f"lut_{chain}"] = lut4(draw(st.integers(0, 0xFFFF)), through, lut)
+            known += [lut, *made]
     ports = {"i": {"bits": [*INPUTS]}, "o": {"bits": outputs}}
     return {"cells": cells, "ports": ports, "netnames": {}}
 
 
-def values(module, given_values, undriven):
+def lut4(init, net, result):
+    pins = {"A": net, "B": INPUTS[0], "C": "1", "D": INPUTS[1], "Z": result}
+    return {
+        "type": "LUT4",
+        "attributes": {},
+        "parameters": {"INIT": f"{init:016b}"},
+        "port_directions": {name: "output" if name == "Z" else "input" for name in pins},
+        "connections": {name: [bit] for name, bit in pins.items()},
+    }
+
+
+def values(module, given_values):
     """What the outputs are; yosys' ``ccu2c_sim.vh`` in Python."""
-    known = {"0": 0, "1": 1, None: undriven} | given_values
+    known = {"0": 0, "1": 1} | given_values
     waiting = list(module["cells"].values())
     while waiting:
         here = next(each for each in waiting if all(bit in known for bit in of(each, "input").values()))
@@ -66,14 +79,14 @@ def values(module, given_values, undriven):
             at = sum(known[pins[name]] << i for i, name in enumerate("ABCD"))
             known[results["Z"]] = int(here["parameters"]["INIT"], 2) >> at & 1
             continue
-        carry = known[pins.get("CIN")]
+        carry = known[pins["CIN"]]
         for place in (0, 1):
             init = int(here["parameters"][f"INIT{place}"], 2)
             at = sum(known[pins[f"{name}{place}"]] << i for i, name in enumerate("ABCD"))
             onward = init >> at & 1
             known[results.get(f"S{place}", "nowhere")] = onward ^ carry
             carry = carry if onward else init >> (at & 3) & 1
-        known[results.get("COUT", "nowhere")] = carry
+        known[results["COUT"]] = carry
     return [known[bit] for bit in module["ports"]["o"]["bits"]]
 
 
@@ -86,86 +99,101 @@ def of(cell, direction):
 
 
 def placed(module):
-    """The LUT4 that nextpnr takes: its own cells before a first carry and behind a last one are counted."""
-    cells = module["cells"].values()
-    carries = {of(each, "input").get("CIN") for each in cells if each["type"] == "CCU2C"}
-    taken = sum({"LUT4": 1, "CCU2C": 2}[each["type"]] for each in cells)
-    leaving = {of(each, "output").get("COUT"): each for each in cells if "COUT" in each["connections"]}
-    read = [bit for each in cells for bit in of(each, "input").values()] + module["ports"]["o"]["bits"]
-    joined = {bit for bit in carries & leaving.keys() if read.count(bit) == 1}
-    taken += 2 * sum(
-        "CIN" in each["connections"] and of(each, "input")["CIN"] not in joined
-        for each in cells
-        if each["type"] == "CCU2C"
-    )
-    return taken + 2 * len(leaving.keys() - joined)
+    """The LUT4 that nextpnr takes for chains: also its own cells before a first and behind a last carry."""
+    cells = [each for each in module["cells"].values() if each["type"] == "CCU2C"]
+    everything = module["cells"].values()
+    read = [bit for each in everything for bit in of(each, "input").values()] + module["ports"]["o"]["bits"]
+    leaving = {of(each, "output")["COUT"] for each in cells}
+    joined = {bit for each in cells if read.count(bit := of(each, "input")["CIN"]) == 1} & leaving
+    return 2 * len(cells) + 4 * (len(cells) - len(joined))
 
 
 @given(modules())
-def test_it_computes_the_same(module):
+def test_they_compute_the_same(module):
     rebuilt = copy.deepcopy(module)
-    shorten(rebuilt)
-    # A chain that had no first carry may go on with whatever there is.
-    floating = any("CIN" not in each["connections"] for each in module["cells"].values())
-    for bits_in in product((0, 1), repeat=len(INPUTS)):
-        given_values = dict(zip(INPUTS, bits_in, strict=True))
-        for undriven in (0, 1):
-            wanted = values(module, given_values, undriven if floating else 0)
-            assert values(rebuilt, given_values, undriven) == wanted
+    join(rebuilt)
+    for bits in product((0, 1), repeat=len(INPUTS)):
+        given_values = dict(zip(INPUTS, bits, strict=True))
+        assert values(rebuilt, given_values) == values(module, given_values)
 
 
 @given(modules())
-def test_nextpnr_has_nothing_to_add(module):
+def test_what_nextpnr_saves(module):
     before = placed(module)
-    saved = shorten(module)
+    saved = join(module)
     assert saved >= 0
     assert placed(module) == before - saved
-    for each in module["cells"].values():
-        assert of(each, "input").get("CIN") not in ("0", "1", *INPUTS)
 
 
-def adder(width, carry_in, read=True):
-    """A chain as yosys makes it of an addition of so many bits, with nobody at its last carry."""
+def adders(*widths, carry="0", read=True, module="a"):
+    """Chains as yosys makes them of additions of so many bits."""
     nets = count(max(INPUTS) + 1)
-    cells, sums, carry = {}, [], carry_in
-    for place in range(-(-width // 2)):
-        totals, leaves = (next(nets), next(nets)), next(nets)
-        cells[f"add_{place}"] = cell([(0x96AA, [2, 3, "0", "1"])] * 2, carry, leaves, totals)
-        sums += totals
-        carry = leaves
-    outputs = sums[:width] if read else [carry]
+    cells, outputs = {}, []
+    for number, width in enumerate(widths):
+        sums, first = [], carry
+        for place in range(-(-width // 2)):
+            totals, leaves = (next(nets), next(nets)), next(nets)
+            cells[f"{module}.add{number}_{place}"] = cell(
+                [(0x96AA, [2, 3, "0", "1"])] * 2, first, leaves, totals
+            )
+            sums += totals
+            first = leaves
+        outputs += sums[:width] if read else [first]
     return {"cells": cells, "ports": {"o": {"bits": outputs}}, "netnames": {}}
 
 
-@pytest.mark.parametrize("carry", ["0", "1", 4])
 @pytest.mark.parametrize(
-    ("width", "read", "lut4", "from_net"),
+    ("module", "cells"),
     [
-        (4, True, 5, 6),  # four, and the first sum by itself, or a half cell for the carry from elsewhere
-        (5, True, 6, 6),  # the half cell that was left over
-        (4, False, 6, 6),  # a comparison: nobody reads sums, and one half cell hands out the carry
-        (1, True, 2, 2),
+        (adders(12, 12), 13),  # 12 + 1 + 12 half cells
+        (adders(11, 12), 12),  # the half cell that yosys leaves over is the one between
+        (adders(12, 12, carry=5), 13),
+        (adders(12, 12, read=False), 13),  # the half cell between hands out the carry, too
+        (adders(16, 15, 15), 24),  # as many as go into a row
+        (adders(16, 16, 15), 17 + 8),
     ],
 )
-def test_what_an_addition_takes(width, read, lut4, from_net, carry):
-    module = adder(width, carry, read)
-    assert placed(module) == 2 * -(-width // 2) + 4
-    shorten(module)
-    assert placed(module) == (from_net if carry == 4 else lut4)
+def test_what_additions_take(module, cells):
+    join(module)
+    assert len(module["cells"]) == cells
+
+
+def test_comparisons_of_nobody_need_nothing_between_them():
+    """Where a chain's first sum is not read, nor the last carry before, its half cell begins by itself."""
+    module = adders(12, 12)
+    unread = of(module["cells"]["a.add1_0"], "output")["S0"]
+    module["ports"]["o"]["bits"].remove(unread)
+    join(module)
+    assert len(module["cells"]) == 12
+
+
+def test_a_sum_that_another_addition_needs_is_in_another_row():
+    module = adders(4, 4)
+    first = of(module["cells"]["a.add0_0"], "output")["S0"]
+    module["cells"]["lut"] = lut4(0x6996, first, 99)
+    module["cells"]["a.add1_1"]["connections"]["A1"] = [99]
+    before = placed(module)
+    assert join(module) == 0
+    assert placed(module) == before
+
+
+def test_other_modules_have_other_rows():
+    module, other = adders(4), adders(4, module="b")
+    module["cells"] |= other["cells"]
+    assert join(module) == 0
 
 
 def test_cells_keep_their_names_and_places_in_the_source():
-    module = adder(4, "1")
+    module = adders(4, 4)
     for each in module["cells"].values():
         each["attributes"] = {"src": "somewhere.py:1"}
-    shorten(module)
-    assert module["cells"].keys() == {"add_0", "add_1", "add_0_first"}
+    join(module)
+    assert module["cells"].keys() == {*(f"a.add{i // 2}_{i % 2}" for i in range(4)), "a.add1_1_4"}
     assert all(each["attributes"] == {"src": "somewhere.py:1"} for each in module["cells"].values())
 
 
-def test_a_cell_that_injects_stays_as_it_is():
-    module = adder(4, "1")
-    module["cells"]["add_1"]["parameters"]["INJECT1_0"] = "YES"
-    before = copy.deepcopy(module)
-    assert shorten(module) == 0
-    assert module == before
+def test_a_cell_that_injects_is_refused():
+    module = adders(4)
+    module["cells"]["a.add0_1"]["parameters"]["INJECT1_0"] = "YES"
+    with pytest.raises(ValueError, match="injected carry"):
+        join(module)

@@ -18,17 +18,21 @@ def machine(lanes, chunks, windows):
 
 
 def drawn(config, generator):
-    """A cycle's inputs. The three chunks of a window lie in the word."""
+    """A cycle's inputs. The three chunks of a window lie in the word, and in its upper half for memory 1."""
     window = generator.choice([0, 1, 2]) if config.windows else 0
     window = window if 3 * window <= config.chunks else 0
     cycle = {"window": window, "begins": generator.getrandbits(1), "ends": generator.getrandbits(1)}
+    half = config.chunks // 2
+    both = config.windows == 2 and 3 * window <= half and generator.random() < 0.5
+    cycle["both"] = int(both)
     for number in range(2):
-        last = config.chunks - 1 - (2 * window if number == 0 else 0)
+        wide = window if number == 0 or both else 0
+        first, last = half if number and wide else 0, config.chunks - 1 - 2 * wide
         cycle[f"read_{number}"] = generator.randrange(config.signs)
         cycle[f"write_{number}"] = {
             "valid": generator.getrandbits(1),
             "address": generator.randrange(config.signs),
-            "chunk": generator.randint(0, last),
+            "chunk": generator.randint(first, last),
             "bits": generator.getrandbits(config.lanes),
         }
     return cycle | {"keys": int(generator.random() < 0.3), "key_address": generator.randrange(config.signs)}
@@ -56,7 +60,7 @@ def golden(config, cycles):
             if not write["valid"]:
                 continue
             address, chunk = write["address"], write["chunk"]
-            window = before["window"] if number == 0 else 0
+            window = before["window"] if number == 0 or before["both"] else 0
             words[number][address][chunk + window] = write["bits"]
             if window and not before["ends"]:
                 words[number][(address + 1) % 8][chunk] = write["bits"]
@@ -89,7 +93,8 @@ def rtl(config, cycles, expected):
 
 
 @pytest.mark.parametrize(
-    ("lanes", "chunks", "windows"), [(1, 1, False), (3, 2, False), (4, 4, False), (2, 3, True), (3, 4, True)]
+    ("lanes", "chunks", "windows"),
+    [(1, 1, 0), (3, 2, 0), (4, 4, 0), (2, 3, 1), (3, 4, 1), (2, 3, 2), (1, 7, 2)],
 )
 def test_reads_and_writes_of_every_cycle(lanes, chunks, windows):
     """``chunks`` are those of half a word; with windows, chunks of a cycle go to three words."""

@@ -45,25 +45,31 @@ def first_stage(model, config):
 
 
 WAYS = [  # channels, lanes, width, windows: way, steps
-    (16, 32, 128, False, "nine", 9),  # a tile that is not full
-    (32, 32, 128, False, "nine", 9),
-    (32, 32, 128, True, "window", 3),
-    (64, 32, 128, False, "pairs", 5),
-    (64, 32, 128, True, "pairs", 5),  # three tokens do not fit into a word
-    (128, 32, 128, True, "nine", 9),
-    (192, 32, 128, True, "nine", 18),  # two words
-    (64, 32, 192, True, "window", 3),
-    (64, 32, 192, False, "nine", 9),
-    (96, 32, 192, True, "pairs", 5),
-    (32, 8, 96, True, "window", 3),  # four tiles of a window
-    (48, 8, 96, True, "pairs", 5),
-    (30, 8, 96, True, "nine", 9),  # no whole tiles
-    (48, 32, 96, False, "nine", 9),  # half of a word, but a word has three chunks
-    (8, 8, 16, True, "pairs", 5),
-    (8, 8, 24, True, "window", 3),  # as wide as a word
-    (8, 8, 8, True, "nine", 9),
-    (1, 1, 4, True, "window", 3),
-    (1, 1, 2, True, "pairs", 5),
+    (16, 32, 128, 0, "nine", 9),  # a tile that is not full
+    (32, 32, 128, 0, "nine", 9),
+    (32, 32, 128, 1, "window", 3),
+    (64, 32, 128, 0, "pairs", 5),
+    (64, 32, 128, 1, "pairs", 5),  # three tokens do not fit into a word
+    (128, 32, 128, 1, "nine", 9),
+    (192, 32, 128, 1, "nine", 18),  # two words
+    (64, 32, 192, 1, "window", 3),
+    (64, 32, 192, 0, "nine", 9),
+    (96, 32, 192, 1, "pairs", 5),
+    (32, 8, 96, 1, "window", 3),  # four tiles of a window
+    (48, 8, 96, 1, "pairs", 5),
+    (30, 8, 96, 1, "nine", 9),  # no whole tiles
+    (48, 32, 96, 0, "nine", 9),  # half of a word, but a word has three chunks
+    (8, 8, 16, 1, "pairs", 5),
+    (8, 8, 24, 1, "window", 3),  # as wide as a word
+    (8, 8, 8, 1, "nine", 9),
+    (1, 1, 4, 1, "window", 3),
+    (1, 1, 2, 1, "pairs", 5),
+    (64, 16, 384, 1, "window", 3),
+    (64, 16, 384, 2, "windows", 2),  # two rows in a word
+    (128, 16, 384, 2, "window", 3),
+    (32, 16, 384, 2, "window", 3),  # its half of a word would not be full
+    (8, 8, 48, 2, "windows", 2),
+    (1, 1, 6, 2, "windows", 2),
 ]
 
 
@@ -73,14 +79,16 @@ def test_the_way_with_the_fewest_steps(channels, lanes, width, windows, way, ste
     assert first_stage(model, config).way == way
     passes = [item for item in lower(model, config).passes if item["operation"] == OperationCode.CONVOLUTION]
     assert len(passes) == 2 * steps * -(-channels // lanes)
-    activation = Activation.PAIRS if way == "pairs" else Activation.SIGNS_0
-    assert {item["activation"] for item in passes} == {activation}
+    activations = {Activation.PAIRS} if way in ("pairs", "windows") else {Activation.SIGNS_0}
+    if way == "windows":  # the third row is alone
+        activations.add(Activation.SIGNS_0)
+    assert {item["activation"] for item in passes} == activations
     assert {item["tokens"] for item in passes} == {64}
 
 
 def test_after_an_attention_within_windows_there_is_no_word_of_three_tokens():
     """A token's neighbours come with other windows."""
-    config = machine(8, 96, True)
+    config = machine(8, 96, 1)
     assert first_stage(network("/1 a32x1"), config).way == "window"
     assert first_stage(network("/1 a32x1w4"), config).way == "nine"
 
@@ -122,13 +130,14 @@ def test_four_blocks_of_32_channels_take_as_long_as_their_passes_and_the_end_of_
 def test_signs_of_neighbours_are_in_words_of_their_own_where_there_is_no_room():
     """A machine without windows computes the same in three times as many passes."""
     model = network("/1 c8x2 c8x1")
-    for windows, passes in ((True, 9), (False, 27)):
+    for windows, passes in ((1, 9), (0, 27)):
         program = compile_model(model, machine(8, 32, windows))
         code = OperationCode.CONVOLUTION
         assert sum(item["operation"] == code for item in program.lowered.passes) == passes
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 3])
-def test_all_tiles_of_a_neighbour_outside_the_grid_are_ones(tiles):
+@pytest.mark.parametrize("windows", [1, 2])
+def test_all_tiles_of_a_neighbour_outside_the_grid_are_ones(windows, tiles):
     config = network(f"/1 c{8 * tiles}x1", side=4).config
-    compile_model(freeze(random_model(config, seed=0)), machine(8, 8 * 3 * tiles, True))
+    compile_model(freeze(random_model(config, seed=0)), machine(8, 8 * 3 * tiles * windows, windows))

@@ -25,7 +25,7 @@ SIDES = st.integers(1, 7)
 MACHINES = [
     replace(CONFIGS["2x64"], lanes=lanes, width=width, windows=windows)
     for lanes, width in ((4, 16), (3, 24), (6, 18), (8, 8))
-    for windows in (False, True)
+    for windows in (0, 1)
 ]
 
 
