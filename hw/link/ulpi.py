@@ -69,5 +69,5 @@ class UlpiDevice(wiring.Component):
             rst=SimpleNamespace(o=Signal()),  # with it, LUNA leaves the PHY alone for a millisecond
         )
         received, to_send = wiring.flipped(self.received), wiring.flipped(self.to_send)
-        bulk_device(m, bus, self._serial, received, to_send, ULPI_HZ, high_speed=True)
+        bulk_device(m, bus, self._serial, received, to_send, high_speed=True)
         return m

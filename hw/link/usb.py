@@ -60,5 +60,5 @@ class UsbDevice(wiring.Component):
         d_n = SimpleNamespace(i=wires[1], o=self.d_n.o, oe=self.d_n.oe)
         pins = SimpleNamespace(d_p=d_p, d_n=d_n, pullup=SimpleNamespace(o=self.pullup))
         received, to_send = wiring.flipped(self.received), wiring.flipped(self.to_send)
-        bulk_device(m, pins, self._serial, received, to_send, USB_HZ)
+        bulk_device(m, pins, self._serial, received, to_send)
         return m

@@ -20,8 +20,9 @@ from haarlequin.hw.link.usb_ids import ENDPOINT, HIGH_SPEED_PACKET, PACKET
 DEPTH = 16
 """Bytes that wait on the way between the two clocks, in each direction."""
 
-QUIET_SECONDS = 1.25e-6
-"""The time after which a packet goes out though it is not full."""
+QUIET = {False: 15, True: 30}
+"""Cycles of ``usb``, about a microsecond, and half of one at high speed, after which a packet goes out though it
+is not full."""
 
 
 def bulk_device(
@@ -30,13 +31,12 @@ def bulk_device(
     serial: str,
     received: stream.Interface,
     to_send: stream.Interface,
-    hertz: int,
     high_speed: bool = False,
 ) -> None:
     """Add LUNA's device to ``m``, with one bulk endpoint in each direction for bytes as a UART's wires carry.
 
     A transfer has no meaning: its end and its packets are not passed on. Packets are sent once they are full,
-    or no byte has come for `QUIET_SECONDS`, and those that arrive are refused, for the host to send them
+    or no byte has come for `QUIET` cycles, and those that arrive are refused, for the host to send them
     again, while there is no room. The driver for Windows, WinUSB, is asked for by descriptors.
 
     A reset of the bus, and the host's choice of a configuration, drop the packets that wait; both ends then
@@ -48,7 +48,6 @@ def bulk_device(
         serial: the serial number, by which hosts tell devices apart.
         received: bytes that have arrived, at the device's end.
         to_send: bytes to send, at the device's end.
-        hertz: the clock of ``usb``.
         high_speed: whether the PHY can do high speed. Where the host cannot, packets are those of full speed.
     """
     packet = HIGH_SPEED_PACKET if high_speed else PACKET
@@ -78,7 +77,7 @@ def bulk_device(
     wiring.connect(m, to_send, leaving.w_stream)
     # A packet that waited for more bytes would never go out, and one that waits for none costs its host a
     # transfer for each few bytes: it goes out once bytes have stopped coming.
-    most = round(QUIET_SECONDS * hertz)
+    most = QUIET[high_speed]
     quiet = Signal(range(most + 1))
     m.d.usb += quiet.eq(Mux(leaving.r_rdy, 0, quiet + ~outward.flush))
     m.d.comb += [

@@ -32,6 +32,9 @@ class Mark(IntEnum):
     """The packet ended within a byte, or had seven equal levels in a row."""
 
 
+AHEAD = 32
+"""Bytes of a packet with which it begins."""
+
 LINE = wiring.Signature(
     {
         "start": Out(1),
@@ -69,8 +72,8 @@ class Transactor(wiring.Component):
     """Sends packets at orders, and listens for those that come back.
 
     An order is a byte of `Order`, two with the number of bytes, the lowest first, and that many bytes of a
-    packet. A packet goes out ``gap`` after the last one, once all of it is there; one without bytes is a reset
-    of the bus. With `Order.LISTEN` there is an answer: `Mark.BYTE` and a byte, again and again, then another
+    packet. A packet goes out ``gap`` after the last one, once all of it is there, or `AHEAD` bytes, for the
+    others come faster than any line takes them; one without bytes is a reset of the bus. With `Order.LISTEN` there is an answer: `Mark.BYTE` and a byte, again and again, then another
     `Mark`. A reset has one as well, a byte that says whether the bus has high speed.
 
     Members
@@ -115,7 +118,7 @@ class Transactor(wiring.Component):
                     with m.If(orders.r_rdy):
                         m.d.sync += left.eq(Cat(left[8:], orders.r_data))
                         m.next = after
-            with m.State("WAIT"), m.If(waited & (orders.level >= left)):
+            with m.State("WAIT"), m.If(waited & ((orders.level >= left) | (orders.level >= AHEAD))):
                 m.d.comb += [line.start.eq(left != 0), line.reset.eq(left == 0)]
                 m.next = "SEND"
                 with m.If(left == 0):
