@@ -79,8 +79,8 @@ ULPI = "host_ulpi"
 def ulpi_resource(data: str, control: str, attrs: Attrs) -> Resource:
     """The pins of a USB PHY with ULPI that gives the clock, as the resource `ULPI` 0.
 
-    ``data`` are its eight wires, and ``control`` CLKOUT, DIR, NXT, STP and RESET, in this order; the last one is
-    high while the PHY is to be reset.
+    ``data`` are its eight wires, and ``control`` CLKOUT, DIR, NXT, STP and RESET, in this order; the last
+    one is high while the PHY is to be reset.
     """
     clk, direction, nxt, stp, rst = control.split()
     return Resource(
@@ -167,7 +167,7 @@ class Board:
 
     @property
     def usb_plug(self) -> tuple[str, int] | None:
-        """The resource of a USB plug that goes to the FPGA itself, or to a PHY with ULPI; None without one."""
+        """The resource of a USB plug that goes to the FPGA, or to a PHY with ULPI; None without one."""
         names = {found.name for found in self.platform.resources}
         return next(((name, 0) for name in ("usb", ULPI) if name in names), None)
 

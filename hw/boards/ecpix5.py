@@ -1,4 +1,4 @@
-"""LambdaConcept ECPIX-5: ECP5 with a gigabit PHY, a KSZ9031, a USB PHY, a USB3300, and an FT2232H on the UART."""
+"""LambdaConcept ECPIX-5: ECP5 with a KSZ9031 for a gigabit, a USB3300, and an FT2232H on the UART."""
 
 from amaranth.build import Attrs
 from amaranth_boards.ecpix5 import ECPIX585Platform

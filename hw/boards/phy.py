@@ -13,8 +13,8 @@ RESET_SECONDS = 0.02
 """How long the PHY is reset at power-up; a KSZ9031 wants 10 ms (DS00002117, table 7-3)."""
 
 USB_RESET_SECONDS = 0.0005
-"""The same of a PHY with ULPI, which `UlpiDevice` leaves alone for a millisecond. A reset gives its registers the
-values that LUNA takes for granted, when the FPGA alone was loaded anew."""
+"""The same of a PHY with ULPI, which `UlpiDevice` leaves alone for a millisecond. A reset gives its registers
+the values that LUNA takes for granted, where the FPGA alone was loaded anew."""
 
 
 def connect_ethernet(

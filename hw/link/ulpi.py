@@ -15,12 +15,13 @@ ULPI_HZ = 60_000_000
 class UlpiDevice(wiring.Component):
     """A USB device with one bulk endpoint in each direction, which carry bytes as a UART's wires do.
 
-    It is LUNA's device with LUNA's end of ULPI, and `hw.link.usb_bulk` says what it does. It asks its host for
-    high speed after each reset of the bus. Where the host or a hub has full speed alone, so has the device:
-    its packets and its descriptors are those of the speed that the bus has.
+    It is LUNA's device with LUNA's end of ULPI, and `hw.link.usb_bulk` says what it does. It asks its host
+    for high speed after each reset of the bus. Where the host or a hub has full speed alone, so has the
+    device: its packets and its descriptors are those of the speed that the bus has.
 
-    LUNA has no NYET: a packet that fits is acknowledged, and where the next one does not fit it is refused, and
-    the host asks by PING until there is room again. LUNA has no test modes either (USB 2.0, section 7.1.20).
+    LUNA has no NYET: a packet that fits is acknowledged, and where the next one does not fit it is refused,
+    and the host asks by PING until there is room again. LUNA has no test modes either (USB 2.0, section
+    7.1.20).
 
     Parameters
     ----------

@@ -21,8 +21,8 @@ DEPTH = 16
 """Bytes that wait on the way between the two clocks, in each direction."""
 
 QUIET = {False: 15, True: 30}
-"""Cycles of ``usb``, about a microsecond, and half of one at high speed, after which a packet goes out though it
-is not full."""
+"""Cycles of ``usb``, by whether its PHY can do high speed, after which a packet goes out though it is not
+full: about a microsecond, or half of one."""
 
 
 def bulk_device(

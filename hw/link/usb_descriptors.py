@@ -27,7 +27,7 @@ _GUID = "{8d0b4d9e-5f0a-4f57-9a55-0f4c3b3e1d63}"
 """The interface that Windows registers the device under. It was drawn by chance, for this project."""
 
 _NAKS = 1
-"""The interval of a bulk endpoint at high speed: it may refuse a packet in each microframe (section 9.6.6)."""
+"""The interval of a bulk endpoint at high speed: it may refuse a packet per microframe (section 9.6.6)."""
 
 _CONFIGURATION, _OTHER_SPEED = StandardDescriptorNumbers.CONFIGURATION, StandardDescriptorNumbers.OTHER_SPEED
 """The kinds of descriptors that depend on the speed: of its own configuration, and of the other speed's."""
@@ -129,4 +129,3 @@ class BySpeed(Elaboratable):
         chosen = Mux(depends, Mux(index == 0, self._full_speed, _NONE), index)
         m.d.comb += self._handler.value.eq(Cat(chosen[:8], kind))
         return m
-

@@ -8,15 +8,15 @@ SE0, J, K = 0b00, 0b01, 0b10
 """D+ and D− as ULPI tells them; at high speed J is that there is a signal, and SE0 that there is none."""
 
 CHIRP_MODE, FULL_SPEED_MODE, HIGH_SPEED_MODE = 0b10100, 0b00101, 0b00000
-"""A device's operating mode, resistor and transceiver (ULPI 1.1, section 4.2.2): for a chirp, at full speed, and at
-high speed."""
+"""A device's operating mode, resistor and transceiver (ULPI 1.1, section 4.2.2): for a chirp, at full speed,
+and at high speed."""
 
 ATTACH, LEAST_CHIRP, ANSWER, PAIRS = 120_000, 60_000, 2_400, 4
 """Cycles in which a device must show its resistor, of its chirp at least, and of each of the host's chirps, K
 and J, of which there are so many pairs (USB 2.0, section 7.1.7.5)."""
 SILENCE, UNANSWERED, AFTER = 360_000, 180_000, 6_000
-"""Cycles that a host waits for a chirp, of SE0 after one that it does not answer, and before and at the end of a
-reset; a host gives its devices 100 ms before one."""
+"""Cycles that a host waits for a chirp, of SE0 after one that it does not answer, and before and at the end
+of a reset; a host gives its devices 100 ms before one."""
 
 
 class Bus(wiring.Component):

@@ -34,7 +34,8 @@ TRIES = 3
 CONTROL_SECONDS = 0.5
 """How long a control transfer may take."""
 STUCK_CYCLES = 4_000_000
-"""Cycles of the bench in which a port always answers: a whole reset with both its chirps takes 1,900,000 at 300 MHz."""
+"""Cycles of the bench in which a port always answers. A reset with both its chirps takes 1,900,000 of them at
+300 MHz."""
 
 
 class UsbHost:

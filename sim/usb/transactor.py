@@ -57,12 +57,13 @@ LINE = wiring.Signature(
 )
 """A line as a `Transactor` sees it.
 
-``start`` begins a packet with the next cycle, whose bytes are ``byte`` while ``valid``, each taken with ``ready``;
-without one the packet ends. ``reset`` begins a reset of the bus, in which the host ``chirps`` for high speed.
-``done`` is the end of either; after a reset, ``high`` says whether the bus has high speed.
+``start`` begins a packet with the next cycle, whose bytes are ``byte`` while ``valid``, each taken with
+``ready``; without one the packet ends. ``reset`` begins a reset of the bus, in which the host ``chirps`` for
+high speed. ``done`` is the end of either; after a reset, ``high`` says whether the bus has high speed.
 
-While a packet comes, ``active`` is high. ``strobe`` is a byte of it, ``came``, two cycles after another at least,
-and ``ended`` its end: it is ``broken``, or it has data and their checksum is ``right``.
+While a packet comes, ``active`` is high. ``strobe`` is a byte of it, which is in ``came`` from the next cycle
+on, and comes two cycles after another at least. ``ended`` is its end: it is ``broken``, or it has data and
+their checksum is ``right``.
 
 ``gap`` are the cycles between two packets, and ``patience`` those after which no answer comes any more.
 """
@@ -73,8 +74,9 @@ class Transactor(wiring.Component):
 
     An order is a byte of `Order`, two with the number of bytes, the lowest first, and that many bytes of a
     packet. A packet goes out ``gap`` after the last one, once all of it is there, or `AHEAD` bytes, for the
-    others come faster than any line takes them; one without bytes is a reset of the bus. With `Order.LISTEN` there is an answer: `Mark.BYTE` and a byte, again and again, then another
-    `Mark`. A reset has one as well, a byte that says whether the bus has high speed.
+    others come faster than any line takes them; one without bytes is a reset of the bus. With `Order.LISTEN`
+    there is an answer: `Mark.BYTE` and a byte, again and again, then another `Mark`. A reset has one as well,
+    a byte that says whether the bus has high speed.
 
     Members
     -------

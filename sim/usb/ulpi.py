@@ -130,7 +130,12 @@ class UlpiPhy(wiring.Component):
             with m.State("IDLE"):
                 m.d.sync += [wait.eq(dice[4:6]), first.eq(1)]
                 with m.If(self._sending):
-                    m.d.sync += [self.dir.eq(1), self.nxt.eq(dice[0]), self.data_out.eq(dice), wait.eq(dice[4:7])]
+                    m.d.sync += [
+                        self.dir.eq(1),
+                        self.nxt.eq(dice[0]),
+                        self.data_out.eq(dice),
+                        wait.eq(dice[4:7]),
+                    ]
                     m.next = "TURN"
                 with m.Elif((~knows | (told != levels)) & (dice[1] | ~self.data_in[6:].any())):
                     m.d.sync += [self.dir.eq(1), self.data_out.eq(dice)]

@@ -1,4 +1,4 @@
-"""The device at a PHY's pins, Verilated, with a simulated host on the other end, at high and at full speed."""
+"""The device at a PHY's pins, Verilated, with a simulated host on the other end, at both speeds."""
 
 import contextlib
 
