@@ -18,7 +18,7 @@ class Order(IntFlag):
     ACKNOWLEDGE = 2
     """Answer ACK to it, if it has data and its checksum is right."""
     CHIRP = 4
-    """Of a reset: answer a device that asks for high speed. Only a line that can do it does."""
+    """In a reset, answer a device that asks for high speed. Only a line that can do it does."""
 
 
 class Mark(IntEnum):
