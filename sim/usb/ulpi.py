@@ -4,7 +4,6 @@ from amaranth.hdl import Cat, Const, EnableInserter, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.link.ulpi import UlpiDevice
 from haarlequin.sim.usb.bus import CHIRP_MODE, SE0, Bus, J, K
 from haarlequin.sim.usb.line_code import POLYNOMIAL, RESIDUE
 from haarlequin.sim.usb.packets import Pid
@@ -14,7 +13,8 @@ FUNCTION = 0x04
 """The register Function Control (ULPI 1.1, section 4.2.2). What is written to others does not matter here."""
 
 DECISION = {True: 14, False: 22}
-"""Cycles in which a device must begin to answer, by high speed (ULPI 1.1, section 3.8.2.6.2)."""
+"""Cycles in which a device must begin to answer, by high speed (ULPI 1.1, section 3.8.2.6.2). At full speed
+it should need 18; LUNA's device takes more, and hosts wait for 80."""
 GAP = {True: 11, False: 15}
 """Cycles between two packets of the host, at high speed for 88 bits at least (USB 2.0, section 7.1.18.2)."""
 BYTE = {True: 1, False: 40}
@@ -244,14 +244,3 @@ class UlpiPort(wiring.Component):
         m.d.comb += [phy.tick.eq(self.tick), phy.data_in.eq(self.data_in), phy.stp.eq(self.stp)]
         m.d.comb += [self.data_out.eq(phy.data_out), self.dir.eq(phy.dir), self.nxt.eq(phy.nxt)]
         return m
-
-
-def plug_ulpi(m: Module, port: UlpiPort, device: UlpiDevice) -> None:
-    """Connect a device to the port's PHY: what it drives is not on the wires while ``dir`` is high."""
-    m.d.comb += [
-        device.data_in.eq(Mux(port.dir, port.data_out, device.data_out)),
-        port.data_in.eq(device.data_out),
-        port.stp.eq(device.stp),
-        device.dir.eq(port.dir),
-        device.nxt.eq(port.nxt),
-    ]

@@ -11,7 +11,7 @@ from haarlequin.hw.config import AnyConfig
 from haarlequin.hw.link.ulpi import ULPI_HZ, UlpiDevice
 from haarlequin.sim.line_simulator import line_simulator
 from haarlequin.sim.usb.board import SERIAL
-from haarlequin.sim.usb.ulpi import UlpiPort, plug_ulpi
+from haarlequin.sim.usb.ulpi import UlpiPort
 from haarlequin.sw.devices.device import Notice
 from haarlequin.sw.verilated.accelerator import CLOCK_HZ, TIMEOUT, say
 
@@ -75,6 +75,17 @@ class UlpiBoard(wiring.Component):
         wiring.connect(m, wiring.flipped(self.rx), port.rx)
         wiring.connect(m, port.tx, wiring.flipped(self.tx))
         return m
+
+
+def plug_ulpi(m: Module, port: UlpiPort, device: UlpiDevice) -> None:
+    """Connect a device to the port's PHY: what it drives is not on the wires while ``dir`` is high."""
+    m.d.comb += [
+        device.data_in.eq(Mux(port.dir, port.data_out, device.data_out)),
+        port.data_in.eq(device.data_out),
+        port.stp.eq(device.stp),
+        device.dir.eq(port.dir),
+        device.nxt.eq(port.nxt),
+    ]
 
 
 def ulpi_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Path:

@@ -14,7 +14,8 @@ from haarlequin.models.common.places import build_folder
 from haarlequin.sim.usb.board import BIT, HERTZ, clocks, plug
 from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sim.usb.port import HostPort
-from haarlequin.sim.usb.ulpi import UlpiPort, plug_ulpi
+from haarlequin.sim.usb.ulpi import UlpiPort
+from haarlequin.sim.usb.ulpi_board import plug_ulpi
 from haarlequin.sw.verilated import build
 from haarlequin.sw.verilated.simulation import Simulation
 
