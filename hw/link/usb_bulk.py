@@ -20,9 +20,9 @@ from haarlequin.hw.link.usb_ids import ENDPOINT, HIGH_SPEED_PACKET, PACKET
 DEPTH = 16
 """Bytes that wait on the way between the two clocks, in each direction."""
 
-QUIET = {False: 15, True: 30}
+QUIET = {False: 15, True: 75}
 """Cycles of ``usb``, by whether its PHY can do high speed, after which a packet goes out though it is not
-full: about a microsecond, or half of one."""
+full: 1.25 µs, since the head may need 1.2 for the next word of a result."""
 
 
 def bulk_device(

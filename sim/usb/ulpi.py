@@ -15,7 +15,7 @@ FUNCTION = 0x04
 DECISION = {True: 14, False: 22}
 """Cycles in which a device must begin to answer, by high speed (ULPI 1.1, section 3.8.2.6.2). At full speed
 it should need 18; LUNA's device takes more, and hosts wait for 80."""
-GAP = {True: 11, False: 15}
+GAP = {True: 12, False: 15}
 """Cycles between two packets of the host, at high speed for 88 bits at least (USB 2.0, section 7.1.18.2)."""
 BYTE = {True: 1, False: 40}
 """Cycles of a byte."""
@@ -100,7 +100,7 @@ class UlpiPhy(wiring.Component):
         ]
         m.d.sync += [ending.eq(ending - (ending != 0)), wait.eq(wait - (wait != 0)), self.nxt.eq(0)]
         byte_cycles = Mux(line.high, BYTE[True], BYTE[False])
-        pause = Mux(line.high, dice[:7] == 0, wait != 0)
+        pause = Mux(line.high, dice[:5] == 0, wait != 0)
 
         def tell(what, active):
             """An RX CMD, with the next cycle: levels, 5 V, and the plug of a device (ULPI 1.1, table 7)."""
