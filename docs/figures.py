@@ -122,7 +122,8 @@ def line_table() -> list[str]:
         line = line_images_per_second(PRESETS[model], baud)
         bus = spi_images_per_second(PRESETS[model], SPI_HZ)
         spi = f"{_rate(bus)} images/s" if BOARDS[name].spi else "–"
-        usb = f"{_rate(usb_images_per_second(PRESETS[model]))} images/s" if BOARDS[name].has_usb else "–"
+        bus = usb_images_per_second(PRESETS[model], BOARDS[name].has_high_speed)
+        usb = f"{_rate(bus)} images/s" if BOARDS[name].usb_plug else "–"
         fifo = f"{_rate(fifo_images_per_second(PRESETS[model]))} images/s" if BOARDS[name].has_fifo else "–"
         rows.append(
             f"| {found['part']} | {baud:,} | {frames['image']:,} bytes | {frames['result']} bytes "

@@ -21,8 +21,10 @@ from haarlequin.sim.ethernet.host import SimulatedUdpLine
 from haarlequin.sim.fifo_board import SimulatedFifoLine, fifo_simulator, simulated_fifo
 from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine, spi_simulator
 from haarlequin.sim.usb import board as usb_board
+from haarlequin.sim.usb import ulpi_board
 from haarlequin.sim.usb.board import SimulatedUsbLine, usb_simulator
 from haarlequin.sim.usb.host import UsbHost
+from haarlequin.sim.usb.ulpi_board import ulpi_simulator
 from haarlequin.sw.devices import DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import IN_FLIGHT, LinkDevice
@@ -62,6 +64,11 @@ def _usb(machine: AnyConfig) -> tuple[Line, Simulation]:
     return SimulatedUsbLine(UsbHost(simulation, usb_board.HERTZ)), simulation
 
 
+def _usb_hs(machine: AnyConfig) -> tuple[Line, Simulation]:
+    simulation = Simulation(ulpi_simulator(machine, build_folder("sim")))
+    return SimulatedUsbLine(UsbHost(simulation, ulpi_board.HERTZ)), simulation
+
+
 def _fifo(machine: AnyConfig) -> tuple[Line, Simulation]:
     simulation, fifo = simulated_fifo(fifo_simulator(machine, build_folder("sim")))
     return SimulatedFifoLine(simulation, fifo), simulation
@@ -83,6 +90,13 @@ CABLES = {
     "fifo": Cable("an FT232H's FIFO of 60 MHz", CLOCK_HZ, fifo_board.CYCLES, fifo_images_per_second, _fifo),
     "udp": Cable("Ethernet at a gigabit", CLOCK_HZ, ethernet_board.CYCLES, udp_images_per_second, _udp),
     "usb": Cable("USB at full speed", IO_HZ, usb_board.CYCLES, usb_images_per_second, _usb),
+    "usb-hs": Cable(
+        "USB at high speed",
+        CLOCK_HZ,
+        ulpi_board.CYCLES,
+        lambda model: usb_images_per_second(model, high_speed=True),
+        _usb_hs,
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from haarlequin.sim.fifo_board import CYCLES as FIFO_BOARD_CYCLES
 from haarlequin.sim.spi_board import BYTE, SimulatedBus
 from haarlequin.sim.usb.host import UsbHost
-from haarlequin.sim.usb.port import Order
+from haarlequin.sim.usb.transactor import Order
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.fifo_port import Fifo
 from haarlequin.sw.devices.simulated import SimulatedLine

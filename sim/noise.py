@@ -28,6 +28,8 @@ from haarlequin.sim.ethernet.host import SimulatedUdpLine
 from haarlequin.sim.fifo_board import SimulatedFifoLine, fifo_simulator, simulated_fifo
 from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine, spi_simulator
 from haarlequin.sim.usb.board import HERTZ, SimulatedUsbLine, usb_simulator
+from haarlequin.sim.usb.ulpi_board import HERTZ as ULPI_HERTZ
+from haarlequin.sim.usb.ulpi_board import ulpi_simulator
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import LinkDevice
@@ -40,8 +42,8 @@ IMAGES = 3
 """Images that are sent for each fault, so that it meets one that is computed, waits, or arrives."""
 
 
-LINES = ("bytes", "spi", "fifo", "udp", "usb")
-"""The lines whose noise is simulated: a byte stream as of a UART, and four with wires of their own."""
+LINES = ("bytes", "spi", "fifo", "udp", "usb", "usb-hs")
+"""The lines whose noise is simulated: a byte stream as of a UART, and five with wires of their own."""
 
 
 @dataclass
@@ -96,6 +98,9 @@ def noisy(kind: str, machine: AnyConfig, seed: int) -> tuple[Line, Noise]:
     """A line to a simulated machine, one of `LINES`, and the noise on it."""
     if kind == "usb":
         host = NoisyHost(Simulation(usb_simulator(machine, build_folder("sim"))), HERTZ, seed)
+        return SimulatedUsbLine(host), host
+    if kind == "usb-hs":
+        host = NoisyHost(Simulation(ulpi_simulator(machine, build_folder("sim"))), ULPI_HERTZ, seed)
         return SimulatedUsbLine(host), host
     if kind == "spi":
         bus = NoisyBus(SimulatedBus(spi_simulator(machine, build_folder("sim"))), seed)

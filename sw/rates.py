@@ -12,7 +12,7 @@ from haarlequin.hw.ends.head import Head
 from haarlequin.hw.link.ethernet.datagrams import TO_BOARD, pieces
 from haarlequin.hw.link.ethernet.rgmii import ETHERNET_HZ
 from haarlequin.hw.link.protocol import RESULT_BYTES, Frame, FrameType, encode
-from haarlequin.hw.link.usb_ids import PACKET
+from haarlequin.hw.link.usb_ids import HIGH_SPEED_PACKET, PACKET
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.presets import PRESETS
@@ -23,6 +23,9 @@ from haarlequin.sw.table_folder import Compiled
 
 PACKETS_PER_SECOND = 19_000
 """Packets of 64 bytes that USB carries at full speed (USB 2.0, table 5-9: 19 in a millisecond)."""
+
+HIGH_SPEED_PACKETS_PER_SECOND = 104_000
+"""Packets of 512 bytes that it carries at high speed (table 5-10: 13 in each of 8 microframes)."""
 
 FIFO_BYTES_PER_SECOND = 40e6
 """Bytes that an FT232H carries in its synchronous FIFO mode (DS_FT232H, section 1: up to 40 Mbytes/s). Its
@@ -110,10 +113,11 @@ def fifo_images_per_second(model: ModelConfig) -> float:
     return FIFO_BYTES_PER_SECOND / sum(frame_bytes(model).values())
 
 
-def usb_images_per_second(model: ModelConfig) -> float:
-    """The most images in a second that USB at full speed carries, both frames in packets of their own."""
-    packets = sum(-(-size // PACKET) for size in frame_bytes(model).values())
-    return PACKETS_PER_SECOND / packets
+def usb_images_per_second(model: ModelConfig, high_speed: bool = False) -> float:
+    """The most images in a second that USB carries, both frames in packets of their own."""
+    packet = HIGH_SPEED_PACKET if high_speed else PACKET
+    packets = sum(-(-size // packet) for size in frame_bytes(model).values())
+    return (HIGH_SPEED_PACKETS_PER_SECOND if high_speed else PACKETS_PER_SECOND) / packets
 
 
 def udp_images_per_second(model: ModelConfig) -> float:

@@ -13,8 +13,9 @@ DEPTH = 4
 """How many levels of modules below the top the report distinguishes."""
 
 
-LINES = ("sck", "sck_clk", "fifo_clk", "usb_clk", "usb_io_clk", "ethernet_clk")
-"""The clocks that lines bring end in one of these. A line's module has the accelerator's clock as well."""
+LINES = ("sck", "sck_clk", "fifo_clk", "usb_clk", "usb_io_clk", "ulpi_clk", "ethernet_clk")
+"""The clocks that lines bring have one of these as a part of their name. A line's module has the
+accelerator's clock as well."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def routed(folder: Path, family: Family) -> Routed:
 
 def of_line(clock: str) -> bool:
     """Whether a clock of a report is one that a line brings."""
-    return clock.rpartition(".")[2] in LINES
+    return not set(LINES).isdisjoint(clock.removeprefix("$glbnet$").split("."))
 
 
 def worst_path(report: Mapping[str, Any]) -> list[dict[str, Any]]:

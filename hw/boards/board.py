@@ -9,6 +9,7 @@ from amaranth.build import Attrs, Clock, Pins, PinsN, Platform, Resource, Subsig
 from haarlequin.hw.link.ethernet.address import Address
 from haarlequin.hw.link.ethernet.rgmii import ETHERNET_HZ
 from haarlequin.hw.link.fifo import FIFO_HZ
+from haarlequin.hw.link.ulpi import ULPI_HZ
 from haarlequin.models.common.errors import UsageError
 
 BAUD_TOLERANCE = 0.02
@@ -67,6 +68,30 @@ def fifo_resource(
         Subsignal("rd_n", Pins(rd, dir="o", conn=conn), outputs),
         Subsignal("wr_n", Pins(wr, dir="o", conn=conn), outputs),
         Subsignal("siwu_n", Pins(siwu, dir="o", conn=conn), outputs),
+        attrs,
+    )
+
+
+ULPI = "host_ulpi"
+"""The name of the resource of a PHY with ULPI."""
+
+
+def ulpi_resource(data: str, control: str, attrs: Attrs) -> Resource:
+    """The pins of a USB PHY with ULPI that gives the clock, as the resource `ULPI` 0.
+
+    ``data`` are its eight wires, and ``control`` CLKOUT, DIR, NXT, STP and RESET, in this order; the last
+    one is high while the PHY is to be reset.
+    """
+    clk, direction, nxt, stp, rst = control.split()
+    return Resource(
+        ULPI,
+        0,
+        Subsignal("data", Pins(data, dir="io")),
+        Subsignal("clk", Pins(clk, dir="i"), Clock(ULPI_HZ)),
+        Subsignal("dir", Pins(direction, dir="i")),
+        Subsignal("nxt", Pins(nxt, dir="i")),
+        Subsignal("stp", Pins(stp, dir="o")),
+        Subsignal("rst", Pins(rst, dir="o")),
         attrs,
     )
 
@@ -141,15 +166,21 @@ class Board:
     """The resources of the lamps for ready, busy and error."""
 
     @property
-    def has_usb(self) -> bool:
-        """Whether a USB plug of the board goes to the FPGA itself."""
-        return "usb" in {found.name for found in self.platform.resources}
+    def usb_plug(self) -> tuple[str, int] | None:
+        """The resource of a USB plug that goes to the FPGA, or to a PHY with ULPI; None without one."""
+        names = {found.name for found in self.platform.resources}
+        return next(((name, 0) for name in ("usb", ULPI) if name in names), None)
+
+    @property
+    def has_high_speed(self) -> bool:
+        """Whether its USB plug has a PHY, and so high speed."""
+        return self.usb_plug == (ULPI, 0)
 
     def with_usb(self) -> Self:
         """The board with a USB device at that plug, as one more line; `BoardError` where it has no plug."""
-        if not self.has_usb:
+        if not self.usb_plug:
             raise BoardError(f"{self.name} has no USB plug that goes to its FPGA")
-        return replace(self, usb=("usb", 0), clock_hz=self.usb_clock_hz or self.clock_hz)
+        return replace(self, usb=self.usb_plug, clock_hz=self.usb_clock_hz or self.clock_hz)
 
     @property
     def has_fifo(self) -> bool:

@@ -1,4 +1,4 @@
-"""The pins of a gigabit PHY: RGMII's two edges of each wire, its clocks and its reset."""
+"""The pins of PHYs: RGMII's two edges of each wire, ULPI's data, which go both ways, clocks and resets."""
 
 from amaranth.build import Platform
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Signal
@@ -7,12 +7,17 @@ from amaranth.lib import io, wiring
 from haarlequin.hw.families.family import Family
 from haarlequin.hw.link.ethernet.line import EthernetLine
 from haarlequin.hw.link.ethernet.rgmii import TX_DELAY, Rgmii
+from haarlequin.hw.link.ulpi import UlpiDevice
 
 RESET_SECONDS = 0.02
 """How long the PHY is reset at power-up; a KSZ9031 wants 10 ms (DS00002117, table 7-3)."""
 
+USB_RESET_SECONDS = 0.0005
+"""The same of a PHY with ULPI, which `UlpiDevice` leaves alone for a millisecond. A reset gives its registers
+the values that LUNA takes for granted, where the FPGA alone was loaded anew."""
 
-def connect(
+
+def connect_ethernet(
     m: Module, platform: Platform, family: Family, resource: tuple[str, int], line: EthernetLine, hertz: int
 ) -> None:
     """Connect a line to a PHY, and make the domain ``ethernet`` of the PHY's clock.
@@ -56,7 +61,43 @@ def connect(
     wiring.connect(m, rgmii.received, line.line_in)
     wiring.connect(m, line.line_out, rgmii.to_send)
 
-    left = Signal(range(round(hertz * RESET_SECONDS) + 1), init=round(hertz * RESET_SECONDS))
-    resets = Signal(init=1)
-    m.d.sync += [left.eq(left - resets), resets.eq(left > 1)]
-    m.d.comb += buffer(io.Buffer, "o", "rst").o.eq(resets)
+    m.d.comb += buffer(io.Buffer, "o", "rst").o.eq(_first(m, round(hertz * RESET_SECONDS)))
+
+
+def connect_ulpi(
+    m: Module, platform: Platform, resource: tuple[str, int], device: UlpiDevice, hertz: int
+) -> None:
+    """Connect a USB device to a PHY with ULPI, and make the domain ``usb`` of the PHY's clock.
+
+    Arguments:
+        m: the top of the design.
+        platform: where the resource is.
+        resource: made by `hw.boards.board.ulpi_resource`.
+        device: the device; it is a part of ``m`` already.
+        hertz: the accelerator's clock.
+    """
+    pins = platform.request(*resource, dir="-")
+
+    def buffer(direction: str, name: str) -> io.Buffer:
+        m.submodules[f"ulpi_{name}"] = made = io.Buffer(direction, getattr(pins, name))
+        return made
+
+    m.domains.usb = ClockDomain()
+    data = buffer("io", "data")
+    m.d.comb += [
+        ClockSignal("usb").eq(buffer("i", "clk").i),
+        device.data_in.eq(data.i),
+        data.o.eq(device.data_out),
+        data.oe.eq(device.driving),
+        device.dir.eq(buffer("i", "dir").i),
+        device.nxt.eq(buffer("i", "nxt").i),
+        buffer("o", "stp").o.eq(device.stp),
+        buffer("o", "rst").o.eq(_first(m, round(hertz * USB_RESET_SECONDS))),
+    ]
+
+
+def _first(m: Module, cycles: int) -> Signal:
+    """A signal that is high for the first cycles after the FPGA was loaded."""
+    left, first = Signal(range(cycles + 1), init=cycles), Signal(init=1)
+    m.d.sync += [left.eq(left - first), first.eq(left > 1)]
+    return first

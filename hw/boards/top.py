@@ -29,6 +29,7 @@ from haarlequin.hw.link.fifo import FifoMaster
 from haarlequin.hw.link.spi import SpiSlave
 from haarlequin.hw.link.switch import LineSwitch
 from haarlequin.hw.link.uart import Uart
+from haarlequin.hw.link.ulpi import UlpiDevice
 from haarlequin.hw.link.usb import IO_HZ, USB_HZ, UsbDevice
 
 SECONDS_OF_SILENCE = 0.1
@@ -57,7 +58,7 @@ def clocks(board: Board, baud: int) -> list[int]:
 
 def _also(board: Board) -> tuple[int, ...]:
     """The clocks that its lines need besides the accelerator's."""
-    return (IO_HZ, USB_HZ) if board.usb else ()
+    return (IO_HZ, USB_HZ) if board.usb and not board.has_high_speed else ()
 
 
 class BoardTop(Elaboratable):
@@ -99,7 +100,7 @@ class BoardTop(Elaboratable):
         m.submodules.reset = AsyncFFSynchronizer(~source.locked | pressed, reset)
         m.submodules.around = ResetInserter(reset)(around)
         m.d.comb += [source.clock.eq(clock), ClockSignal().eq(source.output)]
-        if board.usb:
+        if _also(board):
             m.domains.usb_io = ClockDomain(reset_less=True)
             m.domains.usb = ClockDomain(reset_less=True)
             m.d.comb += Cat(ClockSignal("usb_io"), ClockSignal("usb")).eq(source.others)
@@ -136,7 +137,7 @@ class BoardTop(Elaboratable):
         around.submodules.uart = uart = Uart(self.divisor)
         pins = platform.request("uart", 0, dir="-")
         m.d.comb += [uart.rx.eq(self._pin(m, "i", pins.rx)), self._pin(m, "o", pins.tx).eq(uart.tx)]
-        lines: list[Uart | SpiSlave | UsbDevice | FifoMaster | EthernetLine] = [uart]
+        lines: list[Uart | SpiSlave | UsbDevice | UlpiDevice | FifoMaster | EthernetLine] = [uart]
         # What these hold stays as it is in a reset: their other clock would have to see it as well.
         if self.board.spi:
             m.submodules.spi = spi = SpiSlave()
@@ -145,7 +146,11 @@ class BoardTop(Elaboratable):
             for name in ("sck", "cs", "copi"):
                 m.d.comb += getattr(spi, name).eq(self._pin(m, "i", getattr(pins, name)))
             m.d.comb += self._pin(m, "o", pins.cipo).eq(spi.cipo)
-        if self.board.usb:
+        if self.board.usb and self.board.has_high_speed:
+            m.submodules.usb = ulpi = UlpiDevice(self.board.name)
+            lines.append(ulpi)
+            phy.connect_ulpi(m, platform, self.board.usb, ulpi, self.clock_hz)
+        elif self.board.usb:
             m.submodules.usb = usb = UsbDevice(self.board.name)
             lines.append(usb)
             pins = platform.request(*self.board.usb, dir="-")
@@ -166,7 +171,7 @@ class BoardTop(Elaboratable):
         if self.board.ethernet:
             m.submodules.ethernet = ethernet = EthernetLine(self.board.address)
             lines.append(ethernet)
-            phy.connect(m, platform, self._family, self.board.ethernet, ethernet, self.clock_hz)
+            phy.connect_ethernet(m, platform, self._family, self.board.ethernet, ethernet, self.clock_hz)
         if len(lines) == 1:
             return uart.received, uart.to_send
         around.submodules.switch = switch = LineSwitch(len(lines))

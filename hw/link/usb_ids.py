@@ -9,3 +9,5 @@ ENDPOINT = 1
 """The number of the bulk endpoint in either direction."""
 PACKET = 64
 """Bytes of a packet, at most: no bulk endpoint of full speed may have more (USB 2.0, section 5.8.3)."""
+HIGH_SPEED_PACKET = 512
+"""The same at high speed, where every bulk endpoint has packets of this size (same section)."""

@@ -113,8 +113,8 @@ def _over_lines(target: Board, model: str, array: float) -> list[Figure]:
         images = min(array, rates.spi_images_per_second(network, SPI_HZ))
         title = f"images/s, over SPI at {SPI_HZ / 1e6:g} MHz"
         found.append(Figure("spi_images_per_second", title, images, rate(images)))
-    if target.has_usb:
-        images = min(array, rates.usb_images_per_second(network))
+    if target.usb_plug:
+        images = min(array, rates.usb_images_per_second(network, target.has_high_speed))
         found.append(Figure("usb_images_per_second", "images/s, over USB (ARGS=--usb)", images, rate(images)))
     return found
 

@@ -66,7 +66,7 @@ class SimulatedBackend(IBackend):
             "bus": 1,
             "port_number": 1,
             "port_numbers": (1,),
-            "speed": 2,
+            "speed": self.host.speed.number,
         }.items():
             setattr(found, name, value)
         return found

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Pid(IntEnum):
-    """The kinds of packets at full speed. A packet begins with its kind, and each bit of that inverted."""
+    """The kinds of packets. A packet begins with its kind, and each bit of that inverted."""
 
     OUT = 0b0001
     IN = 0b1001
@@ -15,6 +15,7 @@ class Pid(IntEnum):
     ACK = 0b0010
     NAK = 0b1010
     STALL = 0b1110
+    PING = 0b0100
 
     @property
     def byte(self) -> int:

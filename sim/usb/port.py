@@ -1,14 +1,11 @@
 """A port of a USB host: it sends packets of full speed on two wires, and receives those that come back."""
 
-from enum import IntEnum, IntFlag
-
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.sim.usb.line_code import Receiver, Sender
-from haarlequin.sim.usb.packets import Pid
+from haarlequin.sim.usb.transactor import Transactor
 
 RESET_BITS = 360
 """Bits of a reset of the bus. LUNA's device takes 25 µs for one; a host gives 10 ms (USB 2.0, 7.1.7.5)."""
@@ -19,33 +16,8 @@ GAP = 3
 """Bits between two packets (section 7.1.18)."""
 
 
-class Order(IntFlag):
-    """The things to do once a packet is out."""
-
-    LISTEN = 1
-    """Take the packet that comes back."""
-    ACKNOWLEDGE = 2
-    """Answer ACK to it, if it has data and its checksum is right."""
-
-
-class Mark(IntEnum):
-    """The byte before each byte of an answer, or after the last one."""
-
-    BYTE = 0
-    END = 1
-    NOTHING = 2
-    """Nothing came."""
-    BROKEN = 3
-    """The packet ended within a byte, or had seven equal levels in a row."""
-
-
 class HostPort(wiring.Component):
-    """A port of a USB host, with the resistors that pull its wires down.
-
-    An order is a byte of `Order`, one with the number of bytes, and that many bytes of a packet. A packet
-    goes out `GAP` after the last one, once all of it is there; one without bytes is a reset of the bus. With
-    `Order.LISTEN`, and after a reset, there is an answer: `Mark.BYTE` and a byte, again and again, then
-    another `Mark`.
+    """A port of a USB host, with the resistors that pull its wires down. It is a `Transactor` on two wires.
 
     Parameters
     ----------
@@ -79,93 +51,33 @@ class HostPort(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        reset, patience, gap = (self._bit * bits for bits in (RESET_BITS, PATIENCE, GAP))
-        m.submodules.orders = orders = SyncFIFOBuffered(width=8, depth=512)
-        m.submodules.answers = answers = SyncFIFOBuffered(width=8, depth=512)
-        wiring.connect(m, wiring.flipped(self.rx), orders.w_stream)
-        wiring.connect(m, answers.r_stream, wiring.flipped(self.tx))
+        m.submodules.transactor = transactor = Transactor()
         m.submodules.sender = sender = Sender(self._bit)
         m.submodules.receiver = receiver = Receiver(self._bit)
+        wiring.connect(m, wiring.flipped(self.rx), transactor.rx)
+        wiring.connect(m, transactor.tx, wiring.flipped(self.tx))
+        line, resetting = transactor.line, Signal(range(self._bit * RESET_BITS + 1))
+        m.d.sync += resetting.eq(
+            Mux(line.reset, self._bit * RESET_BITS, Mux(resetting == 0, 0, resetting - 1))
+        )
         m.d.comb += [
-            self.d_p.eq(sender.d_p),
-            self.d_n.eq(sender.d_n),
-            self.driving.eq(sender.driving),
+            self.d_p.eq(sender.d_p & (resetting == 0)),
+            self.d_n.eq(sender.d_n & (resetting == 0)),
+            self.driving.eq(sender.driving | (resetting != 0)),
             receiver.d_p.eq(self.d_p_in & ~sender.driving),
             receiver.d_n.eq(self.d_n_in & ~sender.driving),
+            sender.start.eq(line.start),
+            sender.byte.eq(line.byte),
+            sender.valid.eq(line.valid),
+            line.ready.eq(sender.ready),
+            line.done.eq(sender.done | (resetting == 1)),
+            line.active.eq(receiver.active),
+            line.came.eq(receiver.byte),
+            line.strobe.eq(receiver.strobe),
+            line.ended.eq(receiver.ended),
+            line.broken.eq(receiver.broken),
+            line.right.eq(receiver.right),
+            line.gap.eq(self._bit * GAP),
+            line.patience.eq(self._bit * PATIENCE),
         ]
-        listen, acknowledge, left = Signal(), Signal(), Signal(8)
-        wait, came = Signal(range(reset + 1)), Signal()
-        waited = wait == 0
-        m.d.sync += wait.eq(Mux(waited, 0, wait - 1))
-        with m.FSM():
-            with m.State("ORDER"):
-                m.d.comb += orders.r_en.eq(1)
-                m.d.sync += Cat(listen, acknowledge).eq(orders.r_data)
-                with m.If(orders.r_rdy):
-                    m.next = "LENGTH"
-            with m.State("LENGTH"):
-                m.d.comb += orders.r_en.eq(1)
-                m.d.sync += left.eq(orders.r_data)
-                with m.If(orders.r_rdy):
-                    m.next = "WAIT"
-            with m.State("WAIT"), m.If(waited & (orders.level >= left)):
-                with m.If(left == 0):
-                    m.d.sync += wait.eq(reset)
-                    m.next = "RESET"
-                with m.Else():
-                    m.d.comb += sender.start.eq(1)
-                    m.next = "SEND"
-            with m.State("RESET"):
-                m.d.comb += self.driving.eq(1)
-                m.d.comb += [self.d_p.eq(0), self.d_n.eq(0)]
-                with m.If(waited):
-                    m.next = "NOTHING"
-            with m.State("SEND"):
-                m.d.comb += [
-                    sender.byte.eq(orders.r_data),
-                    sender.valid.eq(left != 0),
-                    orders.r_en.eq(sender.ready),
-                ]
-                with m.If(sender.ready):
-                    m.d.sync += left.eq(left - 1)
-                with m.If(sender.done):
-                    m.d.sync += [wait.eq(Mux(listen, patience, gap)), came.eq(0)]
-                    m.next = "ORDER"
-                    with m.If(listen):
-                        m.next = "LISTEN"
-            with m.State("LISTEN"):
-                with m.If(receiver.active):
-                    m.d.sync += came.eq(1)
-                with m.If(receiver.strobe):
-                    m.d.comb += [answers.w_en.eq(1), answers.w_data.eq(Mark.BYTE)]
-                    m.next = "BYTE"
-                with m.Elif(receiver.ended):
-                    m.d.comb += [
-                        answers.w_en.eq(1),
-                        answers.w_data.eq(Mux(receiver.broken, Mark.BROKEN, Mark.END)),
-                    ]
-                    m.d.sync += wait.eq(gap)
-                    m.next = "ORDER"
-                    with m.If(acknowledge & receiver.right & ~receiver.broken):
-                        m.next = "ACKNOWLEDGE"
-                with m.Elif(waited & ~came):
-                    m.next = "NOTHING"
-            with m.State("BYTE"):
-                m.d.comb += [answers.w_en.eq(1), answers.w_data.eq(receiver.byte)]
-                m.next = "LISTEN"
-            with m.State("NOTHING"):
-                m.d.comb += [answers.w_en.eq(1), answers.w_data.eq(Mark.NOTHING)]
-                m.d.sync += wait.eq(gap)
-                m.next = "ORDER"
-            with m.State("ACKNOWLEDGE"), m.If(waited):
-                m.d.comb += sender.start.eq(1)
-                m.d.sync += left.eq(1)
-                m.next = "ACKNOWLEDGED"
-            with m.State("ACKNOWLEDGED"):
-                m.d.comb += [sender.byte.eq(Pid.ACK.byte), sender.valid.eq(left != 0)]
-                with m.If(sender.ready):
-                    m.d.sync += left.eq(0)
-                with m.If(sender.done):
-                    m.d.sync += wait.eq(gap)
-                    m.next = "ORDER"
         return m

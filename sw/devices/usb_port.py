@@ -1,18 +1,18 @@
-"""An accelerator that is a USB device itself: ULX3S by its second plug, OrangeCrab by its only one."""
+"""An accelerator that is a USB device itself: ULX3S by its second plug, OrangeCrab, ECPIX-5."""
 
 import errno
 import re
 from typing import Any
 
-from haarlequin.hw.link.usb_ids import ENDPOINT, PACKET, PRODUCT_ID, VENDOR_ID
+from haarlequin.hw.link.usb_ids import ENDPOINT, HIGH_SPEED_PACKET, PRODUCT_ID, VENDOR_ID
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw.devices.byte_line import Line, Unplugged
 from haarlequin.sw.devices.device import DeviceError
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.port_errors import why
 
-MOST = 256 * PACKET
-"""Bytes of a transfer at most; a whole number of packets, so that none is cut off."""
+MOST = 32 * HIGH_SPEED_PACKET
+"""Bytes of a transfer at most; a whole number of packets at either speed, so that none is cut off."""
 
 LATENCY = 0.05
 """Seconds within which an answer begins: what else is on the bus has its turns before."""
@@ -24,9 +24,11 @@ _NAME = re.compile(r"(?:([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})(?::|$))?([^:]*)")
 
 
 class UsbLine(Line):
-    """The bulk endpoints of a `hw.link.usb.UsbDevice`.
+    """The bulk endpoints of a `hw.link.usb.UsbDevice` or a `hw.link.ulpi.UlpiDevice`.
 
-    Packets have checksums and are sent again by the bus, so that bytes are lost only where the device is.
+    Packets have checksums and are sent again by the bus, so that bytes are lost only where the device is. A
+    write that ends with a full packet needs no empty one after it, since the device knows no transfers. A
+    read ends with a packet that is not full, or with its time.
 
     Arguments:
         name: the name that messages give it.

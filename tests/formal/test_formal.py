@@ -153,6 +153,7 @@ UNPROVEN = {
     "FifoMaster": "it has two clocks; its bench is a chip that checks every cycle of its bus, at six ratios",
     "EthernetLine": "it has two clocks, which its bench runs at four ratios; what has one is proven alone",
     "UsbDevice": "it has two clocks, and LUNA's machine between them; its bench is a host at its wires",
+    "UlpiDevice": "it has two clocks, and LUNA's machine between them; its bench is a host at its pins",
     "WeightStore": "the receiver of its words is always ready, and it is for simulation alone",
 }
 """Blocks whose streams follow another rule."""

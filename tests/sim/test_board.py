@@ -38,7 +38,7 @@ ACCELERATORS = {"ulx3s-25f": SMALLEST, "icebreaker": CONFIGS["scalar"]}
 def flow(request, tmp_path_factory):
     """Synthesised, with as fast a UART as there can be."""
     target = board(request.param)
-    if target.has_usb:
+    if target.usb_plug:
         target = target.with_usb()
     folder, baud = tmp_path_factory.mktemp("board"), target.clock_hz // DIVISOR
     made = Flow(target, ACCELERATORS[target.name], target.clock_hz, baud, folder)

@@ -42,6 +42,14 @@ def test_images_go_through_usb(through):
     assert wires == "6,333"  # 19 packets in a millisecond, three for an image
 
 
+def test_images_go_through_usb_at_high_speed(through):
+    """As many as the layers compute, but for the packets of so small an image."""
+    first, percent, wires = through("usb-hs", 19)
+    assert first == "small on 4x16 at 50 MHz, through USB at high speed: 22 images, all exact"
+    assert 90 < percent <= 100.5
+    assert wires == "52,000"  # 104 packets in a millisecond, two for an image
+
+
 def test_images_go_through_a_fifo(through):
     """As many as the layers compute, though both flags of the chip go away for a third of the time."""
     first, percent, wires = through("fifo", 19)

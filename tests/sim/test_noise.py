@@ -62,8 +62,9 @@ def outcome_of(model, faults, seed, kind="bytes"):
         ("fifo", FAULTS, 24),
         ("udp", FRAME_FAULTS, 30),
         ("usb", FAULTS, 24),
+        ("usb-hs", FAULTS, 24),
     ],
-    ids=["bytes", "spi", "fifo", "udp", "usb"],
+    ids=["bytes", "spi", "fifo", "udp", "usb", "usb-hs"],
 )
 def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
     outcome = outcome_of(model, faults, 1, kind)

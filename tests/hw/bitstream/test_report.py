@@ -94,3 +94,9 @@ def test_a_logic_cell_of_an_ice40_has_a_flip_flop_too(tmp_path):
     (tmp_path / "report.json").write_text(text)
     routed = report.routed(tmp_path, FAMILIES["ice40"])
     assert routed.usage == {"lut4": (3, 5280), "ff": (2, 5280), "bram": (1, 30), "dsp": (0, 0)}
+
+
+def test_the_clock_of_a_usb_phy_is_a_lines():
+    """nextpnr names it after the buffer of its pin."""
+    assert report.of_line("$glbnet$ulpi_clk.buf.i")
+    assert not report.of_line("$glbnet$accelerator.clk")

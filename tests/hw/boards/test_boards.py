@@ -112,11 +112,31 @@ def test_a_phy_gets_its_pins_its_clock_and_both_edges_of_its_wires():
     assert re.search(r"DEL_VALUE\S* 80\b|DEL_VALUE\S* 32'0*1010000\b", netlist)  # 2 ns
 
 
+@pytest.mark.slow
+def test_a_usb_phy_gets_its_pins_and_its_clock():
+    target = board("ecpix5-85f").with_usb()
+    plan = target.platform().prepare(BoardTop(target, SMALLEST, target.clock_hz, target.baud), "top")
+    text = plan.files["top.lpf"]
+    pins = text if isinstance(text, str) else text.decode()
+    places = {"clk": "H24", "dir": "F22", "nxt": "F23", "stp": "H23", "rst": "E23"}
+    wires = ("M26", "L25", "L26", "K25", "K26", "J23", "P25", "H25")
+    places |= {f"data__io[{bit}]": pin for bit, pin in enumerate(wires)}
+    for name, pin in places.items():
+        name = name if "__io" in name else f"{name}__io"
+        assert f'LOCATE COMP "host_ulpi_0__{name}" SITE "{pin}"' in pins
+    assert re.search(r'FREQUENCY PORT "host_ulpi_0__clk__io" 60000000(\.0)? HZ', pins)
+
+
 def test_boards_that_may_be_usb_devices():
     target = board("ulx3s-85f")
     assert target.usb is None
     assert target.with_usb().usb == ("usb", 0)
     some, all_ = {*clocks(target.with_usb(), 3_000_000)}, {*clocks(target, 3_000_000)}
     assert {60_000_000, 45_000_000} <= some < all_
+    high = board("ecpix5-85f")
+    assert high.with_usb().usb == ("host_ulpi", 0)
+    assert high.has_high_speed
+    assert not target.has_high_speed
+    assert clocks(high.with_usb(), 3_000_000) == clocks(high, 3_000_000)  # its PHY has a clock of its own
     with pytest.raises(BoardError, match=r"^icebreaker has no USB plug that goes to its FPGA$"):
         board("icebreaker").with_usb()

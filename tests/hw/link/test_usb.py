@@ -5,11 +5,12 @@ import random
 
 import pytest
 
-from haarlequin.hw.link.usb import IO_HZ, USB_HZ, descriptors
+from haarlequin.hw.link.usb import IO_HZ, USB_HZ
+from haarlequin.hw.link.usb_descriptors import descriptors
 from haarlequin.hw.link.usb_ids import ENDPOINT, MANUFACTURER, PACKET, PRODUCT, PRODUCT_ID, VENDOR_ID
 from haarlequin.sim.usb import packets
 from haarlequin.sim.usb.packets import Pid
-from haarlequin.sim.usb.port import Order
+from haarlequin.sim.usb.transactor import Order
 from tests.sim.usb.echo import HELD, SERIAL, echo
 
 pytestmark = pytest.mark.slow

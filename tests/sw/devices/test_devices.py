@@ -35,6 +35,8 @@ from haarlequin.sim.spi_board import SimulatedBus, spi_simulator
 from haarlequin.sim.usb.backend import SimulatedBackend
 from haarlequin.sim.usb.board import HERTZ, SERIAL, usb_simulator
 from haarlequin.sim.usb.host import UsbHost
+from haarlequin.sim.usb.ulpi_board import HERTZ as ULPI_HERTZ
+from haarlequin.sim.usb.ulpi_board import ulpi_simulator
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.devices import (
     CompiledModel,
@@ -87,7 +89,7 @@ def expected(model, pictures):
     return answers(model, pictures)
 
 
-@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "fifo", "udp"])
+@pytest.fixture(scope="module", params=["sim", "golden", "serial", "spi", "usb", "usb-hs", "fifo", "udp"])
 def device(request, model):
     """A device that has the model."""
     with contextlib.ExitStack() as stack:
@@ -102,10 +104,11 @@ def device(request, model):
             patch.setattr(SerialLine, "latency", PATIENCE)
             simulation = stack.enter_context(Simulation(simulator(MACHINE, build_folder("sim"))))
             name = stack.enter_context(Board(simulation)).device
-        if name == "usb":
+        if name in ("usb", "usb-hs"):
             patch = stack.enter_context(pytest.MonkeyPatch.context())
-            simulation = stack.enter_context(Simulation(usb_simulator(MACHINE, build_folder("sim"))))
-            backend = SimulatedBackend(UsbHost(simulation, HERTZ))
+            make, hertz = (usb_simulator, HERTZ) if name == "usb" else (ulpi_simulator, ULPI_HERTZ)
+            simulation = stack.enter_context(Simulation(make(MACHINE, build_folder("sim"))))
+            backend = SimulatedBackend(UsbHost(simulation, hertz))
             patch.setattr(usb_port, "_libusb", lambda: backend)
             patch.setattr(usb_port, "LATENCY", 0.002)
             name = f"usb:{SERIAL}"
