@@ -158,6 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--usb", action="store_true", help="with a USB device, where the board has a plug for it"
     )
+    parser.add_argument("--serial", help="number of its USB device (default: the board's name)")
     parser.add_argument(
         "--fifo",
         action="store_true",
@@ -186,6 +187,7 @@ def _run(arguments: argparse.Namespace) -> None:
     clock_hz = round(arguments.freq * 1e6) if arguments.freq else None
     target = board(arguments.board)
     target = target.with_usb() if arguments.usb else target
+    target = target.with_serial(arguments.serial) if arguments.serial is not None else target
     target = target.with_fifo() if arguments.fifo else target
     make(
         target.with_address(arguments.address) if arguments.address is not None else target,

@@ -1,5 +1,6 @@
 """`Board`: the facts about a board that the flow needs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -18,6 +19,9 @@ BAUD_TOLERANCE = 0.02
 The two ends of a line sample by their own clocks, and may differ by half a bit in the ten bits of a byte. The
 other end needs its share of that.
 """
+
+MOST_SERIAL = 64
+"""Characters of a serial number. USB has room for 126."""
 
 PLACERS = ("heap", "static")
 """The placers of nextpnr that a board can ask for."""
@@ -152,6 +156,8 @@ class Board:
     """The resource of its SPI slave, made by `spi_resource`; None if the board has none."""
     usb_clock_hz: int | None = None
     """The clock of the accelerator with USB, where the PLL cannot make the other one beside USB's."""
+    serial: str = ""
+    """The serial number of its USB device, by which hosts tell boards of one kind apart; "" is its name."""
     usb: tuple[str, int] | None = None
     """The resource of a USB plug of the FPGA's own that gets a device; None leaves it alone (`with_usb`)."""
     fifo: tuple[str, int] | None = None
@@ -181,6 +187,17 @@ class Board:
         if not self.usb_plug:
             raise BoardError(f"{self.name} has no USB plug that goes to its FPGA")
         return replace(self, usb=self.usb_plug, clock_hz=self.usb_clock_hz or self.clock_hz)
+
+    def with_serial(self, serial: str) -> Self:
+        """The board whose USB device has that serial number; `BoardError` where it has no USB device, or the
+        number is not one to `MOST_SERIAL` letters, digits, dots, dashes and underscores.
+        """
+        if not self.usb:
+            raise BoardError("a serial number is for a board with a USB device: add --usb")
+        if not re.fullmatch(rf"[A-Za-z0-9._-]{{1,{MOST_SERIAL}}}", serial):
+            what = f"1 to {MOST_SERIAL} letters, digits, dots, dashes and underscores"
+            raise BoardError(f"{serial[:MOST_SERIAL]!r} is not a serial number: take {what}")
+        return replace(self, serial=serial)
 
     @property
     def has_fifo(self) -> bool:

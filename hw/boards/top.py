@@ -147,11 +147,11 @@ class BoardTop(Elaboratable):
                 m.d.comb += getattr(spi, name).eq(self._pin(m, "i", getattr(pins, name)))
             m.d.comb += self._pin(m, "o", pins.cipo).eq(spi.cipo)
         if self.board.usb and self.board.has_high_speed:
-            m.submodules.usb = ulpi = UlpiDevice(self.board.name)
+            m.submodules.usb = ulpi = UlpiDevice(self.board.serial or self.board.name)
             lines.append(ulpi)
             phy.connect_ulpi(m, platform, self.board.usb, ulpi, self.clock_hz)
         elif self.board.usb:
-            m.submodules.usb = usb = UsbDevice(self.board.name)
+            m.submodules.usb = usb = UsbDevice(self.board.serial or self.board.name)
             lines.append(usb)
             pins = platform.request(*self.board.usb, dir="-")
             for wire, port in ((usb.d_p, pins.d_p), (usb.d_n, pins.d_n)):

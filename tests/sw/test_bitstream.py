@@ -249,6 +249,11 @@ def test_seed_and_placer(boards, monkeypatch, capsys, arguments, routed):
         (["--board", "ulx3s-85f", "--config", "7x7"], "unknown accelerator '7x7'"),
         (["--board", "ulx3s-85f", "--address", "10.0.0.7"], "ulx3s-85f has no Ethernet, and so no address"),
         (["--board", "ecpix5-85f", "--address", "10.0"], "'10.0' is not an IPv4 address such as "),
+        (
+            ["--board", "ulx3s-85f", "--serial", "a"],
+            "a serial number is for a board with a USB device: add --usb",
+        ),
+        (["--board", "ulx3s-85f", "--usb", "--serial", "a:b"], "'a:b' is not a serial number: take 1 to 64 "),
         (["--board", "ulx3s-85f", "--freq", "-5"], "--freq must be a positive number, not -5"),
         (["--board", "ulx3s-85f", "--freq", "900"], "ECP5 PLL, 25 MHz to 900 MHz: nothing within 2 % below"),
         (["--board", "ulx3s-85f", "--baud", "0"], "--baud must be a positive number, not 0"),

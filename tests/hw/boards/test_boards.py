@@ -2,11 +2,12 @@ import re
 
 import pytest
 
-from haarlequin.hw.boards import BOARDS, board
+from haarlequin.hw.boards import BOARDS, board, top
 from haarlequin.hw.boards.board import PLACERS, BoardError
 from haarlequin.hw.boards.top import BoardTop, clocks
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.families import FAMILIES
+from haarlequin.hw.link.usb import UsbDevice
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.presets import PRESETS
@@ -80,6 +81,24 @@ def test_a_fifo_gets_its_pins_its_clock_and_their_registers():
     assert re.search(r'FREQUENCY PORT "host_fifo_0__clkout__io" 60000000(\.0)? HZ', pins)
     assert pins.count("SLEWRATE=FAST") == 12
     assert (netlist if isinstance(netlist, str) else netlist.decode()).count("OFS1P3BX") == 12
+
+
+@pytest.mark.slow
+def test_a_board_has_the_serial_number_that_it_is_given(monkeypatch):
+    asked = []
+    monkeypatch.setattr(top, "UsbDevice", lambda serial: asked.append(serial) or UsbDevice(serial))
+    plugged = board("ulx3s-85f").with_usb()
+    for target in (plugged, plugged.with_serial("left-2")):
+        target.platform().prepare(BoardTop(target, SMALLEST, target.clock_hz, target.baud), "top")
+    assert asked == ["ulx3s-85f", "left-2"]
+
+
+@pytest.mark.parametrize("serial", ["", "a:b", "a b", "ä", "x" * 65])
+def test_what_is_no_serial_number(serial):
+    with pytest.raises(BoardError, match=r"^'.*' is not a serial number: take 1 to 64 letters, "):
+        board("ulx3s-85f").with_usb().with_serial(serial)
+    with pytest.raises(BoardError, match=r"^a serial number is for a board with a USB device: add --usb$"):
+        board("ulx3s-85f").with_serial("left")
 
 
 def test_boards_that_have_an_address():
