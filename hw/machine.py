@@ -86,7 +86,7 @@ class Machine(wiring.Component):
     trace : Out
         The words that layers, embedding and pooling write, for verification, and when passes, loads and the
         embedding begin. ``embed`` comes in the first cycle of an image's embedding, with ``embed_begins``
-        high, and in the cycle after the last. All of it is of the cycle at hand.
+        high, and in the cycle after the last.
     """
 
     def __init__(self, config: AcceleratorConfig):
