@@ -38,8 +38,11 @@ class Answers(wiring.Component):
     logits : In(stream.Signature(signed(wide)))
         The logits, always taken. The next image's first one must come when all words have been read.
     words : Out(stream.Signature(32))
-        The words, in order. The first comes a few cycles after its answers, 4 at most.
+        The words, in order. Where none before it waits, a word comes `LATENCY` cycles after its last logit.
     """
+
+    LATENCY = 3
+    """Cycles from the last logit of a word to the word."""
 
     def __init__(self, wide: int, max_tokens: int, max_classes: int, depth: int):
         for name, value, most in (("wide", wide, LOGIT_BITS), ("max_classes", max_classes, 1 << CLASS_BITS)):

@@ -42,7 +42,9 @@ class Adders:
     """Additions, each of some bits and a carry of one, that share their chains: `close` ends the last one.
 
     The first half cell of an addition hands out the carry of the addition before, and makes a new one. So an
-    addition of n bits takes n + 1 half cells, or LUT4, and its carry may be the xor of two further bits.
+    addition of n bits takes n + 1 half cells, or LUT4, and its carry may be the xor of two further bits. The
+    ends of a chain take none, because nextpnr gives each chain a cell for its first carry and one for its
+    last, whether they are needed or not.
     """
 
     def __init__(self, m: Module, name: str):
@@ -57,8 +59,8 @@ class Adders:
         """
         if len(self._halves) + len(halves) + 2 > LONGEST:
             self.close()
-        join = self._half((_JOIN, *carry, 1, 1) if carry else (_NONE, 1, 1, 1, 1))
-        self._hand_out(join)
+        if carry or self._halves:
+            self._hand_out(self._half((_JOIN, *carry, 1, 1) if carry else (_NONE, 1, 1, 1, 1)))
         sums: list[Value] = [self._half(half) for half in halves]
         self._carry = Signal(name=f"{self._name}_carry")
         return [*sums, self._carry]
@@ -67,11 +69,10 @@ class Adders:
         """Make the cells of the chain at hand."""
         if not self._halves:
             return
-        self._hand_out(self._half((_NONE, 1, 1, 1, 1)))
         if len(self._halves) % 2:
-            self._half((_NONE, 1, 1, 1, 1))
+            self._hand_out(self._half((_NONE, 1, 1, 1, 1)))
         pairs = list(zip(self._halves[::2], self._halves[1::2], strict=True))
-        carry: dict[str, Signal] = {}
+        carry: dict[str, Signal | Const] = {"i_CIN": Const(0)}
         for number, pair in enumerate(pairs):
             ports: dict[str, Value | int | str] = {}
             for place, ((init, *inputs), total) in enumerate(pair):
@@ -80,10 +81,10 @@ class Adders:
                 ports |= {f"i_{name}{place}": value for name, value in zip("ABCD", inputs, strict=True)}
                 ports[f"o_S{place}"] = total
             ports |= carry
-            if number < len(pairs) - 1:  # one that nobody takes would get a cell of its own
-                here = Signal(name=f"{self._name}_chain")
-                ports["o_COUT"], carry = here, {"i_CIN": here}
+            ports["o_COUT"] = here = Signal(name=f"{self._name}_chain")
+            carry = {"i_CIN": here}
             self._m.submodules[f"{self._name}_{self._chains}_{number}"] = Instance("CCU2C", **ports)
+        self._hand_out(here)
         self._chains += 1
         self._halves = []
 

@@ -10,7 +10,6 @@ from typing import Self
 from amaranth.build import Platform
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
 
-from haarlequin.hw.families.ecp5_chains import join
 from haarlequin.hw.families.ecp5_registers import absorb
 from haarlequin.hw.families.family import Family, RamShape
 from haarlequin.hw.families.pll import Pll, Range, Setting
@@ -126,7 +125,6 @@ class Ecp5(Family):
     def finish(self, folder: Path) -> None:
         design = json.loads((folder / self.mapped).read_text(encoding="utf-8"))
         absorb(design["modules"]["top"])
-        join(design["modules"]["top"])
         write_text(folder / self.netlist, json.dumps(design))
 
     def route(self, platform: Platform, seed: int, placer: str) -> list[str]:
@@ -206,7 +204,7 @@ ECP5 = Ecp5(
     synth="synth_ecp5",
     # Wide multiplexers made of LUT4 pairs cost more LUTs than they save here.
     synth_opts="-nowidelut",
-    netlist="finished.json",
+    netlist="registers.json",
     constraints="lpf",
     nextpnr="nextpnr-ecp5",
     packer="ecppack",

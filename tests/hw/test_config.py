@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from haarlequin.hw.codes import Activation, Operand, OperationCode
-from haarlequin.hw.config import FORMAT
+from haarlequin.hw.config import FORMAT, ScalarConfig
 from haarlequin.hw.lanes.loader import local_layout
 from haarlequin.hw.presets import CONFIGS, accelerator
 from haarlequin.hw.program import (
@@ -68,6 +68,11 @@ def test_image_memory_of_a_scalar_machine(pixels):
 def test_data_memory_of_a_scalar_machine(data):
     with pytest.raises(ConfigError, match="data must be 1 to 65536 words, not"):
         replace(CONFIGS["scalar"], data=data)
+
+
+def test_a_scalar_machine_counts_the_agreements_of_one_word():
+    """That is what its rates and summaries compare with lanes."""
+    assert (ScalarConfig.lanes, ScalarConfig.width) == (1, isa.WORD)
 
 
 @pytest.mark.parametrize(("windows", "parts"), [(0, (0, 0, 0, 1, 1, 1)), (1, (0, 1, 2, 3, 4, 5))])

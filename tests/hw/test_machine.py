@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from amaranth.back import rtlil
+from amaranth.hdl import Value
 
 from haarlequin.hw.accelerator import Accelerator
 from haarlequin.hw.codes import OperationCode
-from haarlequin.hw.link.protocol import COUNTERS_MEMORY, Decoder, Frame, FrameType, encode
+from haarlequin.hw.link.identity import numbers
+from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, Decoder, Frame, FrameType, encode
 from haarlequin.hw.machine import Machine
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model
@@ -105,6 +107,71 @@ def test_tables_and_counters_are_read_back(program, answers):
         assert frame.type == FrameType.DATA
         if memory.name in {COUNTERS_MEMORY, *program.words}:
             assert memory.unpack(frame.payload) == read_back(program, memory), memory.name
+
+
+def test_results_that_nobody_takes_hold_the_next_image_back(program, pixels):
+    """`idle` and the trace are watched meanwhile: they are of the cycle at hand."""
+    machine, tables = Machine(SMALLEST), program.compiled()
+    layers, images = machine._layers, machine._images
+    traced = {name: layers.trace[name] for name, _ in layers.trace.shape()}
+    traced |= {"x_valid": images.valid & images.ready, "x_address": images.address, "x": images.word}
+    traced |= {"sum_valid": layers.sums.valid & layers.sums.ready, "sum": layers.sums.p}
+    watched = [(Value.cast(machine.trace[name]), Value.cast(value)) for name, value in traced.items()]
+    words, embeddings, in_machine = [], [], 0
+
+    async def testbench(context):
+        async def tick():
+            nonlocal in_machine
+            assert context.get(machine.idle) == (in_machine == 0)
+            for shown, there in watched:
+                assert context.get(shown) == context.get(there)
+            busy = context.get(images.busy)
+            assert context.get(machine.trace.embed_begins) == busy
+            embeddings.append(busy)
+            assert context.get(machine.trace.embed_valid) == (embeddings[-2:] in ([0, 1], [1, 0]))
+            in_machine += context.get(machine.commit)
+            if context.get(machine.results.valid) and context.get(machine.results.ready):
+                words.append(context.get(machine.results.p.word))
+                in_machine -= context.get(machine.results.p.last)
+            await context.tick()
+
+        async def write(number, packed):
+            """All words of a memory, one after the other."""
+            context.set(machine.select, number)
+            word_bytes = machine.memories[number].word_bytes
+            for first in range(0, len(packed), word_bytes):
+                context.set(machine.address, first // word_bytes)
+                context.set(machine.take, 1)
+                for byte in packed[first : first + word_bytes]:
+                    context.set(machine.byte, byte)
+                    await tick()
+                context.set(machine.take, 0)
+                context.set(machine.write, 1)
+                await tick()
+                context.set(machine.write, 0)
+
+        for number, memory in enumerate(machine.memories):
+            await write(number, memory.pack(tables.words.get(memory.name, [])))
+        number = numbers(machine.memories)[PIXELS_MEMORY]
+        for image in pixels[:2]:
+            await write(number, image.tobytes())
+            context.set(machine.commit, 1)
+            await tick()
+            context.set(machine.commit, 0)
+        for _ in range(4 * program.cycles):
+            await tick()
+        assert not words
+        context.set(machine.results.ready, 1)
+        while in_machine:
+            await tick()
+        await tick()
+
+    simulate(machine, testbench, cycles=20_000)
+    results = np.array(words, "<u4").view("<i4").reshape(2, -1)
+    for result, expected in zip(results.tolist(), expect(program.model, pixels[:2]), strict=True):
+        assert result[:-2] == [*expected.trace["logits"][0]]
+        assert result[-1] == expected.saturations
+    assert results[0, -2] == program.cycles
 
 
 def test_a_machine_whose_weights_come_from_outside_is_made():

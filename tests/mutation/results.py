@@ -61,17 +61,19 @@ class Results:
         # A run that was killed may have left half a line.
         rows = [Result(**json.loads(line)) for line in lines if line.endswith("}")]
         self._known = {(row.path, row.mutant): row for row in rows}
+        self._equivalent = equivalents()
 
     def get(self, path: str, mutant: Mutant, key: str, tests: str, own: bool = False) -> Result | None:
         """The result of a mutant, unless it survived other tests than those of now, or not all of them where
-        more than a file's ``own`` are asked.
+        more than a file's ``own`` are asked. One that is equivalent is not asked for again.
         """
         found = self._known.get((path, str(mutant)))
         if not found or found.key != key:
             return None
         if found.outcome in KILLERS:
             return found
-        return found if found.tests == tests and (own or found.outcome != MISSED) else None
+        asked = found.tests == tests or is_equivalent(path, mutant, self._equivalent)
+        return found if asked and (own or found.outcome != MISSED) else None
 
     def killer(self, path: str, mutant: Mutant) -> Result | None:
         """The last result of a mutant where one test noticed it, in a file that may have changed since."""

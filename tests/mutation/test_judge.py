@@ -91,6 +91,14 @@ def test_results_are_kept_and_survivors_meet_new_tests(tmp_path):
     assert again.get(PATH, MUTANT, "a", "other") is None
 
 
+def test_an_equivalent_mutant_is_not_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.mutation.results.equivalents", lambda: {(PATH, str(MUTANT)): "the same"})
+    results = Results(tmp_path / "results.jsonl")
+    results.add(result("a", "survived"))
+    assert results.get(PATH, MUTANT, "a", "other").outcome == "survived"
+    assert results.get(PATH, MUTANT, "b", "other") is None
+
+
 def test_of_a_file_that_has_changed_only_the_test_is_known(tmp_path):
     results = Results(tmp_path / "results.jsonl")
     results.add(result("a", "own bench", test="test_it.py::test_it"))

@@ -100,7 +100,7 @@ ROUTING, PACKING = ["nextpnr-ecp5"], ["ecppack"]
     ("name", "again"),
     [
         ("top.json", ["yosys"]),
-        ("finished.json", []),
+        ("registers.json", []),
         ("synthesis.stamp", ["yosys"]),
         ("report.json", ROUTING),
         ("placed.json", ROUTING),

@@ -23,7 +23,7 @@ REPORT = "--report report.json --seed 7 --placer static --timing-allow-fail --wr
     [
         (
             "ulx3s-25f",
-            f"nextpnr-ecp5 --json finished.json {REPORT} --25k --package CABGA381 --speed 6 "
+            f"nextpnr-ecp5 --json registers.json {REPORT} --25k --package CABGA381 --speed 6 "
             "--router router2 --lpf top.lpf --textcfg top.config",
             "ecppack --compress --input top.config --bit top.bit",
         ),
