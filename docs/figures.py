@@ -42,7 +42,6 @@ PLANNED = (
     ("cifar10-hybrid", "32x128"),
     ("cifar10-hybrid-large", "32x128"),
     ("cifar10-hybrid-large", "16x256"),
-    ("cifar10-hybrid-large", "16x384"),
     ("cifar10-tiny", "16x128"),
     ("cifar10-tiny", "32x128"),
     ("cifar10-tiny", "64x128"),
