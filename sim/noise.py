@@ -11,16 +11,20 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
 
-from haarlequin.hw.config import AnyConfig
+from haarlequin.hw.config import AcceleratorConfig, AnyConfig
+from haarlequin.hw.presets import CONFIGS
 from haarlequin.models import data
 from haarlequin.models.common import ledger
 from haarlequin.models.common.cli import command, one_line_errors
 from haarlequin.models.common.places import build_folder
+from haarlequin.models.config import vit
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.damage import RESET, Noise, NoisyBus, NoisyFifo, NoisyHost, NoisyLine
 from haarlequin.sim.ethernet.board import ethernet_simulator
 from haarlequin.sim.ethernet.damage import NoisyCable
@@ -30,6 +34,7 @@ from haarlequin.sim.spi_board import SimulatedBus, SimulatedSpiLine, spi_simulat
 from haarlequin.sim.usb.board import HERTZ, SimulatedUsbLine, usb_simulator
 from haarlequin.sim.usb.ulpi_board import HERTZ as ULPI_HERTZ
 from haarlequin.sim.usb.ulpi_board import ulpi_simulator
+from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.devices import CompiledModel, DeviceError
 from haarlequin.sw.devices.byte_line import Line
 from haarlequin.sw.devices.link import LinkDevice
@@ -41,6 +46,9 @@ from haarlequin.sw.verilated.simulation import Simulation
 IMAGES = 3
 """Images that are sent for each fault, so that it meets one that is computed, waits, or arrives."""
 
+
+SMALL_IMAGES = 40
+"""Images of `small_model`."""
 
 LINES = ("bytes", "spi", "fifo", "udp", "usb", "usb-hs")
 """The lines whose noise is simulated: a byte stream as of a UART, and five with wires of their own."""
@@ -94,6 +102,22 @@ def campaign(
             yield outcome
 
 
+def small_machine() -> AcceleratorConfig:
+    """A machine on which a campaign has many more faults in the same time."""
+    machine = CONFIGS["2x64"]
+    assert isinstance(machine, AcceleratorConfig)
+    return replace(machine, name="4x16-noise", lanes=4, width=16, signs=512)
+
+
+def small_model(machine: AnyConfig) -> tuple[CompiledModel, np.ndarray]:
+    """A model for a machine, small, though not so small that images are alike to it; and its images."""
+    sizes = {"image": (4, 4), "channels": 1, "patch": 2, "dim": 16, "heads": 2, "layers": 1}
+    config = vit(name="random", mean=(128.0,), classes=("a", "b", "c", "d"), **sizes)
+    golden = freeze(random_model(config, seed=2))
+    images = np.random.default_rng(0).integers(0, 256, (SMALL_IMAGES, 4, 4, 1), np.uint8)
+    return CompiledModel(compile_model(golden, machine, check=False).compiled(), golden), images
+
+
 def noisy(kind: str, machine: AnyConfig, seed: int) -> tuple[Line, Noise]:
     """A line to a simulated machine, one of `LINES`, and the noise on it."""
     if kind == "usb":
@@ -127,14 +151,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--line", choices=LINES, default="bytes", help="what carries the frames (default: bytes)"
     )
+    parser.add_argument(
+        "--small", action="store_true", help="a small machine and model: many more faults in the same time"
+    )
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False, failures=(DeviceError,)):
         source = ModelSource("digits")
-        line, noise = noisy(arguments.line, source.machine(None), arguments.seed)
+        machine = small_machine() if arguments.small else source.machine(None)
+        line, noise = noisy(arguments.line, machine, arguments.seed)
         with LinkDevice(line) as device:
-            model = source.compiled(device.digest)
+            if arguments.small:
+                model, images = small_model(machine)
+            else:
+                model, images = source.compiled(device.digest), data.load("digits").test.pixels
             device.load(model)
-            images = data.load("digits").test.pixels
             runs = campaign(device, noise, model, images, arguments.faults, arguments.seed)
             outcome = Outcome()
             with suppress(KeyboardInterrupt):  # what has been seen until then is reported

@@ -8,13 +8,9 @@ import pytest
 from haarlequin.hw.link.protocol import HEADER_BYTES, Decoder
 from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
-from haarlequin.models.config import vit
-from haarlequin.models.network.freeze import freeze
-from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, NoisyLine
 from haarlequin.sim.ethernet.damage import FRAME_FAULTS
-from haarlequin.sim.noise import campaign, noisy
-from haarlequin.sw.compiler import compile_model
+from haarlequin.sim.noise import campaign, noisy, small_model
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
@@ -23,34 +19,23 @@ from tests.small_machines import MACHINES
 
 pytestmark = pytest.mark.slow
 
-IMAGES = 40
-
 
 @pytest.fixture(scope="module")
 def model():
-    """Small, though not so small that images are alike to it."""
-    sizes = {"image": (4, 4), "channels": 1, "patch": 2, "dim": 16, "heads": 2, "layers": 1}
-    config = vit(name="random", mean=(128.0,), classes=("a", "b", "c", "d"), **sizes)
-    golden = freeze(random_model(config, seed=2))
-    assert len(np.unique(golden(pixels(golden)), axis=0)) == IMAGES
-    return CompiledModel(compile_model(golden, MACHINES["4x16"], check=False).compiled(), golden)
-
-
-def pixels(golden):
-    config = golden.config
-    shape = IMAGES, *config.image, config.channels
-    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    found, images = small_model(MACHINES["4x16"])
+    assert len(np.unique(found.golden(images), axis=0)) == len(images)
+    return found
 
 
 def outcome_of(model, faults, seed, kind="bytes"):
-    machine = MACHINES["4x16"]
+    machine, (_, images) = MACHINES["4x16"], small_model(MACHINES["4x16"])
     if kind == "udp":  # the machine whose simulator with Ethernet other tests have, too
         machine = CONFIGS["16x64"]
-        model = CompiledModel(compile_model(model.golden, machine, check=False).compiled(), model.golden)
+        model, _ = small_model(machine)
     line, noise = noisy(kind, machine, seed)
     with LinkDevice(line) as device:
         device.load(model)
-        *_, outcome = campaign(device, noise, model, pixels(model.golden), faults, seed)
+        *_, outcome = campaign(device, noise, model, images, faults, seed)
     return outcome
 
 
@@ -94,5 +79,5 @@ def test_tables_with_a_flipped_bit_are_seen(model):
     words = {**model.tables.words, "weights": [word ^ 1 for word in model.tables.words["weights"]]}
     with LinkDevice(line) as device:
         device.load(CompiledModel(replace(model.tables, words=words)))
-        runs = campaign(device, line, model, pixels(model.golden), 1, seed=1)
+        runs = campaign(device, line, model, small_model(MACHINES["4x16"])[1], 1, seed=1)
         assert next(runs).wrong
