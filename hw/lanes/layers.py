@@ -296,10 +296,12 @@ class Layers(wiring.Component):
         # Where the results' own go comes out of registers: which of the three it is takes time, too.
         early = self._pipe.fields(before, "bits_base", "bits_chunk", "merge", "place_out", "pairs")
         place = Mux(early.merge | early.place_out, self._pipe[before].place, self._pipe[before].number)
-        own = Signal.like(signs.write_0.address, reset_less=True)
+        own, following, preceding = (Signal.like(signs.write_0.address, reset_less=True) for _ in range(3))
         chunks = [Signal.like(signs.write_0.chunk, reset_less=True) for _ in SignMemory]
         own_chunk = early.bits_chunk + self._pipe[before].moved
         m.d.sync += [own.eq(early.bits_base + place), chunks[SignMemory.SIGNS_0].eq(own_chunk)]
+        # The words of neighbours are those of results alone: an addition before the choice, and not after it.
+        m.d.sync += [following.eq(early.bits_base + place + 1), preceding.eq(early.bits_base + place - 1)]
         upper = Mux(early.pairs, self.config.chunks // 2, 0)
         m.d.sync += chunks[SignMemory.SIGNS_1].eq(own_chunk + upper)
         word = Mux(haar.signs_valid, haar.signs_address, own)
@@ -308,6 +310,8 @@ class Layers(wiring.Component):
         m.d.comb += [
             signs.window.eq(Mux(attention.valid | haar.signs_valid, 0, part.window)),
             signs.both.eq(part.pairs),
+            signs.following.eq(following),
+            signs.preceding.eq(preceding),
             signs.begins.eq(token.begins),
             signs.ends.eq(token.ends),
             signs.write_0.valid.eq(attention.valid | haar.signs_valid | (live & part.bits_0)),

@@ -38,11 +38,11 @@ class SignMemories(wiring.Component):
 
     What ``write_0`` and ``write_1`` bring is written a cycle later; ``written_0`` and ``written_1`` are its
     bits in that cycle. With a ``window``, memory 0 has them in three words: as the left neighbour of the next
-    token, which is the next word, in ``chunk``; as the token's own, ``window`` chunks further; and as the
-    right neighbour of the token before, as many chunks further. With ``both`` so has memory 1, in the upper
-    half of its words, if the machine has windows in it. ``begins`` and ``ends`` come with the first and the
-    last token of a grid, which have one neighbour less. A chunk that may be part of a window has a memory of
-    its own.
+    token, in ``chunk`` of the word ``following``; as the token's own, ``window`` chunks further; and as the
+    right neighbour of the token before, as many chunks further in the word ``preceding``. With ``both`` so
+    has memory 1, in the upper half of its words, if the machine has windows in it. ``begins`` and ``ends``
+    come with the first and the last token of a grid, which have one neighbour less. A chunk that may be part
+    of a window has a memory of its own.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -54,6 +54,8 @@ class SignMemories(wiring.Component):
             "key": Out(config.width),
             "window": In(chunk),
             "both": In(1),
+            "following": In(address),
+            "preceding": In(address),
             "begins": In(1),
             "ends": In(1),
         }
@@ -97,7 +99,7 @@ class SignMemories(wiring.Component):
                 for outer, offset in ((self.ends, 0), (self.begins, window << 1))
             )
             own = write.chunk + window == chunks.start
-            m.d.sync += port.addr.eq(write.address + Mux(left, 1, 0) - Mux(right, 1, 0))
+            m.d.sync += port.addr.eq(Mux(left, self.following, Mux(right, self.preceding, write.address)))
             m.d.sync += port.en.eq(write.valid & (left | right | own))
         later = streamed(m, Cat(parts))
         if which == SignMemory.SIGNS_1:

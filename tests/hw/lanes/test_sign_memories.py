@@ -25,6 +25,7 @@ def drawn(config, generator):
     half = config.chunks // 2
     both = config.windows == 2 and 3 * window <= half and generator.random() < 0.5
     cycle["both"] = int(both)
+    cycle |= {name: generator.randrange(config.signs) for name in ("following", "preceding")}
     for number in range(2):
         wide = window if number == 0 or both else 0
         first, last = half if number and wide else 0, config.chunks - 1 - 2 * wide
@@ -63,9 +64,9 @@ def golden(config, cycles):
             window = before["window"] if number == 0 or before["both"] else 0
             words[number][address][chunk + window] = write["bits"]
             if window and not before["ends"]:
-                words[number][(address + 1) % 8][chunk] = write["bits"]
+                words[number][before["following"]][chunk] = write["bits"]
             if window and not before["begins"]:
-                words[number][(address - 1) % 8][chunk + 2 * window] = write["bits"]
+                words[number][before["preceding"]][chunk + 2 * window] = write["bits"]
     return seen | {(now, name): bits for now, name, bits in written}
 
 
