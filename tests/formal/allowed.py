@@ -17,6 +17,8 @@ MODULO = {
     "Layers.clipped": "four saturations per lane and cycle at most, in less than 2^20 cycles of an image",
     "Layers.chunk": "a tile's chunk and the places that its tokens move by are in one word, or half (lower)",
     "Layers.own": "the address of a word, modulo its sign memory",
+    "Layers.following": "the same, of the next token",
+    "Layers.preceding": "the same, of the token before",
     "Layers.stored": "a mean of values that fit; the compiler runs every tensor (check.Checker)",
     "BinaryLane.ones": "so many ones are among the values, if no load comes between them (schedule)",
     "LaneArray.others": "the signs of a sum fit `Widths.wide` (resources.check_shapes)",
