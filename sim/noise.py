@@ -109,10 +109,19 @@ def small_machine() -> AcceleratorConfig:
     return replace(machine, name="4x16-noise", lanes=4, width=16, signs=512)
 
 
-def small_model(machine: AnyConfig) -> tuple[CompiledModel, np.ndarray]:
+def small_model(machine: AcceleratorConfig) -> tuple[CompiledModel, np.ndarray]:
     """A model for a machine, small, though not so small that images are alike to it; and its images."""
-    sizes = {"image": (4, 4), "channels": 1, "patch": 2, "dim": 16, "heads": 2, "layers": 1}
-    config = vit(name="random", mean=(128.0,), classes=("a", "b", "c", "d"), **sizes)
+    config = vit(
+        name="random",
+        image=(4, 4),
+        channels=1,
+        mean=(128.0,),
+        patch=2,
+        dim=16,
+        heads=2,
+        layers=1,
+        classes=("a", "b", "c", "d"),
+    )
     golden = freeze(random_model(config, seed=2))
     images = np.random.default_rng(0).integers(0, 256, (SMALL_IMAGES, 4, 4, 1), np.uint8)
     return CompiledModel(compile_model(golden, machine, check=False).compiled(), golden), images
@@ -157,11 +166,12 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with one_line_errors(verbose=False, failures=(DeviceError,)):
         source = ModelSource("digits")
-        machine = small_machine() if arguments.small else source.machine(None)
+        small = small_machine() if arguments.small else None
+        machine = small or source.machine(None)
         line, noise = noisy(arguments.line, machine, arguments.seed)
         with LinkDevice(line) as device:
-            if arguments.small:
-                model, images = small_model(machine)
+            if small:
+                model, images = small_model(small)
             else:
                 model, images = source.compiled(device.digest), data.load("digits").test.pixels
             device.load(model)

@@ -149,7 +149,7 @@ class ConvolutionPasses(Tiling):
         rows = [(-1, 0), (1,)] if signs.pairs else [(-1,), (0,), (1,)]
         for both in rows:
             pair = len(both) == 2
-            fields = {"activation": Activation.PAIRS if pair else Activation.SIGNS_0}
+            fields: dict[str, int] = {"activation": Activation.PAIRS if pair else Activation.SIGNS_0}
             placed = []
             for upper, row in enumerate(both):
                 # One row alone is beyond the first or the last one with all of its word.
