@@ -7,10 +7,12 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Fragment, Module, Signal
 
 from haarlequin.hw.bitstream.tools import call
+from haarlequin.hw.codes import SignMemory
 from haarlequin.hw.common.tables import SlicedMemory, sized_memory
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.gowin import GOWIN
 from haarlequin.hw.families.ice40 import ICE40
+from haarlequin.hw.lanes.sign_memories import sign_parts
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, SETTINGS_MEMORY
 from haarlequin.hw.machine import memories as host_memories
 from haarlequin.hw.presets import CONFIGS
@@ -156,9 +158,25 @@ def test_plans_of_machines_that_were_routed(model, machine, blocks):
 
 
 def test_chunks_of_windows_are_memories_of_their_own():
-    """A block RAM for each chunk of 8 bits; chunks of 4 bits are made of distributed RAMs."""
-    plan = {chunk: Plain("signs 0", "", 0, 512, 96, chunk, apart=True).blocks() for chunk in (4, 8, 48)}
-    assert plan == {4: 0, 8: 12, 48: 4}
+    """A block RAM for each chunk of 8 bits; chunks of 4 bits are made of distributed RAMs. In memory 1 the
+    lower half of a word is one memory.
+    """
+    found = {}
+    for lanes, width in ((4, 96), (8, 96), (48, 96), (16, 384)):
+        machine = replace(CONFIGS["2x64"], lanes=lanes, width=width, signs=512, windows=2)
+        for which in SignMemory:
+            parts = tuple(lanes * len(chunks) for chunks in sign_parts(machine, which))
+            found[lanes, which] = Plain("signs", "", 0, 512, width, lanes, parts=parts).blocks()
+    assert found == {
+        (4, 0): 0,
+        (4, 1): 2,
+        (8, 0): 12,
+        (8, 1): 8,
+        (48, 0): 4,
+        (48, 1): 4,
+        (16, 0): 24,
+        (16, 1): 18,
+    }
 
 
 @pytest.mark.parametrize(("machine", "blocks"), [("32x128", 201), ("64x128", 224)])
