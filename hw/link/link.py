@@ -1,6 +1,6 @@
 """The byte link: frames of the host in, words for the memories and images out, and answers back."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -17,6 +17,9 @@ from haarlequin.hw.link.receiver import FrameReceiver
 from haarlequin.hw.link.repeat import Repeat
 from haarlequin.hw.link.sender import FrameSender
 from haarlequin.hw.link.words import Words
+
+_FINE = 16
+"""Elements of a table of which each bit takes a single lookup table."""
 
 
 class Link(wiring.Component):
@@ -179,11 +182,14 @@ class Link(wiring.Component):
 
         # An answer waits for nothing but the frame before it, a result waits for answers too.
         frame, identity = sender.frame, self.identity.encode()
-        # This large table has two cycles for itself, without a byte: after a header and after each byte.
-        place = streamed(m, sender.left[: bits_for(len(identity))])
-        constant, settled = streamed(m, lookup(m, place, [0, *reversed(identity)])), Signal()
-        moved = frame.ready | (sender.payload.valid & sender.payload.ready)
-        m.d.sync += settled.eq(~(moved | registered(m, moved)))
+        # This large table has three cycles for itself, without a byte: after a header and after each byte. In the
+        # second one all sixteens of it are looked at, and in the third one of them is taken.
+        place, table = streamed(m, sender.left[: bits_for(len(identity))]), [0, *reversed(identity)]
+        parts = [table[first : first + _FINE] for first in range(0, len(table), _FINE)]
+        found = Array(streamed(m, lookup(m, place[: ceil_log2(_FINE)], part)) for part in parts)
+        constant = streamed(m, found[streamed(m, place[ceil_log2(_FINE) :])])
+        moved, settled = frame.ready | (sender.payload.valid & sender.payload.ready), Signal()
+        m.d.sync += settled.eq(~(moved | registered(m, moved) | registered(m, moved, 2)))
         result = self.results.valid & sequences.r_rdy & ~self.reset & ~answering
         m.d.comb += [frame.valid.eq(answering | result), sequences.r_en.eq(result & frame.ready)]
         with m.If(answering):

@@ -68,21 +68,22 @@ def test_its_netlist_gives_the_golden_logits(flow, tmp_path):
     """PLL, pins and lines included; nothing is in its memories but what the host puts there.
 
     The array is reached by those of its lines that have clocks of their own, and the scalar machine by its
-    UART. The bus of USB is slow to simulate: one model goes over it.
+    UART. The bus of USB is slow to simulate: one image goes over it.
     """
-    for by, count in {"usb": 1, "spi": 3}.items() if flow.target.usb else [("uart", 2)]:
+    for by, count, images in [("usb", 1, 1), ("spi", 3, 4)] if flow.target.usb else [("uart", 2, 4)]:
         folder = simulator(flow, tmp_path / by, by)
         with LinkDevice(line_to(flow, by, folder)) as device:
-            assert_exact(flow, device, count)
+            assert_exact(flow, device, count, images)
 
 
-def assert_exact(flow, device, count):
+def assert_exact(flow, device, count, images):
+    """On so many models, with so many images of each."""
     assert device.identity.clock_hz == flow.top.clock_hz
     for seed, model in enumerate(models(flow, count)):
         program = compile_model(model, flow.top.config)
-        shape = 4, *model.config.image, model.config.channels
-        images = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-        assert faults_of_answers(device, program, images, expect(model, images)) == []
+        shape = images, *model.config.image, model.config.channels
+        pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+        assert faults_of_answers(device, program, pixels, expect(model, pixels)) == []
 
 
 def test_it_becomes_a_bitstream_that_meets_its_clock(flow):
