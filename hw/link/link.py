@@ -182,8 +182,8 @@ class Link(wiring.Component):
 
         # An answer waits for nothing but the frame before it, a result waits for answers too.
         frame, identity = sender.frame, self.identity.encode()
-        # This large table has three cycles for itself, without a byte: after a header and after each byte. In the
-        # second one all sixteens of it are looked at, and in the third one of them is taken.
+        # This large table has three cycles for itself, without a byte: after a header and after each byte. In
+        # the second one each sixteen of it is looked at, and in the third one of these is taken.
         place, table = streamed(m, sender.left[: bits_for(len(identity))]), [0, *reversed(identity)]
         parts = [table[first : first + _FINE] for first in range(0, len(table), _FINE)]
         found = Array(streamed(m, lookup(m, place[: ceil_log2(_FINE)], part)) for part in parts)
