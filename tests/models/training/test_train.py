@@ -250,19 +250,23 @@ def test_a_run_comes_in_pieces(tmp_path, capsys):
 
 
 def test_a_run_is_planned_to_end_within_a_time(tmp_path, capsys):
-    begin = time.monotonic()
     run_cli(*TINY, "--images", "512", "--out", str(tmp_path), "--within", "0.5")
     printed = capsys.readouterr().out
     card = json.loads((tmp_path / "card.json").read_text())
     recipe = card["recipe"]
     assert recipe["steps"] <= 512 // recipe["batch"]
-    plan = re.search(r": (\d+) \+ (\d+) epochs of (\d+) steps, to end within 0.5 minutes", printed)
-    epochs, deploy_epochs, steps = map(int, plan.groups())
+    plan = re.search(
+        r"(\d+) images/s in float, (\d+) images/s in deploy: "
+        r"(\d+) \+ (\d+) epochs of (\d+) steps, to end within 0.5 minutes",
+        printed,
+    )
+    quick, quicker, epochs, deploy_epochs, steps = map(int, plan.groups())
     assert f"--epochs={epochs} --deploy-epochs={deploy_epochs} --steps={steps}" in card["command"]
     assert (recipe["epochs"], recipe["steps"]) <= (epochs, steps)
-    # A host that others use may become slower in the last epochs. Without a plan there would be 240 of them.
-    assert card["seconds"] <= 60 * 0.5 * 1.5
-    assert time.monotonic() - begin > 60 * 0.5 * 0.4
+    # By the speeds that were measured. How long the run really takes depends on who else uses this host: it may
+    # become quicker, and end early, or slower in the last epochs. Without a plan there would be 240 of them.
+    assert steps * recipe["batch"] * (epochs / quick + deploy_epochs / quicker) <= 60 * 0.5
+    assert card["seconds"] <= 60 * 0.5 * 2
     _, _, facts = checkpoint.read(tmp_path / "training.safetensors")
     assert len(facts["history"]) == recipe["epochs"] + recipe["deploy_epochs"]
 
