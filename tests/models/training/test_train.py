@@ -263,8 +263,9 @@ def test_a_run_is_planned_to_end_within_a_time(tmp_path, capsys):
     quick, quicker, epochs, deploy_epochs, steps = map(int, plan.groups())
     assert f"--epochs={epochs} --deploy-epochs={deploy_epochs} --steps={steps}" in card["command"]
     assert (recipe["epochs"], recipe["steps"]) <= (epochs, steps)
-    # By the speeds that were measured. How long the run really takes depends on who else uses this host: it may
-    # become quicker, and end early, or slower in the last epochs. Without a plan there would be 240 of them.
+    # By the speeds that were measured. How long the run really takes depends on who else uses this host: it
+    # may become quicker, and end early, or slower in the last epochs. Without a plan there would be 240 of
+    # them.
     assert steps * recipe["batch"] * (epochs / quick + deploy_epochs / quicker) <= 60 * 0.5
     assert card["seconds"] <= 60 * 0.5 * 2
     _, _, facts = checkpoint.read(tmp_path / "training.safetensors")
