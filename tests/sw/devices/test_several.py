@@ -68,6 +68,19 @@ class TimedLine(FakeLine):
         return super().receive(seconds)
 
 
+class LateLine(TimedLine):
+    """Keeps its first image until it may go on."""
+
+    def __init__(self, name, seconds, lasts):
+        super().__init__(name, seconds, lasts)
+        self.may_go_on = threading.Event()
+
+    def receive(self, seconds):
+        if self._computing:
+            assert self.may_go_on.wait(20), "nobody lets it go on"
+        return super().receive(seconds)
+
+
 def identity(digest):
     """That of another accelerator with the same memories."""
     return Identity(digest, CLOCK_HZ, MEMORIES)
@@ -272,8 +285,13 @@ def test_one_that_failed_is_not_asked_for_its_counters():
 
 def test_all_fail():
     """What came in order until then is there; the next run tries all of them."""
-    said, lines, came = [], [TimedLine("a", 0.001, 4), TimedLine("b", 0.001, 9)], []
-    with together(*lines, notice=said.append) as device:
+    said, lines, came = [], [TimedLine("a", 0.001, 4), LateLine("b", 0.001, 9)], []
+
+    def notice(text):
+        said.append(text)
+        lines[1].may_go_on.set()
+
+    with together(*lines, notice=notice) as device:
         with pytest.raises(DeviceError) as caught:
             keep(device.run(PIXELS), came)
         assert str(caught.value) == "b: No such device; was the board unplugged?; no other device is left"
