@@ -207,6 +207,20 @@ def test_the_time_that_it_takes():
     run(script, IMAGE)
 
 
+def test_a_rest_whose_last_cycle_takes_a_bit_more():
+    """The cycles from 0 to 63 have 6 bits; the one of 64 has 7."""
+    block, cycles = FlashBoot(replace(SLOW, clock_hz=2_150_000), ADDRESS), 0
+
+    async def testbench(context):
+        nonlocal cycles
+        while not context.get(block.cs):
+            await context.tick()
+            cycles += 1
+
+    simulate(block, testbench, cycles=1000)
+    assert cycles == block.wake_cycles == 65
+
+
 @pytest.mark.parametrize("content", [b"", bytes(100), *(flip(IMAGE, place, 0x10) for place in range(4))])
 def test_without_an_image_for_it_the_link_is_the_hosts_at_once(content):
     """An erased flash, or the image of another accelerator."""

@@ -36,8 +36,8 @@ HEADER = protocol.HEADER_BYTES + protocol.CRC_BYTES
 GAPS_AND_STALLS = [(0, 0), (0.5, 0), (0, 0.7), (0.5, 0.5)]
 
 
-def link():
-    return Link(IDENTITY, "pixels", TIMEOUT, READ_LATENCY)
+def link(read_latency=READ_LATENCY):
+    return Link(IDENTITY, "pixels", TIMEOUT, read_latency)
 
 
 def little(word):
@@ -71,7 +71,7 @@ class Bench:
         self.writes, self.images, self.resets, self.cycle = [], [], 0, 0
         self.capacity, self.compute, self.image_bytes, self.result_words = 2, 10, IMAGE_BYTES, RESULT_WORDS
         self.busy = self.hung = self.out_of_step = False
-        self._in_flight, self._words, self._reads = deque(), deque(), deque([None] * READ_LATENCY)
+        self._in_flight, self._words, self._reads = deque(), deque(), deque([None] * block.read_latency)
         self._line, self._offered, self._waiting, self._held = deque(), None, False, None
         self._decoder, self._frames, self.sent = Decoder(), deque(), bytearray()
         self._new_pixels, self._bytes = False, bytearray()
@@ -271,6 +271,16 @@ def test_a_part_of_a_word_is_read():
         assert answer.payload[8:] == bytes.fromhex("02010f")
 
     run(script)
+
+
+@pytest.mark.parametrize("read_latency", [1, 2, 4, 8])
+def test_the_machine_answers_as_late_as_was_said(read_latency):
+    async def script(bench):
+        bench.memories[WIDE] = {2: 0x1122334455667788}
+        answer = await bench.ask(Frame(FrameType.READ, 2, WIDE, 2, asked=7))
+        assert answer.payload == bytes.fromhex("88776655443322")
+
+    run(script, block=link(read_latency))
 
 
 def test_loads_back_to_back_take_a_byte_a_cycle():

@@ -23,12 +23,15 @@ def levels(data, divisor, gap=0, rate=Fraction(1)):
 
 
 def receive(divisor, pin, ready=lambda cycle: True):
-    """The bytes that come of those levels, and the cycles in which one was lost."""
+    """The bytes that come of those levels, of which None is one that nothing drives, and the cycles in which
+    one was lost.
+    """
     dut, came, lost = Uart(divisor), [], []
 
     async def testbench(context):
         for cycle, level in enumerate([*pin, *[1] * (2 * divisor)]):
-            context.set(dut.rx, level)
+            if level is not None:
+                context.set(dut.rx, level)
             context.set(dut.received.ready, ready(cycle))
             valid, payload = context.get(dut.received.valid), context.get(dut.received.payload)
             if context.get(dut.overrun):
@@ -120,6 +123,11 @@ def test_a_low_stop_bit_drops_its_byte_alone():
 def test_a_line_that_stays_low_is_no_byte():
     divisor = 4
     assert receive(divisor, [1] * 9 + [0] * 500 + levels([7], divisor)) == ([7], [])
+
+
+def test_a_line_that_nothing_drives_yet_rests_high():
+    divisor = 4
+    assert receive(divisor, [None] * 100 + levels([7], divisor)[divisor:]) == ([7], [])
 
 
 def test_a_start_bit_that_is_over_by_its_middle_is_none():

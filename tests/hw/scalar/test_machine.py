@@ -5,6 +5,7 @@ from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 
 from haarlequin.hw.config import ScalarConfig
+from haarlequin.hw.scalar.core import ScalarCore
 from haarlequin.hw.scalar.isa import Alu, Control, Instruction, Saturation, Source, memories
 from haarlequin.hw.scalar.machine import ScalarMachine
 from haarlequin.sw.scalar.emulate import Emulator
@@ -206,6 +207,29 @@ def test_an_image_again_and_again():
             assert not context.get(machine.room)
             assert (await host.results(0.2))[0] == 2 * words
             context.set(machine.again, 0)
+
+    run(testbench)
+
+
+def test_the_counter_is_read_with_all_its_bits(monkeypatch):
+    """From a core that counts the cycles of minutes in one."""
+    counted = Signal(32)
+
+    class Hasty(ScalarCore):
+        def __init__(self):
+            super().__init__()
+            self.counted = counted
+
+        def elaborate(self, platform):
+            return Module()
+
+    monkeypatch.setattr("haarlequin.hw.scalar.machine.ScalarCore", Hasty)
+
+    async def testbench(context, host):
+        context.set(counted, 0xFEDCBA98)
+        await context.tick()
+        context.set(counted, 0)
+        assert await host.read("counters", [0]) == [0xFEDCBA98]
 
     run(testbench)
 
