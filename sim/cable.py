@@ -118,9 +118,10 @@ def main(argv: list[str] | None = None) -> None:
         source, cable = ModelSource(arguments.model), CABLES[arguments.line]
         machine = source.machine(arguments.config)
         model, config = source.compiled(machine.digest), source.config
-        shape = arguments.images + IN_FLIGHT + 1, *config.image, config.channels
-        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         line, simulation = cable.plug(machine)
+        flying = IN_FLIGHT[line.flow_control]
+        shape = arguments.images + flying + 1, *config.image, config.channels
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         with LinkDevice(line) as device:
             device.load(model)
             results, came = [], []
@@ -131,8 +132,8 @@ def main(argv: list[str] | None = None) -> None:
         wrong = sum(not np.array_equal(*pair) for pair in zip(results, model.golden(images), strict=True))
         if wrong:
             raise DeviceError(f"{wrong} of {len(images)} images have other logits than the golden model's")
-    # While the first ones come, more are sent than came, and while the last one is waited for, none is.
-    took = (came[-2] - came[IN_FLIGHT - 1]) / cable.bench_cycles / arguments.images
+    # While the first ones come, more are sent than came, and while the last ones are waited for, none is.
+    took = (came[-2] - came[flying - 1]) / cable.bench_cycles / arguments.images
     rate, wires, array = cable.hertz / took, cable.wires(config), cable.hertz / model.placed.cycles
     print(
         f"{config.name} on {machine.name} at {cable.hertz / 1e6:g} MHz, through {cable.title}: "

@@ -3,7 +3,7 @@
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data
 
-from haarlequin.hw.link.protocol import COUNT_BITS, ErrorCode, FrameType
+from haarlequin.hw.link.protocol import COUNT_BITS, WAITS, ErrorCode, FrameType
 from haarlequin.hw.link.receiver import FrameReceiver
 from haarlequin.hw.link.words import Words
 
@@ -30,7 +30,7 @@ def refusal_of(
                 m.d.comb += refusal.eq(ErrorCode.TABLES_DAMAGED)
             with m.Elif(header.length != image_bytes):
                 m.d.comb += refusal.eq(ErrorCode.LENGTH)
-            with m.Elif(~room):
+            with m.Elif(~room & (header.detail != WAITS)):
                 m.d.comb += refusal.eq(ErrorCode.FULL)
         with m.Case(FrameType.BENCH):
             with m.If(~sealed):

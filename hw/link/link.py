@@ -49,7 +49,7 @@ class Link(wiring.Component):
     It takes a byte a cycle, but for 2 cycles behind each header, 2 behind a payload that is answered and 1
     behind one that is not; and it waits, which ``tx`` alone can end, where an answer is due while a frame
     is still being sent, and while a READ is answered, ``read_latency`` + 2 cycles a byte. While a BENCH goes
-    on it waits for the machine.
+    on it waits for the machine, and for ``room`` where an image `WAITS` for that.
     """
 
     IN_FLIGHT = 4
@@ -122,7 +122,7 @@ class Link(wiring.Component):
                         m.d.comb += [receiver.proceed.eq(1), self.commit.eq(~refused)]
                     with m.Else():
                         m.next = "ANSWER"
-            with m.State("JUDGE"):
+            with m.State("JUDGE"), m.If((refusal != 0) | ~image | room):  # an image may wait for room
                 m.d.sync += [refused.eq(refusal != 0), code.eq(refusal), answer.eq(FrameType.ACK)]
                 m.next = "ANSWER"
                 with m.If(refusal != 0):

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from haarlequin.models.common.errors import OneLine
 
-VERSION = 1
+VERSION = 2
 SYNC = 0xA5
 """The first byte of every frame."""
 
@@ -35,6 +35,10 @@ COUNT_BITS = 16
 """Bits of how many times a BENCH may compute an image."""
 BENCHED = struct.Struct("<II")
 """The payload of BENCHED: the cycles, and the sum of the words of all answers, both modulo 2³²."""
+WAITS = 1
+"""The detail of an IMAGE that waits for room, and holds up what is behind it, instead of getting FULL. Bytes
+behind it are lost on a line without flow control.
+"""
 CLASS_BITS = 8
 """Bits of a class that is the answer of a token. Several are in a word of a result, the first one lowest."""
 LOGIT_BITS = 16
@@ -99,7 +103,7 @@ class Frame:
     type: FrameType
     sequence: int = 0
     detail: int = 0
-    """The number of the memory of a LOAD or READ, or the code of an ERROR."""
+    """The number of the memory of a LOAD or READ, `WAITS` of an IMAGE, or the code of an ERROR."""
     address: int = 0
     """The first word of a LOAD or READ; how many times a BENCH computes the image."""
     payload: bytes = b""

@@ -21,6 +21,8 @@ class Line(ABC):
     """Seconds within which the first byte of an answer comes, if the accelerator needs no time for it."""
     exact: bool
     """Whether the line never damages anything, so that tables need not be read back."""
+    flow_control: bool = False
+    """Whether the accelerator may take bytes as late as it likes, and none is lost."""
 
     silence_hint = ""
     """Appended to a message where nothing has ever come on the line: what a person should look at."""

@@ -66,7 +66,7 @@ class FifoLine(Line):
         latency: as in `Line`.
     """
 
-    exact = False
+    exact, flow_control = False, True
     silence_hint = (
         "; are all 15 wires and ground on the pins of docs/boards.md, is the FPGA configured, is its "
         "bitstream one with a FIFO (ARGS=--fifo)?"

@@ -23,6 +23,7 @@ from haarlequin.hw.link.protocol import (
     COUNTERS_MEMORY,
     PROTECTED,
     RESULT_BYTES,
+    WAITS,
     Decoder,
     ErrorCode,
     Frame,
@@ -46,9 +47,10 @@ TRIES = 6
 """How often something is tried. Each try waits twice as long as the one before. The longest pause also ends
 any frame that the accelerator believes to be in the middle of."""
 
-IN_FLIGHT = 2
-"""Images that are sent without a result yet: one is being computed, and one waits for it to be done. The
-accelerator always has room for this many, so a line without flow control may carry them."""
+IN_FLIGHT = {False: 2, True: 4}
+"""Images that are sent without a result yet, by whether the line has flow control. The accelerator always has
+room for two: one is being computed, and one waits for it to be done. Where the next may wait on the line, one
+more is being embedded and one more comes, so that neither takes time of its own."""
 
 GONE_SECONDS = 10.0
 """How long a line that is gone is tried to be opened again."""
@@ -362,8 +364,8 @@ class LinkDevice(Device):
         return 4 * tables.cycles / self.identity.clock_hz
 
     def _payloads(self, images: Iterator[np.ndarray]) -> Generator[bytes, None, None]:
-        """The RESULT of each image, of which up to `IN_FLIGHT` are on their way."""
-        tables = self._loaded
+        """The RESULT of each image, of which as many as `IN_FLIGHT` says are on their way."""
+        tables, most = self._loaded, IN_FLIGHT[self._line.flow_control]
         flying: deque[bytes] = deque()  # the pixels of each
         numbers: deque[int] = deque()  # of those that have been sent
         failures, departures = 0, 0  # since the last result
@@ -375,7 +377,7 @@ class LinkDevice(Device):
                     repair = _nothing
                     while len(numbers) < len(flying):
                         numbers.append(self._send(flying[len(numbers)]))
-                    for image in itertools.islice(images, IN_FLIGHT - len(flying)):
+                    for image in itertools.islice(images, most - len(flying)):
                         flying.append(image.tobytes())
                         numbers.append(self._send(flying[-1]))
                     if not flying:
@@ -449,7 +451,7 @@ class LinkDevice(Device):
 
     def _send(self, pixels: bytes) -> int:
         number = self._number()
-        self._say(Frame(FrameType.IMAGE, number, payload=pixels))
+        self._say(Frame(FrameType.IMAGE, number, WAITS if self._line.flow_control else 0, payload=pixels))
         return number
 
     def _result(self, number: int, patience: int, tables: Compiled) -> bytes:

@@ -69,6 +69,7 @@ class UdpLine(Line):
     """
 
     exact: bool = False
+    flow_control = True
     silence_hint = (
         "; is the cable plugged in, are the board's lamps lit, is this its address, and is one of this "
         "computer's in the same network (docs/boards.md)?"

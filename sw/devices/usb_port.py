@@ -38,7 +38,7 @@ class UsbLine(Line):
     Raises `DeviceError` where the device cannot be used.
     """
 
-    exact = False
+    exact, flow_control = False, True
     silence_hint = "; is its bitstream one of this version, and is its clock running?"
 
     def __init__(self, name: str, device: Any, latency: float):

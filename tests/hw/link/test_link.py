@@ -9,12 +9,13 @@ from haarlequin.hw.link.frames import CRC
 from haarlequin.hw.link.identity import Identity, Memory
 from haarlequin.hw.link.link import Link
 from haarlequin.hw.link.ports import machine_ports
-from haarlequin.hw.link.protocol import Decoder, ErrorCode, Frame, FrameType, encode
+from haarlequin.hw.link.protocol import WAITS, Decoder, ErrorCode, Frame, FrameType, encode
 from tests.hw.bench import simulate
 
 pytestmark = pytest.mark.slow
 
 TIMEOUT = 30
+ACK_BYTES = len(encode(Frame(FrameType.ACK)))
 SILENCE = 40
 """Cycles without anything after which nothing more is to come; more than the timeout."""
 READ_LATENCY = 5
@@ -407,6 +408,43 @@ def test_no_more_images_than_sequence_numbers():
         assert await bench.silence() == [error(ErrorCode.FULL, 4), error(ErrorCode.FULL, 5)]
         bench.compute = 0
         assert [frame.sequence for frame in await bench.silence()] == [0, 1, 2, 3]
+
+    run(script)
+
+
+@pytest.mark.parametrize(("gaps", "stalls"), GAPS_AND_STALLS)
+@pytest.mark.parametrize("capacity", [1, 2, 9])
+def test_images_that_wait_for_room(capacity, gaps, stalls):
+    """None is refused. One that waits holds up what is behind it, and a byte of its own payload, too."""
+
+    async def script(bench):
+        bench.capacity, bench.compute = capacity, None
+        await bench.ask(Frame(FrameType.SEAL))
+        pixels = {sequence: image(bench.generator) for sequence in (9, 255, 0, 1, 77, 3, 4)}
+        frames = (Frame(FrameType.IMAGE, number, WAITS, payload=part) for number, part in pixels.items())
+        bench.put(*frames, Frame(FrameType.SEAL, 8))
+        for _ in range(1500):
+            await bench.step()
+        assert not bench.sent[ACK_BYTES:]
+        assert len(bench.images) == min(capacity, 4)
+        bench.compute = 0
+        *results, _ = sorted(await bench.silence(), key=lambda frame: frame.type == FrameType.ACK)
+        assert [(frame.sequence, frame.payload) for frame in results] == [
+            (number, golden(part)[1]) for number, part in pixels.items()
+        ]
+        assert bench.images == [*pixels.values()]
+
+    run(script, gaps=gaps, stalls=stalls)
+
+
+def test_an_image_that_would_be_refused_anyway_waits_for_nothing():
+    async def script(bench):
+        bench.capacity, bench.compute = 1, None
+        unsealed = Frame(FrameType.IMAGE, 1, WAITS, payload=IMAGE.payload)
+        assert await bench.ask(unsealed) == error(ErrorCode.TABLES_DAMAGED, 1)
+        await bench.ask(Frame(FrameType.SEAL))
+        bench.put(IMAGE, Frame(FrameType.IMAGE, 2, WAITS, payload=IMAGE.payload[1:]))
+        assert await bench.silence() == [error(ErrorCode.LENGTH, 2)]
 
     run(script)
 

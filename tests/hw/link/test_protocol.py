@@ -196,8 +196,8 @@ def test_an_identity_comes_back():
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (b"", "an identity must begin with version 1, not ''"),
-        (replace(IDENTITY, version=2).encode(), "an identity must begin with version 1, not '02'"),
+        (b"", "an identity must begin with version 2, not ''"),
+        (replace(IDENTITY, version=1).encode(), "an identity must begin with version 2, not '01'"),
         (IDENTITY.encode()[:8], "not an identity: unpack_from requires"),
         (IDENTITY.encode()[:12], "not an identity: unpack_from requires"),
         (IDENTITY.encode()[:-1], "an identity of 37 bytes must not have 36"),

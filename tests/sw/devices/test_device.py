@@ -6,7 +6,6 @@ import itertools
 import math
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -24,20 +23,6 @@ from haarlequin.sw.devices.serial_port import SerialLine
 from tests.sw.devices.fake import CYCLES, FILL, MODEL, RIGHT_WORDS, TABLES, FakeLine, logits
 
 PIXELS = [np.full((8, 8, 1), i, np.uint8) for i in range(10)]
-
-
-@pytest.fixture(autouse=True)
-def limit():
-    """A main thread that waits for ever fails after half a minute."""
-
-    def late(*_):
-        raise TimeoutError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

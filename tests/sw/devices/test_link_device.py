@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from haarlequin.hw.link.identity import Identity, Memory
-from haarlequin.hw.link.protocol import RESULT_BYTES, SYNC, Decoder, ErrorCode, Frame, FrameType, encode
+from haarlequin.hw.link.protocol import (
+    RESULT_BYTES,
+    SYNC,
+    WAITS,
+    Decoder,
+    ErrorCode,
+    Frame,
+    FrameType,
+    encode,
+)
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw import answers
 from haarlequin.sw.devices import CompiledModel, DeviceError
@@ -133,8 +142,8 @@ def test_a_late_answer_is_not_taken_for_another(line):
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (replace(Identity(DIGEST, 1, MEMORIES), version=2).encode(), "must begin with version 1, not '02'"),
-        (b"", "must begin with version 1, not ''"),
+        (replace(Identity(DIGEST, 1, MEMORIES), version=1).encode(), "must begin with version 2, not '01'"),
+        (b"", "must begin with version 2, not ''"),
         (Identity(DIGEST, 1, MEMORIES).encode()[:-1], "an identity of"),
         (Identity(DIGEST, 1, MEMORIES).encode()[:9], "not an identity"),
     ],
@@ -363,14 +372,16 @@ def test_counters_that_are_too_few(line):
 # Images
 
 
+@pytest.mark.parametrize("flow_control", [False, True])
 @pytest.mark.parametrize("exact", [False, True])
-def test_images_are_answered_in_order(exact):
+def test_images_are_answered_in_order(exact, flow_control):
     line = FakeLine(exact)
+    line.flow_control = flow_control
     device = loaded(line)
     for images in (PIXELS, PIXELS[:1], [], PIXELS[::-1]):
         assert_right(list(device.run(images)), images)
-    assert {frame.type for frame in line.taken} == {KIND.IMAGE}
-    assert line.most_in_flight == IN_FLIGHT
+    assert {(frame.type, frame.detail) for frame in line.taken} == {(KIND.IMAGE, WAITS * flow_control)}
+    assert line.most_in_flight == IN_FLIGHT[flow_control]
     assert line.waits == []
 
 
@@ -387,7 +398,7 @@ def test_images_are_taken_as_they_are_needed(line):
     results = device.run(taken.append(i) or image for i, image in enumerate(PIXELS))
     assert taken == []
     for i, _ in enumerate(results):
-        assert len(taken) == min(i + IN_FLIGHT, len(PIXELS))
+        assert len(taken) == min(i + IN_FLIGHT[False], len(PIXELS))
 
 
 @pytest.mark.parametrize("times", [1, TRIES - 1])

@@ -37,20 +37,6 @@ from tests.sw.devices.test_device import board
 PIXELS = [np.full((8, 8, 1), i, np.uint8) for i in range(100)]
 
 
-@pytest.fixture(autouse=True)
-def limit(request):
-    """A main thread that waits for ever fails after half a minute; a slow one may compile a model first."""
-
-    def late(*_):
-        raise TimeoutError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(300 if request.node.get_closest_marker("slow") else 30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
 class TimedLine(FakeLine):
     """Takes real ``seconds`` for each image; has a name, and is unplugged after ``lasts`` results."""
 
@@ -160,17 +146,17 @@ class Others:
 
 def test_the_first_image_being_slow_holds_up_the_order_alone():
     """Its device may have one more; the other device computes all the rest meanwhile."""
-    others = Others(len(PIXELS) - link.IN_FLIGHT)
+    others = Others(len(PIXELS) - link.IN_FLIGHT[False])
     lines = [HeldLine(name, others) for name in "ab"]
     with together(*lines) as device:
         assert_right(list(device.run(PIXELS)), PIXELS)
-    assert min(line.images for line in lines) <= link.IN_FLIGHT
+    assert min(line.images for line in lines) <= link.IN_FLIGHT[False]
 
 
 def test_a_device_that_is_stopped_holds_up_the_others_at_last(monkeypatch):
     """So that the images and results of a run without an end do not fill the memory."""
     monkeypatch.setattr(several, "AHEAD", 9)
-    others = Others(9 - link.IN_FLIGHT, later=0.3)  # in which they could take more
+    others = Others(9 - link.IN_FLIGHT[False], later=0.3)  # in which they could take more
     taken = []
     with together(*(HeldLine(name, others) for name in "ab")) as device:
         results = device.run(taken.append(i) or image for i, image in enumerate(PIXELS))
@@ -351,7 +337,7 @@ def test_a_run_that_is_dropped_computes_no_more():
         next(results)
         before = sum(line.images for line in lines)
         results.close()
-        assert sum(line.images for line in lines) <= before + link.IN_FLIGHT * len(lines)
+        assert sum(line.images for line in lines) <= before + link.IN_FLIGHT[False] * len(lines)
 
 
 def test_an_interrupt():
