@@ -102,24 +102,22 @@ def _together(registers: list[_Register]) -> bool:
     return len({(register.clock, register.enable) for register in registers}) == 1
 
 
-def absorb(module: dict[str, Any]) -> Counter[str]:
-    """Move registers without a reset into the block RAMs and multipliers of a module of yosys' JSON. Returns
-    how many flip-flops have moved, by what they hold.
+def absorb(module: dict[str, Any]) -> None:
+    """Move registers without a reset into the block RAMs and multipliers of a module of yosys' JSON.
 
     A multiplier's factors move both or not at all: nextpnr has no timing for one of them.
     """
-    netlist, moved = _Netlist(module), Counter[str]()
+    netlist = _Netlist(module)
     for name, cell in list(netlist.cells.items()):
         if cell["type"] == "MULT18X18D":
-            moved += _multiplier(netlist, name)
+            _multiplier(netlist, name)
         elif cell["type"] == "DP16KD":
-            moved += _block_ram(netlist, name)
-    return moved
+            _block_ram(netlist, name)
 
 
-def _multiplier(netlist: _Netlist, name: str) -> Counter[str]:
+def _multiplier(netlist: _Netlist, name: str) -> None:
     pins, parameters = (netlist.cells[name][part] for part in ("connections", "parameters"))
-    moved, enables = Counter[str](), list[Bit]()
+    enables = list[Bit]()
 
     def controlled(which: str, register: _Register) -> None:
         if register.enable not in enables:
@@ -137,7 +135,7 @@ def _multiplier(netlist: _Netlist, name: str) -> Counter[str]:
     results = netlist.after(pins[pin][0] for pin in products)
     clocks = {register.clock for some in (*factors.values(), results) for register in some}
     if len(clocks) != 1:
-        return moved
+        return
     if all(factors.values()):
         for side, registers in factors.items():
             by_output = {register.output: register for register in registers}
@@ -148,7 +146,6 @@ def _multiplier(netlist: _Netlist, name: str) -> Counter[str]:
             for register in registers:
                 if not +netlist.readers[register.output]:
                     netlist.remove(register)
-            moved["factors"] += len(registers)
     if results:
         by_data = {register.data: register for register in results}
         for pin in products:
@@ -157,15 +154,12 @@ def _multiplier(netlist: _Netlist, name: str) -> Counter[str]:
         controlled("OUTPUT", results[0])
         for register in results:
             netlist.remove(register)
-        moved["products"] += len(results)
-    if moved:
+    if enables:
         parameters["GSR"] = "DISABLED"
-    return moved
 
 
-def _block_ram(netlist: _Netlist, name: str) -> Counter[str]:
+def _block_ram(netlist: _Netlist, name: str) -> None:
     pins, parameters = (netlist.cells[name][part] for part in ("connections", "parameters"))
-    moved = Counter[str]()
     widths = {side: int(parameters[f"DATA_WIDTH_{side}"], 2) for side in "AB"}
     # A word of 36 bits is read at both sides, by port B.
     for sides in ("AB",) if _WIDE in widths.values() else ("A", "B"):
@@ -184,5 +178,3 @@ def _block_ram(netlist: _Netlist, name: str) -> Counter[str]:
             netlist.connect(name, f"OCE{side}", registers[0].enable, drives=False)
         for register in registers:
             netlist.remove(register)
-        moved["words"] += len(registers)
-    return moved

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from amaranth.back import rtlil
 from amaranth.hdl import Value
 
 from haarlequin.hw.accelerator import Accelerator
@@ -109,6 +108,22 @@ def test_tables_and_counters_are_read_back(program, answers):
             assert memory.unpack(frame.payload) == read_back(program, memory), memory.name
 
 
+async def write(context, machine, number, packed, tick):
+    """Write all words of a memory, one after the other."""
+    context.set(machine.select, number)
+    word_bytes = machine.memories[number].word_bytes
+    for first in range(0, len(packed), word_bytes):
+        context.set(machine.address, first // word_bytes)
+        context.set(machine.take, 1)
+        for byte in packed[first : first + word_bytes]:
+            context.set(machine.byte, byte)
+            await tick()
+        context.set(machine.take, 0)
+        context.set(machine.write, 1)
+        await tick()
+        context.set(machine.write, 0)
+
+
 def test_results_that_nobody_takes_hold_the_next_image_back(program, pixels):
     """`idle` and the trace are watched meanwhile: they are of the cycle at hand."""
     machine, tables = Machine(SMALLEST), program.compiled()
@@ -135,26 +150,11 @@ def test_results_that_nobody_takes_hold_the_next_image_back(program, pixels):
                 in_machine -= context.get(machine.results.p.last)
             await context.tick()
 
-        async def write(number, packed):
-            """All words of a memory, one after the other."""
-            context.set(machine.select, number)
-            word_bytes = machine.memories[number].word_bytes
-            for first in range(0, len(packed), word_bytes):
-                context.set(machine.address, first // word_bytes)
-                context.set(machine.take, 1)
-                for byte in packed[first : first + word_bytes]:
-                    context.set(machine.byte, byte)
-                    await tick()
-                context.set(machine.take, 0)
-                context.set(machine.write, 1)
-                await tick()
-                context.set(machine.write, 0)
-
         for number, memory in enumerate(machine.memories):
-            await write(number, memory.pack(tables.words.get(memory.name, [])))
+            await write(context, machine, number, memory.pack(tables.words.get(memory.name, [])), tick)
         number = numbers(machine.memories)[PIXELS_MEMORY]
         for image in pixels[:2]:
-            await write(number, image.tobytes())
+            await write(context, machine, number, image.tobytes(), tick)
             context.set(machine.commit, 1)
             await tick()
             context.set(machine.commit, 0)
@@ -174,7 +174,29 @@ def test_results_that_nobody_takes_hold_the_next_image_back(program, pixels):
     assert results[0, -2] == program.cycles
 
 
-def test_a_machine_whose_weights_come_from_outside_is_made():
-    """It is only elaborated here; tests/sim runs images through others."""
-    machine = Machine(replace(SMALLEST, weight_interval=1))
-    assert "tiles" in rtlil.convert(machine, ports=[machine.idle])
+def test_weights_that_come_from_outside(program, pixels):
+    """Tile by tile, for passes that wait for them; tests/sim runs other models so."""
+    outside, words = replace(SMALLEST, weight_interval=1), []
+    machine, tables = Machine(outside), compile_model(program.model, outside).compiled()
+
+    async def testbench(context):
+        context.set(machine.results.ready, 1)
+        for number, memory in enumerate(machine.memories):
+            packed = memory.pack(tables.words.get(memory.name, []))
+            await write(context, machine, number, packed, context.tick)
+        number = numbers(machine.memories)[PIXELS_MEMORY]
+        await write(context, machine, number, pixels[0].tobytes(), context.tick)
+        context.set(machine.commit, 1)
+        await context.tick()
+        context.set(machine.commit, 0)
+        await context.tick()
+        while not context.get(machine.idle):
+            if context.get(machine.results.valid):
+                words.append(context.get(machine.results.p.word))
+            await context.tick()
+
+    simulate(machine, testbench, cycles=6_000)
+    (expected,) = expect(program.model, pixels[:1])
+    *logits, _, saturations = np.array(words, "<u4").view("<i4").tolist()
+    assert logits == [*expected.trace["logits"][0]]
+    assert saturations == expected.saturations  # weights of another tile hardly move the logits of this model

@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 from collections import Counter
 
@@ -102,6 +103,23 @@ def test_only_an_ecp5_drives_the_clock_of_its_flash_by_a_primitive(name):
     made = FAMILIES[name].flash_clock(m, clock, idle)
     assert made == (name == "ecp5")
     assert ("USRMCLK" in rtlil.convert(m, ports=[clock, idle])) == made
+
+
+def test_primitives_at_the_pins_of_an_ecp5():
+    """The register takes every bit and is never set; the clock is high first, and never held in reset."""
+    m, value = Module(), Signal()
+    held = FAMILIES["ecp5"].pin_register(m, "sync", value)
+    later = FAMILIES["ecp5"].clock_for_pin(m, "sync", 2e-9)
+    text = rtlil.convert(m, ports=[value, held, later])
+    cells = {
+        kind: dict(re.findall(r"(?:connect|parameter) \\(\S+) (\d\S*|\".*\")$", body, re.MULTILINE))
+        for kind, body in re.findall(r"cell \\(\S+) [^\n]*\n(.*?)\n  end", text, re.DOTALL)
+    }
+    assert cells == {
+        "OFS1P3BX": {"SP": "1'1", "PD": "1'0"},
+        "ODDRX1F": {"RST": "1'0", "D0": "1'1", "D1": "1'0"},
+        "DELAYG": {"DEL_MODE": '"SCLK_ALIGNED"', "DEL_VALUE": "80"},
+    }
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -243,6 +243,16 @@ def test_the_clock_that_has_the_edges_of_all_outputs(hertz, also, ratio):
     assert setting.ratio == ratio
 
 
+def test_an_ecp5_has_three_further_outputs():
+    also = 48 * MHZ, 24 * MHZ, 12 * MHZ
+    _, parameters, *_ = cell(Ecp5Pll(Ecp5Setting.solve(48 * MHZ, 48 * MHZ, also)))
+    assert [name for name in parameters if name.endswith("_ENABLE")] == [
+        f"{name}_ENABLE" for name in ("CLKOP", "CLKOS", "CLKOS2", "CLKOS3")
+    ]
+    with pytest.raises(UsageError, match="nothing within 2 % below"):
+        Ecp5Setting.solve(48 * MHZ, 48 * MHZ, (*also, 6 * MHZ))
+
+
 def test_outputs_that_cannot_be():
     assert {setting.hertz for setting in Ecp5Setting.possible(25 * MHZ, (48 * MHZ,))} >= {60 * MHZ, 80 * MHZ}
     with pytest.raises(UsageError) as error:

@@ -21,13 +21,13 @@ FIELDS = ("haar_x", "haar_low", "haar_apart", "haar_signs", "haar_signs_apart", 
 RESULTS = ("phase", "number", "wide_address", "wide")
 
 
-def machine(lanes, chunks=1):
+def machine(lanes, chunks=1, max_columns=8):
     return replace(
         CONFIGS["2x64"],
         lanes=lanes,
         width=2 * lanes * chunks,
         max_tokens=40,
-        max_columns=8,
+        max_columns=max_columns,
         bank_a=128,
         bank_b=256,
         signs=64,
@@ -160,3 +160,12 @@ def test_tiles_one_after_the_other(lanes, pause):
     for tile in tiles[:-1]:
         begins.append(begins[-1] + max(tile.cycles, lanes) + pause)
     assert rtl(config, tiles, begins, generator) == golden(config, tiles, begins)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 7])
+def test_the_widest_grid(columns):
+    """Of as many columns as a machine has, where the lead is a power of two: a bit more than the columns."""
+    generator, config = random.Random(columns), machine(lanes=2, max_columns=columns)
+    tile, begins = drawn(config, (2, columns), generator), [config.lanes]
+    tile.parts["jump"] = 0  # it is no window: no grid is wider
+    assert rtl(config, [tile], begins, generator) == golden(config, [tile], begins)

@@ -23,6 +23,7 @@ class CarryCell(Elaboratable):
 
     def __init__(self, kind, *, p_INIT0, p_INIT1, p_INJECT1_0, p_INJECT1_1, **ports):
         assert (kind, p_INJECT1_0, p_INJECT1_1) == ("CCU2C", "NO", "NO")
+        assert len(p_INIT0) == len(p_INIT1) == 16  # an entry for each value of four inputs
         self.inits, self.ports = (p_INIT0, p_INIT1), ports
 
     def elaborate(self, platform):

@@ -24,6 +24,12 @@ def test_it_counts_every_cycle(width):
     simulate(design, testbench)
 
 
+@pytest.mark.parametrize(("width", "cycles"), [(2, 1), (6, 1), (9, 2), (19, 3), (42, 4), (64, 5)])
+def test_cycles_of_two_levels_each(width, cycles):
+    """Trees of 0, 1, 2, 4, 6 and 9 levels, and the sum."""
+    assert Popcount(width).latency == cycles
+
+
 @pytest.mark.parametrize("width", [1, 5, 64, 128])
 def test_the_tree_keeps_every_weight(width):
     """The heights of the stacks still reach ``width`` at every level."""
