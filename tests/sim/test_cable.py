@@ -58,13 +58,12 @@ def test_images_go_through_a_fifo(through):
     assert wires == "357,143"  # 78 + 34 bytes an image, 40 million a second
 
 
-def test_images_go_through_ethernet(capsys):
+def test_images_go_through_ethernet(through):
     """As many as the layers compute."""
-    cable.main(["--line", "udp", "--model", "digits", "--images", "19"])
-    first, second, wires, _ = capsys.readouterr().out.splitlines()[-4:]
-    assert first == "digits on 16x64 at 50 MHz, through Ethernet at a gigabit: 24 images, all exact"
-    assert 99 < float(second.split(": ")[1].split("%")[0]) <= 100.5
-    assert wires.split()[0] == "844,595"  # 78 + 70 bytes an image, 125 million a second
+    first, percent, wires = through("udp", 19)
+    assert first == "small on 4x16 at 50 MHz, through Ethernet at a gigabit: 24 images, all exact"
+    assert 99 < percent <= 100.5
+    assert wires == "844,595"  # 78 + 70 bytes an image, 125 million a second
 
 
 def test_no_images(capsys):

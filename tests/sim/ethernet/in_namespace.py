@@ -13,19 +13,21 @@ import time
 import numpy as np
 
 from haarlequin.hw.link.ethernet.address import Address
-from haarlequin.hw.presets import CONFIGS
-from haarlequin.models import data
 from haarlequin.models.common.places import build_folder
+from haarlequin.models.config import vit
+from haarlequin.models.network.freeze import freeze
+from haarlequin.models.network.random_model import random_model
 from haarlequin.sim.ethernet import packets
 from haarlequin.sim.ethernet.board import ethernet_simulator
 from haarlequin.sim.ethernet.host import IP, Cable
 from haarlequin.sim.ethernet.tap import Tap
-from haarlequin.sw.devices import open_device, udp_port
-from haarlequin.sw.resolve import ModelSource
+from haarlequin.sw.compiler import compile_model
+from haarlequin.sw.devices import CompiledModel, open_device, udp_port
 from haarlequin.sw.verilated.simulation import Simulation
+from tests.small_machines import MACHINES
 
 NO_RIGHT = 77
-MACHINE = CONFIGS["16x64"]
+MACHINE = MACHINES["4x16"]
 IMAGES = 3
 SECONDS = 120.0
 """How long an answer to a ping may take, on a computer that has other work."""
@@ -63,14 +65,15 @@ def main() -> None:
         bodies = [bytes(range(56)), b"", bytes(1400)]
         pinged = [ping(board.ip, number, body) == body for number, body in enumerate(bodies)]
         shown = subprocess.run(["ip", "neighbour"], check=True, capture_output=True, encoding="utf-8").stdout
-        model = ModelSource("digits").compiled(MACHINE.digest)
-        images = data.load("digits").test.pixels[:IMAGES]
+        sizes = {"image": (8, 8), "channels": 1, "patch": 2, "dim": 16, "heads": 2, "layers": 2}
+        config = vit(name="small", mean=(128.0,), classes=("a", "b"), **sizes)
+        golden = freeze(random_model(config, seed=2))
+        images = np.random.default_rng(0).integers(0, 256, (IMAGES, 8, 8, 1), np.uint8)
         with open_device(f"udp:{board.ip}", None) as device:
-            device.load(model)
+            device.load(CompiledModel(compile_model(golden, MACHINE).compiled()))
             logits = [result.logits.tolist() for result in device.run(images)]
     cable.simulation.close()
-    assert model.golden is not None
-    exact = bool(np.array_equal(logits, model.golden(images)))
+    exact = bool(np.array_equal(logits, golden(images)))
     print(json.dumps({"pinged": pinged, "neighbour": shown, "exact": exact, "images": len(logits)}))
 
 
