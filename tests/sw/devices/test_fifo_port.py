@@ -9,7 +9,7 @@ import pytest
 
 from haarlequin.models.common.errors import UsageError
 from haarlequin.sw.devices import DeviceError, fifo_port, open_device
-from haarlequin.sw.devices.fifo_port import FIFO_TYPE, FIRST, FT232H, MOST, READ, STATUS, FifoLine, FtdiFifo
+from haarlequin.sw.devices.fifo_port import FIFO_TYPE, FIRST, FT232H, MOST, STATUS, FifoLine, FtdiFifo
 
 
 class Fifo:
@@ -64,6 +64,13 @@ def test_a_chip_that_goes_away(error):
         one.send(b"abc")
 
 
+IN = 0x81
+"""The endpoint by which a real chip sends."""
+
+STUCK_MILLISECONDS = 10_000
+"""What a transfer has to take to have failed, as libusb counts it."""
+
+
 class Chip:
     """In place of pyftdi's `Ftdi`: a chip that is silent, or does not open; and what was asked of it."""
 
@@ -74,7 +81,7 @@ class Chip:
     def __init__(self):
         self.asked = []
         endpoints = [SimpleNamespace(bEndpointAddress=0x02, wMaxPacketSize=0)]
-        endpoints += [SimpleNamespace(bEndpointAddress=READ, wMaxPacketSize=self.packet)]
+        endpoints += [SimpleNamespace(bEndpointAddress=IN, wMaxPacketSize=self.packet)]
         self.usb_dev = type("Device", (dict,), {"read": lambda _, *asked: self._read(*asked)})()
         self.usb_dev[0] = {(0, 0): endpoints}
 
@@ -90,7 +97,7 @@ class Chip:
         return lambda *values: self.asked.append((name, *values))
 
     def _read(self, endpoint, size, timeout):
-        assert (endpoint, size) == (READ, MOST)
+        assert (endpoint, size, timeout) == (IN, MOST, STUCK_MILLISECONDS)
         return self.transfer
 
 
@@ -125,6 +132,7 @@ def test_a_chip_is_asked_for_what_is_needed(chip):
     assert order[:3] == [FIRST, ("set_bitmode", 0, "reset"), ("set_bitmode", 0xFF, "synchronous")]
     assert ("set_latency_timer", 1) in order
     assert ("purge_buffers",) in order
+    assert chip.timeouts == (STUCK_MILLISECONDS, STUCK_MILLISECONDS)
     assert order[-1] == ("close",)
 
 

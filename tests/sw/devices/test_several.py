@@ -177,6 +177,26 @@ def test_images_are_taken_as_there_is_room(monkeypatch):
     assert len(taken) < 30
 
 
+def test_two_images_are_at_hand_for_each_device(monkeypatch):
+    """Beside the one that it has, before any is computed: none waits while the caller is busy."""
+    original, enough, taken = LinkDevice._run, threading.Event(), []
+
+    def late(self, images):
+        assert enough.wait(20), "no more are taken"
+        yield from original(self, images)
+
+    def images():
+        for image in PIXELS:
+            taken.append(image)
+            if len(taken) == 2 * (1 + 2):
+                enough.set()
+            yield image
+
+    with together(TimedLine("a"), TimedLine("b")) as device:
+        monkeypatch.setattr(LinkDevice, "_run", late)
+        assert_right(list(device.run(images())), PIXELS)
+
+
 def test_cycles_and_digest_are_those_of_the_device_that_computed_the_image():
     lines = [TimedLine("a", 0.001), TimedLine("b", 0.001)]
     with together(*lines) as device:
@@ -403,9 +423,9 @@ def test_there_is_no_benchmark_of_several():
 
 
 def test_counters_are_sums(monkeypatch):
-    monkeypatch.setattr(LinkDevice, "_counters", lambda self: {"signs": (1 << 31) + 3, self.name: 1})
+    monkeypatch.setattr(LinkDevice, "_counters", lambda self: {"signs": (1 << 31) + 300, self.name: 1})
     with together(TimedLine("a"), TimedLine("b")) as device:
-        assert device.counters() == {"signs": 6, "a": 1, "b": 1}
+        assert device.counters() == {"signs": 600, "a": 1, "b": 1}
 
 
 def test_a_model_that_does_not_fit_one_of_them():

@@ -194,8 +194,9 @@ def test_an_ft232h_is_asked_for_what_is_needed(monkeypatch):
 
 @pytest.mark.parametrize("error", ["No USB device matches URL ftdi:", OSError("gone"), ValueError("bad URL")])
 def test_an_ft232h_that_cannot_be_opened(monkeypatch, error):
+    """The message has the clock, 10 MHz where none is given."""
     modules, _ = pyftdi(error)
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     message = failure("spi:ftdi://ftdi:232h/1")
-    assert message.startswith(f"spi:ftdi://ftdi:232h/1@{spi_port.HERTZ}: {error}; is it plugged in (")
+    assert message.startswith(f"spi:ftdi://ftdi:232h/1@10000000: {error}; is it plugged in (")

@@ -164,6 +164,7 @@ def test_silence_is_as_long_as_was_said():
     one = line(board)
     one.send(b"?")
     assert one.receive(0.0) == b""
+    assert board.now == 0.0  # a datagram without bytes was there; no other one was waited for
     before = board.now
     assert one.receive(3.0) == b""
     assert board.now - before == pytest.approx(3.0)
@@ -180,6 +181,7 @@ def test_a_board_that_was_switched_off_gets_a_new_session():
     board.session = None
     one.send(b"lost")
     assert one.receive((AGAIN + 2) * PATIENCE) == b""
+    assert sum(each.endswith(b"lost") for each in board.sent) == 1 + 5  # a few may be lost on the way, too
     one.send(b"after")
     assert board.came == b"beforeafter"
 
