@@ -321,7 +321,7 @@ def test_scores_are_overwritten_once_the_softmax_has_read_them(tile):
 
 def test_a_pass_waits_until_a_context_is_free():
     """The results of a pass need its fields until the last one is written."""
-    machine, tokens = MACHINES["4x16"], 5  # as many as a pass has cycles at the least
+    machine, tokens = MACHINES["4x16"], 6  # as many as a pass has cycles at the least
     scheduler = _Scheduler(machine)
     fields = {"tokens": tokens, "columns": tokens}
     starts = [scheduler.place(Pass("", fields)) for _ in range(3 * CONTEXTS)]
