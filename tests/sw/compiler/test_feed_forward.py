@@ -24,5 +24,6 @@ def test_every_channel_of_an_mlp_is_shown(name, machine):
             ("reduce.signs", hidden),
             ("mean", dim),
             ("output", dim),
+            ("value.signs", dim),  # reduce makes those of the next layer
         ):
             assert shown[f"layers.{layer}.{tensor}"] == {*range(channels)}, tensor

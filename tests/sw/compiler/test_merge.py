@@ -1,4 +1,4 @@
-"""The passes of merges of 2×2 tokens, and the merges that no machine has."""
+"""The passes of merges of 2×2 tokens."""
 
 from collections import Counter
 from dataclasses import replace
@@ -14,7 +14,6 @@ from haarlequin.models.presets import preset
 from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.compiler.grid import merged_places
 from haarlequin.sw.compiler.lower import lower
-from haarlequin.sw.compiler.resources import DoesNotFit
 
 MACHINE = replace(
     CONFIGS["2x64"],
@@ -36,23 +35,6 @@ MACHINE = replace(
 
 def network(stages):
     return preset("digits").with_(name="network", stages=stages)
-
-
-@pytest.mark.parametrize(
-    ("stages", "inputs", "outputs"),
-    [
-        ("/1 c6x1 c24x1", 6, 24),  # a tile that is not full
-        ("/1 c3x1 c12x1", 3, 12),
-        ("/1 c2x1 c4x1", 2, 4),
-        ("/1 c8x1 c4x1", 8, 4),  # fewer than those of a token
-        ("/1 c4x1 c8x1 c4x1", 8, 4),  # the second one
-    ],
-)
-def test_a_merge_that_no_machine_has_is_refused_in_one_line(stages, inputs, outputs):
-    said = "network: 4x16 merges multiples of 4 channels, its lanes, into as many or more, not {} into {}"
-    with pytest.raises(DoesNotFit) as caught:
-        compile_model(GoldenModel.blank(network(stages)), MACHINE)
-    assert str(caught.value) == said.format(inputs, outputs)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +112,14 @@ def test_sums_of_merged_rows_wait_only_where_rows_are_short():
         config = network("/1 c4x1 c8x1").with_(image=(8, columns))
         passes = lower(GoldenModel.blank(config), MACHINE).passes
         assert [item["interval"] for item in passes if item["accumulate"]] == [interval]
+
+
+def test_the_convolution_before_a_merge_that_sums_nothing_does_not_wait():
+    """However short rows are: x of a token has a place of its own."""
+    config = network("/1 c16x1 c64x1").with_(image=(8, 2))
+    passes = lower(GoldenModel.blank(config), replace(MACHINE, bank_c=128)).passes
+    moved = [item for item in passes if item["merge"] and item["write_a"]]
+    assert [(item.name, item["interval"]) for item in moved] == 4 * [("layers.0.convolution", 0)]
 
 
 @pytest.mark.parametrize(

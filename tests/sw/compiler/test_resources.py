@@ -7,7 +7,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Fragment, Module, Signal
 
 from haarlequin.hw.bitstream.tools import call
-from haarlequin.hw.codes import SignMemory
+from haarlequin.hw.codes import OperationCode, SignMemory
 from haarlequin.hw.common.tables import SlicedMemory, sized_memory
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.gowin import GOWIN
@@ -23,6 +23,7 @@ from haarlequin.sw.compiler import compile_model
 from haarlequin.sw.compiler.lower import lower
 from haarlequin.sw.compiler.resources import (
     DoesNotFit,
+    Operation,
     Plain,
     Table,
     bit_macs,
@@ -33,6 +34,7 @@ from haarlequin.sw.compiler.resources import (
     multipliers,
     operations,
 )
+from tests.small_machines import MACHINES
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +43,11 @@ def test_the_ideal_cycles_of_tiny_are_its_binary_products():
     """N·C²·(6 + 2r) of the linears, two bands of N²·C scores, N²·C of context, over 64 × 128 bits a cycle."""
     products = 64 * 128 * 128 * 14 + 3 * 64 * 64 * 128
     assert ideal_cycles(preset("cifar10-tiny"), CONFIGS["64x128"]) == 7 * products / (64 * 128) == 13888
+
+
+def test_a_convolution_has_nine_products_for_each_two_channels():
+    config = preset("digits").with_(stages="/1 c16x2")
+    assert bit_macs(config) == {OperationCode.CONVOLUTION: 2 * 64 * 9 * 16**2}
 
 
 @pytest.mark.parametrize(
@@ -157,6 +164,14 @@ def test_plans_of_machines_that_were_routed(model, machine, blocks):
     )
 
 
+@pytest.mark.parametrize(("rows", "blocks"), [(128, 0), (1024, 2), (4096, 6)])
+def test_maxima_of_scores_are_read_twice(rows, blocks):
+    """By the next tile of a row and by its softmax: each has block RAMs of its own, of 12 bits a word."""
+    lowered = lower(GoldenModel.blank(preset("digits")), replace(CONFIGS["16x64"], rows=rows))
+    (made,) = (memory for memory in memories(lowered) if memory.name == "rows")
+    assert made.blocks() == blocks
+
+
 def test_chunks_of_windows_are_memories_of_their_own():
     """A block RAM for each chunk of 8 bits; chunks of 4 bits are made of distributed RAMs. In memory 1 the
     lower half of a word is one memory.
@@ -214,6 +229,7 @@ def test_bank_b_has_x_of_two_images():
         ({"patch": 8}, "values of a patch 192, 48 at most"),
         ({"classes": tuple("abcdefghijk")}, "classes 11, 10 at most"),
         ({"theta": 5}, "taps a side of the local convolution 5, 3 at most"),
+        ({"image": (128, 128), "diba": False}, "signs of a sum 2048, 2047 at most"),
         ({"mlp_ratio": 16}, "repeats of the MLP 16, 8 at most; signs of a sum 2048, 2047 at most"),
         ({"heads": 1, "dim": 128}, "half of a score's largest value 4032|the score's shift 6, 5 at most"),
         ({"widths": Widths(wide=16)}, "cifar10-tiny: its widths differ from those of 32x128"),
@@ -224,6 +240,24 @@ def test_what_is_too_large_is_named(changes, message):
     model = preset("cifar10-tiny").with_(**layers, **changes)
     with pytest.raises(DoesNotFit, match=message):
         check_shapes(GoldenModel.blank(model), CONFIGS["32x128"])
+
+
+@pytest.mark.parametrize(
+    ("stages", "inputs", "outputs"),
+    [
+        ("/1 c6x1 c24x1", 6, 24),  # a tile that is not full
+        ("/1 c3x1 c12x1", 3, 12),
+        ("/1 c2x1 c4x1", 2, 4),
+        ("/1 c8x1 c4x1", 8, 4),  # fewer than those of a token
+        ("/1 c4x1 c8x1 c4x1", 8, 4),  # the second one
+    ],
+)
+def test_a_merge_that_no_machine_has_is_refused_in_one_line(stages, inputs, outputs):
+    said = "network: 4x16 merges multiples of 4 channels, its lanes, into as many or more, not {} into {}"
+    model = GoldenModel.blank(preset("digits").with_(name="network", stages=stages))
+    with pytest.raises(DoesNotFit) as caught:
+        check_shapes(model, MACHINES["4x16"])
+    assert str(caught.value) == said.format(inputs, outputs)
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -288,3 +322,8 @@ def test_no_operation_does_more_than_the_array_can(model, machine, changes):
     )
     for operation in counted:
         assert operation.bit_macs <= operation.cycles * config.lanes * config.width, operation.name
+
+
+def test_an_operation_that_a_network_lacks_keeps_no_lane_busy():
+    """It is in the table of operations as well, with no cycle."""
+    assert Operation("Merge", 0, 0, 0).busy(CONFIGS["2x64"]) == 0

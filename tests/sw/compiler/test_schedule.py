@@ -8,11 +8,13 @@ import pytest
 from haarlequin.hw.codes import Activation, Operand, OperationCode, SignMemory
 from haarlequin.hw.lanes.haar_unit import HaarUnit
 from haarlequin.hw.presets import CONFIGS
-from haarlequin.hw.timing import READ_BEFORE_WRITE, timing
+from haarlequin.hw.program import CONTEXTS
+from haarlequin.hw.timing import NEXT, READ_BEFORE_WRITE, timing
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.presets import preset
 from haarlequin.sw.compiler.encode import changed_groups
 from haarlequin.sw.compiler.lower import lower
+from haarlequin.sw.compiler.passes import Pass
 from haarlequin.sw.compiler.resources import embedding_cycles, ideal_cycles
 from haarlequin.sw.compiler.schedule import _Scheduler, schedule
 from tests.small_machines import MACHINES
@@ -302,3 +304,39 @@ def test_values_wait_for_all_tokens_that_are_shifted_in(name):
         (signs,) = (each for each in _Scheduler(MACHINES[name])._reads(item) if each.memory in (*SignMemory,))
         assert len(signs.words) == item["tokens"]
     assert values
+
+
+@pytest.mark.parametrize("tile", range(4))
+def test_scores_are_overwritten_once_the_softmax_has_read_them(tile):
+    """No model overwrites them so early. Here the pass is as short as a tile, and the softmax reads four."""
+    machine, keys, base = MACHINES["4x16"], 13, 60
+    scheduler, stages = _Scheduler(machine), timing(machine)
+    softmax = {"softmax": 1, "keys": keys, "key_tiles": 4, "scores_base": base}
+    scores = {"tokens": keys, "stop": keys, "columns": keys, "write_a": 1, "base_a": base + tile * keys}
+    begun, start = (scheduler.place(Pass("", fields)) for fields in (softmax, scores))
+    reads = [begun + stages.softmax + row * 4 + tile for row in range(keys)]
+    writes = [start + row + stages.write for row in range(keys)]
+    assert min(write - read for read, write in zip(reads, writes, strict=True)) == READ_BEFORE_WRITE
+
+
+def test_a_pass_waits_until_a_context_is_free():
+    """The results of a pass need its fields until the last one is written."""
+    machine, tokens = MACHINES["4x16"], 6  # as many as a pass has cycles at the least
+    scheduler = _Scheduler(machine)
+    fields = {"tokens": tokens, "columns": tokens}
+    starts = [scheduler.place(Pass("", fields)) for _ in range(3 * CONTEXTS)]
+    last = tokens - 1 + timing(machine).write
+    assert {after - before for before, after in zip(starts, starts[CONTEXTS:], strict=False)} == {last + NEXT}
+
+
+def test_local_weights_are_loaded_before_they_are_taken():
+    """That is earlier in a pass than weights are. The pass of a first head, which loads them, is short."""
+    machine = CONFIGS["16x64"]
+    lowered = lower(GoldenModel.blank(preset("digits").with_(stages="/1 t4x1h2", image=(2, 2))), machine)
+    starts, stages = schedule(lowered), timing(machine)
+    loaded = [
+        (begun + stages.swap + machine.lanes, start + stages.local)
+        for item, begun, start in zip(lowered.passes, starts, starts[1:], strict=False)
+        if item["load_local"]
+    ]
+    assert min(taken - end for end, taken in loaded) == 0
