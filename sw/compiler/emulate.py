@@ -45,9 +45,8 @@ def unpack(layout: data.StructLayout, word: int) -> dict[str, int]:
 
 def unpack_bits(word: int, size: int) -> np.ndarray:
     """The lowest ``size`` bits of a word, the lowest first."""
-    return np.unpackbits(np.frombuffer(word.to_bytes(-(-size // 8), "little"), np.uint8), bitorder="little")[
-        :size
-    ]
+    octets = np.frombuffer(word.to_bytes(size, "little"), np.uint8)  # one for each bit is more than enough
+    return np.unpackbits(octets, count=size, bitorder="little")
 
 
 def passes(machine: AcceleratorConfig, program: list[int]) -> list[dict[str, int]]:

@@ -80,6 +80,16 @@ def test_memories_that_a_single_token_needs(stages, expected):
     assert vars(program.lowered.uses) == expected
 
 
+@pytest.mark.parametrize("image", [(1, 3), (3, 3)])
+def test_lanes_without_a_key_load_from_the_memory_that_there_is(image):
+    """The last keys of sign memory 1 lie at its end, and there are more lanes than keys."""
+    config = preset("digits").with_(stages="/1 t4x1", image=image, classes=("a", "b"))
+    model = freeze(random_model(config, seed=0))
+    machine = replace(MACHINES["4x16"], signs=lower(model, MACHINES["4x16"]).uses.signs_1)
+    passes = compile_model(model, machine).lowered.passes
+    assert max(item["weights_base"] for item in passes if item["load_keys"]) > machine.signs - machine.lanes
+
+
 @pytest.mark.parametrize(
     ("model", "machine"),
     [
