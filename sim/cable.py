@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
         wrong = sum(not np.array_equal(*pair) for pair in zip(results, model.golden(images), strict=True))
         if wrong:
             raise DeviceError(f"{wrong} of {len(images)} images have other logits than the golden model's")
-    # Before the first one comes, several are sent, and behind the last one that is sent several come.
+    # Before the first one comes, several are sent, and after the last one that is sent several come.
     took = (came[-flying] - came[1]) / cable.bench_cycles / arguments.images
     rate, wires, array = cable.hertz / took, cable.wires(config), cable.hertz / model.placed.cycles
     print(

@@ -36,8 +36,8 @@ COUNT_BITS = 16
 BENCHED = struct.Struct("<II")
 """The payload of BENCHED: the cycles, and the sum of the words of all answers, both modulo 2³²."""
 WAITS = 1
-"""The detail of an IMAGE that waits for room, and holds up what is behind it, instead of getting FULL. Bytes
-behind it are lost on a line without flow control.
+"""The detail of an IMAGE that waits for room, and holds up what comes after it, instead of getting FULL. On a
+line without flow control that is lost.
 """
 CLASS_BITS = 8
 """Bits of a class that is the answer of a token. Several are in a word of a result, the first one lowest."""

@@ -43,10 +43,12 @@ def makes(monkeypatch):
     """Stands in for Verilator and the compiler: the Verilog of each build made, into an empty simulator."""
     made = []
 
-    def make(folder: Path, log: Path, sources: dict[str, str], flags: list[str]) -> None:
+    def make(
+        folder: Path, log: Path, sources: dict[str, str], flags: list[str], variables: dict[str, str]
+    ) -> None:
         for name in (*OUTPUTS, "ports.vh"):
             (folder / name).write_text(f"{name} of {sources['top.v']}")
-        made.append((sources["top.v"], flags))
+        made.append((sources["top.v"], flags, variables))
 
     monkeypatch.setattr(build_module, "_make", make)
     return made
@@ -79,10 +81,12 @@ def test_an_unchanged_design_is_not_built_again(makes, tmp_path):
 
 
 def test_a_changed_design_is_built_again(makes, tmp_path):
-    for component, arguments in ((Loopback(1), {}), (Loopback(2), {}), (Loopback(2), {"threads": 2})):
+    ways = {}, {"threads": 2}, {"brief": True}
+    for component, arguments in ((Loopback(1), {}), *((Loopback(2), way) for way in ways)):
         build(component, tmp_path / "simulator", **arguments)
-    assert len({text for text, _ in makes}) == 2
+    assert len({text for text, *_ in makes}) == 2
     assert makes[2][1][-2:] == ["--threads", "2"]
+    assert [variables["OPT_FAST"] for *_, variables in makes] == ["-O1", "-O1", "-O1", "-Og"]
 
 
 def test_an_identity_replaces_making_the_component(makes, tmp_path):
