@@ -30,17 +30,6 @@ def tree(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def noticed(tree):
-    """The tests that were asked first, or have noticed a mutant. One that fails anyway in a copy of the tree,
-    or is not there any more, would notice everything: at the end they all run without a mutant, at once.
-    """
-    names: list[str] = []
-    yield names
-    if names:
-        tree.measure(tuple(dict.fromkeys(names)))
-
-
-@pytest.fixture(scope="session")
 def campaign():
     """The results of the last one, which know the tests that notice most mutants."""
     return Results(RESULTS)
@@ -51,14 +40,14 @@ SAMPLE = sorted(filter(places, files()), key=lambda path: sha256(path.encode()).
 
 
 @pytest.mark.parametrize("path", SAMPLE)
-def test_a_mutant_is_noticed(path, tree, noticed, campaign):
+def test_a_mutant_is_noticed(path, tree, campaign):
     mutant = min(places(path), key=lambda mutant: rank(SEED, path, mutant))
-    # All of these are tests themselves: not once more before each mutant.
-    last = campaign.killer(path, mutant)
-    tree.baseline |= dict.fromkeys([*benches(path), *([(last.test,)] if last else [])], 60.0)
-    result = outcome(tree, path, mutant, "", last=last)
+    tree.baseline |= dict.fromkeys(benches(path), 60.0)  # they are tests themselves: not once more without it
+    result = outcome(tree, path, mutant, "", last=campaign.killer(path, mutant))
     assert result.outcome in KILLERS, mutant
-    noticed.extend(each for each in (result.test, last.test if last else "") if "::" in each)
-    if "::" not in result.test:  # its tests could not be loaded
+    # A test that fails anyway in a copy of the tree would notice everything.
+    if "::" in result.test:
+        tree.measure((result.test,))
+    else:
         tree.baseline.pop(benches(path)[0])
         tree.measure(benches(path)[0])
