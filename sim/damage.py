@@ -228,6 +228,7 @@ class NoisyHost(Noise, UsbHost):
         if not order[-1][1]:  # a reset of the bus
             return super()._exchange(order)
         if not sent[-1][1]:
-            super()._exchange([(what & ~Order.LISTEN, packet) for what, packet in sent if packet])
+            if left := [(what & ~Order.LISTEN, packet) for what, packet in sent if packet]:
+                super()._exchange(left)
             return b""
         return self._damaged(super()._exchange([each for each in sent if each[1]]), outward=False)

@@ -1,16 +1,17 @@
 """Damage on the link of the real RTL, hundreds of times: never wrong logits, never silence for good."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from haarlequin.hw.link.protocol import HEADER_BYTES, Decoder
-from haarlequin.hw.presets import CONFIGS
 from haarlequin.models.common.places import build_folder
-from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, NoisyLine
+from haarlequin.sim.damage import BUS_FAULTS, FAULTS, RESET, NoisyHost, NoisyLine
 from haarlequin.sim.ethernet.damage import FRAME_FAULTS
 from haarlequin.sim.noise import campaign, noisy, small_model
+from haarlequin.sim.usb.transactor import Order
 from haarlequin.sw.devices import CompiledModel
 from haarlequin.sw.devices.link import LinkDevice
 from haarlequin.sw.devices.simulated import SimulatedLine
@@ -29,9 +30,6 @@ def model():
 
 def outcome_of(model, faults, seed, kind="bytes"):
     machine, (_, images) = MACHINES["4x16"], small_model(MACHINES["4x16"])
-    if kind == "udp":  # the machine whose simulator with Ethernet other tests have, too
-        machine = CONFIGS["16x64"]
-        model, _ = small_model(machine)
     line, noise = noisy(kind, machine, seed)
     with LinkDevice(line) as device:
         device.load(model)
@@ -81,3 +79,12 @@ def test_tables_with_a_flipped_bit_are_seen(model):
         device.load(CompiledModel(replace(model.tables, words=words)))
         runs = campaign(device, line, model, small_model(MACHINES["4x16"])[1], 1, seed=1)
         assert next(runs).wrong
+
+
+def test_a_handshake_of_usb_that_is_lost_whole():
+    """Nothing is sent then, and nothing comes."""
+    host = NoisyHost(SimpleNamespace(cycle=0), 48_000_000, seed=1)
+    host.kinds = {"lost": lambda stream, at, dice: b""}
+    host.arm("lost", outward=True, distance=0)
+    assert host._exchange([(Order(0), b"\xd2")]) == b""
+    assert host.happened
