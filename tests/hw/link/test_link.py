@@ -415,7 +415,7 @@ def test_no_more_images_than_sequence_numbers():
 @pytest.mark.parametrize(("gaps", "stalls"), GAPS_AND_STALLS)
 @pytest.mark.parametrize("capacity", [1, 2, 9])
 def test_images_that_wait_for_room(capacity, gaps, stalls):
-    """None is refused. One that waits holds up what is behind it, and a byte of its own payload, too."""
+    """None is refused. One that waits holds up all bytes after its header."""
 
     async def script(bench):
         bench.capacity, bench.compute = capacity, None
