@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
-from haarlequin.sim.fifo_board import CYCLES as FIFO_BOARD_CYCLES
+from haarlequin.sim import fifo_board, spi_board
 from haarlequin.sim.spi_board import BYTE, SimulatedBus
 from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sim.usb.transactor import Order
@@ -70,6 +70,8 @@ class Noise:
 
     kinds: Mapping[str, Callable[..., bytes]] = FAULTS
     """The faults that may happen, beside a `RESET`."""
+    seconds: Callable[[], float]
+    """A function that returns the time in the simulation."""
 
     def __init__(self, seed: int):
         self._dice = random.Random(seed)
@@ -120,6 +122,10 @@ class NoisyLine(Noise, Line):
                 return left
         return came
 
+    def seconds(self) -> float:
+        """The time in the simulation."""
+        return self._line.simulation.cycle / CLOCK_HZ
+
     def close(self) -> None:
         """End the simulation."""
         self._line.close()
@@ -150,6 +156,10 @@ class NoisyBus(Noise):
                 self.happened = True
         came = before + (self._bus.exchange(data) if data else b"")
         return self._damaged(came, outward=False)
+
+    def seconds(self) -> float:
+        """The time in the simulation."""
+        return self.simulation.cycle / spi_board.HERTZ
 
     def close(self) -> None:
         """End the simulation."""
@@ -186,13 +196,17 @@ class NoisyFifo(Noise):
         came = self._fifo.read()
         return self._damaged(came, outward=False) if came else came
 
+    def seconds(self) -> float:
+        """The time in the simulation."""
+        return self.simulation.cycle / fifo_board.HERTZ
+
     def close(self) -> None:
         """End the simulation."""
         self._fifo.close()
 
     def _reset(self) -> None:
         """Reset the accelerator, if that is the fault and it is time."""
-        due = self.simulation.cycle - self._looked_at >= self._distance * FIFO_BOARD_CYCLES
+        due = self.simulation.cycle - self._looked_at >= self._distance * fifo_board.CYCLES
         if self._kind == RESET and not self.happened and due:
             self.simulation.restart()
             self.happened = True

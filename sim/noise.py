@@ -64,6 +64,13 @@ class Outcome:
     reported: int = 0
     """Images that the host was told have no answer."""
     wrong: int = 0
+    delays: list[float] = field(default_factory=list)
+    """Seconds in the simulation by which the images of each fault took longer than without it."""
+
+    def recovery(self) -> str:
+        """A sentence on how long the line takes after a fault."""
+        half, most = np.quantile(self.delays, [0.5, 1.0]) * 1e3
+        return f"half of the faults cost {half:.3g} ms or less, the worst {most:.3g} ms"
 
 
 def campaign(
@@ -78,6 +85,7 @@ def campaign(
     dice, outcome = random.Random(seed), Outcome()
     kinds = (*noise.kinds, RESET)
     expected = model.golden(images)
+    usual = {load: _usual(device, noise, model, images, load) for load in (False, True)}
     loading = sum(len(words) for words in model.placed.words.values()) * 8
     while outcome.faults.total() < faults:
         kind = dice.choice(kinds)
@@ -85,7 +93,7 @@ def campaign(
         reach = (loading if outward else 400) if load else IMAGES * (images[0].size + 14 if outward else 70)
         noise.arm(kind, outward, dice.randrange(3 * model.placed.cycles if kind == RESET else reach))
         chosen = [dice.randrange(len(images)) for _ in range(IMAGES)]
-        answered = 0
+        answered, began = 0, noise.seconds()
         try:
             if load:
                 device.load(model)
@@ -99,7 +107,17 @@ def campaign(
             place = "loading" if load else "images"
             direction = "" if kind == RESET else ", to it" if outward else ", from it"
             outcome.faults[f"{kind} ({place}{direction})"] += 1
+            outcome.delays.append(max(0.0, noise.seconds() - began - usual[load]))
             yield outcome
+
+
+def _usual(device: LinkDevice, noise: Noise, model: CompiledModel, images: np.ndarray, load: bool) -> float:
+    """Seconds in the simulation that the images of a fault take without one, after loading or not."""
+    began = noise.seconds()
+    if load:
+        device.load(model)
+    list(device.run(images[:IMAGES]))
+    return noise.seconds() - began
 
 
 def small_machine() -> AcceleratorConfig:
@@ -187,6 +205,8 @@ def main(argv: list[str] | None = None) -> None:
         f"{total} faults: {outcome.answered} images answered, {outcome.reported} reported as unanswered, "
         f"{outcome.wrong} with wrong logits"
     )
+    if total:
+        says += f"; {outcome.recovery()}"
     print(f"\n{says}")
     passed = not outcome.wrong and total >= arguments.faults
     ledger.write("noise", f'make noise ARGS="--line {arguments.line}"', passed, says)

@@ -20,6 +20,9 @@ from haarlequin.sw.verilated.simulation import CHUNK, Simulation
 CYCLES = 2
 """Cycles of the bench for one of SCK, and of the accelerator."""
 
+HERTZ = CYCLES * CLOCK_HZ
+"""The bench's clock."""
+
 BYTE = 8 * CYCLES
 """Cycles of the bench for a byte."""
 
@@ -142,10 +145,9 @@ class SimulatedSpiLine(SpiLine):
     """The host's own line over a simulated bus, with the accelerator's time."""
 
     def __init__(self, bus: _Bus):
-        hertz = CYCLES * CLOCK_HZ
         # An answer comes as soon as in any simulation; then a poll and a chunk of it have to come in whole.
-        latency = (4096 * CYCLES + (POLL + CHUNK) * BYTE) / hertz
-        super().__init__("spi:sim", bus, lambda: bus.simulation.cycle / hertz, latency)
+        latency = (4096 * CYCLES + (POLL + CHUNK) * BYTE) / HERTZ
+        super().__init__("spi:sim", bus, lambda: bus.simulation.cycle / HERTZ, latency)
 
 
 def spi_simulator(machine: AnyConfig, folder: Path, notice: Notice = say) -> Path:

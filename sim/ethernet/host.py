@@ -35,15 +35,13 @@ class Cable:
 
     def __init__(self, simulation: Simulation):
         self.simulation = simulation
-        self._before = 0
         self._came, self._frames = bytearray(), deque[bytes]()
 
     @property
     def cycle(self) -> int:
-        """Cycles of the bench since the beginning, also where it was restarted."""
-        return self._before + self.simulation.cycle
+        """Cycles of the bench since the beginning."""
+        return self.simulation.cycle
 
-    @property
     def seconds(self) -> float:
         """The time in the simulation."""
         return self.cycle / HERTZ
@@ -58,9 +56,9 @@ class Cable:
 
     def take(self, seconds: float) -> bytes | None:
         """The next bytes on the line from the board, a frame or not; None if there are none so long."""
-        end = self.seconds + seconds
+        end = self.seconds() + seconds
         while not self._frames:
-            left = round((end - self.seconds) * HERTZ)
+            left = round((end - self.seconds()) * HERTZ)
             if left <= 0 and not self.simulation.waiting:
                 return None
             self._came += self.simulation.receive(max(CHUNK, min(left, 16 * CHUNK)))
@@ -81,7 +79,6 @@ class Cable:
 
     def restart(self) -> None:
         """Reset the accelerator and the PHY."""
-        self._before = self.cycle
         self.simulation.restart()
         self._came.clear()
         self._frames.clear()
@@ -118,9 +115,9 @@ class SimulatedSocket:
 
     def recv(self, bufsize: int) -> bytes:
         """The next datagram; raises TimeoutError where none comes."""
-        end = self._cable.seconds + self._timeout
+        end = self._cable.seconds() + self._timeout
         while not self._datagrams:
-            if not self._hear(max(0.0, end - self._cable.seconds)):
+            if not self._hear(max(0.0, end - self._cable.seconds())):
                 raise TimeoutError("timed out")
         return self._datagrams.popleft()[:bufsize]
 
@@ -154,9 +151,9 @@ class SimulatedSocket:
         asked = packets.arp(1, MAC, IP, bytes(6), self._address.ip)
         for _ in range(3):
             self._cable.send(packets.ethernet(packets.EVERYONE, MAC, packets.ARP, asked))
-            end = self._cable.seconds + ARP_SECONDS
-            while not self._mac and self._cable.seconds < end:
-                self._hear(end - self._cable.seconds)
+            end = self._cable.seconds() + ARP_SECONDS
+            while not self._mac and self._cable.seconds() < end:
+                self._hear(end - self._cable.seconds())
             if self._mac:
                 return self._mac
         raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
@@ -172,4 +169,4 @@ class SimulatedUdpLine(UdpLine):
 
     def __init__(self, cable: Cable, socket: UdpSocket | None = None):
         socket, self.exact = socket or SimulatedSocket(cable), cable.exact
-        super().__init__("udp:sim", socket, lambda: cable.seconds, LATENCY, LATENCY)
+        super().__init__("udp:sim", socket, cable.seconds, LATENCY, LATENCY)

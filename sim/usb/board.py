@@ -33,8 +33,7 @@ SERIAL = "simulated"
 class UsbBoard(wiring.Component):
     """An accelerator with a `UsbDevice`, whose wires go to a `HostPort`.
 
-    A restart
-    resets the accelerator and the port, and leaves the device as it is, as the button of a board does.
+    A restart resets accelerator and port, and leaves the device as it is, as the button of a board does.
     """
 
     rx: In(stream.Signature(8))  # type: ignore[valid-type]

@@ -57,13 +57,13 @@ class UsbHost:
         self.simulation, self._hertz, self._answers_chirps = simulation, hertz, answers_chirps
         self.speed = FULL_SPEED
         self.packets = self._begun_at = 0
-        self._address, self._frame, self._next_frame, self._before = 0, 0, 0, 0
+        self._address, self._frame, self._next_frame = 0, 0, 0
         self._toggles: dict[int, bool] = {}
 
     @property
     def cycle(self) -> int:
         """Cycles of the bench since it began."""
-        return self._before + self.simulation.cycle
+        return self.simulation.cycle
 
     def seconds(self) -> float:
         """The time since the bench began."""
@@ -71,7 +71,6 @@ class UsbHost:
 
     def restart(self) -> None:
         """Reset all but the device, as the button of a board does, and the port."""
-        self._before = self.cycle
         self.simulation.restart()
 
     # Transfers

@@ -24,7 +24,7 @@ class Simulation:
     def __init__(self, folder: Path):
         self._library = _load(folder / "library.so")
         self._bench = self._library.bench_open()
-        self._to_send = bytearray()
+        self._to_send, self._before = bytearray(), 0
         # ctypes lets other threads run during a call, so a lock is needed. It is reentrant, because the
         # garbage collector may call a method within another one.
         self._lock, self._closed = threading.RLock(), False
@@ -52,6 +52,7 @@ class Simulation:
         """Reset the component, and drop the bytes that are on their way to it."""
         with self._open() as bench:
             self._to_send.clear()
+            self._before += self._library.bench_cycle(bench)
             self._library.bench_restart(bench)
 
     @property
@@ -62,9 +63,9 @@ class Simulation:
 
     @property
     def cycle(self) -> int:
-        """Clock edges since the reset."""
+        """Clock edges since the beginning; a restart takes none, and the clock of a host goes on."""
         with self._open() as bench:
-            return self._library.bench_cycle(bench)
+            return self._before + self._library.bench_cycle(bench)
 
     def close(self) -> None:
         """End the simulation; using it after that raises ValueError."""

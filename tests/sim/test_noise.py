@@ -60,6 +60,8 @@ def test_many_faults_and_no_wrong_logits(model, kind, known, faults):
     assert outcome.wrong == 0
     assert outcome.answered + outcome.reported >= 3 * faults
     assert outcome.reported <= 3 * faults / 100  # a fault is no excuse: hardly any image is lost to one
+    assert len(outcome.delays) == faults
+    assert 0 < max(outcome.delays) < 1  # seconds
 
 
 def test_a_host_that_looks_at_no_crc_is_seen(model, monkeypatch):
@@ -76,8 +78,9 @@ def test_tables_with_a_flipped_bit_are_seen(model):
     line = NoisyLine(SimulatedLine(simulator(MACHINES["4x16"], build_folder("sim"))), 1)
     words = {**model.tables.words, "weights": [word ^ 1 for word in model.tables.words["weights"]]}
     with LinkDevice(line) as device:
-        device.load(CompiledModel(replace(model.tables, words=words)))
-        runs = campaign(device, line, model, small_model(MACHINES["4x16"])[1], 1, seed=1)
+        broken = CompiledModel(replace(model.tables, words=words), model.golden)
+        device.load(broken)
+        runs = campaign(device, line, broken, small_model(MACHINES["4x16"])[1], 1, seed=1)
         assert next(runs).wrong
 
 

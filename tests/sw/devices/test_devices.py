@@ -123,7 +123,7 @@ def device(request, model):
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             cable = Cable(Simulation(ethernet_simulator(MACHINE, build_folder("sim"))))
             patch.setattr(udp_port, "_connected", lambda host, port: SimulatedSocket(cable))
-            patch.setattr(udp_port, "time", SimpleNamespace(monotonic=lambda: cable.seconds))
+            patch.setattr(udp_port, "time", SimpleNamespace(monotonic=cable.seconds))
             patch.setattr(udp_port, "LATENCY", UDP_LATENCY)
             patch.setattr(udp_port.UdpLine, "exact", cable.exact)
             patch.setattr(udp_port, "PATIENCE", UDP_LATENCY)
