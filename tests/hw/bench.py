@@ -1,6 +1,7 @@
 """Running a block in Amaranth's own simulator."""
 
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ LIMIT = 40.0
 """Seconds of processor time that a simulation may take; the longest one takes a few. A loop of logic without
 a register never gets to the next cycle.
 """
+TRACED = 4
+"""How many times as long it may take where coverage.py traces it."""
 
 
 @contextmanager
@@ -20,6 +23,8 @@ def limited(seconds: float) -> Iterator[None]:
     def end(*_):
         raise AssertionError(f"the simulation has not ended after {seconds:g} s of processor time")
 
+    if sys.gettrace():
+        seconds *= TRACED
     before = signal.signal(signal.SIGVTALRM, end)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:

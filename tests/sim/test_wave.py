@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 from bisect import bisect_right
 from pathlib import Path
 from types import SimpleNamespace
@@ -370,7 +369,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
 
     def interrupted(*_):
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(fst, "_scope", interrupted)
     with pytest.raises(SystemExit) as ended:

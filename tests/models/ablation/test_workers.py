@@ -82,7 +82,7 @@ def test_processes_end_with_the_one_that_began_them(tmp_path):
         env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
     )
-    for _ in range(1200):
+    for _ in range(6000):
         if len(logs := list(tmp_path.glob("*/log.csv"))) == 2 or process.poll() is not None:
             break
         time.sleep(0.1)
