@@ -14,9 +14,12 @@ from haarlequin.sim.usb.host import UsbHost
 from haarlequin.sw.devices import CompiledModel, open_device, usb_port
 from haarlequin.sw.targets import compile_model
 from haarlequin.sw.verilated.simulation import Simulation
-from tests.small_machines import SMALLEST, SMALLEST_MODEL
+from tests.small_machines import MACHINES, SMALLEST_MODEL
 
 pytestmark = pytest.mark.slow
+
+MACHINE = MACHINES["4x16"]
+"""One whose simulator others build, too."""
 
 
 class LooseHost(UsbHost):
@@ -34,7 +37,7 @@ class LooseHost(UsbHost):
 @pytest.fixture
 def host(monkeypatch):
     """The only one of this computer."""
-    simulation = Simulation(usb_simulator(SMALLEST, build_folder("sim")))
+    simulation = Simulation(usb_simulator(MACHINE, build_folder("sim")))
     found = LooseHost(simulation, HERTZ)
     backend = SimulatedBackend(found)
     monkeypatch.setattr(usb_port, "_libusb", lambda: backend)
@@ -49,7 +52,7 @@ def test_a_board_that_is_unplugged_in_mid_run_and_plugged_in_again(host):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with open_device("usb:", None) as device:
         assert device.name == f"usb:{SERIAL}"
-        device.load(CompiledModel(compile_model(model, SMALLEST).compiled(), model))
+        device.load(CompiledModel(compile_model(model, MACHINE).compiled(), model))
         came = []
         for i, result in enumerate(device.run(images)):
             came.append(result.answer)
