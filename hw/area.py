@@ -17,7 +17,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from haarlequin.hw.attention.softmax import BinarySoftmax, RowMaximum
+from haarlequin.hw.attention.row_maximum import RowMaximum
+from haarlequin.hw.attention.softmax import BinarySoftmax
 from haarlequin.hw.bitstream.report import by_module
 from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.boards import BOARDS

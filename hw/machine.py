@@ -9,8 +9,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
 
-from haarlequin.hw.codes import OperationCode, ResultPart
-from haarlequin.hw.common.counters import Counters
+from haarlequin.hw.codes import OperationCode
+from haarlequin.hw.common.counters import COUNTER_BITS, Counters
 from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.common.host_bus import HostBus
 from haarlequin.hw.common.pipeline import registered, streamed
@@ -18,14 +18,13 @@ from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.answers import Answers
 from haarlequin.hw.ends.head import Head
 from haarlequin.hw.ends.images import Images
+from haarlequin.hw.ends.results import image_answers, send_results
 from haarlequin.hw.lanes.layers import Layers
 from haarlequin.hw.lanes.trace import trace_layout
 from haarlequin.hw.link.identity import Memory, numbers
 from haarlequin.hw.link.ports import machine_ports
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY
-from haarlequin.hw.program import SETTINGS_WORD, settings_layout
-
-COUNTER_BITS = 32
+from haarlequin.hw.settings import SETTINGS_WORD, settings_layout
 
 
 @cache
@@ -143,6 +142,8 @@ class Machine(wiring.Component):
         m = Module()
         layers, images, head = self._layers, self._images, self._head
         m.submodules.layers, m.submodules.images, m.submodules.head = layers, images, head
+        if self._answers:
+            m.submodules.answers = self._answers
         settings = self._host(m)
         m.d.comb += [
             layers.settings.eq(settings),
@@ -165,7 +166,15 @@ class Machine(wiring.Component):
             layers.x.eq(images.word),
             images.ready.eq(layers.x_ready),
         ]
-        self._results(m, settings, self._ends(m, settings))
+        # The link's checksum is on the other side of it, and the answers come a long way.
+        results = stream.Signature(self.results.payload.shape()).create()
+        wiring.connect(m, skid_buffer(m, results), wiring.flipped(self.results))
+        answers = image_answers(m, layers.sums, settings, head, self._answers)
+        send_results(m, results, self.result_words, answers, settings, layers, images, head)
+        flying = Signal(4)
+        gone = self.results.valid & self.results.ready & self.results.p.last
+        m.d.sync += flying.eq(flying + self.commit - gone)
+        m.d.comb += self.idle.eq(flying == 0)
         for name, _ in layers.trace.shape():
             m.d.comb += self.trace[name].eq(layers.trace[name])
         m.d.comb += [
@@ -221,86 +230,6 @@ class Machine(wiring.Component):
         answer = Mux(counted, counters.answer, of_settings)
         m.d.comb += bus.before.eq(registered(m, answer.word_select(position, 8)))
         return settings
-
-    def _ends(self, m: Module, settings: data.View) -> stream.Interface:
-        """Sums go into the head, or one by one to the answers of tokens. Returns what comes of them."""
-        layers, head, answers = self._layers, self._head, self._answers
-        # All of the head waits where a logit is not taken: that is for a register to say.
-        logits = skid_buffer(m, head.logits)
-        if answers is None:
-            wiring.connect(m, layers.sums, head.sums)
-            return logits
-        m.submodules.answers = answers
-        by_token = streamed(m, settings.answers != 0)
-        out = stream.Signature(signed(COUNTER_BITS)).create()
-        m.d.comb += [
-            answers.tokens.eq(settings.answers),
-            answers.classes.eq(settings.classes),
-            answers.whole.eq(settings.whole),
-            answers.logits.p.eq(layers.sums.p),
-            answers.logits.valid.eq(layers.sums.valid & by_token),
-            head.sums.p.eq(layers.sums.p),
-            head.sums.valid.eq(layers.sums.valid & ~by_token),
-            layers.sums.ready.eq(by_token | head.sums.ready),
-            out.p.eq(Mux(by_token, answers.words.p, logits.p)),
-            out.valid.eq(Mux(by_token, answers.words.valid, logits.valid)),
-            answers.words.ready.eq(out.ready & by_token),
-            logits.ready.eq(out.ready & ~by_token),
-        ]
-        return out
-
-    def _results(self, m: Module, settings: data.View, answers: stream.Interface) -> None:
-        """Send the answers as they come, then the cycles and saturations of their image."""
-        layers, images, head = self._layers, self._images, self._head
-        results = stream.Signature(self.results.payload.shape()).create()
-        # The link's checksum is on the other side of it, and the answers come a long way.
-        wiring.connect(m, skid_buffer(m, results), wiring.flipped(self.results))
-        # ``cycles`` and ``clipped`` are for the image in the layers. The other two are for the image whose
-        # result is sent next, and which holds the head until then.
-        cycles, own_cycles, clipped, own_clipped = (Signal(COUNTER_BITS) for _ in range(4))
-        finished, holding = Signal(), Signal()
-        m.d.sync += cycles.eq(cycles + 1)
-        with m.If(layers.done):
-            m.d.sync += [own_cycles.eq(cycles), own_clipped.eq(layers.clipped + clipped), finished.eq(1)]
-        with m.If(layers.begin):
-            m.d.sync += [cycles.eq(1), clipped.eq(images.clipped)]
-
-        number, part = Signal.like(self.result_words), Signal(ResultPart)
-        last_answer = number == streamed(m, self.result_words - 3)
-        of_head = Mux(settings.answers == 0, head.clipped, 0)
-        saturations = Signal(COUNTER_BITS)
-        m.d.sync += saturations.eq(own_clipped + of_head)
-        sent = results.valid & results.ready
-        m.d.comb += [
-            answers.ready.eq((part == ResultPart.ANSWERS) & results.ready),
-            results.valid.eq(Mux(part == ResultPart.ANSWERS, answers.valid, finished)),
-            results.p.word.eq(
-                Mux(
-                    part == ResultPart.ANSWERS,
-                    answers.payload,
-                    Mux(part == ResultPart.CYCLES, own_cycles, saturations),
-                )
-            ),
-            results.p.answer.eq(part == ResultPart.ANSWERS),
-            results.p.last.eq(part == ResultPart.SATURATIONS),
-            layers.head_free.eq(~holding),
-        ]
-        with m.If(sent):
-            with m.If(part == ResultPart.ANSWERS):
-                m.d.sync += number.eq(Mux(last_answer, 0, number + 1))
-                m.d.sync += part.eq(Mux(last_answer, ResultPart.CYCLES, ResultPart.ANSWERS))
-            with m.Else():
-                ends = part == ResultPart.SATURATIONS
-                m.d.sync += part.eq(Mux(ends, ResultPart.ANSWERS, ResultPart.SATURATIONS))
-        with m.If(sent & results.p.last):
-            m.d.sync += [holding.eq(0), finished.eq(0)]
-        with m.If(layers.holds_head):
-            m.d.sync += holding.eq(1)
-
-        flying = Signal(4)
-        gone = self.results.valid & self.results.ready & self.results.p.last
-        m.d.sync += flying.eq(flying + self.commit - gone)
-        m.d.comb += self.idle.eq(flying == 0)
 
 
 def _bits(shape: ShapeLike) -> int:

@@ -1,52 +1,48 @@
 """Accelerators that have a name, each for a network and a board, and `accelerator`, which finds one."""
 
+from dataclasses import replace
+
 from haarlequin.hw.config import AcceleratorConfig, AnyConfig, ScalarConfig
 from haarlequin.models.common.errors import ConfigError
+
+_DIGITS = AcceleratorConfig(
+    name="2x64",
+    lanes=2,
+    width=64,
+    weights=4096,
+    constants=4096,
+    local=512,
+    tokens=512,
+    signs=80,
+    bank_a=1024,
+    bank_b=1024,
+    program=7168,
+    macs=2,
+    pixels=2 * 64,
+    max_columns=4,
+    max_tokens=16,
+    max_channels=64,
+    max_patch_length=4,
+    rows=32,
+)
 
 CONFIGS: dict[str, AnyConfig] = {
     config.name: config
     for config in (
         # for digits, with the fewest cells
-        AcceleratorConfig(
-            name="2x64",
-            lanes=2,
-            width=64,
-            weights=4096,
-            constants=4096,
-            local=512,
-            tokens=512,
-            signs=80,
-            bank_a=1024,
-            bank_b=1024,
-            program=7168,
-            macs=2,
-            pixels=2 * 64,
-            max_columns=4,
-            max_tokens=16,
-            max_channels=64,
-            max_patch_length=4,
-            rows=32,
-        ),
+        _DIGITS,
         # for digits, in half the time
-        AcceleratorConfig(
+        replace(
+            _DIGITS,
             name="4x64",
             lanes=4,
-            width=64,
             weights=3584,
             constants=3584,
             local=256,
-            tokens=512,
-            signs=80,
             bank_a=512,
             bank_b=512,
             program=4096,
             macs=4,
-            pixels=2 * 64,
-            max_columns=4,
-            max_tokens=16,
-            max_channels=64,
-            max_patch_length=4,
-            rows=32,
         ),
         # for cifar10-nano, in 56 block RAMs
         AcceleratorConfig(
@@ -240,10 +236,8 @@ CONFIGS: dict[str, AnyConfig] = {
             max_classes=1000,
             rows=1024,
         ),
-        # for digits, in an iCE40
-        ScalarConfig(name="scalar"),
-        # for digits, in 43 block RAMs
-        ScalarConfig(name="scalar-43k", data=43 * 1024, pixels=2 * 64),
+        ScalarConfig(name="scalar"),  # for digits, in an iCE40
+        ScalarConfig(name="scalar-43k", data=43 * 1024, pixels=2 * 64),  # for digits, in 43 block RAMs
     )
 }
 

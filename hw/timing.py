@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from haarlequin.hw.attention.attention import attention_latency
-from haarlequin.hw.attention.softmax import maximum_latency
+from haarlequin.hw.attention.row_maximum import maximum_latency
 from haarlequin.hw.common.pipeline import SPREAD
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.haar_unit import HaarUnit

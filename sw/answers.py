@@ -44,7 +44,7 @@ def setting(config: ModelConfig, whole: bool = False) -> dict[str, int]:
 
 
 def first_word(config: ModelConfig, whole: bool) -> int:
-    """The first word of a machine's settings, which are these (`hw.program.settings_layout`)."""
+    """The first word of a machine's settings, which are these (`hw.settings.settings_layout`)."""
     given = setting(config, whole)
     return given["result_words"] | given["whole"] << _WHOLE | given["answers"] << _TOKENS
 

@@ -1,6 +1,4 @@
-"""The binary softmax, without division: each row's largest score, then the keys that pass its threshold."""
-
-from collections.abc import Callable, Sequence
+"""The binary softmax, without division: the keys of a row that pass its threshold."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -8,8 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from haarlequin.hw.attention.tiles import tree, words
 from haarlequin.hw.common.pipeline import registered, streamed
-from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.common.sizes import check_positive
 from haarlequin.models import arithmetic
 from haarlequin.models.widths import Widths
 
@@ -17,91 +16,9 @@ SHIFTS = (2, 5)
 """The lowest and the highest shift r of the EXP index, for heads of 1 to 64 channels."""
 
 
-def maximum_latency(lanes: int) -> int:
-    """Cycles from a tile of `RowMaximum` to the first query that sees it."""
-    return 2 + ceil_log2(lanes)
-
-
 def softmax_latency(lanes: int) -> int:
     """Cycles from the last tile of a row into `BinarySoftmax` to the first tile of the row out of it."""
     return 7 + ceil_log2(lanes)
-
-
-class RowMaximum(wiring.Component):
-    """Finds the largest score max_j P_ij of each row i while the scores are made.
-
-    It takes one tile per cycle, that is the scores of ``lanes`` keys of one row. Tiles of one row may follow
-    one another at any distance, even in consecutive cycles.
-
-    Parameters
-    ----------
-    lanes : int
-        Keys of a tile.
-    score_bits : int
-        The width of a score.
-    max_rows : int
-        The number of rows whose maximum is kept.
-
-    Members
-    -------
-    tiles : In(stream.Signature, always_ready)
-        The tiles. A payload has ``scores``, unsigned, with lane 0 lowest; ``keys``, one bit for each lane,
-        which is 1 if the lane has a key; ``row``; and ``first`` for the first tile of a row, which starts its
-        maximum anew.
-    query : In(range(max_rows))
-        The row whose maximum is asked for.
-    maximum : Out(score_bits)
-        The maximum of the row that ``query`` named in the cycle before. It covers the tiles that came at
-        least `latency` cycles before the query.
-    """
-
-    def __init__(self, lanes: int, score_bits: int, max_rows: int):
-        _check_positive("RowMaximum", lanes=lanes, score_bits=score_bits, max_rows=max_rows)
-        self.lanes = lanes
-        self.score_bits = score_bits
-        self.max_rows = max_rows
-        tile = {"scores": lanes * score_bits, "keys": lanes, "row": range(max_rows), "first": 1}
-        super().__init__(
-            {
-                "tiles": In(stream.Signature(data.StructLayout(tile), always_ready=True)),
-                "query": In(range(max_rows)),
-                "maximum": Out(score_bits),
-            }
-        )
-
-    @property
-    def latency(self) -> int:
-        """Cycles from a tile to the first query that sees it: 2 + ⌈log2 lanes⌉."""
-        return maximum_latency(self.lanes)
-
-    def elaborate(self, platform):
-        m = Module()
-        tile = self.tiles.p
-        m.submodules.memory = rows = sized_memory(self.score_bits, self.max_rows)
-        write = rows.write_port()
-        # The read ports are transparent: the row's next tile may need what this cycle writes.
-        running, answer = (rows.read_port(transparent_for=[write]) for _ in range(2))
-
-        scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
-        largest = _tree(m, [streamed(m, Mux(key, score, 0)) for score, key in scores], _larger)
-        levels = self.latency - 1  # after so many cycles ``largest`` is there
-        row, valid = streamed(m, tile.row, levels - 1), registered(m, self.tiles.valid, levels)
-        first = streamed(m, tile.first, levels)
-        m.d.comb += running.addr.eq(row)
-        # What is written waits in a register. The next tile may be of the same row, and takes it from there.
-        here = streamed(m, row)
-        same = registered(m, valid & (row == here))
-        data = Signal(self.score_bits, reset_less=True)
-        before = Mux(same, data, running.data)
-        m.d.sync += data.eq(Mux(first | (largest > before), largest, before))
-        m.d.comb += [
-            write.addr.eq(streamed(m, here)),
-            write.data.eq(data),
-            write.en.eq(registered(m, valid)),
-            answer.addr.eq(self.query),
-            self.maximum.eq(answer.data),
-        ]
-        return m
 
 
 class BinarySoftmax(wiring.Component):
@@ -154,7 +71,7 @@ class BinarySoftmax(wiring.Component):
         score_bits: int,
         shifts: tuple[int, int] = SHIFTS,
     ):
-        _check_positive("BinarySoftmax", lanes=lanes, max_tiles=max_tiles, score_bits=score_bits)
+        check_positive("BinarySoftmax", lanes=lanes, max_tiles=max_tiles, score_bits=score_bits)
         pair = isinstance(shifts, tuple) and len(shifts) == 2 and all(isinstance(r, int) for r in shifts)
         if not (pair and 0 <= shifts[0] <= shifts[1]):
             raise ValueError(f"BinarySoftmax shifts must be a window (low, high) from 0 on, not {shifts!r}")
@@ -182,7 +99,7 @@ class BinarySoftmax(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         tile, widths, levels = self.tiles.p, self.widths, ceil_log2(self.lanes)
-        scores = zip(_words(tile.scores, self.lanes), tile.keys, strict=True)
+        scores = zip(words(tile.scores, self.lanes), tile.keys, strict=True)
         entries = [self._entry(m, score, key) for score, key in scores]  # 3 cycles after the tile
         strobe, last = registered(m, self.tiles.valid, 3), streamed(m, tile.last, 3)
 
@@ -194,7 +111,7 @@ class BinarySoftmax(wiring.Component):
         m.d.comb += [write.data.entries.eq(Cat(entries)), write.data.last.eq(last), write.en.eq(strobe)]
         m.d.sync += write.addr.eq(write.addr + strobe)
 
-        total = _tree(m, entries, lambda a, b: a + b)  # 3 + levels
+        total = tree(m, entries, lambda a, b: a + b)  # 3 + levels
         strobe, last = registered(m, strobe, levels), streamed(m, last, levels)
         before = Signal(range(((1 << widths.exp) - 1) * self.lanes * self.max_tiles + 1))
         sum_of_row = Signal.like(before)
@@ -212,7 +129,7 @@ class BinarySoftmax(wiring.Component):
         reading, present = Signal(), Signal()
         m.d.comb += reading.eq(decided | (present & ~read.data.last))
         m.d.sync += [read.addr.eq(read.addr + reading), present.eq(reading)]  # 6 + levels
-        passed = [(entry >= bound) & ~none for entry in _words(read.data.entries, self.lanes)]
+        passed = [(entry >= bound) & ~none for entry in words(read.data.entries, self.lanes)]
         keys, ends = streamed(m, Cat(passed)), streamed(m, read.data.last)
         m.d.comb += [self.chosen.p.keys.eq(keys), self.chosen.p.last.eq(ends)]
         m.d.sync += self.chosen.valid.eq(present)  # 7 + levels
@@ -234,31 +151,3 @@ class BinarySoftmax(wiring.Component):
         with m.If(beyond):
             m.d.sync += index.eq(len(table) - 1)
         return streamed(m, Mux(streamed(m, key, 2), Array(table)[index], 0))
-
-
-def _check_positive(block: str, **arguments: object) -> None:
-    for name, value in arguments.items():
-        if not (isinstance(value, int) and value >= 1):
-            raise ValueError(f"{block} {name} must be a positive integer, not {value!r}")
-
-
-def _words(value: Value, count: int) -> list[Value]:
-    """``value``, cut into ``count`` words of the same width, the lowest first.
-
-    This is not an `ArrayLayout`, because Amaranth would call its elements ``scores[0]``. The abc9 of yosys
-    0.70 takes that for a bit of ``scores`` and stops.
-    """
-    width = len(value) // count
-    return [value.word_select(i, width) for i in range(count)]
-
-
-def _larger(a: Value, b: Value) -> Value:
-    return Mux(a > b, a, b)
-
-
-def _tree(m: Module, values: Sequence[Value], join: Callable[[Value, Value], Value]) -> Value:
-    """All values joined pair by pair into one, ⌈log2⌉ of their number cycles later."""
-    while len(values) > 1:
-        pairs = [streamed(m, join(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
-        values = pairs + [streamed(m, value) for value in values[2 * len(pairs) :]]
-    return values[0]

@@ -5,6 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from haarlequin.hw.common.sizes import check_positive
+
+COUNTER_BITS = 32
+"""Bits of what is counted over an image, such as its cycles: a word of a result."""
+
 
 class Counters(wiring.Component):
     """A set of counters, one of which counts each cycle. They start at 0 and wrap around.
@@ -28,9 +33,7 @@ class Counters(wiring.Component):
     """
 
     def __init__(self, count: int, bits: int):
-        for name, value in (("count", count), ("bits", bits)):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"Counters {name} must be a positive integer, not {value!r}")
+        check_positive("Counters", count=count, bits=bits)
         self.count = count
         super().__init__({"index": In(range(count)), "addr": In(range(count)), "answer": Out(bits)})
 

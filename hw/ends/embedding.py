@@ -1,13 +1,20 @@
 """The patch embedding, beside the lanes: a few multipliers that already work on the next image."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.flow_control import counter, stages
+from haarlequin.hw.common.sizes import check_positive
 from haarlequin.hw.common.tables import TableRead, table_memories, table_ports
+from haarlequin.hw.ends.patch_walk import walk_patches
 from haarlequin.hw.lanes.postprocess import round_shift, saturate
 from haarlequin.models.widths import Widths
+
+Group = tuple[list[Signal], Signal, Signal]
+"""The sums of a group, whether they are complete, and whether they are the last of the image."""
+Drained = tuple[Value, Signal, Value]
+"""One of the sums held a cycle ago, whether it is valid, and whether it is the image's last."""
 
 
 def constants_layout(widths: Widths, max_patch_length: int) -> data.StructLayout:
@@ -95,9 +102,7 @@ class Embedding(wiring.Component):
         sizes = {"macs": macs, "max_tokens": max_tokens, "max_channels": max_channels}
         sizes |= {"max_values": max_values, "max_positions": max_positions}
         sizes |= {"max_patch_length": max_patch_length, "max_pixels": max_pixels}
-        for name, value in sizes.items():
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"Embedding {name} must be a positive integer, not {value!r}")
+        check_positive("Embedding", **sizes)
         self.macs, self.widths = macs, widths
         constants = constants_layout(widths, max_patch_length)
         self._acc = constants["bias"].shape
@@ -152,64 +157,18 @@ class Embedding(wiring.Component):
         m = Module()
         pixel, weights, constants, position = table_memories(m, self, self._tables, busy=("pixels",))
         step, move = Signal(), Signal()  # the multipliers advance; the affine advances
-        tags = self._addresses(m, step, pixel, weights)
-        sums, complete, final = self._accumulate(m, step, pixel, weights, tags)
-        total, valid, last = self._drain(m, step, move, sums, complete, final, constants)
-        self._finish(m, move, total, valid, last, constants, position)
+        tags = walk_patches(m, self, step, pixel, weights)
+        drained = self._drain(m, step, move, self._accumulate(m, step, pixel, weights, tags), constants)
+        self._finish(m, move, drained, constants, position)
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
         with m.Elif(self.done):
             m.d.sync += self.busy.eq(0)
         return m
 
-    def _addresses(self, m: Module, step: Signal, pixel: TableRead, weights: TableRead) -> Value:
-        """Walk through the image patch by patch, and through each patch once for every group.
-
-        Returns four bits for each tap, which say that it is the first of a group, the last of a group, the
-        last of the image, and that it is outside the image.
-        """
-        running = Signal()
-        row_corner, corner, line = (Signal.like(pixel.addr) for _ in range(3))
-        taken = running & step
-        byte, in_line = counter(m, self.patch_bytes, taken)
-        line_number, in_group = counter(m, self.patch, taken, inner=in_line)
-        _, in_token = counter(m, self.dim, taken, self.macs, inner=in_group)
-        column, in_row = counter(m, self.columns, taken, inner=in_token)
-        row, in_image = counter(m, self.rows, taken, inner=in_row)
-        before = ((row == 0) & (line_number == 0)) | ((column == 0) & (byte < self.pixel_bytes))
-        below = (row == self.rows - 1) & (line_number == self.patch - 1)
-        right = (column == self.columns - 1) & (byte + self.pixel_bytes >= self.patch_bytes)
-        outside = (self.padding & before) | (self.padding_end & (below | right))
-        begins_group = Signal(init=1)
-        with m.If(taken):
-            m.d.sync += [begins_group.eq(in_group), weights.addr.eq(Mux(in_token, 0, weights.addr + 1))]
-
-        # All of them are modulo the memory: with padding, the first patches begin before the image.
-        following, next_line = pixel.addr + 1, line + self.line_bytes
-        next_row = row_corner + self.step_lines
-        next_corner = Mux(in_row, next_row, corner + self.step_bytes)
-        origin = self.image - Mux(self.padding, self.line_bytes + self.pixel_bytes, 0)
-        with m.If(self.start):
-            m.d.sync += [address.eq(origin) for address in (pixel.addr, line, corner, row_corner)]
-            m.d.sync += running.eq(1)
-        with m.Elif(taken):  # ``taken`` is known last, so it only enables the registers
-            with m.If(in_token):
-                m.d.sync += [address.eq(next_corner) for address in (pixel.addr, line, corner)]
-                m.d.sync += running.eq(~in_image)
-                with m.If(in_row):
-                    m.d.sync += row_corner.eq(next_row)
-            with m.Elif(in_group):
-                m.d.sync += [address.eq(corner) for address in (pixel.addr, line)]
-            with m.Elif(in_line):
-                m.d.sync += [address.eq(next_line) for address in (pixel.addr, line)]
-            with m.Else():
-                m.d.sync += pixel.addr.eq(following)
-        return Cat(begins_group, taken & in_group, taken & in_image, outside)
-
     def _accumulate(
         self, m: Module, step: Signal, pixel: TableRead, weights: TableRead, tags: Value
-    ) -> tuple[list[Signal], Signal, Signal]:
-        """The sums of a group, whether they are complete, and whether they are the last of the image."""
+    ) -> Group:
         m.d.comb += [pixel.en.eq(step), weights.en.eq(step)]
         stage = stages(m, step)
         first, *ends = stage(tags[:3], 3)  # as late as the products
@@ -223,20 +182,9 @@ class Embedding(wiring.Component):
         complete, final = (stage(end) for end in ends)
         return sums, complete, final
 
-    def _drain(
-        self,
-        m: Module,
-        step: Signal,
-        move: Signal,
-        sums: list[Signal],
-        complete: Signal,
-        final: Signal,
-        constants: TableRead,
-    ) -> tuple[Value, Signal, Value]:
-        """Hold the sums of a group while those of the next group grow, and pass them on one by one.
-
-        Returns a sum of those held a cycle ago, whether it is valid, and whether it is the image's last.
-        """
+    def _drain(self, m: Module, step: Signal, move: Signal, group: Group, constants: TableRead) -> Drained:
+        """Hold the sums of a group while those of the next group grow, and pass them on one by one."""
+        sums, complete, final = group
         held = [Signal(self._acc, name=f"held_{k}") for k in range(self.macs)]
         draining, held_final, index = Signal(), Signal(), Signal(range(self.macs))
         last_index = Signal()  # a register: the multipliers wait for it
@@ -262,13 +210,12 @@ class Embedding(wiring.Component):
         self,
         m: Module,
         move: Signal,
-        total: Value,
-        valid: Signal,
-        last: Value,
+        drained: tuple[Value, Signal, Value],
         constants: TableRead,
         position: TableRead,
     ) -> None:
         """Compute the values from the sums: bias, affine, saturation and position."""
+        total, valid, last = drained
         bits, values, stage = self.widths.wide, self.values, stages(m, move)
         m.d.comb += [move.eq(~values.valid | values.ready), constants.en.eq(move), position.en.eq(move)]
         # Constants leave their block RAM late, and wait in a register.

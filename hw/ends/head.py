@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.common.flow_control import counter, stages
+from haarlequin.hw.common.sizes import check_positive
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.lanes.postprocess import round_shift, saturate
 from haarlequin.models.golden import FEATURE_BITS
@@ -60,10 +61,7 @@ class Head(wiring.Component):
     """Cycles from the last sum to a logit, beyond one cycle for each product."""
 
     def __init__(self, widths: Widths, max_tokens: int, max_channels: int, max_classes: int):
-        sizes = {"max_tokens": max_tokens, "max_channels": max_channels, "max_classes": max_classes}
-        for name, value in sizes.items():
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"Head {name} must be a positive integer, not {value!r}")
+        check_positive("Head", max_tokens=max_tokens, max_channels=max_channels, max_classes=max_classes)
         self.max_channels = max_channels
         self._tables = {
             "constants": (constants_layout(widths), max_channels),

@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from haarlequin.hw.common.flow_control import counter, skid_buffer
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.embedding import Embedding
-from haarlequin.hw.program import settings_layout
+from haarlequin.hw.settings import settings_layout
 
 
 class Images(wiring.Component):

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.common.pipeline import registered, spread, streamed
+from haarlequin.hw.common.sizes import check_positive
 
 
 class Pool(wiring.Component):
@@ -19,9 +20,7 @@ class Pool(wiring.Component):
     """
 
     def __init__(self, lanes: int, wide: int, max_tokens: int):
-        for name, value in (("lanes", lanes), ("wide", wide), ("max_tokens", max_tokens)):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"Pool {name} must be a positive integer, not {value!r}")
+        check_positive("Pool", lanes=lanes, wide=wide, max_tokens=max_tokens)
         self.lanes, self.wide = lanes, wide
         self._sum = signed(wide + ceil_log2(max_tokens))
         super().__init__(

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from haarlequin.hw.common.pipeline import registered, spread, streamed
-from haarlequin.hw.common.tables import BANK_SPARE, SlicedMemory
+from haarlequin.hw.common.ram_sizes import BANK_SPARE
+from haarlequin.hw.common.sliced_memory import SlicedMemory
 from haarlequin.hw.config import AcceleratorConfig
 
 

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import streamed
+from haarlequin.hw.common.sizes import check_positive
 from haarlequin.hw.lanes.line_buffer import LineBuffer
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import saturate
@@ -29,9 +30,7 @@ class HaarSplit(wiring.Component):
     LATENCY = 3
 
     def __init__(self, lanes: int, wide: int, max_columns: int):
-        for name, value in (("lanes", lanes), ("wide", wide), ("max_columns", max_columns)):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"HaarSplit {name} must be a positive integer, not {value!r}")
+        check_positive("HaarSplit", lanes=lanes, wide=wide, max_columns=max_columns)
         self.lanes = lanes
         self.wide = wide
         self._tokens = data.ArrayLayout(signed(wide), lanes)

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import streamed
+from haarlequin.hw.common.sizes import check_positive
 from haarlequin.hw.families.carry import Adders, plus, xors
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.lanes.popcount import Popcount, popcount_latency
@@ -24,8 +25,7 @@ class HammingDistance(wiring.Component):
     """
 
     def __init__(self, width: int):
-        if not (isinstance(width, int) and width >= 1):
-            raise ValueError(f"HammingDistance width must be a positive integer, not {width!r}")
+        check_positive("HammingDistance", width=width)
         self.width = width
         super().__init__({"a": In(width), "b": In(width), "distance": Out(width.bit_length())})
 

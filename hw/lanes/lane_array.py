@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import GROUP, SPREAD, lane_words, registered, spread, streamed
+from haarlequin.hw.common.sizes import check_positive
 from haarlequin.hw.lanes.binary_lane import BinaryLane, lane_latency
 from haarlequin.hw.lanes.popcount import Popcount
 from haarlequin.hw.lanes.postprocess import PostProcess, lane_constants
@@ -60,8 +61,7 @@ class LaneArray(wiring.Component):
     """
 
     def __init__(self, lanes: int, width: int, value_bits: int, widths: Widths):
-        if not (isinstance(lanes, int) and lanes >= 1):
-            raise ValueError(f"LaneArray lanes must be a positive integer, not {lanes!r}")
+        check_positive("LaneArray", lanes=lanes)
         self.lanes, self.width, self.widths = lanes, width, widths
         self._array = [BinaryLane(width, value_bits) for _ in range(lanes)]
         self._post = [PostProcess(widths, widths.wide) for _ in range(lanes)]

@@ -5,6 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from haarlequin.hw.common.sizes import check_positive
+
 
 class LineBuffer(wiring.Component):
     """``above`` = the ``word`` of ``columns`` tokens ago, and where a row begins.
@@ -24,8 +26,7 @@ class LineBuffer(wiring.Component):
     """
 
     def __init__(self, shape: ShapeLike, max_columns: int):
-        if not (isinstance(max_columns, int) and max_columns >= 1):
-            raise ValueError(f"LineBuffer max_columns must be a positive integer, not {max_columns!r}")
+        check_positive("LineBuffer", max_columns=max_columns)
         self.max_columns = max_columns
         super().__init__(
             {

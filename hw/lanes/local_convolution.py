@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import registered
+from haarlequin.hw.common.sizes import check_positive
 from haarlequin.hw.lanes.line_buffer import LineBuffer
 from haarlequin.hw.lanes.popcount import Popcount, popcount_latency
 
@@ -37,9 +38,7 @@ class LocalConvolution(wiring.Component):
     """
 
     def __init__(self, lanes: int, theta: int, max_columns: int, shift_bits: int):
-        for name, value in (("lanes", lanes), ("max_columns", max_columns), ("shift_bits", shift_bits)):
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"LocalConvolution {name} must be a positive integer, not {value!r}")
+        check_positive("LocalConvolution", lanes=lanes, max_columns=max_columns, shift_bits=shift_bits)
         if not (isinstance(theta, int) and theta in (1, 3, 5)):
             raise ValueError(f"LocalConvolution theta must be 1, 3 or 5, not {theta!r}")
         self.lanes = lanes

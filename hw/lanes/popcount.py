@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.common.pipeline import streamed
+from haarlequin.hw.common.sizes import check_positive
 
 LEVELS_PER_STAGE = 2
 """Full adders in a row between two registers."""
@@ -39,8 +40,7 @@ class Popcount(wiring.Component):
     """
 
     def __init__(self, width: int):
-        if not (isinstance(width, int) and width >= 1):
-            raise ValueError(f"Popcount width must be a positive integer, not {width!r}")
+        check_positive("Popcount", width=width)
         self.width = width
         super().__init__({"bits": In(width), "count": Out(width.bit_length())})
 

@@ -9,14 +9,9 @@ from haarlequin.hw.codes import OperationCode
 from haarlequin.hw.common.pipeline import KEPT
 from haarlequin.hw.common.tables import table_memories, table_ports
 from haarlequin.hw.config import AcceleratorConfig
-from haarlequin.hw.program import (
-    CONTEXTS,
-    group_slices,
-    pass_layout,
-    place_bits,
-    token_bits,
-    update_layout,
-)
+from haarlequin.hw.lanes.program_reader import read_passes
+from haarlequin.hw.pass_fields import place_bits, token_bits
+from haarlequin.hw.program import CONTEXTS, group_slices, pass_layout, update_layout
 
 PARTS = 4
 """Parts of a pass that begin to be the present one by a register each."""
@@ -138,7 +133,10 @@ class Sequencer(wiring.Component):
         # as wires to all of its bits took 7.5 ns.
         due, *dues = (Signal(name=f"{KEPT}{part}") for part in range(1 + PARTS))
         goes = Signal()  # a pass begins as soon as it is due
-        following, complete = self._following(m, load)
+        (program,) = table_memories(m, self, self._tables)
+        # The host may have changed the program, so its first pass is read again.
+        touched = self.program.en | self.program.read
+        following, complete = read_passes(m, self._config, program, touched, load)
         m.d.comb += [
             ready.eq(~running | due),
             final.eq(~running | current.end),
@@ -234,38 +232,3 @@ class Sequencer(wiring.Component):
             token.moved.eq(Mux(current.merge, moved_chunks, 0)),
             token.summed.eq(~current.merge | odd_row),
         ]
-
-    def _following(self, m: Module, load: Signal) -> tuple[data.View, Signal]:
-        """The next pass, and whether all of its updates are read. ``load`` starts the one after it."""
-        (program,) = table_memories(m, self, self._tables)
-        following, filling = Signal(self._layout), Signal(init=1)
-        address, here, used = Signal.like(program.addr), Signal(), Signal()
-        # The host may have changed the program, so its first pass is read again. After the program's last
-        # pass its first one comes, too.
-        touched, again = self.program.en | self.program.read, Signal()
-        m.d.comb += [
-            again.eq(touched | (~filling & following.end)),
-            used.eq(filling & here),
-            program.addr.eq(address),
-        ]
-        # An update leaves its block RAM late, and goes to all fields: it waits in two registers in between,
-        # with its group decoded in the second one. All of them go on where the second is empty or used.
-        fetched, there, moves = Signal(), Signal(), Signal()
-        parts = group_slices(self._config)
-        word, update = (Signal(program.data.shape(), reset_less=True) for _ in range(2))
-        groups = Signal(len(parts), reset_less=True)
-        m.d.comb += [moves.eq(~here | used), program.en.eq(moves)]
-        with m.If(moves):
-            m.d.sync += [address.eq(address + 1), fetched.eq(1), there.eq(fetched), here.eq(there)]
-            m.d.sync += [word.eq(program.data), update.eq(word)]
-            m.d.sync += [groups[number].eq(word.group == number) for number in range(len(parts))]
-        with m.If(again):
-            m.d.sync += [address.eq(0), fetched.eq(0), there.eq(0), here.eq(0)]
-        with m.If(touched | load):
-            m.d.sync += filling.eq(1)
-        with m.Elif(used & update.last):
-            m.d.sync += filling.eq(0)
-        for number, part in enumerate(parts):
-            with m.If(used & groups[number]):
-                m.d.sync += following.as_value()[part].eq(update.fields)
-        return following, ~filling

@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from haarlequin.hw.codes import SignMemory
 from haarlequin.hw.common.pipeline import streamed
-from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.common.sliced_memory import sized_memory
 from haarlequin.hw.config import AcceleratorConfig
 
 

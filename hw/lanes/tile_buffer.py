@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.common.sliced_memory import sized_memory
 
 TILES = 2
 """Tiles that the buffer holds: one that is being loaded into the lanes, and the one after it."""

@@ -1,18 +1,18 @@
 """The scalar core. It runs firmware, and takes two cycles or more for an instruction."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.common.counters import COUNTER_BITS
+from haarlequin.hw.common.sliced_memory import sized_memory
 from haarlequin.hw.scalar.isa import (
     ACC,
     ADDRESS,
     CODE,
     IMMEDIATE,
     INSTRUCTION,
-    OP,
     REGISTERS,
     WORD,
     Alu,
@@ -21,12 +21,7 @@ from haarlequin.hw.scalar.isa import (
     Saturation,
     Source,
 )
-
-COUNTER_BITS = 32
-COUNT_BITS = 6
-"""Bits of the number of words of a DOT, and of the number of places of a shift."""
-
-FIELDS = data.StructLayout({"op": OP - 2, "source": 2, "r": R, "immediate": signed(IMMEDIATE)})
+from haarlequin.hw.scalar.step import COUNT_BITS, Step
 
 
 class ScalarCore(wiring.Component):
@@ -88,18 +83,15 @@ class ScalarCore(wiring.Component):
         self._looked_up, self._kept = registers.read_port(), registers.write_port()
         self._acc = Signal(signed(ACC), reset_less=True)
         self._b = Signal(WORD, reset_less=True)
-        self._word = data.View(FIELDS, self.instruction)  # stays until the cycle after ``last``
-        self._of_alu = self._word.source != Source.NONE
-        self._of_memory = self._word.source == Source.MEM
-        self._paired, self._negative = self._alu(Alu.LDP, Alu.MULP), self._acc < 0
-        self._last, self._waiting = Signal(), Signal()
-        self._left = Signal(COUNT_BITS, reset_less=True)  # words of a DOT, places of a shift
-        self._states(m)
+        self._waiting = Signal()
+        self._now = now = Step(m, self.instruction, self.start, self._waiting)
+        self._negative, self._paired = self._acc < 0, now.alu(Alu.LDP, Alu.MULP)
+        m.d.comb += [self.running.eq(now.running), self.done.eq(now.done)]
         saturates, coming = self._accumulate(m)
         moved = self._points(m, coming)
         self._goes_on(m, moved)
         m.d.comb += [
-            self.results.valid.eq(self._execute & self._control(Control.OUT)),
+            self.results.valid.eq(now.execute & now.control(Control.OUT)),
             self.results.payload.eq(self._acc),
             self._waiting.eq(self.results.valid & ~self.results.ready),
             self.counted.eq(self.running & ~self._waiting),
@@ -111,80 +103,35 @@ class ScalarCore(wiring.Component):
             m.d.sync += self.saturations.eq(self.saturations + saturates)
         return m
 
-    def _alu(self, *ops: Alu) -> Value:
-        """Whether the instruction is one of these ALU instructions."""
-        return self._of_alu & self._word.op.matches(*ops)
-
-    def _control(self, *ops: Control) -> Value:
-        """Whether the instruction is one of these control instructions."""
-        return ~self._of_alu & self._word.op.matches(*ops)
-
-    def _states(self, m: Module) -> None:
-        """Find what this cycle is for. ``last`` is high in the last cycle of an instruction."""
-        dots = self._control(Control.DOT, Control.DOTA) & (self._word.immediate[:COUNT_BITS] != 0)
-        halts = self._control(Control.HALT)
-        with m.FSM() as fsm:
-            with m.State("REST"), m.If(self.start):
-                m.next = "LOOK UP"
-            with m.State("LOOK UP"):
-                m.next = "EXECUTE"
-            with m.State("EXECUTE"):
-                with m.If(self._of_memory | self._control(Control.LDX)):
-                    m.next = "LOAD"
-                with m.Elif(self._control(Control.ASR, Control.ASRR)):
-                    m.next = "SHIFT"
-                with m.Elif(dots):
-                    m.next = "DOT"
-                with m.Elif(~self._waiting):
-                    m.d.comb += self._last.eq(1)
-                    m.next = "LOOK UP"
-                    with m.If(halts):
-                        m.next = "REST"
-            with m.State("LOAD"):
-                m.d.comb += self._last.eq(1)
-                m.next = "LOOK UP"
-            with m.State("DOT"), m.If(self._left == 1):
-                m.d.comb += self._last.eq(1)
-                m.next = "LOOK UP"
-            with m.State("SHIFT"), m.If(self._left == 0):
-                m.d.comb += self._last.eq(1)
-                m.next = "LOOK UP"
-        states = "LOOK UP", "EXECUTE", "LOAD", "DOT", "SHIFT"
-        self._look_up, self._execute, self._load, self._dot, self._shift = map(fsm.ongoing, states)
-        m.d.comb += [self.running.eq(~fsm.ongoing("REST")), self.done.eq(self._execute & halts)]
-        with m.If(self._execute):
-            m.d.sync += self._left.eq(self._word.immediate)
-        with m.Else():
-            m.d.sync += self._left.eq(self._left - Mux(self._shift & (self._left >= 8), 8, 1))
-
     def _points(self, m: Module, coming: Value) -> Value:
         """Address registers and data, and write them. Returns the new value of the register or pointer.
 
         ``coming`` is the sign that ACC gets in the cycle in which the next instruction's register is found.
         """
-        word, execute, looked_up, kept = self._word, self._execute, self._looked_up, self._kept
-        dots, indexed = self._control(Control.DOT, Control.DOTA), self._control(Control.LDX)
-        stores = self._control(Control.ST, Control.STB)
-        keeps, counts_down = self._control(Control.STR, Control.STBR), self._control(Control.DJNZ)
+        now, looked_up, kept = self._now, self._looked_up, self._kept
+        word, execute = now.word, now.execute
+        dots, indexed = now.control(Control.DOT, Control.DOTA), now.control(Control.LDX)
+        stores = now.control(Control.ST, Control.STB)
+        keeps, counts_down = now.control(Control.STR, Control.STBR), now.control(Control.DJNZ)
         # One adder computes addresses and counts, from the register's word or the pointer of a DOT.
         pointer, base, step, carry = Signal(WORD, reset_less=True), Signal(WORD), Signal(WORD), Signal()
         moved = _sum(base, step, carry)[:WORD]
-        m.d.comb += base.eq(Mux(self._dot, pointer, looked_up.data))
+        m.d.comb += base.eq(Mux(now.dot, pointer, looked_up.data))
         m.d.sync += pointer.eq(moved)
         with m.If(execute & indexed):
             m.d.comb += step.eq(self._acc)
-        with m.Elif(self._load | stores):
+        with m.Elif(now.load | stores):
             m.d.comb += step.eq(word.immediate)
         with m.Elif(counts_down):
             m.d.comb += step.eq(-1)
         with m.If(dots):
-            m.d.comb += carry.eq(~self._last)
+            m.d.comb += carry.eq(~now.last)
         with m.Elif(execute):
-            m.d.comb += carry.eq(self._of_memory & self._paired & self._negative)
+            m.d.comb += carry.eq(now.of_memory & self._paired & self._negative)
         stored = Mux(word.op.matches(Control.STB, Control.STBR), self._b, self._acc)
-        found_again = (self._load & self._of_memory) | (self._dot & self._last)
+        found_again = (now.load & now.of_memory) | (now.dot & now.last)
         m.d.comb += [
-            self.addr.eq(Mux(execute & (self._of_memory | indexed), moved, base)),
+            self.addr.eq(Mux(execute & (now.of_memory | indexed), moved, base)),
             self.write.eq(execute & stores),
             self.write_data.eq(stored),
             kept.addr.eq(word.r),
@@ -193,7 +140,7 @@ class ScalarCore(wiring.Component):
         ]
         number = Signal(range(REGISTERS), reset_less=True)
         m.d.sync += number.eq(looked_up.addr)
-        with m.If(self._dot):
+        with m.If(now.dot):
             m.d.comb += looked_up.addr.eq(number + 1)
         with m.Elif(execute & dots):
             m.d.comb += looked_up.addr.eq(word.immediate[COUNT_BITS:])
@@ -204,22 +151,23 @@ class ScalarCore(wiring.Component):
 
     def _goes_on(self, m: Module, moved: Value) -> None:
         """Give the address of the next instruction, in the last cycle of this one."""
-        at, following = Signal.like(self.code_addr), Signal.like(self.code_addr)
-        with m.If(self._control(Control.HALT)):
+        now, at, following = self._now, Signal.like(self.code_addr), Signal.like(self.code_addr)
+        with m.If(now.control(Control.HALT)):
             m.d.comb += following.eq(0)
-        with m.Elif(self._control(Control.JMP) | (self._control(Control.DJNZ) & (moved != 0))):
-            m.d.comb += following.eq(self._word.immediate)
+        with m.Elif(now.control(Control.JMP) | (now.control(Control.DJNZ) & (moved != 0))):
+            m.d.comb += following.eq(now.word.immediate)
         with m.Else():
             m.d.comb += following.eq(at + 1)
-        m.d.comb += self.code_addr.eq(Mux(self._last, following, at))
+        m.d.comb += self.code_addr.eq(Mux(now.last, following, at))
         m.d.sync += at.eq(self.code_addr)
 
     def _operand(self, m: Module, ones: Signal, rounding: Signal) -> Signal:
         """The operand of the ALU, or what a DOT or an ASRR adds, or the value that a SAT clips to."""
-        word, negative, operand = self._word, self._negative, Signal(signed(R + IMMEDIATE))
+        now, negative, operand = self._now, self._negative, Signal(signed(R + IMMEDIATE))
+        word = now.word
         wide, feature = ((1 << kind.bits - 1) - 1 for kind in (Saturation.WIDE, Saturation.FEATURE))
         bound = Mux(word.immediate[0], feature, wide)  # the immediate is a `Saturation`
-        with m.If(self._look_up | self._dot):
+        with m.If(now.look_up | now.dot):
             m.d.comb += operand.eq(2 * ones)
         with m.Else(), m.Switch(word.source):
             with m.Case(Source.MEM):
@@ -243,14 +191,15 @@ class ScalarCore(wiring.Component):
         Products, and the ones that a DOT counts, come to ACC one cycle late. The last of them comes while the
         register of the next instruction is looked up. Without this delay they would be the longest paths.
         """
-        word, acc, alu, shift = self._word, self._acc, self._alu, self._shift
+        now, acc = self._now, self._acc
+        word, alu, shift = now.word, now.alu, now.shift
         # The last cycle of an instruction with an operand, in which the operand is there.
-        found = self._load | (self._execute & self._of_alu & ~self._of_memory)
+        found = now.load | (now.execute & now.of_alu & ~now.of_memory)
         t, rounding = Signal(signed(WORD), reset_less=True), Signal(reset_less=True)
         ones = Signal(range(WORD + 1))
         both, differ = self.data & self._looked_up.data, self.data ^ self._looked_up.data
         m.d.sync += ones.eq(0)
-        with m.If(self._dot):
+        with m.If(now.dot):
             m.d.sync += ones.eq(sum(Mux(word.op == Control.DOTA, both, ~differ)))
         operand = self._operand(m, ones, rounding)
         left_factor, right_factor = (Signal(signed(WORD), reset_less=True) for _ in range(2))
@@ -261,27 +210,27 @@ class ScalarCore(wiring.Component):
             multiplied.eq(found & alu(Alu.MUL, Alu.MULP)),
             accumulated.eq(found & alu(Alu.MAC)),
         ]
-        addend, subtracts = Signal(signed(ACC + 1)), alu(Alu.SUB, Alu.MIN) & ~self._look_up
+        addend, subtracts = Signal(signed(ACC + 1)), alu(Alu.SUB, Alu.MIN) & ~now.look_up
         m.d.comb += addend.eq(Mux(multiplied | accumulated, left_factor * right_factor, operand))
         inverted = addend ^ subtracts.replicate(ACC + 1)
         total = _sum(Cat(acc, self._negative), inverted, subtracts)[: ACC + 1]
         below = total[ACC]
 
-        takes = alu(Alu.LD, Alu.LDP) | self._control(Control.LDX) | (alu(Alu.MIN) & ~below)
+        takes = alu(Alu.LD, Alu.LDP) | now.control(Control.LDX) | (alu(Alu.MIN) & ~below)
         wide, feature = (
             acc[kind.bits - 1 :] ^ self._negative.replicate(ACC - kind.bits + 1)
             for kind in (Saturation.WIDE, Saturation.FEATURE)
         )
         clips = Mux(word.immediate[0], feature.any(), wide.any())
-        saturates, by_eight = self._execute & self._control(Control.SAT) & clips, self._left >= 8
-        with m.If(shift & ~self._last):
+        saturates, by_eight = now.execute & now.control(Control.SAT) & clips, now.left >= 8
+        with m.If(shift & ~now.last):
             m.d.sync += acc.eq(Mux(by_eight, acc >> 8, acc >> 1))
             m.d.sync += rounding.eq(Mux(by_eight, acc[7], acc[0]))
         with m.Elif((found & takes) | saturates | multiplied):
             m.d.sync += acc.eq(addend)
-        with m.Elif((found & alu(Alu.ADD, Alu.SUB)) | self._look_up | self._dot | shift):
+        with m.Elif((found & alu(Alu.ADD, Alu.SUB)) | now.look_up | now.dot | shift):
             m.d.sync += acc.eq(total)
-        with m.If(self._execute):
+        with m.If(now.execute):
             m.d.sync += rounding.eq(0)
         with m.If(found & alu(Alu.LDT)):
             m.d.sync += t.eq(operand)

@@ -5,14 +5,15 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import Out
 from amaranth.utils import ceil_log2
 
+from haarlequin.hw.common.counters import COUNTER_BITS
 from haarlequin.hw.common.flow_control import skid_buffer
 from haarlequin.hw.common.pipeline import registered
-from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.common.sliced_memory import sized_memory
 from haarlequin.hw.config import ScalarConfig
 from haarlequin.hw.link.identity import numbers
 from haarlequin.hw.link.ports import machine_ports
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY, PIXELS_MEMORY, SETTINGS_MEMORY
-from haarlequin.hw.scalar.core import COUNTER_BITS, ScalarCore
+from haarlequin.hw.scalar.core import ScalarCore
 from haarlequin.hw.scalar.isa import (
     ADDRESS,
     CODE,

@@ -8,14 +8,8 @@ from amaranth.lib import data
 from haarlequin.hw.codes import Activation, Operand, SignMemory
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.loader import balance, local_layout, pads
-from haarlequin.hw.program import (
-    SETTINGS_WORD,
-    constants_layout,
-    group_slices,
-    pass_layout,
-    settings_layout,
-    update_layout,
-)
+from haarlequin.hw.program import constants_layout, group_slices, pass_layout, update_layout
+from haarlequin.hw.settings import SETTINGS_WORD, settings_layout
 from haarlequin.models import arithmetic
 from haarlequin.models.golden import GoldenModel, exp_table
 from haarlequin.sw.compiler.encode import Words

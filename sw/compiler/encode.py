@@ -10,15 +10,8 @@ from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.ends.embedding import constants_layout as embedding_layout
 from haarlequin.hw.ends.head import constants_layout as head_layout
 from haarlequin.hw.lanes.loader import local_layout
-from haarlequin.hw.program import (
-    SETTINGS_WORD,
-    constants_layout,
-    group_slices,
-    pass_groups,
-    pass_layout,
-    settings_layout,
-    update_layout,
-)
+from haarlequin.hw.program import constants_layout, group_slices, pass_groups, pass_layout, update_layout
+from haarlequin.hw.settings import SETTINGS_WORD, settings_layout
 from haarlequin.models.golden import GoldenModel
 from haarlequin.sw import answers
 from haarlequin.sw.compiler.passes import Lowered

@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from haarlequin.hw.attention.softmax import SHIFTS
 from haarlequin.hw.codes import OperationCode, SignMemory
-from haarlequin.hw.common import tables
+from haarlequin.hw.common import ram_sizes
 from haarlequin.hw.config import AcceleratorConfig, AnyConfig
 from haarlequin.hw.ends.embedding import Embedding
 from haarlequin.hw.ends.embedding import constants_layout as embedding_layout
@@ -19,7 +19,8 @@ from haarlequin.hw.families.family import Family
 from haarlequin.hw.lanes.loader import local_layout
 from haarlequin.hw.lanes.sign_memories import sign_parts
 from haarlequin.hw.link.protocol import RESULT_BYTES
-from haarlequin.hw.program import MOST_REPEATS, constants_layout, update_layout
+from haarlequin.hw.pass_fields import MOST_REPEATS
+from haarlequin.hw.program import constants_layout, update_layout
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.golden import GoldenModel
@@ -54,17 +55,17 @@ class Memory(ABC):
 
 @dataclass(frozen=True)
 class Table(Memory):
-    """A memory that the host fills, or a bank: `tables.SlicedMemory`."""
+    """A memory that the host fills, or a bank: `sliced_memory.SlicedMemory`."""
 
-    spare: float = tables.SPARE
+    spare: float = ram_sizes.SPARE
 
     def blocks(self, family: Family = ECP5) -> int:
-        return tables.table_block_rams(family, self.width, self.words, self.spare)
+        return ram_sizes.table_block_rams(family, self.width, self.words, self.spare)
 
 
 @dataclass(frozen=True)
 class Plain(Memory):
-    """Any other memory: `tables.sized_memory`.
+    """Any other memory: `sliced_memory.sized_memory`.
 
     ``written`` bits of a word can be written alone, by default all; ``reads`` ports read it. ``parts`` are
     the bits of each memory that makes it, by default one.
@@ -76,7 +77,7 @@ class Plain(Memory):
 
     def blocks(self, family: Family = ECP5) -> int:
         return sum(
-            tables.block_rams(family, bits, self.words, self.written, self.reads)
+            ram_sizes.block_rams(family, bits, self.words, self.written, self.reads)
             for bits in self.parts or (self.width,)
         )
 
@@ -110,7 +111,10 @@ def memories(lowered: Lowered) -> list[Memory]:
     image, groups = math.prod(model.image) * model.channels, math.ceil(stem / machine.macs)
     most_groups = math.ceil(machine.max_channels / machine.macs)
     uses = lowered.uses
-    bank, signs = (machine.lanes * w.wide, tables.BANK_SPARE), (machine.signs, machine.width, machine.lanes)
+    bank, signs = (
+        (machine.lanes * w.wide, ram_sizes.BANK_SPARE),
+        (machine.signs, machine.width, machine.lanes),
+    )
     parts = [
         tuple(machine.lanes * len(chunks) for chunks in sign_parts(machine, which)) for which in SignMemory
     ]

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from haarlequin.hw.common.tables import rams, shallow
+from haarlequin.hw.common.ram_sizes import rams, shallow
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.sw.explorer.measure import Run, load

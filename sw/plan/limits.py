@@ -4,7 +4,7 @@ import math
 
 from haarlequin.hw.attention.softmax import SHIFTS
 from haarlequin.hw.boards.board import ECP5_25F, ECP5_85F
-from haarlequin.hw.program import MOST_REPEATS
+from haarlequin.hw.pass_fields import MOST_REPEATS
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.config import ModelConfig
 from haarlequin.models.stages import ATTENTION, MLP

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from haarlequin.hw.common import tables
+from haarlequin.hw.common import ram_sizes
 from haarlequin.hw.ends.embedding import constants_layout as embedding_layout
 from haarlequin.hw.ends.head import constants_layout as head_layout
 from haarlequin.hw.families.ecp5 import ECP5
@@ -33,26 +33,26 @@ class Memory:
     words: int
     width: int
     parts: int = 1
-    spare: float = tables.SPARE
+    spare: float = ram_sizes.SPARE
     written: int = 0
     reads: int = 1
 
     @property
     def columns(self) -> int:
         """Its block RAMs of an ECP5, all of its columns alike."""
-        if tables.shallow(self.width, self.words):
+        if ram_sizes.shallow(self.width, self.words):
             return 0
-        bits = tables.slice_bits(self.width, self.words, 1 if self.written else self.spare)
-        shape = next(shape for shape in tables.BLOCKS if shape.bits == bits)
-        return self.parts * self.reads * tables.rams(shape, self.width, self.words)
+        bits = ram_sizes.slice_bits(self.width, self.words, 1 if self.written else self.spare)
+        shape = next(shape for shape in ram_sizes.BLOCKS if shape.bits == bits)
+        return self.parts * self.reads * ram_sizes.rams(shape, self.width, self.words)
 
     @property
     def block_rams(self) -> int:
         """Its block RAMs of an ECP5 where the last column is as narrow as it can be, as routed today."""
         if self.written:
-            blocks = tables.block_rams(ECP5, self.width, self.words, self.written, self.reads)
+            blocks = ram_sizes.block_rams(ECP5, self.width, self.words, self.written, self.reads)
         else:
-            blocks = self.reads * tables.table_block_rams(ECP5, self.width, self.words, self.spare)
+            blocks = self.reads * ram_sizes.table_block_rams(ECP5, self.width, self.words, self.spare)
         return self.parts * blocks
 
 
@@ -121,7 +121,7 @@ def _lanes(config: ModelConfig, machine: Machine) -> list[Memory]:
         attention.append(heads * window * split(window, width))
         bits_transposed, bits_attention = max(bits_transposed, half), max(bits_attention, min(window, width))
     groups = max(1, lanes // GROUP)
-    bank = (lanes * wide // groups, groups, tables.BANK_SPARE)
+    bank = (lanes * wide // groups, groups, ram_sizes.BANK_SPARE)
     return [
         Memory("signs 0", "signs, queries, u", max(signs), width, written=lanes),
         Memory("signs 1", "signs, keys", max(signs), width, written=lanes),

@@ -6,16 +6,11 @@ import pytest
 from haarlequin.hw.codes import Activation, Operand, OperationCode
 from haarlequin.hw.config import FORMAT, ScalarConfig
 from haarlequin.hw.lanes.loader import local_layout
+from haarlequin.hw.pass_fields import lead_limit
 from haarlequin.hw.presets import CONFIGS, accelerator
-from haarlequin.hw.program import (
-    constants_layout,
-    group_slices,
-    lead_limit,
-    pass_layout,
-    settings_layout,
-    update_layout,
-)
+from haarlequin.hw.program import constants_layout, group_slices, pass_layout, update_layout
 from haarlequin.hw.scalar import isa
+from haarlequin.hw.settings import settings_layout
 from haarlequin.models.common.errors import ConfigError
 from haarlequin.models.widths import Widths
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.attention.attention import Attention
 from haarlequin.hw.common.pipeline import streamed
-from haarlequin.hw.common.tables import SlicedMemory
+from haarlequin.hw.common.sliced_memory import SlicedMemory
 from haarlequin.hw.config import AcceleratorConfig
 from haarlequin.hw.lanes.haar import HaarSplit
 from haarlequin.hw.lanes.haar_unit import HaarUnit

@@ -39,8 +39,20 @@ IN_LINK = ("frames", "judgement", "ports", "receiver", "repeat", "sender", "word
 OWN: dict[str, tuple[str, ...]] = {
     "hw/accelerator.py": ("tests/hw/test_accelerator.py", "tests/hw/test_machine.py"),
     "hw/timing.py": ("tests/hw/test_timing.py", "tests/sw/compiler/test_schedule.py"),
-    "hw/lanes/layers.py": ("tests/hw/test_machine.py",),
-    "hw/program.py": ("tests/hw/test_config.py", "tests/hw/test_machine.py"),
+    **dict.fromkeys(
+        (f"hw/lanes/{name}.py" for name in ("layers", "blocks", "fetch", "write_back")),
+        ("tests/hw/test_machine.py",),
+    ),
+    "hw/lanes/program_reader.py": ("tests/hw/lanes/test_sequencer.py",),
+    **dict.fromkeys(
+        (f"hw/{name}.py" for name in ("program", "pass_fields", "settings")),
+        ("tests/hw/test_config.py", "tests/hw/test_machine.py"),
+    ),
+    "hw/attention/tiles.py": ("tests/hw/attention/test_row_maximum.py", "tests/hw/attention/test_softmax.py"),
+    "hw/ends/patch_walk.py": ("tests/hw/ends/test_embedding.py",),
+    "hw/ends/results.py": ("tests/hw/test_machine.py",),
+    "hw/scalar/step.py": ("tests/hw/scalar/test_core.py",),
+    "hw/common/sizes.py": ("tests/hw/lanes/test_popcount.py", "tests/hw/common/test_counters.py"),
     **dict.fromkeys(
         (
             f"hw/link/{name}.py"

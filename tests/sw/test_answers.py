@@ -9,7 +9,7 @@ import pytest
 
 from haarlequin.hw.link.identity import Memory
 from haarlequin.hw.presets import CONFIGS
-from haarlequin.hw.program import SETTINGS_WORD, settings_layout
+from haarlequin.hw.settings import SETTINGS_WORD, settings_layout
 from haarlequin.models.common.errors import UsageError
 from haarlequin.models.presets import preset
 from haarlequin.sw import answers

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from haarlequin.hw.attention.softmax import SHIFTS, BinarySoftmax, RowMaximum
+from haarlequin.hw.attention.row_maximum import RowMaximum
+from haarlequin.hw.attention.softmax import SHIFTS, BinarySoftmax
 from haarlequin.models import arithmetic
 from haarlequin.models.presets import preset
 from haarlequin.models.widths import Widths
+from tests.hw.attention.tiles import packed, row_maxima, tiles_of
 from tests.hw.bench import simulate
 
 pytestmark = pytest.mark.slow
@@ -16,95 +18,6 @@ DEFAULT = Widths()
 SMALL = Widths(exp_index=4, exp=6, exp_step=0.25, threshold=11)
 SILENCE = 20
 """Cycles after the last thing expected in which nothing more may come."""
-
-
-def tiles_of(row, lanes, noise):
-    """Scores and key mask of a row's tiles; lanes without a key hold noise."""
-    for start in range(0, len(row), lanes):
-        keys = row[start : start + lanes]
-        yield [*keys, *(noise() for _ in range(lanes - len(keys)))], (1 << len(keys)) - 1
-
-
-def packed(values, bits):
-    return sum(value << i * bits for i, value in enumerate(values))
-
-
-# RowMaximum
-
-
-def row_maxima(block, heads, generator, gaps):
-    """The row maxima of each head, given its scores (rows × keys) a tile of keys after the other."""
-    top = (1 << block.score_bits) - 1
-    filler = 0, ([top] * block.lanes, (1 << block.lanes) - 1), True
-    maxima = []
-
-    async def testbench(context):
-        for head in heads:
-            rows = [list(tiles_of(row, block.lanes, lambda: generator.choice([0, top]))) for row in head]
-            passes = enumerate(zip(*rows, strict=True))
-            tiles = [(row, tile, t == 0) for t, column in passes for row, tile in enumerate(column)]
-            while tiles:
-                sent = generator.random() >= gaps
-                row, (scores, keys), first = tiles.pop(0) if sent else filler
-                tile = {"scores": packed(scores, block.score_bits), "keys": keys, "row": row, "first": first}
-                context.set(block.tiles.valid, sent)
-                context.set(block.tiles.p, tile)
-                context.set(block.query, generator.randrange(block.max_rows))  # asked for by nobody
-                await context.tick()
-            context.set(block.tiles.valid, 0)
-            for _ in range(block.latency - 1):
-                await context.tick()
-            found = {}
-            for row in reversed(range(len(head))):  # first the one that came last
-                context.set(block.query, row)
-                await context.tick()
-                found[row] = context.get(block.maximum)
-            maxima.append([found[row] for row in range(len(head))])
-
-    simulate(block, testbench)
-    return maxima
-
-
-@pytest.mark.parametrize("gaps", [0, 0.4])
-@pytest.mark.parametrize(("rows", "keys"), [(1, 1), (1, 48), (2, 9), (5, 3), (7, 16), (7, 17), (16, 31)])
-@pytest.mark.parametrize("lanes", [1, 3, 8, 16])
-def test_row_maxima_over_tiles_of_keys(lanes, rows, keys, gaps):
-    generator = random.Random(lanes * keys)
-    block = RowMaximum(lanes, 12, max_rows=16 if rows > 1 else 1)
-    heads = [[[score] * keys] * rows for score in (4095, 7, 0)]
-    for limit in (4096, 9, 99):
-        heads.append([[generator.randrange(limit) for _ in range(keys)] for _ in range(rows)])
-    assert row_maxima(block, heads, generator, gaps) == [[max(row) for row in head] for head in heads]
-
-
-@pytest.mark.parametrize("lanes", [1, 2, 5])
-def test_a_tile_is_in_the_maximum_after_its_latency_and_not_before(lanes):
-    block = RowMaximum(lanes, 4, max_rows=3)
-    seen = []
-
-    async def testbench(context):
-        context.set(block.query, 2)
-        tile = {"scores": packed([9] * lanes, 4), "keys": 1 << lanes - 1, "row": 2, "first": 1}
-        context.set(block.tiles.p, tile)
-        for cycle in range(block.latency + 4):
-            context.set(block.tiles.valid, cycle == 0)
-            seen.append(context.get(block.maximum))
-            await context.tick()
-
-    simulate(block, testbench)
-    answered = block.latency + 1
-    assert seen == [0] * answered + [9] * (len(seen) - answered)
-
-
-@pytest.mark.parametrize("argument", ["lanes", "score_bits", "max_rows"])
-@pytest.mark.parametrize("value", [0, -3, 2.0, "4"])
-def test_row_maximum_refuses(argument, value):
-    arguments = {"lanes": 2, "score_bits": 12, "max_rows": 4, argument: value}
-    with pytest.raises(ValueError, match=rf"RowMaximum {argument} must be a positive integer, not {value!r}"):
-        RowMaximum(**arguments)
-
-
-# BinarySoftmax
 
 
 @dataclass

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.boards import board
-from haarlequin.hw.common.tables import sized_memory
+from haarlequin.hw.common.sliced_memory import sized_memory
 from haarlequin.hw.families import FAMILIES
 
 pytestmark = pytest.mark.slow

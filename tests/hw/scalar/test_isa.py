@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from haarlequin.hw.common.counters import COUNTER_BITS
 from haarlequin.hw.link.protocol import COUNTERS_MEMORY
-from haarlequin.hw.scalar.core import COUNTER_BITS
 from haarlequin.hw.scalar.isa import (
     CODE,
     IMMEDIATE,

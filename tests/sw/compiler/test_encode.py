@@ -5,7 +5,8 @@ from amaranth.lib import data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haarlequin.hw.program import SETTINGS_WORD, pass_layout, settings_layout
+from haarlequin.hw.program import pass_layout
+from haarlequin.hw.settings import SETTINGS_WORD, settings_layout
 from haarlequin.models.golden import GoldenModel
 from haarlequin.models.network.freeze import freeze
 from haarlequin.models.network.random_model import random_model

@@ -8,7 +8,7 @@ from amaranth.hdl import Elaboratable, Fragment, Module, Signal
 
 from haarlequin.hw.bitstream.tools import call
 from haarlequin.hw.codes import OperationCode, SignMemory
-from haarlequin.hw.common.tables import SlicedMemory, sized_memory
+from haarlequin.hw.common.sliced_memory import SlicedMemory, sized_memory
 from haarlequin.hw.families.ecp5 import ECP5
 from haarlequin.hw.families.gowin import GOWIN
 from haarlequin.hw.families.ice40 import ICE40
