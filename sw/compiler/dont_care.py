@@ -53,7 +53,8 @@ def keep_idle(passes: list[Pass]) -> None:
     """Set the fields that do not matter to the values of the pass before."""
     before: dict[str, int] = {}
     for item in passes:
-        for name, reasons in USED.items():
-            if not any(item[reason] for reason in reasons):
-                item.fields[name] = before.get(name, 0)
+        done = {name for name, value in item.fields.items() if value}
+        item.fields |= {
+            name: before.get(name, 0) for name, reasons in USED.items() if done.isdisjoint(reasons)
+        }
         before = item.fields
