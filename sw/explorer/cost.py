@@ -45,11 +45,11 @@ TERMS = {
 }
 """The terms that LUT4 and flip-flops are a sum of: functions of an `AcceleratorConfig`."""
 
-ROUTES = ((17_731, 60.5), (34_378, 63.3), (35_905, 63.6), (49_301, 48.9), (58_379, 43.9), (60_213, 43.8))
-"""LUT4 and MHz of machines that were routed on a ULX3S (docs/boards.md)."""
-
-FASTEST = 65.0
-"""MHz that no machine is expected to exceed, however small: its block RAMs answer after 6 ns."""
+ROUTES = {
+    "6": ((17_834, 83.2), (35_520, 65.6), (49_301, 48.9)),
+    "8": ((17_598, 98.0), (37_234, 109.8)),
+}
+"""LUT4 and MHz of machines that were routed (docs/boards.md), by the speed grade of the part."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,12 @@ def error(run: Run, found: Factors, resource: str) -> float:
     return found.of(resource, run.machine) / run.cells[resource] - 1
 
 
-def clock_mhz(lut4: float) -> float:
-    """The clock that a machine of so many LUT4 may reach on a ULX3S: a power of their number, fitted to
-    `ROUTES` beyond 30,000, and `FASTEST` at most.
+def clock_mhz(lut4: float, speed: str) -> float:
+    """The clock that a machine of so many LUT4 may reach on an ECP5 of this speed grade: a factor of the
+    grade times a power of the LUT4 that all grades share, fitted to `ROUTES`, and its fastest at most.
     """
-    large = np.log([route for route in ROUTES if route[0] > 30_000])
-    slope, height = np.polyfit(large[:, 0], large[:, 1], 1)
-    return min(FASTEST, math.exp(height + slope * math.log(max(1.0, lut4))))
+    routes = [(grade, *route) for grade, found in ROUTES.items() for route in found]
+    terms = [[math.log(cells), *(float(grade == each) for each in ROUTES)] for grade, cells, _ in routes]
+    (slope, *heights), *_ = np.linalg.lstsq(terms, np.log([mhz for *_, mhz in routes]), rcond=None)
+    height = dict(zip(ROUTES, heights, strict=True))[speed]
+    return min(max(mhz for _, mhz in ROUTES[speed]), math.exp(height + slope * math.log(max(1.0, lut4))))

@@ -84,7 +84,7 @@ def _point(model: GoldenModel, choice: Choice, board: Board, clock_mhz: float | 
     cells |= {"bram": made.block_rams, "dsp": multipliers(made.machine)}
     limits = {name: count * ROUTABLE.get(name, 1) for name, count in board.capacity.items()}
     lacks = tuple(name for name, count in cells.items() if count > limits[name])
-    clock = clock_mhz or cost.clock_mhz(cells["lut4"])
+    clock = clock_mhz or cost.clock_mhz(cells["lut4"], board.platform.speed)
     return Point(choice, made.machine, made.cycles, made.busy, cells, clock, lacks)
 
 

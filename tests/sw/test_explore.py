@@ -59,6 +59,14 @@ def test_block_rams_are_those_that_yosys_made(run):
     assert made.block_rams + MORE.get((run.model, run.machine.name), 0) == run.cells["bram"]
 
 
+def test_the_clock_that_is_guessed_is_near_those_that_were_routed():
+    for speed, routes in cost.ROUTES.items():
+        for lut4, mhz in routes:
+            assert cost.clock_mhz(lut4, speed) == pytest.approx(mhz, rel=0.25)
+    assert cost.clock_mhz(40_000, "8") > cost.clock_mhz(40_000, "6") > cost.clock_mhz(60_000, "6")
+    assert cost.clock_mhz(1, "6") == 83.2
+
+
 def test_a_machine_is_as_large_as_its_model():
     made = sized(DIGITS, Choice(4, 64))
     lowered = place(DIGITS, made.machine)
