@@ -114,7 +114,7 @@ def board_table() -> list[str]:
         used = f"{found['lut4']:,} of {found['available']['lut4']:,}"
         rows.append(
             f"| {found['part']} | `{model}` | {top1(model):.1%} | {_rate(computed)} | {_rate(line)} "
-            f"| {_rate(arrives[best])}, {best} | {used} | {found['clock_mhz']:g} MHz |"
+            f"| {_rate(arrives[best])}, {best} | {used} | {found['clock_mhz']:.4g} MHz |"
         )
     return rows
 
@@ -165,7 +165,7 @@ def density_table() -> list[str]:
         busy = f"{ideal_cycles(model, machine) / took:.1%}"
         rows.append(
             f"| {found['part']} | `{machine.name}` | `{model.name}` | {products:,} | {took:,} | {busy} "
-            f"| {gops:,.3g} | {1000 * gops / found['lut4']:#.2g} |"
+            f"| {gops:,.3g} | {1000 * gops / found['lut4']:{'.1f' if gops > 1 else '.2g'}} |"
         )
     return rows
 

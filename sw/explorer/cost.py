@@ -47,7 +47,7 @@ TERMS = {
 
 ROUTES = {
     "6": ((17_834, 83.2), (35_520, 65.6), (49_301, 48.9)),
-    "8": ((17_598, 98.0), (37_234, 109.8)),
+    "8": ((17_598, 98.0), (37_240, 88.1)),
 }
 """LUT4 and MHz of machines that were routed (docs/boards.md), by the speed grade of the part."""
 
