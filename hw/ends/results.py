@@ -24,7 +24,8 @@ def image_answers(
     if answers is None:
         wiring.connect(m, sums, head.sums)
         return logits
-    by_token = streamed(m, settings.answers != 0)
+    by_token = Signal(reset_less=True)
+    m.d.sync += by_token.eq(settings.answers != 0)
     out = stream.Signature(signed(COUNTER_BITS)).create()
     m.d.comb += [
         answers.tokens.eq(settings.answers),

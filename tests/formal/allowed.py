@@ -67,7 +67,7 @@ MODULO = {
     "Counters.write__data": "they wrap around, as documented",
     "ScalarMachine.spent": "it wraps around, as documented",
     "ScalarMachine.result_words": "there are at most 1000 classes",
-    "ScalarCore._left": "it runs on after the last word or place, where it is not looked at",
+    "ScalarCore.left": "it runs on after the last word or place, where it is not looked at",
     "ScalarCore.ones": "a sum of 16 bits, whose width Amaranth takes as one more for each",
     "ScalarCore.cycles": "an image takes less than 2^32 cycles",
     "ScalarCore.saturations": "an image takes less than 2^32 cycles",

@@ -12,11 +12,12 @@ from amaranth.hdl import Const, Elaboratable, Fragment, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Flow, In, Out
 
+from haarlequin.hw.codes import ResultPart
 from haarlequin.hw.common.pipeline import registered
 from haarlequin.hw.ends.pool import Pool
 from haarlequin.hw.link.link import Link
 from haarlequin.hw.link.protocol import FrameType
-from haarlequin.hw.machine import Machine, ResultPart
+from haarlequin.hw.machine import Machine
 from haarlequin.hw.scalar.core import ScalarCore
 from tests.formal.design import Design, below, names
 
@@ -82,6 +83,7 @@ def _machine(design: Design, machine: Machine) -> Value:
     return (
         ~(machine._layers.done & finished)
         & (answers == design.before(answers))
+        & (design.signal("by_token") == (answers != 0))
         & ((part != ResultPart.SATURATIONS) | (clipped == design.before(clipped)))
     )
 

@@ -33,6 +33,8 @@ def test_a_reset_where_the_clock_domain_has_none(config):
     """It ends the frame that was begun, and the lamp that tells of an error."""
     board = _Board(config)
     accelerator = board.accelerator
+    flags = "link_valid", "link_rx", "link_tx", "answer_valid", "answer_last"
+    assert [len(accelerator.trace[name]) for name in flags] == [1] * len(flags)
     unsealed, identify = Frame(FrameType.IMAGE, 1, payload=b"1"), Frame(FrameType.IDENTIFY, 2)
 
     async def testbench(context):

@@ -67,7 +67,9 @@ def test_a_table_of_slices(depth, rows, ahead):
     simulate(block, testbench)
 
 
-@pytest.mark.parametrize(("width", "depth", "is_shallow"), [(43, 64, True), (64, 80, False), (8, 128, True)])
+@pytest.mark.parametrize(
+    ("width", "depth", "is_shallow"), [(43, 64, True), (64, 48, True), (64, 80, False), (8, 128, True)]
+)
 def test_what_goes_into_lookup_tables(width, depth, is_shallow):
     assert shallow(width, depth) == is_shallow
     style = sized_memory(width, depth).attrs["ram_style"]
